@@ -1,0 +1,1 @@
+"""The `songflow` command: parses, calls flows or the domain, prints."""

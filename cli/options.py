@@ -1,0 +1,276 @@
+"""The options that several commands share, as dataclasses that cyclopts flattens into flags."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+
+from songflow.access import Access, access_from_environment
+from songflow.errors import InputError
+from songflow.library import LibrarySettings
+from songflow.request import SongRequest
+from songflow.session import SessionSettings
+
+__all__ = ["Common", "Gateway", "Paying", "Song", "Waiting"]
+
+_GATEWAY = Group("Gateway", sort_key=3)
+_SONG = Group("Song", sort_key=1)
+_PAYING = Group("Paying", sort_key=2)
+_COMMON = Group("Common", sort_key=4)
+
+
+@Parameter(name="*", group=_COMMON)
+@dataclass(frozen=True)
+class Common:
+    """Where the library is, and how to answer.
+
+    Parameters
+    ----------
+    library
+        The library's folder (default: SONGFLOW_LIBRARY, else ./songs).
+    json
+        One JSON object on stdout, on failure too.
+    quiet
+        No log lines and no progress display on stderr; errors still.
+    """
+
+    library: Path | None = None
+    json: Annotated[bool, Parameter(negative="")] = False
+    quiet: Annotated[bool, Parameter(negative="")] = False
+
+    def library_settings(self) -> LibrarySettings:
+        """The library that these options and the environment name."""
+        return LibrarySettings.from_environment(self.library)
+
+
+@Parameter(name="*", group=_GATEWAY)
+@dataclass(frozen=True)
+class Gateway:
+    """Who makes the song.
+
+    Parameters
+    ----------
+    gateway
+        cometapi, openai-hk, custom, or simulator (the default: no key, no cost).
+    base_url
+        The gateway's address where it is not the published one; with simulator: that of `songflow simulate`.
+    credentials
+        A Prefect block with the key: NAME or TYPE/NAME. Without it the key is in COMETAPI_KEY, OPENAI_HK_KEY or
+        SONGFLOW_API_KEY.
+    submit_path
+        A custom gateway's path for submits, such as /udio/submit/music.
+    fetch_path
+        A custom gateway's path for asking, such as /udio/fetch/{id} or /udio/query?ids={ids}.
+    shape
+        A custom gateway's answer shape: A, B, C or D.
+    """
+
+    gateway: Literal["simulator", "cometapi", "openai-hk", "custom"] | None = None
+    base_url: str | None = None
+    credentials: str | None = None
+    submit_path: str | None = None
+    fetch_path: str | None = None
+    shape: Literal["A", "B", "C", "D"] | None = None
+
+    def access(self) -> Access:
+        """The access that these options and the environment name (not for `--credentials`).
+
+        Raises:
+            InputError, MissingCredentials: nothing was sent.
+        """
+        return access_from_environment(
+            self.gateway,
+            self.base_url,
+            submit_path=self.submit_path,
+            fetch_path=self.fetch_path,
+            shape=self.shape,
+        )
+
+    def check(self) -> None:
+        """Raise InputError for options that contradict each other."""
+        if self.credentials is not None and (self.gateway or self.base_url):
+            raise InputError(
+                "--credentials names the gateway and its address itself.",
+                next="leave out --gateway and --base-url, or --credentials; nothing was sent.",
+            )
+        custom = self.submit_path or self.fetch_path or self.shape
+        if custom and self.gateway != "custom":
+            raise InputError(
+                "--submit-path, --fetch-path and --shape belong to --gateway custom.",
+                next="add --gateway custom, or leave them out; nothing was sent.",
+            )
+
+
+@Parameter(name="*", group=_COMMON)
+@dataclass(frozen=True)
+class Waiting:
+    """How to wait.
+
+    Parameters
+    ----------
+    poll_interval
+        Fix the seconds between two looks at the gateway (default: 5).
+    deadline
+        Seconds to wait for one generation (default: 20 minutes and 10 s for each second of music). It runs on at
+        the gateway after that, and the same --key collects it.
+    """
+
+    poll_interval: float | None = None
+    deadline: float | None = None
+
+    def check(self) -> None:
+        """Raise InputError for times that cannot be."""
+        for name, value, least in (
+            ("--poll-interval", self.poll_interval, 0.05),
+            ("--deadline", self.deadline, 0.0),
+        ):
+            if value is not None and not least <= value <= 7 * 86400:
+                raise InputError(
+                    f"{name} is {value:g}: allowed are {least:g} to 604800 seconds.",
+                    next="correct it; nothing was sent.",
+                )
+
+
+@Parameter(name="*", group=_PAYING)
+@dataclass(frozen=True)
+class Paying:
+    """What protects the money.
+
+    Parameters
+    ----------
+    key
+        The request key: the same key never pays twice, and comes back to its generation. Without one, one is
+        minted and printed on stderr before anything is sent.
+    retries
+        How often a refusal that may be repeated, or a request that could not leave, is tried again (within 60 s).
+        An unknown outcome is never sent again, whatever this says.
+    retry_errors
+        Pay for a new try where this key's generation has failed at the gateway.
+    if_unsettled
+        What to do where the same request is unsettled under another key of a dead run: stop, or pay for a new one.
+    """
+
+    key: str | None = None
+    retries: int = 4
+    retry_errors: Annotated[bool, Parameter(negative="")] = False
+    if_unsettled: Literal["stop", "new"] = "stop"
+
+    def check(self) -> None:
+        """Raise InputError for values that cannot be."""
+        if not 0 <= self.retries <= 100:
+            raise InputError(
+                f"--retries is {self.retries}: allowed are 0 to 100.", next="correct it; nothing was sent."
+            )
+        if self.key is not None and (not self.key.strip() or len(self.key) > 255 or not self.key.isprintable()):
+            raise InputError(
+                "--key must be a printable text of 1 to 255 characters.", next="correct it; nothing was sent."
+            )
+
+    def session_settings(self, waiting: Waiting) -> SessionSettings:
+        """These options as a session's settings."""
+        return SessionSettings(
+            poll_interval=waiting.poll_interval, deadline=waiting.deadline, retries=self.retries
+        )
+
+
+@Parameter(name="*", group=_SONG)
+@dataclass(frozen=True)
+class Song:
+    """What the song is like; what is left out has the gateways' default.
+
+    Parameters
+    ----------
+    lyrics
+        The words to sing (then the prompt acts as tags of its style).
+    lyrics_file
+        A text file with the words to sing; - is stdin.
+    instrumental
+        No words.
+    model
+        udio32-v1.5 (32.81 s) or udio130-v1.5 (130 s, twice the price).
+    seed
+        A seed from 0, or -1 for a random one.
+    negative_prompt
+        What the song should not have.
+    prompt_strength
+        How closely the prompt is followed, 0..1.
+    clarity_strength
+        Clarity and separation of instruments, 0..1.
+    lyrics_strength
+        How closely the words are followed, 0..1.
+    quality
+        0.25, 0.5, 0.75 or 1; higher is better and slower.
+    section_start
+        Where in the whole song this part starts, 0..1.
+    section_end
+        Where in the whole song this part ends, 0..1.
+    lyrics_start
+        Where the words start, 0..1.
+    lyrics_end
+        Where the words end, 0..1.
+    raw_prompt
+        Send the prompt to the model as it is.
+    """
+
+    lyrics: str | None = None
+    lyrics_file: str | None = None
+    instrumental: Annotated[bool, Parameter(negative="")] = False
+    model: str | None = None
+    seed: int | None = None
+    negative_prompt: str | None = None
+    prompt_strength: float | None = None
+    clarity_strength: float | None = None
+    lyrics_strength: float | None = None
+    quality: float | None = None
+    section_start: float | None = None
+    section_end: float | None = None
+    lyrics_start: float | None = None
+    lyrics_end: float | None = None
+    raw_prompt: Annotated[bool, Parameter(negative="")] = False
+
+    def request(self, prompt: str) -> SongRequest:
+        """The validated request.
+
+        Raises:
+            InputError: naming each wrong value; nothing was sent.
+        """
+        given: dict[str, Any] = {
+            "prompt": prompt,
+            "lyrics": self._lyrics(),
+            "lyrics_type": "instrumental" if self.instrumental else None,
+            "model_type": self.model,
+            "seed": self.seed,
+            "negative_prompt": self.negative_prompt,
+            "prompt_strength": self.prompt_strength,
+            "clarity_strength": self.clarity_strength,
+            "lyrics_strength": self.lyrics_strength,
+            "generation_quality": self.quality,
+            "song_section_start": self.section_start,
+            "song_section_end": self.section_end,
+            "lyrics_placement_start": self.lyrics_start,
+            "lyrics_placement_end": self.lyrics_end,
+            "bypass_prompt_optimization": self.raw_prompt or None,
+        }
+        return SongRequest.parse({name: value for name, value in given.items() if value is not None})
+
+    def _lyrics(self) -> str | None:
+        if self.lyrics_file is None:
+            return self.lyrics
+        if self.lyrics is not None:
+            raise InputError(
+                "--lyrics and --lyrics-file were both given.", next="give one of them; nothing was sent."
+            )
+        try:
+            if self.lyrics_file == "-":
+                return sys.stdin.read()
+            return Path(self.lyrics_file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise InputError(
+                f"The lyrics file {self.lyrics_file} cannot be read: {reason}.",
+                next="correct the path; nothing was sent.",
+            ) from None

@@ -1,0 +1,141 @@
+"""What every paying command does around its request: the key, the access, Prefect or not, and Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from cli.options import Common, Gateway, Paying, Waiting
+from cli.output import Output
+from cli.prefect_mode import use_prefect
+from songflow.access import DIALECTS, Access
+from songflow.api import generate_in, mint_key
+from songflow.errors import RequestNotSent, SongflowError, StillRunning
+from songflow.ledger.states import RULES
+from songflow.ledger.submissions import speaker
+from songflow.request import SongRequest
+from songflow.results import GenerationResult
+from songflow.session import Session
+
+if TYPE_CHECKING:
+    from prefect.blocks.core import Block
+
+__all__ = ["run_paid"]
+
+log = logging.getLogger("songflow")
+
+
+async def run_paid(
+    output: Output, request: SongRequest, paying: Paying, gateway: Gateway, waiting: Waiting, common: Common
+) -> GenerationResult:
+    """Make one generation as a flow run where a Prefect server is configured, else in plain Python.
+
+    Raises:
+        SongflowError: with everything a person needs to go on.
+    """
+    key = paying.key or mint_key()
+    if paying.key is None:
+        # Always, even with --quiet: without it a killed command could not be come back to.
+        output.err.print(f"key: {key}", markup=False)
+    _hint_at_unused_keys(gateway)
+    try:
+        if use_prefect():
+            return await _as_flow(request, key, paying, gateway, waiting, common)
+        return await _in_process(output, request, key, paying, gateway, waiting, common)
+    except asyncio.CancelledError:
+        raise await _detached(key, common) from None
+
+
+async def _in_process(
+    output: Output,
+    request: SongRequest,
+    key: str,
+    paying: Paying,
+    gateway: Gateway,
+    waiting: Waiting,
+    common: Common,
+) -> GenerationResult:
+    access = await _access(gateway)
+    async with (
+        Session(common.library_settings(), paying.session_settings(waiting)) as session,
+        output.waiting(f"'{request.prompt[:40]}'") as progress,
+    ):
+        return await generate_in(
+            session,
+            request,
+            access,
+            key=key,
+            if_unsettled=paying.if_unsettled,
+            retry_errors=paying.retry_errors,
+            progress=progress,
+        )
+
+
+async def _access(gateway: Gateway) -> Access:
+    if gateway.credentials is None:
+        return gateway.access()
+    from blocks import load_credentials
+
+    block = await load_credentials(gateway.credentials)
+    return block.get_access()
+
+
+async def _as_flow(
+    request: SongRequest, key: str, paying: Paying, gateway: Gateway, waiting: Waiting, common: Common
+) -> GenerationResult:
+    from blocks import SongLibrary, load_credentials
+    from flows.generate import generate_song
+
+    credentials: Block | None = None
+    if gateway.credentials is not None:
+        credentials = await load_credentials(gateway.credentials)
+    else:
+        gateway.access()  # a missing key is said here, before a flow run exists
+    return await generate_song(
+        **request.model_dump(mode="json"),
+        credentials=credentials,
+        gateway=gateway.gateway,
+        base_url=gateway.base_url,
+        library=SongLibrary(folder=str(common.library_settings().folder)),
+        key=key,
+        if_unsettled=paying.if_unsettled,
+        retry_errors=paying.retry_errors,
+        retries=paying.retries,
+        poll_interval=waiting.poll_interval,
+        deadline=waiting.deadline,
+    )
+
+
+async def _detached(key: str, common: Common) -> SongflowError:
+    """What Ctrl-C leaves behind, read from the ledger."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+    async with Session(common.library_settings()) as session:
+        current = speaker(await session.library.ledger.submissions.of_key(key))
+    if current is None or RULES[current.state].billed.value == "no":
+        return RequestNotSent("Interrupted before anything was sent.", key=key, next="run the command again.")
+    return StillRunning(
+        f"Detached. The generation {current.any_id or ''} (state '{current.state}') goes on at the gateway and is "
+        "billed.",
+        key=key,
+        generation_id=current.any_id,
+        state=current.state,
+        billed=current.billed,
+        next=f"come back with the same command and --key {key}, or `songflow rescue`.",
+    )
+
+
+def _hint_at_unused_keys(gateway: Gateway) -> None:
+    """A key in the environment does not choose its gateway: spending money takes an explicit word."""
+    if gateway.gateway or gateway.credentials:
+        return
+    for dialect in DIALECTS.values():
+        if dialect.base_url and os.environ.get(dialect.key_variable):
+            log.info(
+                "%s is set, but no --gateway was given: using the built-in simulator. For real songs: --gateway %s.",
+                dialect.key_variable,
+                dialect.name,
+            )

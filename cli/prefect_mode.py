@@ -1,0 +1,58 @@
+"""Whether a command becomes a Prefect flow run: only where a Prefect server is configured and answers.
+
+A flow run without a server would start an ephemeral one, which takes about 13 s before the first request
+leaves. Without a server the command runs the same steps in plain Python; the ledger is the truth either way.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tomllib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+__all__ = ["configured_api_url", "server_answers", "use_prefect"]
+
+log = logging.getLogger("songflow")
+
+_CONNECT_SECONDS = 2.0
+
+
+def use_prefect() -> bool:
+    """True where PREFECT_API_URL is set (environment or active profile) and its server can be reached."""
+    if os.environ.get("SONGFLOW_PREFECT", "").lower() in {"0", "off", "no", "false"}:
+        return False
+    url = configured_api_url()
+    if url is None:
+        return False
+    if server_answers(url):
+        return True
+    log.warning("The Prefect server at %s does not answer: running without it; the ledger has everything.", url)
+    return False
+
+
+def configured_api_url() -> str | None:
+    """What Prefect itself would use, read without importing Prefect (which takes over a second)."""
+    if url := os.environ.get("PREFECT_API_URL"):
+        return url
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
+    try:
+        profiles = tomllib.loads(path.read_text())
+        name = os.environ.get("PREFECT_PROFILE") or profiles.get("active", "")
+        return profiles.get("profiles", {}).get(name, {}).get("PREFECT_API_URL")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def server_answers(url: str) -> bool:
+    """True where somebody listens at a URL's host and port."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=_CONNECT_SECONDS):
+            return True
+    except OSError:
+        return False

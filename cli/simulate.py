@@ -1,0 +1,102 @@
+"""`songflow simulate`: the simulator as a server of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from pydantic import ValidationError
+
+from cli.options import Common
+from cli.output import Output
+from songflow.errors import InputError
+
+__all__ = ["simulate"]
+
+
+def simulate(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    speed: float = 1.0,
+    clip_seconds: float | None = None,
+    median_seconds: float = 54.0,
+    tick_seconds: float = 0.0,
+    pool: int = 0,
+    takes: int = 2,
+    state: Path | None = None,
+    faults: Path | None = None,
+    accept_key: Annotated[list[str] | None, Parameter(negative="")] = None,
+    common: Common = Common(),
+) -> None:
+    """Run the simulated gateway until Ctrl-C: both dialects, real mp3 files, a durable bill, faults on demand.
+
+    Parameters
+    ----------
+    host
+        The address to listen on.
+    port
+        The port to listen on; 0 takes a free one.
+    speed
+        Divides all simulated times: with 20 a generation takes about 3 s.
+    clip_seconds
+        Make songs of this length instead of the model's.
+    median_seconds
+        Median time of a generation, before --speed.
+    tick_seconds
+        Refresh a status only this often, as relays do (15).
+    pool
+        Serve this many ready-made takes instead of synthesising each song (for benchmarks).
+    takes
+        Takes of each generation.
+    state
+        The folder of jobs, bill and songs; without it everything is gone at the end.
+    faults
+        A JSON file with a script of faults.
+    accept_key
+        Accept only this key (can be given several times); without it any key, or none.
+    """
+    from songflow.simulator import FaultScript, SimulatorSettings, serve
+
+    output = Output(as_json=common.json, quiet=common.quiet)
+    try:
+        script = FaultScript() if faults is None else FaultScript.model_validate_json(faults.read_text())
+        settings = SimulatorSettings(
+            state_dir=state,
+            speed=speed,
+            clip_seconds=clip_seconds,
+            median_seconds=median_seconds,
+            tick_seconds=tick_seconds,
+            pool=pool,
+            takes=takes,
+            accept_keys=frozenset(accept_key) if accept_key else None,
+            faults=script,
+        )
+    except (ValidationError, ValueError) as error:
+        raise InputError(f"The simulator cannot be set up: {_faults(error)}.", next="correct it.") from None
+    except OSError as error:
+        raise InputError(f"{faults} cannot be read: {error.strerror}.", next="correct --faults.") from None
+
+    def ready(url: str) -> None:
+        if output.as_json:
+            output.object({"url": url})
+        output.say(f"The simulated gateway listens at {url} (Ctrl-C ends it). For example:")
+        output.say(f"  COMETAPI_KEY=any songflow generate 'a waltz' --gateway cometapi --base-url {url}")
+
+    try:
+        serve(settings, host, port, ready)
+    except OSError as error:
+        raise InputError(
+            f"The simulator cannot listen on {host}:{port}: {error.strerror or error}.",
+            next="choose another --port (0 takes a free one).",
+        ) from None
+
+
+def _faults(error: ValueError) -> str:
+    if isinstance(error, ValidationError):
+        return "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_url=False)
+        )
+    return json.dumps(str(error))

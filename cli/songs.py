@@ -1,0 +1,96 @@
+"""`songflow songs`: the manifest."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from cli.options import Common
+from cli.output import Output
+from songflow.errors import InputError
+from songflow.library import Library, LibrarySettings
+from songflow.manifest import empty_manifest, filter_manifest, read_manifest
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["songs"]
+
+Format = Literal["table", "json", "csv", "parquet"]
+
+
+def songs(
+    *,
+    format: Format = "table",
+    where: str | None = None,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    common: Common = Common(),
+) -> None:
+    """Show the manifest: a row per song, and one for each generation without songs.
+
+    Parameters
+    ----------
+    format
+        table for people; json, csv and parquet with every column.
+    where
+        Only rows for which this holds, such as: seconds > 30 and title == "Rain".
+    output
+        Write to a file instead of stdout.
+    """
+    speaker = Output(as_json=common.json, quiet=common.quiet)
+    frame = asyncio.run(_read(common.library_settings(), speaker))
+    if where:
+        frame = filter_manifest(frame, where)
+    if common.json:
+        speaker.object({"songs": _records(frame)})
+    elif format == "table" and output is None:
+        speaker.manifest(frame)
+    else:
+        _write(frame, "csv" if format == "table" else format, output)
+
+
+async def _read(settings: LibrarySettings, output: Output) -> pandas.DataFrame:
+    """The manifest; looking at a library that is not there does not make one."""
+    if settings.ledger_url is None and not (settings.folder / "ledger.sqlite").exists():
+        output.say(f"There is no library at {settings.folder} yet; `songflow demo` makes one with simulated songs.")
+        return empty_manifest()
+    async with Library(settings) as library:
+        return await read_manifest(library.ledger)
+
+
+def _write(frame: pandas.DataFrame, format: Format, target: Path | None) -> None:
+    data = _encoded(frame, format)
+    if target is None:
+        if format == "parquet" and sys.stdout.isatty():
+            raise InputError("Parquet is not for a terminal.", next="add --output FILE or send it to a file.")
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        target.write_bytes(data)
+    except OSError as error:
+        raise InputError(
+            f"{target} cannot be written: {error.strerror or error}.", next="choose another --output."
+        ) from None
+
+
+def _encoded(frame: pandas.DataFrame, format: Format) -> bytes:
+    match format:
+        case "parquet":
+            data: bytes = frame.to_parquet(None, index=False)
+            return data
+        case "json":
+            return (json.dumps(_records(frame), ensure_ascii=False) + "\n").encode()
+        case _:
+            return frame.to_csv(index=False).encode()
+
+
+def _records(frame: pandas.DataFrame) -> list[dict[str, object]]:
+    text = frame.to_json(orient="records", date_format="iso", date_unit="us")
+    records: list[dict[str, object]] = json.loads(text or "[]")
+    return records

@@ -1,0 +1,66 @@
+"""Songs through paid Udio gateways: never paid twice, never lost.
+
+    import asyncio, songflow
+    result = asyncio.run(songflow.generate("a slow waltz for two cellos"))
+
+The public names are loaded when they are first used, so that `import songflow` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from songflow.access import Access, access_from_environment
+    from songflow.api import generate, generate_in, mint_key
+    from songflow.errors import SongflowError
+    from songflow.library import Library, LibrarySettings
+    from songflow.manifest import read_manifest
+    from songflow.request import SongRequest
+    from songflow.results import GenerationResult, SongResult
+    from songflow.session import Session, SessionSettings
+
+__all__ = [
+    "Access",
+    "GenerationResult",
+    "Library",
+    "LibrarySettings",
+    "Session",
+    "SessionSettings",
+    "SongRequest",
+    "SongResult",
+    "SongflowError",
+    "access_from_environment",
+    "generate",
+    "generate_in",
+    "mint_key",
+    "read_manifest",
+]
+
+_HOMES = {
+    "Access": "access",
+    "GenerationResult": "results",
+    "Library": "library",
+    "LibrarySettings": "library",
+    "Session": "session",
+    "SessionSettings": "session",
+    "SongRequest": "request",
+    "SongResult": "results",
+    "SongflowError": "errors",
+    "access_from_environment": "access",
+    "generate": "api",
+    "generate_in": "api",
+    "mint_key": "api",
+    "read_manifest": "manifest",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

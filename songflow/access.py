@@ -1,0 +1,142 @@
+"""Access to a gateway: an account, what it charges, and where it comes from.
+
+The embedded simulator is a gateway like any other, except that its server lives in our own process on a port
+that changes with every start. The ledger therefore knows it by a fixed name under `.invalid`, the domain that
+never resolves, and the session puts the live address in its place.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+from pydantic import SecretStr
+
+from songflow.errors import InputError, MissingCredentials
+from songflow.gateways import DIALECTS, Account, Dialect, custom_dialect
+from songflow.ledger.rows import Submission
+from songflow.request import MODELS, SongRequest
+
+__all__ = ["EMBEDDED_URL", "GATEWAYS", "Access", "Resolver", "access_from_environment", "resolve_from_environment"]
+
+EMBEDDED_URL = "http://simulator.invalid"
+GATEWAYS = (*DIALECTS, "custom")
+DEFAULT_PRICES: Mapping[str, float] = {name: model.price for name, model in MODELS.items()}
+FALLBACK_KEY_VARIABLE = "SONGFLOW_API_KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """An account and its prices, in units of the user's choice, by model."""
+
+    account: Account
+    prices: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_PRICES))
+
+    @property
+    def gateway(self) -> str:
+        """The adapter's name."""
+        return self.account.dialect.name
+
+    @property
+    def is_embedded(self) -> bool:
+        """True for the simulator inside our own process."""
+        return self.account.base_url == EMBEDDED_URL
+
+    def price_of(self, request: SongRequest) -> float:
+        """Units that this account charges for a request."""
+        return self.prices.get(request.model_type, request.model.price)
+
+    def dialect_text(self) -> str:
+        """The dialect as the ledger keeps it, so that a custom gateway can be asked again later."""
+        return json.dumps(asdict(self.account.dialect), sort_keys=True)
+
+    def took(self, submission: Submission) -> bool:
+        """True where this account is at the gateway that took a submission (its key may have changed since)."""
+        return (self.gateway, self.account.base_url) == (submission.gateway, submission.base_url)
+
+
+Resolver = Callable[[Submission], Access | None]
+"""Finds the access that took a submission by its stored alias, or None where it cannot tell."""
+
+
+def access_from_environment(
+    gateway: str | None = None,
+    base_url: str | None = None,
+    *,
+    submit_path: str | None = None,
+    fetch_path: str | None = None,
+    shape: str | None = None,
+) -> Access:
+    """The access that a gateway's name and the environment give; without a name, the embedded simulator.
+
+    Keys come from the gateway's own variable (COMETAPI_KEY, OPENAI_HK_KEY) or from SONGFLOW_API_KEY.
+
+    Raises:
+        InputError: an unknown gateway or a base URL that cannot be used.
+        MissingCredentials: a real gateway, and no key in the environment.
+    """
+    name = gateway or "simulator"
+    if name not in GATEWAYS:
+        raise InputError(
+            f"There is no gateway {name!r}.", next=f"choose one of {', '.join(GATEWAYS)}; nothing was sent."
+        )
+    try:
+        if name == "custom":
+            dialect = _custom(base_url, submit_path, fetch_path, shape)
+        else:
+            dialect = DIALECTS[name]
+        if name == "simulator" and base_url is None:
+            return Access(Account(dialect, EMBEDDED_URL, "simulator"))
+        variable, key = _key_for(dialect)
+        if key is None and name != "simulator":
+            raise MissingCredentials(
+                f"There is no key for {name}.",
+                next=f"set {variable} in the environment, or name a credentials block with --credentials; "
+                "without --gateway songs are made on the built-in simulator, which needs no key.",
+            )
+        return Access(Account(dialect, base_url or "", f"env:{variable}", key))
+    except ValueError as error:
+        raise InputError(f"The gateway cannot be used: {error}.", next="correct it; nothing was sent.") from None
+
+
+def resolve_from_environment(submission: Submission) -> Access | None:
+    """The access of a stored submission, as far as the environment still holds its key."""
+    dialect = stored_dialect(submission)
+    if submission.base_url == EMBEDDED_URL:
+        return Access(Account(dialect, EMBEDDED_URL, submission.account))
+    if not submission.account.startswith("env:"):
+        return None
+    _variable, key = _key_for(dialect)
+    if key is None and dialect.name != "simulator":
+        return None
+    return Access(Account(dialect, submission.base_url, submission.account, key))
+
+
+def stored_dialect(submission: Submission) -> Dialect:
+    """How the gateway of a stored submission is spoken to."""
+    known = DIALECTS.get(submission.gateway)
+    return known or Dialect(**json.loads(submission.dialect))
+
+
+def at_url(access: Access, url: str) -> Account:
+    """The account at another address (the embedded simulator's live one)."""
+    return replace(access.account, base_url=url)
+
+
+def _custom(base_url: str | None, submit_path: str | None, fetch_path: str | None, shape: str | None) -> Dialect:
+    if not base_url:
+        raise ValueError("a custom gateway needs a base URL")
+    relay = DIALECTS["openai-hk"]
+    return custom_dialect(
+        base_url, submit_path or relay.submit_path, fetch_path or relay.fetch_path, shape or relay.shape
+    )
+
+
+def _key_for(dialect: Dialect) -> tuple[str, SecretStr | None]:
+    for variable in (dialect.key_variable, FALLBACK_KEY_VARIABLE):
+        key = os.environ.get(variable, "").strip()
+        if key:
+            return variable, SecretStr(key)
+    return dialect.key_variable, None

@@ -1,0 +1,106 @@
+"""Songflow from plain Python: the whole way from a request to songs on disk, without Prefect."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from songflow.access import Access, access_from_environment
+from songflow.collecting import Progress, collect, wait
+from songflow.ledger.rows import RunIds, Song, Submission
+from songflow.library import LibrarySettings
+from songflow.messages import not_collected_error
+from songflow.paid import repeat_refusals, submit
+from songflow.request import SongRequest
+from songflow.results import GenerationResult
+from songflow.session import Session, SessionSettings
+
+__all__ = ["finish", "generate", "generate_in", "mint_key"]
+
+Accepted = Callable[[Submission], Awaitable[None]]
+
+
+def mint_key() -> str:
+    """A request key that nobody else has."""
+    return f"song-{uuid.uuid4().hex[:20]}"
+
+
+async def generate(
+    prompt: str,
+    *,
+    key: str | None = None,
+    gateway: str | None = None,
+    base_url: str | None = None,
+    library: str | None = None,
+    settings: SessionSettings | None = None,
+    if_unsettled: str = "stop",
+    **fields: Any,
+) -> GenerationResult:
+    """Make songs: submit one paid generation, wait for it, store its songs.
+
+    Args:
+        prompt: What the song is like.
+        key: The request key: the same key never pays twice (None: a new one is minted).
+        gateway: "simulator" (the default: no key, no cost), "cometapi", "openai-hk" or "custom".
+        base_url: The gateway's address where it is not the published one.
+        library: The library's folder (None: SONGFLOW_LIBRARY, else `./songs`).
+        settings: Polling, deadline and repeats.
+        if_unsettled: "stop" where the same body is unsettled under another key, or "new" to pay all the same.
+        **fields: Any other field of `SongRequest`.
+
+    Raises:
+        SongflowError: the tree of `songflow.errors`; each message says what it cost and what to do next.
+    """
+    request = SongRequest.parse({"prompt": prompt, **fields})
+    access = access_from_environment(gateway, base_url)
+    async with Session(LibrarySettings.from_environment(library), settings) as session:
+        return await generate_in(session, request, access, key=key or mint_key(), if_unsettled=if_unsettled)
+
+
+async def generate_in(
+    session: Session,
+    request: SongRequest,
+    access: Access,
+    *,
+    key: str,
+    runs: RunIds | None = None,
+    if_unsettled: str = "stop",
+    retry_errors: bool = False,
+    progress: Progress | None = None,
+) -> GenerationResult:
+    """The same in an open session."""
+    submission = await repeat_refusals(
+        lambda: submit(
+            session,
+            request,
+            access,
+            key=key,
+            runs=runs,
+            if_unsettled=if_unsettled,
+            retry_errors=retry_errors,
+        ),
+        retries=session.settings.retries,
+        within=session.settings.repeat_within,
+    )
+    songs = await wait(session, submission, access, progress)
+    await collect(session, submission, songs, access)
+    return await finish(session, submission.id)
+
+
+async def finish(session: Session, submission_id: str) -> GenerationResult:
+    """The result of a collected submission.
+
+    Raises:
+        NotCollected: it is paid for, and no song of it could be stored.
+    """
+    submission = await session.library.ledger.submissions.get(submission_id)
+    songs = await session.library.ledger.songs.of_submission(submission_id)
+    result = GenerationResult.of(submission, songs)
+    if not result.stored:
+        raise not_collected_error(submission, _uncollected(songs))
+    return result
+
+
+def _uncollected(songs: list[Song]) -> list[Song]:
+    return [song for song in songs if song.path is None]

@@ -1,0 +1,234 @@
+"""From an accepted id to songs on the store: wait, commit what was announced, fetch every take.
+
+Everything here may be repeated by any process at any time: asking is free, a stored take is not fetched again,
+and two processes that collect the same take take turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from songflow.access import Access
+from songflow.download import Downloaded, DownloadProblem, Downloads, forget, locked
+from songflow.gateways import Gateway, Report, ReportStatus, TakeReport
+from songflow.ledger.lease import Lease
+from songflow.ledger.rows import Song, StoredFile, Submission
+from songflow.ledger.songs import AnnouncedTake, Lineage, payload_text
+from songflow.ledger.states import SongState, State
+from songflow.messages import failed_error, lost_error, overdue_error
+from songflow.request import SongRequest
+from songflow.session import Session
+from songflow.store import file_name
+from songflow.waiting import Overdue, Vanished, wait_until_settled
+
+__all__ = ["Progress", "collect", "store_song", "wait"]
+
+log = logging.getLogger("songflow.collecting")
+
+Progress = Callable[[str, float | None, float], Awaitable[None]]
+"""Told while waiting: the status word, the gateway's progress (0..1, where it gives one), seconds since accepted."""
+
+
+async def wait(
+    session: Session, submission: Submission, access: Access | None = None, progress: Progress | None = None
+) -> list[Song]:
+    """Wait until a submission's generation has ended and commit its takes, before the first download.
+
+    Returns:
+        A row per take, in the gateway's order; at once where the ledger already knows the end.
+
+    Raises:
+        StillRunning: our deadline passed or the key was refused; it runs on and is billed.
+        GenerationFailed: the gateway reports a failure and no song.
+        GenerationLost: the gateway no longer knows the id.
+        MissingCredentials: the account that took it is not at hand.
+    """
+    songs = session.library.ledger.songs
+    if submission.state is State.SUCCEEDED:
+        return await songs.of_submission(submission.id)
+    access = session.access_for(submission, access)
+    gateway = await session.gateway(access)
+    request = await _request_of(session, submission)
+    deadline = session.deadline(request.model)
+    lease = Lease.take(deadline + session.settings.lease_margin)
+    await session.library.ledger.submissions.hold(submission.id, lease)
+    try:
+        report = await _until_settled(session, gateway, access, submission, deadline, progress)
+        return await _commit_end(session, submission, request, report)
+    finally:
+        await session.library.ledger.submissions.release(submission.id, lease.fence)
+
+
+async def collect(
+    session: Session, submission: Submission, songs: Sequence[Song], access: Access | None = None
+) -> list[Song]:
+    """Store every take that was announced and is not stored yet; what cannot be stored says why in its row."""
+    missing = [song for song in songs if song.state is SongState.ANNOUNCED]
+    if missing:
+        lease = Lease.take(session.deadline((await _request_of(session, submission)).model))
+        await session.library.ledger.submissions.hold(submission.id, lease)
+        try:
+            await asyncio.gather(*(store_song(session, submission, song, access) for song in missing))
+        finally:
+            await session.library.ledger.submissions.release(submission.id, lease.fence)
+    return await session.library.ledger.songs.of_submission(submission.id)
+
+
+async def store_song(
+    session: Session, submission: Submission, song: Song, access: Access | None = None
+) -> Song:
+    """Fetch, verify and store one take. A failure is committed on its row and returned, not raised: it is retried
+    by the next collect, and must not hide the other takes.
+
+    Raises:
+        MissingCredentials: a dead URL needs to be asked for again, and the account is not at hand.
+    """
+    library = session.library
+    part = library.store.parts / f"{take_uid(song)}.part"
+    async with locked(part):
+        song = await library.ledger.songs.get(song.id)
+        if song.state is not SongState.ANNOUNCED:
+            return song
+        access = session.access_for(submission, access)
+        downloads = await session.downloads(access)
+
+        async def ask_again() -> str | None:
+            return await _fresh_url(session, access, submission, song)
+
+        try:
+            if song.song_url is None:
+                raise DownloadProblem("the gateway announced no address for it")
+            done = await downloads.fetch(song.song_url, part, song.announced_seconds, ask_again)
+            await _store(session, song, done)
+        except (DownloadProblem, OSError) as problem:
+            log.warning("'%s' could not be stored: %s.", song.title, problem)
+            await library.ledger.songs.problem(song, f"could not be stored: {problem}")
+    return await library.ledger.songs.get(song.id)
+
+
+def take_uid(song: Song) -> str:
+    """A short name of one take that no other take of any ledger has."""
+    return hashlib.sha256(f"{song.submission_id}/{song.take}".encode()).hexdigest()[:10]
+
+
+async def _until_settled(
+    session: Session,
+    gateway: Gateway,
+    access: Access,
+    submission: Submission,
+    deadline: float,
+    progress: Progress | None,
+) -> Report:
+    ledger = session.library.ledger.submissions
+    age = (datetime.now(UTC) - (submission.answered_at or submission.intended_at)).total_seconds()
+    seen_running = submission.state is State.RUNNING
+
+    async def on_report(report: Report, seconds: float) -> None:
+        nonlocal seen_running
+        if not seen_running and report.status is not ReportStatus.QUEUED:
+            seen_running = True
+            await ledger.running(submission.id)
+        if progress is not None:
+            await progress(str(report.status), report.progress, seconds)
+
+    try:
+        return await wait_until_settled(
+            lambda: gateway.fetch(submission.generation_id, submission.track_ids),
+            session.schedule(access),
+            age=max(0.0, age),
+            deadline=deadline,
+            track_ids=submission.track_ids,
+            # Somebody may have waited before us: what is already there should not wait for us again.
+            first_delay=None if age < 1.0 else 0.0,
+            on_report=on_report,
+        )
+    except Overdue as error:
+        await ledger.stop_waiting(submission.id, State.OVERDUE, str(error))
+        raise overdue_error(submission, str(error)) from None
+    except Vanished as error:
+        await ledger.stop_waiting(submission.id, State.LOST, str(error))
+        raise lost_error(submission, str(error)) from None
+
+
+async def _commit_end(
+    session: Session, submission: Submission, request: SongRequest, report: Report
+) -> list[Song]:
+    """The raw payload and every take in one transaction; a failure without any good take is one."""
+    failed = report.status is ReportStatus.FAILED or all(take.error is not None for take in report.takes)
+    if report.collectable or not failed:
+        return await _announce(session, submission, request, report)
+    reason = report.failure or "; ".join(take.error for take in report.takes if take.error) or "no reason given"
+    if report.takes:
+        await _announce(session, submission, request, report)
+    await session.library.ledger.submissions.stop_waiting(submission.id, State.FAILED, reason)
+    raise failed_error(submission, reason)
+
+
+async def _announce(
+    session: Session, submission: Submission, request: SongRequest, report: Report
+) -> list[Song]:
+    return await session.library.ledger.songs.succeeded(
+        submission.id,
+        submission.key,
+        Lineage(request.mode.value, request.source_song_id),
+        [_announced(take) for take in report.takes],
+        {"status": 200, "body": report.raw},
+    )
+
+
+def _announced(take: TakeReport) -> AnnouncedTake:
+    return AnnouncedTake(
+        song_id=take.song_id,
+        title=take.title,
+        tags=tuple(take.tags),
+        lyrics=take.lyrics,
+        seconds=take.duration,
+        song_url=take.song_path,
+        image_url=take.image_path,
+        # A finished song with an address is worth collecting whatever else was said of it.
+        error=None if take.collectable else take.error,
+        payload=payload_text(take.payload),
+    )
+
+
+async def _request_of(session: Session, submission: Submission) -> SongRequest:
+    generation = await session.library.ledger.submissions.generation(submission.key)
+    assert generation is not None, "a submission has a generation (foreign key)"
+    return SongRequest.from_body({"gen_params": generation.params})
+
+
+async def _fresh_url(session: Session, access: Access, submission: Submission, song: Song) -> str | None:
+    gateway = await session.gateway(access)
+    answer = await gateway.fetch(submission.generation_id, submission.track_ids)
+    if not isinstance(answer, Report):
+        return None
+    return next((take.song_path for take in answer.takes if take.song_id == song.song_id), None)
+
+
+async def _store(session: Session, song: Song, done: Downloaded) -> None:
+    library = session.library
+    name = file_name(
+        library.settings.name_template, title=song.title, song_id=song.song_id, uid=take_uid(song)
+    )
+    path = await library.store.put(done.part, name)
+    forget(done.part)
+    facts = done.facts
+    await library.ledger.songs.stored(
+        song,
+        StoredFile(
+            path=path,
+            bytes=done.bytes,
+            sha256=done.sha256,
+            seconds=facts.seconds if facts else None,
+            sample_rate=facts.sample_rate if facts else None,
+            channels=facts.channels if facts else None,
+            peak=facts.peak if facts else None,
+            rms_db=facts.rms_db if facts else None,
+        ),
+    )
+    log.info("Stored '%s' as %s.", song.title, path)

@@ -1,0 +1,268 @@
+"""Fetching one song: into a `.part` file, resumed after interruptions, verified whole, then handed to the store.
+
+The part file outlives a killed process. Beside it lies what is needed to resume it safely: the URL and the
+validator (ETag or Last-Modified) of the answer it came from. Without a validator it is fetched anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import httpx
+
+from songflow.addresses import AddressRefused, check_peer, check_url
+from songflow.audio import AudioFacts, AudioProblem, check_whole, measure, sha256_of
+
+__all__ = ["Downloaded", "DownloadProblem", "Downloads", "download_client", "locked"]
+
+MAX_SONG_BYTES = 256 * 1024 * 1024
+MAX_REDIRECTS = 5
+ATTEMPTS = 5
+# Between attempts: long enough for a storage host to recover from a blip, short enough not to hold a flow up.
+FIRST_PAUSE_SECONDS = 0.5
+_READ_TIMEOUT_SECONDS = 30.0
+# Gone or forbidden at the song's host: the gateway may know a fresh URL.
+_DEAD_STATUSES = frozenset({401, 403, 404, 410})
+
+
+AskAgain = Callable[[], Awaitable[str | None]]
+
+
+class DownloadProblem(Exception):
+    """The song cannot be fetched now. `dead` is True where the URL itself is at fault."""
+
+    def __init__(self, message: str, *, dead: bool = False) -> None:
+        super().__init__(message)
+        self.dead = dead
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """A whole song in its part file; `facts` is None where decoding was switched off."""
+
+    part: Path
+    bytes: int
+    sha256: str
+    facts: AudioFacts | None
+
+
+def download_client() -> httpx.AsyncClient:
+    """The client for song hosts: it never carries a gateway's key, and follows no redirect by itself."""
+    return httpx.AsyncClient(
+        follow_redirects=False,
+        headers={"Accept-Encoding": "identity", "User-Agent": "songflow"},
+        timeout=httpx.Timeout(_READ_TIMEOUT_SECONDS, connect=10.0),
+    )
+
+
+@asynccontextmanager
+async def locked(part: Path, poll_seconds: float = 0.1) -> AsyncIterator[None]:
+    """Hold a part file against other processes; the lock goes with the process, however it ends."""
+    descriptor = os.open(part.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        while not _try_lock(descriptor):
+            await asyncio.sleep(poll_seconds)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # no such locks on Windows: two processes may fetch the same song, which is only waste
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+class Downloads:
+    """Fetches songs with one shared client.
+
+    Args:
+        client: From `download_client`.
+        allow_private: Whether songs may come from private addresses (only when the gateway's is one).
+        verify_audio: Decode each song to its end.
+        first_pause: Seconds before the second attempt; each later pause is twice as long.
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        allow_private: bool,
+        verify_audio: bool = True,
+        first_pause: float = FIRST_PAUSE_SECONDS,
+    ) -> None:
+        self._client = client
+        self._allow_private = allow_private
+        self._verify_audio = verify_audio
+        self._first_pause = first_pause
+
+    async def fetch(
+        self, url: str, part: Path, announced_seconds: float | None, ask_again: AskAgain | None = None
+    ) -> Downloaded:
+        """Bring a whole song into its part file; what an earlier process left there is used.
+
+        Args:
+            url: The song's address, byte for byte as announced.
+            part: The local file to fill.
+            announced_seconds: Its length as announced, where it was.
+            ask_again: Called once, when the address is dead, for the one that the gateway gives now.
+
+        Raises:
+            DownloadProblem: after the last attempt; the part file stays where resuming it makes sense.
+        """
+        problem = DownloadProblem("it was not tried")
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(self._first_pause * 2 ** (attempt - 1))
+            try:
+                return await self._attempt(url, part, announced_seconds)
+            except DownloadProblem as error:
+                problem = error
+            if problem.dead:
+                fresh, ask_again = (await ask_again() if ask_again else None), None
+                if fresh is None or fresh == url:
+                    break
+                url = fresh
+        raise problem
+
+    async def _attempt(self, url: str, part: Path, announced_seconds: float | None) -> Downloaded:
+        try:
+            await self._transfer(url, part)
+            return await asyncio.to_thread(self._verify, part, announced_seconds)
+        except AddressRefused as error:
+            raise DownloadProblem(f"its URL is refused: {error}", dead=True) from None
+        except AudioProblem as error:
+            # Whole by its size but not by its sound: what is there is worth nothing.
+            _discard(part)
+            raise DownloadProblem(f"it is not a whole song: {error}") from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            said = str(error) or type(error).__name__
+            raise DownloadProblem(f"its host could not be read ({said})", dead=_is_gone(error)) from None
+
+    def _verify(self, part: Path, announced_seconds: float | None) -> Downloaded:
+        facts: AudioFacts | None = None
+        if self._verify_audio:
+            facts = measure(part)
+            check_whole(facts, announced_seconds)
+        return Downloaded(part, part.stat().st_size, sha256_of(part), facts)
+
+    async def _transfer(self, url: str, part: Path) -> None:
+        """One GET (and its redirects) that leaves the part file complete."""
+        resume = _resume_point(url, part)
+        headers = {"Range": f"bytes={resume.size}-", "If-Range": resume.validator} if resume else {}
+        target = url
+        for _hop in range(MAX_REDIRECTS + 1):
+            await check_url(target, allow_private=self._allow_private)
+            async with self._client.stream("GET", target, headers=headers) as response:
+                check_peer(response, allow_private=self._allow_private)
+                if response.is_redirect:
+                    target = str(response.url.join(response.headers["location"]))
+                    continue
+                await self._receive(response, url, part, resume)
+                return
+        raise DownloadProblem(f"it was redirected more than {MAX_REDIRECTS} times", dead=True)
+
+    async def _receive(
+        self, response: httpx.Response, url: str, part: Path, resume: _ResumePoint | None
+    ) -> None:
+        status = response.status_code
+        if status in _DEAD_STATUSES:
+            raise DownloadProblem(f"its host answered {status}", dead=True)
+        if status == 416:
+            _discard(part)
+            raise DownloadProblem("the song at its host is not the one that was begun")
+        if status not in {200, 206} or (status == 206 and resume is None):
+            raise DownloadProblem(f"its host answered {status}")
+        start = 0
+        if status == 206 and resume is not None:
+            if _content_range_start(response) != resume.size:
+                _discard(part)
+                raise DownloadProblem("its host sent another range than was asked for")
+            start = resume.size
+        if start == 0:
+            _remember(part, url, response)
+        with part.open("r+b" if start else "wb") as file:
+            file.seek(start)
+            file.truncate()
+            await _copy(response, file, start)
+            await asyncio.to_thread(_sync, file)
+
+
+@dataclass(frozen=True, slots=True)
+class _ResumePoint:
+    size: int
+    validator: str
+
+
+def _resume_point(url: str, part: Path) -> _ResumePoint | None:
+    """Where to go on, if the part and the note beside it belong to this URL."""
+    try:
+        note = json.loads(_note(part).read_bytes())
+        size = part.stat().st_size
+    except (OSError, ValueError):
+        return None
+    if size == 0 or note.get("url") != url or not note.get("validator"):
+        return None
+    return _ResumePoint(size, str(note["validator"]))
+
+
+def _remember(part: Path, url: str, response: httpx.Response) -> None:
+    """Note what this answer can be resumed by; an encoded or weakly tagged one cannot."""
+    tag = response.headers.get("etag", "")
+    validator = tag if tag and not tag.startswith("W/") else response.headers.get("last-modified")
+    if response.headers.get("content-encoding", "identity") != "identity":
+        validator = None
+    _note(part).write_text(json.dumps({"url": url, "validator": validator}))
+
+
+async def _copy(response: httpx.Response, file: IO[bytes], start: int) -> None:
+    size = start
+    async for chunk in response.aiter_bytes(1 << 17):
+        size += len(chunk)
+        if size > MAX_SONG_BYTES:
+            raise DownloadProblem(f"it is larger than {MAX_SONG_BYTES >> 20} MiB", dead=True)
+        file.write(chunk)
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _content_range_start(response: httpx.Response) -> int | None:
+    found = re.fullmatch(r"bytes (\d+)-\d+/(?:\d+|\*)", response.headers.get("content-range", "").strip())
+    return int(found[1]) if found else None
+
+
+def _note(part: Path) -> Path:
+    return part.with_suffix(".json")
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _note(part).unlink(missing_ok=True)
+
+
+def forget(part: Path) -> None:
+    """Remove what lay beside a part that has become a song. The lock file stays: others may be waiting on it."""
+    _discard(part)
+
+
+def _is_gone(error: Exception) -> bool:
+    """True where nobody listens at the address any more, or it is no address at all."""
+    return isinstance(error, httpx.ConnectError | httpx.InvalidURL | httpx.UnsupportedProtocol | socket.gaierror)

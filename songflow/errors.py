@@ -1,0 +1,186 @@
+"""What can go wrong, as one tree; each branch is one exit code of the command line.
+
+    SongflowError                    1   anything else
+    |- InputError                    2   nothing was sent: the caller must change something
+    |  |- InvalidRequest                 a field of the request
+    |  |- KeyConflict                    the same request key with a different body
+    |  |- MissingCredentials             no key, or an unknown credentials block
+    |  `- LibraryError                   the library cannot be used (path, space, schema, file system)
+    |- NotBilled                     3   the gateway did not take the request
+    |  |- RequestRefused                 it answered no
+    |  `- RequestNotSent                 it was never reached
+    |- GenerationFailed              4   the gateway took it and reported a failure
+    |- Unsettled                     5   paid, or perhaps paid, and not collected yet
+    |  |- StillRunning                   our deadline passed, the gateway works on
+    |  |- OutcomeUnknown                 the POST's answer was lost
+    |  |- GenerationLost                 the gateway no longer knows the id it gave us
+    |  |- NotCollected                   finished at the gateway, not yet on our disk
+    |  `- UnsettledTwin                  the same body is unsettled under another key
+    `- SpendingStopped               6   over budget, or spending is paused
+
+A message says what happened, what it cost, and what to do next. Keys of gateways never stand in one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+__all__ = [
+    "GenerationFailed",
+    "GenerationLost",
+    "InputError",
+    "InvalidRequest",
+    "KeyConflict",
+    "LibraryError",
+    "MissingCredentials",
+    "NotBilled",
+    "NotCollected",
+    "OutcomeUnknown",
+    "RequestNotSent",
+    "RequestRefused",
+    "SongflowError",
+    "SpendingStopped",
+    "StillRunning",
+    "Unsettled",
+    "UnsettledTwin",
+]
+
+
+class SongflowError(Exception):
+    """The root: carries what a person or a program needs to go on.
+
+    Args:
+        message: One or two sentences: what happened and why.
+        key: The request key, where one exists.
+        generation_id: The gateway's id of the generation, where one was given.
+        state: The submission's state in the ledger.
+        billed: "no", "maybe" or "yes".
+        next: The next step, in the imperative.
+    """
+
+    exit_code: ClassVar[int] = 1
+    default_billed: ClassVar[str] = "no"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        key: str | None = None,
+        generation_id: str | None = None,
+        state: str | None = None,
+        billed: str | None = None,
+        next: str | None = None,
+        repeatable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.key = key
+        self.generation_id = generation_id
+        self.state = state
+        self.billed = billed or self.default_billed
+        self.next = next
+        self.repeatable = repeatable
+        """True where the same request may simply be sent again: nothing was or will be billed for this one."""
+        self.retry_after = retry_after
+        """Seconds the gateway asked us to wait, where it did."""
+
+    def __str__(self) -> str:
+        return f"{self.message} Next: {self.next}" if self.next else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keyword-only facts survive pickling (Prefect stores exceptions that way)."""
+        return _rebuild, (type(self), self.message, self.facts())
+
+    def facts(self) -> dict[str, Any]:
+        """Everything but the message, by name."""
+        return {name: value for name, value in vars(self).items() if name != "message"}
+
+    @classmethod
+    def rebuild(cls, message: str, facts: dict[str, Any]) -> Self:
+        """The inverse of `facts`."""
+        return cls(message, **facts)
+
+
+def _rebuild(cls: type[SongflowError], message: str, facts: dict[str, Any]) -> SongflowError:
+    return cls.rebuild(message, facts)
+
+
+class InputError(SongflowError):
+    """Nothing was sent; the caller must change something."""
+
+    exit_code = 2
+
+
+class InvalidRequest(InputError):
+    """A field of the request is wrong, unknown, missing or forbidden."""
+
+
+class KeyConflict(InputError):
+    """The request key already stands in the ledger with a different body."""
+
+
+class MissingCredentials(InputError):
+    """No key for the gateway, or credentials that cannot be loaded."""
+
+
+class LibraryError(InputError):
+    """The library cannot be opened or written, or its ledger is not one we can use."""
+
+
+class NotBilled(SongflowError):
+    """The gateway did not take the request, so it bills nothing."""
+
+    exit_code = 3
+
+
+class RequestRefused(NotBilled):
+    """The gateway answered no (the message says why)."""
+
+
+class RequestNotSent(NotBilled):
+    """The gateway was never reached: no byte of the request left."""
+
+
+class GenerationFailed(SongflowError):
+    """The gateway took the request and then reported that it failed."""
+
+    exit_code = 4
+    default_billed = "maybe"
+
+
+class Unsettled(SongflowError):
+    """Paid or perhaps paid, and nothing collected yet; never sent again by itself."""
+
+    exit_code = 5
+    default_billed = "yes"
+
+
+class StillRunning(Unsettled):
+    """Our deadline passed (or we were told to stop waiting) while the gateway works on."""
+
+
+class OutcomeUnknown(Unsettled):
+    """The request may have been taken and billed: its answer was lost."""
+
+    default_billed = "maybe"
+
+
+class GenerationLost(Unsettled):
+    """The gateway no longer knows a generation that it accepted."""
+
+
+class NotCollected(Unsettled):
+    """The generation succeeded, but no song of it could be stored yet."""
+
+
+class UnsettledTwin(Unsettled):
+    """The same body is unsettled under another key whose run is dead."""
+
+    default_billed = "no"
+
+
+class SpendingStopped(SongflowError):
+    """The budget is used up, or spending is paused."""
+
+    exit_code = 6

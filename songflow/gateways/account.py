@@ -1,0 +1,71 @@
+"""Whose money is spent where: a dialect, a base URL and a key that is never shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from songflow.gateways.dialects import Dialect, check_base_url
+
+if TYPE_CHECKING:
+    # Only the type: importing pydantic costs 150 ms, and whoever holds a SecretStr has paid it already.
+    from pydantic import SecretStr
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One key at one gateway; `alias` is its name in the ledger, such as "env:COMETAPI_KEY".
+
+    An empty `base_url` means the dialect's own. Raises ValueError (without the key in it) when the base URL
+    is not an http(s) URL or when the key cannot be sent in a header.
+    """
+
+    dialect: Dialect
+    base_url: str = ""
+    alias: str = ""
+    key: SecretStr | None = None
+
+    def __post_init__(self) -> None:
+        url = self.base_url or self.dialect.base_url
+        if not url:
+            raise ValueError(f"the gateway {self.dialect.name!r} has no address of its own: give a base URL")
+        object.__setattr__(self, "base_url", check_base_url(url))
+        if self.secret is not None:
+            _check_key(self.secret)
+
+    @property
+    def secret(self) -> str | None:
+        """The key in clear text, for the Authorization header and nothing else."""
+        return None if self.key is None else self.key.get_secret_value()
+
+    @property
+    def fingerprint(self) -> str:
+        """A short name of the key that does not give it away: 12 hex digits of its SHA-256, or "none"."""
+        return "none" if self.secret is None else sha256(self.secret.encode()).hexdigest()[:12]
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the gateway is spoken to over TLS."""
+        return self.base_url.startswith("https:")
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the gateway runs on this machine, where no proxy belongs in between."""
+        host = urlsplit(self.base_url).hostname or ""
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
+
+
+def _check_key(secret: str) -> None:
+    """Refuses a key that no header can carry, here, where the text can be clear and the key left out."""
+    if not secret:
+        raise ValueError("the gateway's key is empty")
+    if not all("!" <= character <= "~" for character in secret):
+        raise ValueError(
+            "the gateway's key holds white space, control or non-ASCII characters (was a line break copied?)"
+        )

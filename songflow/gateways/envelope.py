@@ -1,0 +1,122 @@
+"""Reads JSON that strangers sent, and the two error envelopes that live on one host."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Style = Literal["relay", "openai"]
+
+_MAX_DEPTH = 64
+_MAX_DIGITS = 40
+_MAX_MESSAGE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An answer's verdict on itself: relay `{"code","message","data"}`, OpenAI `{"error":{..}}`, or none."""
+
+    style: Style | None = None
+    code: str = ""
+    message: str = ""
+    type: str = ""
+
+    @property
+    def says_success(self) -> bool:
+        """Whether this is the relay's word for success, which may be the number 200."""
+        return self.style == "relay" and self.code in ("success", "200")
+
+
+def parse_json(text: str) -> object:
+    """The JSON value of a text, whatever its content type said, made safe to store; raises only ValueError.
+
+    A byte order mark is skipped. What no database takes becomes harmless: NaN, infinities and absurdly long
+    integers become null, lone surrogates and NUL characters become U+FFFD, and deep nesting is refused.
+    """
+    text = text.strip("\ufeff \t\r\n")
+    try:
+        value: object = json.loads(
+            text, parse_constant=lambda _: None, parse_float=_finite, parse_int=_sane_integer
+        )
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
+    # Both walks cost more than the parsing; a real answer has neither 200 brackets nor such escapes.
+    if text.count("[") + text.count("{") > 200 and _is_deeper(value, _MAX_DEPTH):
+        raise ValueError("the JSON is nested too deeply")
+    if "\\u" in text:
+        return _storable(value)
+    return value
+
+
+def read_envelope(value: object) -> Envelope:
+    """Which error envelope a parsed answer wears, read by its form alone."""
+    if not isinstance(value, dict):
+        return Envelope()
+    error = value.get("error")
+    if isinstance(error, dict) and any(_text(error.get(name)) for name in ("message", "code", "type")):
+        code, kind = _code(error.get("code")), _code(error.get("type"))
+        return Envelope("openai", code, _line(error.get("message")), kind)
+    code = _code(value.get("code"))
+    if code and ("message" in value or "data" in value):
+        return Envelope("relay", code, _line(value.get("message")))
+    return Envelope()
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
+
+
+def _sane_integer(text: str) -> int | None:
+    # int() raises beyond 4,300 digits and would take the whole answer with it.
+    return int(text) if len(text) <= _MAX_DIGITS else None
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    """Whether a value is nested deeper than so many levels, found without recursion."""
+    layer = [value]
+    for _ in range(levels):
+        layer = [child for parent in layer for child in _children(parent)]
+        if not layer:
+            return False
+    return True
+
+
+def _children(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _storable(value: object) -> object:
+    """The value with every string fit for UTF-8 and for PostgreSQL's text."""
+    if isinstance(value, str):
+        return storable_text(value)
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {storable_text(name): _storable(item) for name, item in value.items()}
+    return value
+
+
+def storable_text(text: str) -> str:
+    """A text without lone surrogates (UTF-8 refuses them) and NUL characters (PostgreSQL refuses them)."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
+
+
+def _text(value: object) -> str:
+    """A string or number as text; anything else as nothing."""
+    if isinstance(value, str):
+        return value.strip()
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def _code(value: object) -> str:
+    return _text(value).lower()
+
+
+def _line(value: object) -> str:
+    """A message for people: one line of at most 500 characters (the whole answer is kept beside it)."""
+    return " ".join(_text(value).split())[:_MAX_MESSAGE]

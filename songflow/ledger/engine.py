@@ -1,0 +1,213 @@
+"""The ledger's database: how it is opened, what is refused, and what a transaction is on each kind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from songflow.errors import LibraryError
+from songflow.ledger.schema import SCHEMA_VERSION
+
+__all__ = ["Database", "ledger_url"]
+
+log = logging.getLogger("songflow.ledger")
+
+BUSY_TIMEOUT_SECONDS = 30
+# SQLite's locks do not hold across machines on these: two machines would both believe that they may pay.
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre",
+     "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "fuse.mergerfs"}
+)  # fmt: skip
+
+
+def ledger_url(given: str | None, folder: Path) -> URL:
+    """The database URL: `ledger.sqlite` in the folder unless a URL is given (`sqlite:///..`, `postgresql://..`).
+
+    Raises:
+        LibraryError: the URL cannot be read or names a database that is not supported. Never shows a password.
+    """
+    if not given:
+        return URL.create("sqlite+aiosqlite", database=str(folder / "ledger.sqlite"))
+    try:
+        url = make_url(given)
+    except ArgumentError:
+        raise LibraryError(
+            "SONGFLOW_LEDGER_URL is not a database URL.",
+            next="give one like postgresql://user:password@host/database, or leave it out for SQLite.",
+        ) from None
+    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+    driver = drivers.get(url.get_backend_name())
+    if driver is None:
+        raise LibraryError(
+            f"The ledger cannot be kept in {url.get_backend_name()}.",
+            next="use SQLite (the default) or a postgresql:// URL.",
+        )
+    return url.set(drivername=driver)
+
+
+class Database:
+    """One open ledger database: `read()` and `write()` are its two kinds of transaction."""
+
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self._engine = _make_engine(url)
+        self._writer = self._engine.execution_options(songflow_writes=True)
+        # SQLite lets one connection write at a time. Waiting here is fair and costs no sleep; its own busy
+        # handler, which is for other processes, backs off in steps of up to 100 ms.
+        self._turn: asyncio.Lock | None = asyncio.Lock() if self.is_sqlite else None
+
+    @property
+    def name(self) -> str:
+        """The database for people: no password."""
+        return self.url.render_as_string(hide_password=True)
+
+    async def open(self) -> None:
+        """Check the place, connect, and bring the schema to this code's version.
+
+        Raises:
+            LibraryError: a network file system, a newer schema, a server that may lose commits, no connection.
+        """
+        if self.is_sqlite:
+            refuse_network_file_system(Path(self.url.database or "."))
+        try:
+            await self._check_durability()
+            version = await self._version()
+            if version == SCHEMA_VERSION:
+                return
+            if version is not None and version > SCHEMA_VERSION:
+                raise LibraryError(
+                    f"The ledger {self.name} has schema {version}; this songflow knows {SCHEMA_VERSION}.",
+                    next="upgrade songflow; the ledger was not touched.",
+                )
+            # Alembic takes most of a second to import, so only a ledger that needs it pays for it.
+            from songflow.ledger.migrate import upgrade
+
+            async with self.write() as connection:
+                await connection.run_sync(upgrade)
+        except (SQLAlchemyError, OSError) as error:
+            await self.close()
+            raise self.problem(error) from None
+        except LibraryError:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._engine.dispose()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that sees one moment of the ledger."""
+        async with self._engine.connect() as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is on the disk when the block ends (SQLite: BEGIN IMMEDIATE)."""
+        if self._turn is None:
+            async with self._writer.begin() as connection:
+                yield connection
+        else:
+            async with self._turn, self._writer.begin() as connection:
+                yield connection
+
+    def problem(self, error: Exception) -> LibraryError:
+        """A database's error in a person's words."""
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0:1]
+        said = reason[0] if reason else type(error).__name__
+        if "locked" in said:
+            said = f"another process has held its lock for over {BUSY_TIMEOUT_SECONDS} s"
+        return LibraryError(
+            f"The ledger {self.name} cannot be used: {said}.",
+            next="check that the place exists, can be written and has space; nothing more was sent.",
+        )
+
+    async def _check_durability(self) -> None:
+        if self.is_sqlite:
+            return
+        async with self.read() as connection:
+            mode = (await connection.execute(text("SHOW synchronous_commit"))).scalar_one()
+        if mode == "off":
+            raise LibraryError(
+                f"The ledger {self.name} has synchronous_commit=off: a crash could lose a paid song's id.",
+                next="set synchronous_commit=on for this database or user.",
+            )
+
+    async def _version(self) -> str | None:
+        try:
+            async with self.read() as connection:
+                return (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+        except DBAPIError as error:
+            if _is_missing_table(error):
+                return None
+            raise
+
+
+def _is_missing_table(error: DBAPIError) -> bool:
+    said = str(error.orig).lower()
+    return "no such table" in said or "does not exist" in said and "alembic_version" in said
+
+
+def _make_engine(url: URL) -> AsyncEngine:
+    if url.get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10)
+    engine = create_async_engine(url, pool_size=4, max_overflow=0, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def configure(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves, below
+        cursor = connection.cursor()
+        # The busy timeout first: switching a new file to WAL needs a lock that others may hold.
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Any) -> None:
+        writes = connection.get_execution_options().get("songflow_writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def refuse_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
+    """Raise LibraryError where `path` lies on a file system whose locks do not hold between machines."""
+    kind = file_system_of(path, mounts)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise LibraryError(
+            f"The ledger {path} lies on a network file system ({kind}), where SQLite's locks do not hold.",
+            next="put the library on a local disk, or set SONGFLOW_LEDGER_URL to a PostgreSQL database.",
+        )
+
+
+def file_system_of(path: Path, mounts: Path) -> str | None:
+    """The type of the file system that holds `path`, as the mount table names it (None: no such table)."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return None
+    target = str(path.resolve())
+    best, kind = "", None
+    for line in lines:
+        _device, point, found, *_ = line.split()
+        point = point.encode().decode("unicode_escape")  # spaces stand as \040
+        inside = target == point or target.startswith(point.rstrip("/") + "/")
+        if inside and len(point) >= len(best):
+            best, kind = point, found
+    return kind
+
+
+def is_database_error(error: BaseException) -> bool:
+    """True for an error that says the database could not be used just now (locked, away, out of space)."""
+    return isinstance(error, OperationalError | DBAPIError | OSError)

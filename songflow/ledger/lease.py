@@ -1,0 +1,88 @@
+"""Leases: which process is at work on a submission, and whether it is still alive.
+
+A process is named by host, boot, process id and start time, so that a reused process id is not taken for
+the old process. On its own host a process that is gone is seen at once; from another host only the lease's
+end tells. A lease that has ended is dead even if its process lives: it may have been suspended.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+__all__ = ["Lease", "ProcessIdentity", "this_process"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessIdentity:
+    """One process on one boot of one host (and in one process-id namespace, so containers differ)."""
+
+    host: str
+    boot: str
+    pid: int
+    start: str
+
+    def is_gone(self) -> bool:
+        """True only where it is certain: the process ran on this host and boot, and no longer does."""
+        here = this_process()
+        if (self.host, self.boot) != (here.host, here.boot) or not self.start:
+            return False
+        return _start_time(self.pid) != self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A process's claim on a submission until `expires_at`; the fence names this claim and no other."""
+
+    owner: ProcessIdentity
+    fence: str
+    expires_at: datetime
+
+    @classmethod
+    def take(cls, seconds: float) -> Lease:
+        """A new lease of this process, with a fence of its own."""
+        return cls(this_process(), uuid.uuid4().hex, datetime.now(UTC) + timedelta(seconds=seconds))
+
+    def extended(self, seconds: float) -> Lease:
+        """The same claim with another end, `seconds` from now."""
+        return replace(self, expires_at=datetime.now(UTC) + timedelta(seconds=seconds))
+
+    def is_dead(self, now: datetime | None = None) -> bool:
+        """True where its time is up or its process is certainly gone."""
+        return (now or datetime.now(UTC)) >= self.expires_at or self.owner.is_gone()
+
+
+def this_process() -> ProcessIdentity:
+    """The identity of the running process (asked again after a fork)."""
+    pid = os.getpid()
+    return ProcessIdentity(socket.gethostname(), _boot(), pid, _own_start_time(pid))
+
+
+@cache
+def _boot() -> str:
+    """This boot and process-id namespace; a random text where the system does not tell (never equal later)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return uuid.uuid4().hex
+
+
+@cache
+def _own_start_time(pid: int) -> str:
+    return _start_time(pid)
+
+
+def _start_time(pid: int) -> str:
+    """The kernel's start time of a live process in clock ticks since boot; empty when it is gone or a zombie."""
+    try:
+        # The command name stands in parentheses and may hold spaces; what follows is plain.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]

@@ -1,0 +1,33 @@
+"""The open ledger."""
+
+from __future__ import annotations
+
+from sqlalchemy import URL
+
+from songflow.ledger.engine import Database
+from songflow.ledger.songs import Songs
+from songflow.ledger.submissions import Submissions
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """One open ledger: `submissions` is the paid step, `songs` what came of it.
+
+    Use it as an async context manager, in one event loop.
+
+    Raises:
+        LibraryError: from `open`, when the database cannot be used; nothing was changed then.
+    """
+
+    def __init__(self, url: URL) -> None:
+        self.database = Database(url)
+        self.submissions = Submissions(self.database)
+        self.songs = Songs(self.database)
+
+    async def __aenter__(self) -> Ledger:
+        await self.database.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.database.close()

@@ -1,0 +1,31 @@
+"""Bringing a ledger to this code's schema with Alembic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+__all__ = ["alembic_config", "upgrade"]
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+# Any number that other users of the same database are unlikely to lock.
+_ADVISORY_LOCK = 0x50_4E_47_46
+
+
+def alembic_config() -> Config:
+    """Alembic's settings for the ledger (there is no alembic.ini: the package carries its migrations)."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    return config
+
+
+def upgrade(connection: Connection) -> None:
+    """Run the missing migrations inside the caller's transaction; two processes take turns."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})
+    config = alembic_config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,200 @@
+"""What the ledger hands out: frozen copies of its rows, and what it takes in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from songflow.ledger.lease import Lease, ProcessIdentity
+from songflow.ledger.states import RULES, SongState, State
+
+__all__ = ["Generation", "Intent", "RunIds", "Song", "Submission", "clean_text"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunIds:
+    """The Prefect runs that asked for a generation, where there were any."""
+
+    flow_run_id: str | None = None
+    root_flow_run_id: str | None = None
+    task_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is about to be paid for: one request, and the account that will take it.
+
+    Attributes:
+        key: The request key.
+        body: The canonical wire body, one line of JSON.
+        body_hash: Its hash over the fields of `hash_version`.
+        gateway: The adapter's name; `dialect` holds its paths and shape as JSON, for a custom gateway.
+        account: The alias of the credentials; `key_fingerprint` tells keys apart without being one.
+        price: Units the gateway charges for the request.
+    """
+
+    key: str
+    body: str
+    body_hash: str
+    hash_version: int
+    gateway: str
+    dialect: str
+    base_url: str
+    account: str
+    key_fingerprint: str
+    price: float
+    runs: RunIds = RunIds()
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One request key and what it asks for."""
+
+    key: str
+    body: str
+    body_hash: str
+    hash_version: int
+    created_at: datetime
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The request's `gen_params`."""
+        params: dict[str, Any] = json.loads(self.body)["gen_params"]
+        return params
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One POST, made or intended."""
+
+    id: str
+    key: str
+    ordinal: int
+    state: State
+    gateway: str
+    dialect: str
+    base_url: str
+    account: str
+    key_fingerprint: str
+    price: float
+    generation_id: str | None
+    track_ids: tuple[str, ...]
+    error: str | None
+    lease: Lease
+    runs: RunIds
+    intended_at: datetime
+    sending_at: datetime | None
+    answered_at: datetime | None
+    running_at: datetime | None
+    settled_at: datetime | None
+
+    @property
+    def billed(self) -> str:
+        """"no", "maybe" or "yes"."""
+        return RULES[self.state].billed.value
+
+    @property
+    def any_id(self) -> str | None:
+        """The generation's id, or a track id where the gateway gave only those."""
+        return self.generation_id or (self.track_ids[0] if self.track_ids else None)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Submission:
+        """A submission from its table row."""
+        owner = ProcessIdentity(row["lease_host"], row["lease_boot"], row["lease_pid"], row["lease_start"])
+        return cls(
+            **{name: row[name] for name in _SAME_IN_ROW},
+            state=State(row["state"]),
+            track_ids=tuple(json.loads(row["track_ids"])),
+            lease=Lease(owner, row["fence"], row["lease_expires_at"]),
+            runs=RunIds(row["flow_run_id"], row["root_flow_run_id"], row["task_run_id"]),
+        )
+
+
+_SAME_IN_ROW = (
+    "id", "key", "ordinal", "gateway", "dialect", "base_url", "account", "key_fingerprint", "price",
+    "generation_id", "error", "intended_at", "sending_at", "answered_at", "running_at", "settled_at",
+)  # fmt: skip
+
+
+def lease_columns(lease: Lease) -> dict[str, Any]:
+    """A lease as the columns of its submission."""
+    return {
+        "fence": lease.fence,
+        "lease_host": lease.owner.host,
+        "lease_boot": lease.owner.boot,
+        "lease_pid": lease.owner.pid,
+        "lease_start": lease.owner.start,
+        "lease_expires_at": lease.expires_at,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Song:
+    """One take of a generation, whether it is stored, still to be collected, or failed at the gateway.
+
+    `announced_seconds` is the gateway's word, `seconds` what was decoded; `peak` is 0..1, `rms_db` in dBFS.
+    """
+
+    id: int
+    submission_id: str
+    key: str
+    take: int
+    song_id: str | None
+    state: SongState
+    title: str | None
+    tags: tuple[str, ...]
+    lyrics: str | None
+    announced_seconds: float | None
+    song_url: str | None
+    image_url: str | None
+    error: str | None
+    mode: str
+    parent_song_id: str | None
+    root_song_id: str | None
+    depth: int
+    path: str | None
+    bytes: int | None
+    sha256: str | None
+    seconds: float | None
+    sample_rate: int | None
+    channels: int | None
+    peak: float | None
+    rms_db: float | None
+    announced_at: datetime
+    stored_at: datetime | None
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Song:
+        """A song from its table row."""
+        fields = {name: row[name] for name in cls.__slots__}
+        return cls(**{**fields, "state": SongState(row["state"]), "tags": tuple(json.loads(row["tags"]))})
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A whole song on the store: its address, size (bytes), sha256 (hex) and what decoding it measured."""
+
+    path: str
+    bytes: int
+    sha256: str
+    seconds: float | None
+    sample_rate: int | None
+    channels: int | None
+    peak: float | None
+    rms_db: float | None
+
+
+def clean_text(text: str | None) -> str | None:
+    """Text that every database takes: no NUL (PostgreSQL), no lone surrogate (UTF-8)."""
+    if text is None:
+        return None
+    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def json_list(values: Sequence[str]) -> str:
+    """Texts as a JSON list."""
+    return json.dumps([clean_text(value) for value in values], ensure_ascii=False)

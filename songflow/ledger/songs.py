@@ -1,0 +1,181 @@
+"""Songs: what a finished generation announced, and what became of each take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from songflow.ledger import schema
+from songflow.ledger.engine import Database
+from songflow.ledger.rows import Song, StoredFile, clean_text, json_list
+from songflow.ledger.states import SongState, State, sources_of
+from songflow.ledger.submissions import store_answer
+
+__all__ = ["AnnouncedTake", "Songs"]
+
+_songs, _submissions = schema.songs, schema.submissions
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncedTake:
+    """One take as a gateway announced it; `error` is the gateway's reason where the take failed."""
+
+    song_id: str | None
+    title: str | None
+    tags: tuple[str, ...]
+    lyrics: str | None
+    seconds: float | None
+    song_url: str | None
+    image_url: str | None
+    error: str | None
+    payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where a song comes from: depth 0 is a song without a source."""
+
+    mode: str
+    parent_song_id: str | None
+
+
+class Songs:
+    """Transactions on songs, and what the manifest reads."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def succeeded(
+        self,
+        submission_id: str,
+        key: str,
+        lineage: Lineage,
+        takes: Sequence[AnnouncedTake],
+        payload: Mapping[str, Any],
+    ) -> list[Song]:
+        """Commit the end of a generation in one transaction: its state, the raw payload and a row per take.
+
+        A second call (a late take, a fresh URL) updates the takes that it knows and adds those it does not.
+        """
+        async with self._database.write() as connection:
+            await connection.execute(
+                update(_submissions)
+                .where(_submissions.c.id == submission_id, _submissions.c.state.in_(sources_of(State.SUCCEEDED)))
+                .values(state=State.SUCCEEDED, settled_at=datetime.now(UTC), error=None)
+            )
+            await store_answer(connection, submission_id, "fetch", payload)
+            known = await _songs_where(connection, _songs.c.submission_id == submission_id)
+            common = {
+                "submission_id": submission_id,
+                "key": key,
+                "mode": lineage.mode,
+                "parent_song_id": lineage.parent_song_id,
+                **await _descent(connection, lineage.parent_song_id),
+            }
+            matched = _match(known, takes)
+            next_take = len(known)
+            for take, song in zip(takes, matched, strict=True):
+                if song is None:
+                    await connection.execute(insert(_songs).values(_new_row(take, next_take, common)))
+                    next_take += 1
+                elif song.state is not SongState.STORED:
+                    await connection.execute(
+                        update(_songs).where(_songs.c.id == song.id).values(_announced_columns(take))
+                    )
+            return await _songs_where(connection, _songs.c.submission_id == submission_id)
+
+    async def stored(self, song: Song, file: StoredFile) -> None:
+        """The take is whole on the store."""
+        await self._update(
+            song.id, {**asdict(file), "state": SongState.STORED, "error": None, "stored_at": datetime.now(UTC)}
+        )
+
+    async def problem(self, song: Song, error: str) -> None:
+        """The take could not be stored now; it stays announced, so that it is tried again."""
+        await self._update(song.id, {"error": clean_text(error)})
+
+    async def get(self, row_id: int) -> Song:
+        """One song as it stands now."""
+        async with self._database.read() as connection:
+            return (await _songs_where(connection, _songs.c.id == row_id))[0]
+
+    async def of_key(self, key: str) -> list[Song]:
+        """Every take of a request key, over all its submissions, in order."""
+        async with self._database.read() as connection:
+            return await _songs_where(connection, _songs.c.key == key)
+
+    async def of_submission(self, submission_id: str) -> list[Song]:
+        """Every take of one submission, in order."""
+        async with self._database.read() as connection:
+            return await _songs_where(connection, _songs.c.submission_id == submission_id)
+
+    async def by_song_id(self, song_id: str) -> list[Song]:
+        """The songs that a gateway calls by this id (ids of two gateways may meet), newest last."""
+        async with self._database.read() as connection:
+            return await _songs_where(connection, _songs.c.song_id == song_id)
+
+    async def _update(self, row_id: int, values: Mapping[str, Any]) -> None:
+        async with self._database.write() as connection:
+            await connection.execute(update(_songs).where(_songs.c.id == row_id).values(values))
+
+
+def _match(known: Sequence[Song], takes: Sequence[AnnouncedTake]) -> list[Song | None]:
+    """For each take the row that already stands for it: by song id, each row once (ids can be doubled)."""
+    free = list(known)
+    matched: list[Song | None] = []
+    for take in takes:
+        song = next((one for one in free if one.song_id == clean_text(take.song_id)), None)
+        if song is not None:
+            free.remove(song)
+        matched.append(song)
+    return matched
+
+
+def _new_row(take: AnnouncedTake, number: int, common: Mapping[str, Any]) -> dict[str, Any]:
+    root = common["root_song_id"] or clean_text(take.song_id)
+    announced = _announced_columns(take)
+    return {**common, **announced, "root_song_id": root, "take": number, "announced_at": datetime.now(UTC)}
+
+
+def _announced_columns(take: AnnouncedTake) -> dict[str, Any]:
+    failed = take.error is not None
+    return {
+        "song_id": clean_text(take.song_id),
+        "state": SongState.FAILED if failed else SongState.ANNOUNCED,
+        "title": clean_text(take.title),
+        "tags": json_list(take.tags),
+        "lyrics": clean_text(take.lyrics),
+        "announced_seconds": take.seconds,
+        "song_url": clean_text(take.song_url),
+        "image_url": clean_text(take.image_url),
+        "error": clean_text(take.error),
+        "payload": clean_text(take.payload),
+    }
+
+
+async def _descent(connection: AsyncConnection, parent_song_id: str | None) -> dict[str, Any]:
+    """Root and depth below a parent; a parent that the ledger does not know is itself the root."""
+    if parent_song_id is None:
+        return {"root_song_id": None, "depth": 0}
+    parents = await _songs_where(connection, _songs.c.song_id == parent_song_id)
+    if not parents:
+        return {"root_song_id": parent_song_id, "depth": 1}
+    parent = parents[-1]
+    return {"root_song_id": parent.root_song_id or parent_song_id, "depth": parent.depth + 1}
+
+
+async def _songs_where(connection: AsyncConnection, condition: Any) -> list[Song]:
+    columns = [column for column in _songs.c if column.name != "payload"]
+    rows = await connection.execute(select(*columns).where(condition).order_by(_songs.c.id))
+    return [Song.from_row(dict(row)) for row in rows.mappings()]
+
+
+def payload_text(payload: Mapping[str, Any]) -> str:
+    """A take's payload as the text that the ledger keeps: whole, unknown fields included."""
+    return json.dumps(payload, ensure_ascii=False, default=str)

@@ -1,0 +1,89 @@
+"""The spool: accepted ids on the local disk before anything else can go wrong.
+
+An accepted id is worth money and exists nowhere but in our memory when the answer arrives. It is appended
+here and synced before the ledger's own commit is tried, so a ledger that is locked, full or away loses
+nothing: whoever finds a submission in state `sending` with a dead lease reads the spool first.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+__all__ = ["Spool", "SpoolEntry"]
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolEntry:
+    """One accepted POST."""
+
+    submission_id: str
+    key: str
+    gateway: str
+    base_url: str
+    account: str
+    generation_id: str | None
+    track_ids: tuple[str, ...]
+    accepted_at: str
+
+
+class Spool:
+    """An append-only file of JSON lines for each host, in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = folder / f"accepted.{socket.gethostname()}.jsonl"
+
+    def append(self, entry: SpoolEntry) -> None:
+        """Write one entry and wait until it is on the disk.
+
+        Raises:
+            OSError: the disk would not take it.
+        """
+        # A leading newline ends a line that a crash cut short, so that it cannot swallow this one.
+        line = f"\n{json.dumps(asdict(entry), ensure_ascii=False)}\n".encode()
+        is_new = not self._file.exists()
+        descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            if os.write(descriptor, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._file))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if is_new:
+            sync_folder(self._folder)
+
+    def entries(self) -> list[SpoolEntry]:
+        """Every whole entry of every host's file in this folder, oldest first within a file."""
+        return [
+            entry
+            for file in sorted(self._folder.glob("accepted.*.jsonl"))
+            for line in file.read_bytes().splitlines()
+            if (entry := _parse(line)) is not None
+        ]
+
+    def find(self, submission_id: str) -> SpoolEntry | None:
+        """The entry of one submission, if its answer reached this disk."""
+        found = [entry for entry in self.entries() if entry.submission_id == submission_id]
+        return found[-1] if found else None
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a folder's own entries (new and renamed files) survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _parse(line: bytes) -> SpoolEntry | None:
+    try:
+        fields = json.loads(line)
+        return SpoolEntry(**{**fields, "track_ids": tuple(fields["track_ids"])})
+    except (ValueError, TypeError, KeyError):
+        return None  # blank, or cut short by a crash

@@ -1,0 +1,73 @@
+"""The library: ledger, audio store and spool, opened together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from songflow.ledger.engine import ledger_url
+from songflow.ledger.ledger import Ledger
+from songflow.ledger.spool import Spool
+from songflow.store import DEFAULT_NAME_TEMPLATE, AudioStore, prepare_folder, require_space
+
+__all__ = ["Library", "LibrarySettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class LibrarySettings:
+    """Where a library lives.
+
+    Attributes:
+        folder: The local folder: SQLite ledger, spool, unfinished downloads, and the audio unless elsewhere.
+        ledger_url: A database URL for the ledger instead of SQLite in the folder. May hold a password.
+        audio_url: Any fsspec URL for the songs instead of `audio/` in the folder.
+        name_template: File names of songs, from `{title}`, `{song_id}`, `{uid}`.
+        verify_audio: Decode each download to its end (off: only its size is checked).
+    """
+
+    folder: Path
+    ledger_url: str | None = field(default=None, repr=False)
+    audio_url: str | None = None
+    name_template: str = DEFAULT_NAME_TEMPLATE
+    verify_audio: bool = True
+
+    @classmethod
+    def from_environment(cls, folder: str | Path | None = None) -> LibrarySettings:
+        """SONGFLOW_LIBRARY (default `./songs`), SONGFLOW_LEDGER_URL, SONGFLOW_AUDIO_URL, SONGFLOW_NAME_TEMPLATE."""
+        given = folder or os.environ.get("SONGFLOW_LIBRARY") or "songs"
+        return cls(
+            folder=Path(given).expanduser().resolve(),
+            ledger_url=os.environ.get("SONGFLOW_LEDGER_URL") or None,
+            audio_url=os.environ.get("SONGFLOW_AUDIO_URL") or None,
+            name_template=os.environ.get("SONGFLOW_NAME_TEMPLATE") or DEFAULT_NAME_TEMPLATE,
+            verify_audio=os.environ.get("SONGFLOW_VERIFY_AUDIO", "1").lower() not in {"0", "no", "false"},
+        )
+
+
+class Library:
+    """One open library, for one event loop; an async context manager.
+
+    Raises:
+        LibraryError: on entry, when a part of it cannot be used. Nothing is spent or half-written then.
+    """
+
+    def __init__(self, settings: LibrarySettings) -> None:
+        self.settings = settings
+        self.store = AudioStore(settings.audio_url, settings.folder)
+        self.ledger = Ledger(ledger_url(settings.ledger_url, settings.folder))
+        self.spool = Spool(settings.folder / "spool")
+
+    async def __aenter__(self) -> Library:
+        prepare_folder(self.settings.folder / "spool")
+        self.store.prepare()
+        await self.ledger.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.ledger.__aexit__()
+
+    def require_space(self) -> None:
+        """Raise LibraryError where a song that is about to be paid for would find no room."""
+        require_space(self.settings.folder)
+        require_space(self.store.parts)

@@ -1,0 +1,134 @@
+"""The sentences that a person reads when a paid step does not end well: what happened, what it cost, what next."""
+
+from __future__ import annotations
+
+from songflow import errors
+from songflow.gateways import Refused, RefusalKind
+from songflow.ledger.rows import Song, Submission
+from songflow.ledger.states import State
+from songflow.ledger.submissions import Twin
+
+__all__ = [
+    "failed_error",
+    "lost_error",
+    "not_collected_error",
+    "not_sent_error",
+    "overdue_error",
+    "refused_error",
+    "twin_error",
+    "unknown_error",
+]
+
+
+def twin_error(twin: Twin) -> errors.UnsettledTwin:
+    known = f", generation {twin.submission.any_id}" if twin.submission.any_id else ""
+    return errors.UnsettledTwin(
+        f"The same request was made before under the key {twin.key!r}{known}, is '{twin.submission.state}' "
+        f"(billed: {twin.submission.billed}), and no process looks after it any more. Nothing was sent now.",
+        key=twin.key,
+        generation_id=twin.submission.any_id,
+        state=twin.submission.state,
+        billed=twin.submission.billed,
+        next=f"run with --key {twin.key} to collect it, or `songflow rescue`; "
+        "to pay for another song all the same: --if-unsettled new.",
+    )
+
+
+def _place(submission: Submission) -> str:
+    """Where a submission goes, for people."""
+    return f"{submission.gateway} ({submission.base_url})"
+
+
+def not_sent_error(key: str, submission: Submission, reason: str) -> errors.RequestNotSent:
+    """No byte of the request left."""
+    return errors.RequestNotSent(
+        f"{_place(submission)} was not reached: {reason}. Nothing was sent or billed.",
+        key=key,
+        state=State.UNSENT,
+        repeatable=True,
+        next="check the address and the network, then run the same command again.",
+    )
+
+
+_ADVICE = {
+    RefusalKind.INVALID_REQUEST: "correct the request.",
+    RefusalKind.CREDENTIALS: "check the key: is it right, not expired, and allowed for this model and address?",
+    RefusalKind.NO_CREDIT: "top up the account at the gateway.",
+    RefusalKind.UNAVAILABLE: "try again in some minutes, or use another gateway.",
+    RefusalKind.RATE_LIMITED: "try again later, or with less at once.",
+    RefusalKind.UPSTREAM: "the gateway's own supplier refused it: try again later, or use another gateway.",
+    RefusalKind.CONFIGURATION: "check --gateway and --base-url: this address does not take songs.",
+    RefusalKind.OTHER: "read the gateway's words.",
+}
+
+
+def refused_error(key: str, submission: Submission, outcome: Refused) -> errors.RequestRefused:
+    """The gateway said no."""
+    return errors.RequestRefused(
+        f"{_place(submission)} refused the request ({outcome.kind}, HTTP {outcome.answer.status}): "
+        f"{outcome.message or 'without a reason'}. It is not billed.",
+        key=key,
+        state=State.REFUSED,
+        repeatable=outcome.repeatable,
+        retry_after=outcome.retry_after,
+        next=_ADVICE[outcome.kind],
+    )
+
+
+def unknown_error(key: str, reason: str) -> errors.OutcomeUnknown:
+    """Perhaps billed."""
+    return errors.OutcomeUnknown(
+        f"The request was sent, but what became of it is unknown: {reason}. It may have been billed, so it is "
+        "never sent again by itself.",
+        key=key,
+        state=State.UNKNOWN,
+        next="look into the gateway's own log, then `songflow rescue` (it can adopt the id, write it off or resubmit).",
+    )
+
+
+def lost_error(submission: Submission, reason: str) -> errors.GenerationLost:
+    """Accepted once, not known now."""
+    return errors.GenerationLost(
+        f"{_place(submission)} no longer knows the generation {submission.any_id}: {reason}.",
+        key=submission.key,
+        generation_id=submission.any_id,
+        state=State.LOST,
+        billed="maybe",
+        next="`songflow rescue` asks for it again; otherwise ask the gateway's support with that id.",
+    )
+
+
+def failed_error(submission: Submission, reason: str) -> errors.GenerationFailed:
+    """The gateway took it and failed."""
+    return errors.GenerationFailed(
+        f"The generation {submission.any_id} failed at {submission.gateway}: {reason}. Whether it is refunded is "
+        "the gateway's decision.",
+        key=submission.key,
+        generation_id=submission.any_id,
+        state=State.FAILED,
+        next="change the request, or run again with another key (or --retry-errors) to pay for a new try.",
+    )
+
+
+def overdue_error(submission: Submission, reason: str) -> errors.StillRunning:
+    """We stopped waiting; it did not."""
+    return errors.StillRunning(
+        f"The generation {submission.any_id} still runs at {submission.gateway} and is billed: {reason}.",
+        key=submission.key,
+        generation_id=submission.any_id,
+        state=State.OVERDUE,
+        next=f"run the same command with --key {submission.key}, or `songflow rescue`, to collect it.",
+    )
+
+
+def not_collected_error(submission: Submission, songs: list[Song]) -> errors.NotCollected:
+    """Paid and finished, and not one take on our store."""
+    reasons = "; ".join(sorted({song.error or "no reason is known" for song in songs}))
+    return errors.NotCollected(
+        f"The generation {submission.any_id} succeeded, but none of its songs could be stored: {reasons}.",
+        key=submission.key,
+        generation_id=submission.any_id,
+        state=submission.state,
+        next=f"run the same command with --key {submission.key}, or `songflow rescue`, to try again; "
+        "it is paid for and costs nothing more.",
+    )

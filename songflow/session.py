@@ -1,0 +1,171 @@
+"""A session: one process's open library and its connections to gateways and song hosts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+from songflow.access import Access, Resolver, at_url, resolve_from_environment
+from songflow.addresses import is_private_host
+from songflow.download import Downloads, download_client
+from songflow.errors import MissingCredentials
+from songflow.gateways import Gateway
+from songflow.ledger.rows import RunIds, Submission
+from songflow.library import Library, LibrarySettings
+from songflow.request import Model
+from songflow.waiting import DEFAULT_INTERVAL_SECONDS, Fixed, Schedule, default_deadline
+
+if TYPE_CHECKING:
+    from songflow.simulator import SimulatorServer
+
+__all__ = ["Session", "SessionSettings"]
+
+log = logging.getLogger("songflow")
+
+EMBEDDED_SPEED = 20.0
+"""The embedded simulator's time runs this much faster: a first song takes seconds, not a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How this process waits and repeats; times are in seconds.
+
+    Attributes:
+        poll_interval: Fixes the interval between polls (None: 5 s, scaled with the embedded simulator's time).
+        deadline: How long to wait for one generation (None: by its model).
+        retries: How often a refusal that may be repeated, or a POST that was not sent, is tried again.
+        repeat_within: The time that all these repeats together may take.
+        submit_timeout: The time that one POST may take in all.
+        lease_margin: How long a lease outlives what it covers.
+        clip_seconds: Shortens the embedded simulator's songs.
+    """
+
+    poll_interval: float | None = None
+    deadline: float | None = None
+    retries: int = 4
+    repeat_within: float = 60.0
+    submit_timeout: float = 120.0
+    lease_margin: float = 30.0
+    embedded_speed: float = EMBEDDED_SPEED
+    clip_seconds: float | None = None
+    runs: RunIds = RunIds()
+
+
+class Session:
+    """Opens what a paid step needs; an async context manager for one event loop.
+
+    Args:
+        library: Where songs and the ledger live.
+        settings: How to wait and repeat.
+        resolver: Finds the access that took a stored submission, when it is not the one in use.
+
+    Raises:
+        LibraryError: on entry, when the library cannot be used.
+    """
+
+    def __init__(
+        self,
+        library: LibrarySettings,
+        settings: SessionSettings | None = None,
+        resolver: Resolver = resolve_from_environment,
+    ) -> None:
+        self.library = Library(library)
+        self.settings = settings or SessionSettings()
+        self._resolver = resolver
+        self._gateways: dict[tuple[str, str, str], Gateway] = {}
+        self._embedded: SimulatorServer | None = None
+        self._exits = AsyncExitStack()
+        self._opening = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        await self._exits.__aenter__()
+        try:
+            await self._exits.enter_async_context(self.library)
+            self._client = await self._exits.enter_async_context(download_client())
+        except BaseException:
+            await self._exits.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._exits.aclose()
+
+    async def gateway(self, access: Access) -> Gateway:
+        """The open connection to an account's gateway; the embedded simulator is started when first needed."""
+        account = access.account
+        async with self._opening:
+            if access.is_embedded:
+                account = at_url(access, await self._embedded_url())
+            name = (account.dialect.name, account.base_url, account.fingerprint)
+            if name not in self._gateways:
+                gateway = Gateway(account, total_timeout=self.settings.submit_timeout)
+                self._gateways[name] = await self._exits.enter_async_context(gateway)
+            return self._gateways[name]
+
+    def access_for(self, submission: Submission, given: Access | None) -> Access:
+        """The access at the gateway that took a submission: the given one where it fits, else the stored alias.
+
+        Raises:
+            MissingCredentials: the key of that account is not at hand; the generation is not lost by it.
+        """
+        if given is not None and given.took(submission):
+            return given
+        found = self._resolver(submission)
+        if found is None:
+            raise MissingCredentials(
+                f"The generation {submission.any_id} waits at {submission.gateway} ({submission.base_url}), and "
+                f"there is no key for its account {submission.account!r}.",
+                key=submission.key,
+                generation_id=submission.any_id,
+                state=submission.state,
+                billed=submission.billed,
+                next="give that account's key or block and run the same command, or `songflow rescue`.",
+            )
+        return found
+
+    async def downloads(self, access: Access) -> Downloads:
+        """How songs of this gateway are fetched: from private addresses only when it is private itself."""
+        host = urlsplit(access.account.base_url).hostname or ""
+        private = access.is_embedded or await _is_private(host)
+        return Downloads(
+            self._client, allow_private=private, verify_audio=self.library.settings.verify_audio
+        )
+
+    def schedule(self, access: Access) -> Schedule:
+        """When to poll: fixed by the user, or 5 s of the gateway's time."""
+        if self.settings.poll_interval is not None:
+            return Fixed(self.settings.poll_interval, jitter=0.0)
+        speed = self.settings.embedded_speed if access.is_embedded else 1.0
+        return Fixed(DEFAULT_INTERVAL_SECONDS / speed)
+
+    def deadline(self, model: Model) -> float:
+        """Seconds that one wait may take."""
+        return self.settings.deadline if self.settings.deadline is not None else default_deadline(model.seconds)
+
+    async def _embedded_url(self) -> str:
+        if self._embedded is None:
+            from songflow.simulator import SimulatorServer, SimulatorSettings
+
+            server = SimulatorServer(
+                SimulatorSettings(
+                    state_dir=self.library.settings.folder / "simulator",
+                    speed=self.settings.embedded_speed,
+                    clip_seconds=self.settings.clip_seconds,
+                )
+            )
+            log.info("Using the built-in simulator: no key, no cost, synthesised songs.")
+            await asyncio.to_thread(server.start)
+            self._exits.push_async_callback(asyncio.to_thread, server.stop)
+            self._embedded = server
+        return self._embedded.url
+
+
+async def _is_private(host: str) -> bool:
+    try:
+        return await is_private_host(host)
+    except OSError:
+        return False

@@ -1,0 +1,50 @@
+"""A simulated music gateway: real sockets, a real bill, real mp3 files, no money.
+
+It stands in for a foreign machine, so it imports nothing else of songflow. Typical use:
+
+    with SimulatorServer(SimulatorSettings(speed=50, clip_seconds=4)) as server:
+        ...  # server.url, server.bill()
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from songflow.simulator.app import create_app
+    from songflow.simulator.faults import FaultRule, FaultScript
+    from songflow.simulator.jobs import BillEntry
+    from songflow.simulator.server import SimulatorServer, serve
+    from songflow.simulator.settings import SimulatorSettings
+
+__all__ = [
+    "BillEntry",
+    "FaultRule",
+    "FaultScript",
+    "SimulatorServer",
+    "SimulatorSettings",
+    "create_app",
+    "serve",
+]
+
+_HOMES = {
+    "BillEntry": "jobs",
+    "FaultRule": "faults",
+    "FaultScript": "faults",
+    "SimulatorServer": "server",
+    "SimulatorSettings": "settings",
+    "create_app": "app",
+    "serve": "server",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # FastAPI and uvicorn take half a second to import: a command that only mentions the simulator should not pay.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

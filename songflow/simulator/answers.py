@@ -1,0 +1,163 @@
+"""What the gateways' answers look like: four success shapes, two error envelopes, and pages of proxies in between."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+JSON_TYPE = "application/json; charset=utf-8"
+HTML_TYPE = "text/html; charset=utf-8"
+# Both documents show the bare songs answer with this content type.
+TEXT_TYPE = "text/plain; charset=utf-8"
+
+_PROXY_PAGES = {
+    502: "Bad gateway",
+    504: "Gateway time-out",
+    520: "Web server is returning an unknown error",
+    521: "Web server is down",
+    522: "Connection timed out",
+    523: "Origin is unreachable",
+    524: "A timeout occurred",
+}
+_NO_CHANNEL = {
+    "en": "There is no available channel for model {model} under the current group default",
+    "zh": "当前分组 default 下对于模型 {model} 无可用渠道",
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer before anybody spoils it."""
+
+    status: int
+    body: bytes
+    content_type: str = JSON_TYPE
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def with_headers(self, headers: Mapping[str, str]) -> Answer:
+        return Answer(self.status, self.body, self.content_type, {**self.headers, **headers})
+
+
+def as_json(value: Any, status: int = 200, content_type: str = JSON_TYPE) -> Answer:
+    """Non-ASCII text stays readable, and lone surrogates of a hostile request survive as escapes."""
+    try:
+        body = json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        body = json.dumps(value).encode()
+    return Answer(status, body, content_type)
+
+
+def accepted(generation_id: str) -> Answer:
+    """The answer to a POST, the same in every dialect."""
+    return as_json({"code": "success", "message": "", "data": generation_id})
+
+
+def raw_accepted(generation_id: str, track_ids: tuple[str, ...]) -> Answer:
+    """The upstream's own answer, seen behind CometAPI's path."""
+    return as_json({"message": "Success", "generation_id": generation_id, "track_ids": list(track_ids)})
+
+
+def relay_error(status: int, code: str, message: str) -> Answer:
+    return as_json({"code": code, "message": message, "data": None}, status)
+
+
+def openai_error(status: int, message: str, code: str | None = None, kind: str = "new_api_error") -> Answer:
+    """OpenAI style; the request id is in the message and in a header, as the open relay does it."""
+    request_id = uuid.uuid4().hex
+    error = {"message": f"{message} (request id: {request_id})", "type": kind, "param": "", "code": code}
+    return as_json({"error": error}, status).with_headers({"X-Oneapi-Request-Id": request_id})
+
+
+def html_page(status: int, title: str | None = None) -> Answer:
+    words = title or _PROXY_PAGES.get(status, "Error")
+    page = f"<!DOCTYPE html><html><head><title>{status}: {words}</title></head><body><h1>{words}</h1></body></html>"
+    return Answer(status, page.encode(), HTML_TYPE)
+
+
+def empty(status: int) -> Answer:
+    return Answer(status, b"", TEXT_TYPE)
+
+
+def no_channel(model: str, language: str) -> Answer:
+    return openai_error(503, _NO_CHANNEL[language].format(model=model))
+
+
+def bad_key() -> Answer:
+    return openai_error(401, "Invalid token", kind="new_api_error")
+
+
+def quota_not_enough() -> Answer:
+    return relay_error(403, "quota_not_enough", "user quota is not enough")
+
+
+def usual(status: int) -> Answer:
+    """What a gateway usually says with a status: the row of the error table, for scripts that give no body."""
+    match status:
+        case 400:
+            return relay_error(400, "invalid_request", "invalid request")
+        case 401:
+            return bad_key()
+        case 403:
+            return openai_error(403, "Your IP is not in the list of allowed addresses")
+        case 429:
+            return empty(429)
+        case 500:
+            return relay_error(500, "do_request_failed", "do request failed: EOF")
+        case 503:
+            return no_channel("udio32-v1.5", "en")
+        case _ if status >= 501:
+            return html_page(status)
+    return openai_error(status, f"upstream error with status {status}")
+
+
+@dataclass(frozen=True)
+class Report:
+    """A generation as a fetch shows it; each dialect wraps it in its own paper. Times are unix seconds, 0 unset."""
+
+    task_id: str
+    status: str
+    progress: str
+    submit_time: int
+    start_time: int
+    finish_time: int
+    fail_reason: str = ""
+    # None: nothing to show yet (`data: null` in envelope B).
+    songs: list[dict[str, Any]] | None = None
+
+    def head(self) -> dict[str, Any]:
+        """The fields that envelopes B, C and D share."""
+        return {
+            "task_id": self.task_id,
+            "notify_hook": "",
+            "action": "udio-generate",
+            "status": self.status,
+            "fail_reason": self.fail_reason,
+            "submit_time": self.submit_time,
+            "start_time": self.start_time,
+            "finish_time": self.finish_time,
+            "progress": self.progress,
+        }
+
+
+def bare_songs(songs: list[dict[str, Any]]) -> Answer:
+    """Shape A: no status, no envelope, and not even a JSON content type."""
+    return as_json({"songs": songs}, content_type=TEXT_TYPE)
+
+
+def envelope(shape: str, report: Report) -> Answer:
+    """Shapes B, C and D around one report."""
+    wrapped = None if report.songs is None else {"songs": report.songs}
+    if shape == "b":
+        return as_json({"code": "success", "message": "", "data": {**report.head(), "data": wrapped}})
+    if shape == "c":
+        return as_json({"code": "success", "message": "", "data": {**report.head(), **(wrapped or {"songs": []})}})
+    word = "PROCESSING" if report.status == "IN_PROGRESS" else report.status
+    inner = [wrapped] if wrapped else []
+    return as_json({"code": 200, "message": "success", "data": {**report.head(), "status": word, "data": inner}})
+
+
+def task_not_exist() -> Answer:
+    return relay_error(400, "task_not_exist", "task_not_exist")

@@ -1,0 +1,114 @@
+"""The FastAPI application: both dialects, the four shapes, the files, and the desk at /_simulator."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+
+from fastapi import FastAPI
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from songflow.simulator import answers, files, wire
+from songflow.simulator.faults import FaultScript
+from songflow.simulator.fetch import fetch
+from songflow.simulator.gateway import Gateway
+from songflow.simulator.settings import SimulatorSettings
+from songflow.simulator.submit import submit
+
+
+def create_app(settings: SimulatorSettings) -> FastAPI:
+    """The simulator as an ASGI application; its `Gateway` is at `app.state.gateway`.
+
+    Wire faults (drops, resets, cut answers) need `SimulatorServer` or `serve`, which hand the socket to the app.
+    """
+    gateway = Gateway(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        gateway.open()
+        try:
+            yield
+        finally:
+            gateway.close()
+
+    app = FastAPI(
+        title="Songflow's simulated gateway", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
+    )
+    app.state.gateway = gateway
+    app.router.redirect_slashes = False
+    _mount_dialects(app, gateway)
+    _mount_files(app, gateway)
+    _mount_desk(app, gateway)
+
+    @app.exception_handler(HTTPException)
+    async def unknown_path(request: Request, error: HTTPException) -> Response:
+        message = f"Invalid URL ({request.method} {request.url.path})"
+        return wire.respond(answers.openai_error(error.status_code, message, kind="invalid_request_error"))
+
+    return app
+
+
+def _mount_dialects(app: FastAPI, gateway: Gateway) -> None:
+    _mount_submit(app, gateway, "/udio/generate-proxy", "cometapi")
+    _mount_submit(app, gateway, "/udio/submit/music", "openai-hk")
+    _mount_fetch(app, gateway, "/udio/fetch/{job_id}", "b")
+
+    @app.get("/udio/query", response_model=None)
+    async def query(request: Request) -> Response:
+        ids = [wanted.strip() for wanted in request.query_params.get("ids", "").split(",") if wanted.strip()]
+        return await fetch(gateway, "a", ids, request)
+
+    for shape in "abcd":
+        _mount_submit(app, gateway, f"/shape-{shape}/submit", f"shape-{shape}")
+        _mount_fetch(app, gateway, f"/shape-{shape}/fetch/{{job_id}}", shape)
+
+
+def _mount_submit(app: FastAPI, gateway: Gateway, path: str, dialect: str) -> None:
+    @app.post(path, response_model=None)
+    async def post(request: Request) -> Response:
+        return await submit(gateway, dialect, request)
+
+
+def _mount_fetch(app: FastAPI, gateway: Gateway, path: str, shape: str) -> None:
+    @app.get(path, response_model=None)
+    async def get(request: Request, job_id: str) -> Response:
+        return await fetch(gateway, shape, [job_id], request)
+
+
+def _mount_files(app: FastAPI, gateway: Gateway) -> None:
+    @app.api_route("/files/{rest:path}", methods=["GET", "HEAD"], response_model=None)
+    async def song_file(request: Request) -> Response:
+        return await files.download(gateway, request)
+
+    @app.get("/images/{path_hash}/{take}/public", response_model=None)
+    async def image(path_hash: str, take: int) -> Response:
+        return files.cover(gateway, path_hash, take)
+
+
+def _mount_desk(app: FastAPI, gateway: Gateway) -> None:
+    @app.get("/_simulator/health", response_model=None)
+    async def health() -> Response:
+        return JSONResponse({"status": "ok", "simulation": True})
+
+    @app.get("/_simulator/bill", response_model=None)
+    async def bill() -> Response:
+        entries = gateway.bill()
+        spent = sum(entry.price for entry in entries)
+        return JSONResponse({"posts": len(entries), "spent": spent, "entries": [asdict(entry) for entry in entries]})
+
+    @app.get("/_simulator/requests", response_model=None)
+    async def requests() -> Response:
+        return JSONResponse(gateway.traffic.as_json())
+
+    @app.put("/_simulator/faults", response_model=None)
+    async def faults(request: Request) -> Response:
+        try:
+            script = FaultScript.model_validate_json(await request.body())
+        except ValidationError as error:
+            return JSONResponse({"error": str(error)}, 422)
+        gateway.play(script)
+        return JSONResponse({"rules": len(script.rules)})

@@ -1,0 +1,271 @@
+"""The fault script: what goes wrong, where, how often.
+
+A script is an ordered list of rules. A rule is met by every request it matches (`match`: part of the prompt or of an
+id); it lets the first `skip` through, then fires with `probability`, at most `times` times (default 1, null for ever).
+Faults of scope *request* count requests and at most one of them fires per request. Faults of scope *job* shape one
+generation for as long as the script stands: they count generations, and several may shape the same one.
+
+`seconds` of wire faults (slow answers, drips) are real seconds; those of job faults are simulated and scaled by speed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Stage = Literal["submit", "fetch", "download"]
+
+_ANSWER = frozenset({"status", "headers", "body", "retry_after", "envelope", "code", "message"})
+
+
+@dataclass(frozen=True)
+class FaultKind:
+    """One fault the simulator can play: its scope and the parameters it reads."""
+
+    scope: Literal["request", "job"]
+    parameters: frozenset[str] = frozenset()
+
+
+def _request(*names: str) -> FaultKind:
+    return FaultKind("request", frozenset(names))
+
+
+def _job(*names: str) -> FaultKind:
+    return FaultKind("job", frozenset(names))
+
+
+FAULTS: dict[Stage, dict[str, FaultKind]] = {
+    "submit": {
+        "lost_answer": _request(),
+        "lost_answer_before": _request(),
+        "reset_during_body": _request(),
+        "answer_cut": _request(),
+        "slow_answer": _request("seconds"),
+        "slow_drip": _request("seconds", "bytes"),
+        "status": FaultKind("request", _ANSWER | {"billed"}),
+        "do_request_failed": _request("billed"),
+        "unmarshal_response_body_failed": _request("billed"),
+        "fail_to_fetch_task": _request("status", "billed"),
+        "quota_not_enough": _request(),
+        "no_channel": _request("language"),
+        "html": _request("status", "billed"),
+        "redirect": _request("location"),
+        "non_utf8": _request(),
+        "huge": _request("bytes"),
+        "no_id": _request(),
+        "non_json_2xx": _request("body"),
+        "raw_generation_id": _request(),
+        "task_id": _request(),
+        "moderated": _request("fail_reason"),
+        "refusal_in_2xx": _request("code", "message"),
+    },
+    "fetch": {
+        "status": FaultKind("request", _ANSWER),
+        "html": _request("status"),
+        "empty": _request("status"),
+        "slow": _request("seconds"),
+        "reset": _request(),
+        "null_data": _request(),
+        "fail_to_fetch_task": _request("status"),
+        "not_visible_yet": _job("seconds", "fetches"),
+        "unknown_for_ever": _job(),
+        "status_word": _job("word"),
+        "backwards": _job("fetches"),
+        "success_no_songs": _job("seconds"),
+        "songs_before_success": _job("seconds"),
+        "one_take_fails": _job("take", "error_type", "error_detail"),
+        "all_takes_fail": _job("error_type", "error_detail", "word"),
+        "one_take_only": _job(),
+        "late_take": _job("seconds", "listed"),
+        "vanishes": _job("seconds", "fetches"),
+        "failure": _job("fail_reason"),
+        "failure_with_song": _job("fail_reason"),
+        "duplicate_song_ids": _job(),
+        "hostile_titles": _job("titles"),
+    },
+    "download": {
+        "status": FaultKind("request", _ANSWER),
+        "dead": _request("status"),
+        "truncated": _request("bytes"),
+        "wrong_length": _request("bytes"),
+        "slow": _request("seconds"),
+        "slow_drip": _request("seconds", "bytes"),
+        "reset_before": _request(),
+        "reset_during": _request("bytes"),
+        "no_range": _request(),
+        "html_200": _request(),
+        "corrupt": _request(),
+        "redirect": _request("location", "status"),
+    },
+}
+_COMMON = frozenset({"fault", "on", "times", "skip", "probability", "match"})
+
+
+class FaultRule(BaseModel):
+    """One line of the script. Parameters a fault does not read are refused, so that a typo cannot pass for a test."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    fault: str
+    on: Stage | None = Field(default=None, description="May be left out where the name belongs to one stage only.")
+    times: int | None = Field(default=1, ge=0, description="Requests (or generations) hit; null is for ever.")
+    skip: int = Field(default=0, ge=0, description="This many are let through first.")
+    probability: float = Field(default=1.0, ge=0, le=1)
+    match: str | None = Field(default=None, description="Part of the prompt, or of a generation or song id.")
+
+    status: int | None = Field(default=None, ge=100, le=599)
+    headers: dict[str, str] | None = None
+    body: Any = Field(default=None, description="Text is sent as it is, anything else as JSON.")
+    envelope: Literal["relay", "openai", "empty", "html"] | None = None
+    code: str | None = None
+    message: str | None = None
+    retry_after: float | str | None = None
+    billed: bool = False
+    seconds: float | None = Field(default=None, ge=0)
+    size: int | None = Field(default=None, alias="bytes")
+    location: str | None = None
+    language: Literal["en", "zh"] = "en"
+    fetches: int | None = Field(default=None, ge=0)
+    word: str | None = None
+    fail_reason: str | None = None
+    take: int = Field(default=2, ge=1)
+    listed: bool = False
+    error_type: str = "GENERATION_ERROR"
+    error_detail: str = "The take could not be finished (simulated)."
+    titles: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        stages = [stage for stage, kinds in FAULTS.items() if self.fault in kinds]
+        if self.on is None:
+            if len(stages) != 1:
+                raise ValueError(f"fault {self.fault!r}: `on` must be one of {stages}" if stages else self._unknown())
+            object.__setattr__(self, "on", stages[0])  # frozen for others; this fills in what the name implies
+        elif self.on not in stages:
+            raise ValueError(self._unknown())
+        given = {"bytes" if name == "size" else name for name in self.model_fields_set} - _COMMON
+        extra = sorted(given - self.kind.parameters)
+        if extra:
+            raise ValueError(f"fault {self.fault!r} does not read {extra}; it reads {sorted(self.kind.parameters)}")
+        return self
+
+    def _unknown(self) -> str:
+        return f"no fault {self.fault!r} on {self.on or 'any stage'}"
+
+    @property
+    def stage(self) -> Stage:
+        """Where it plays; `on` with the gap filled."""
+        assert self.on is not None  # the validator saw to it
+        return self.on
+
+    @property
+    def kind(self) -> FaultKind:
+        return FAULTS[self.stage][self.fault]
+
+    @property
+    def per_job(self) -> bool:
+        """Whether hits count generations. `not_visible_yet` with no window of its own counts requests."""
+        if self.fault == "not_visible_yet":
+            return self.seconds is not None or self.fetches is not None
+        return self.kind.scope == "job"
+
+
+class FaultScript(BaseModel):
+    """An ordered list of rules; JSON is either the list or `{"rules": [...]}`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rules: tuple[FaultRule, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_list(cls, value: Any) -> Any:
+        return {"rules": value} if isinstance(value, list | tuple) else value
+
+    @classmethod
+    def of(cls, *rules: FaultRule | dict[str, Any]) -> Self:
+        """`FaultScript.of({"fault": "lost_answer"}, ...)`."""
+        return cls.model_validate({"rules": rules})
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a JSON file. Raises OSError, json.JSONDecodeError or pydantic.ValidationError."""
+        return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+
+
+@dataclass
+class Hit:
+    """A rule that shapes a generation: the `ordinal`-th it shapes (from 0).
+
+    `visit` is 1 on the generation's first fetch under the rule; `memory` is the fault's own.
+    """
+
+    rule: FaultRule
+    visit: int
+    ordinal: int
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+class FaultPlayer:
+    """Counts who met which rule. Safe to call from several threads."""
+
+    def __init__(self, script: FaultScript, seed: float) -> None:
+        self.script = script
+        self._seed = seed
+        self._lock = threading.Lock()
+        self._met: Counter[int] = Counter()
+        self._fired: Counter[int] = Counter()
+        self._jobs: dict[tuple[int, str], Hit | None] = {}
+        self._luck = [random.Random(f"{seed}:{index}") for index in range(len(script.rules))]
+
+    def for_request(self, stage: Stage, subject: str) -> FaultRule | None:
+        """The first rule of scope request that fires; `subject` is the text that `match` looks in."""
+        with self._lock:
+            for index, rule in self._matching(stage, subject):
+                if not rule.per_job and self._fires(index, rule, self._luck[index].random()):
+                    return rule
+        return None
+
+    def for_job(self, stage: Stage, subject: str, job_id: str) -> list[Hit]:
+        """All rules that shape this generation, in order; a rule once decided on stays decided."""
+        hits: list[Hit] = []
+        with self._lock:
+            for index, rule in self._matching(stage, subject):
+                if rule.per_job and (hit := self._job_hit(index, rule, job_id)) is not None:
+                    hits.append(hit)
+        return hits
+
+    def _matching(self, stage: Stage, subject: str) -> list[tuple[int, FaultRule]]:
+        return [
+            (index, rule)
+            for index, rule in enumerate(self.script.rules)
+            if rule.stage == stage and (rule.match is None or rule.match in subject)
+        ]
+
+    def _fires(self, index: int, rule: FaultRule, luck: float) -> bool:
+        self._met[index] += 1
+        if self._met[index] <= rule.skip or luck >= rule.probability:
+            return False
+        if rule.times is not None and self._fired[index] >= rule.times:
+            return False
+        self._fired[index] += 1
+        return True
+
+    def _job_hit(self, index: int, rule: FaultRule, job_id: str) -> Hit | None:
+        place = (index, job_id)
+        if place not in self._jobs:
+            luck = random.Random(hashlib.sha256(f"{self._seed}:{index}:{job_id}".encode()).digest()).random()
+            fires = self._fires(index, rule, luck)
+            self._jobs[place] = Hit(rule, visit=0, ordinal=self._fired[index] - 1) if fires else None
+        hit = self._jobs[place]
+        if hit is not None:
+            hit.visit += 1
+        return hit

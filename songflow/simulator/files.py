@@ -1,0 +1,183 @@
+"""Song files over HTTP: Range, a path that must match byte for byte, never a key; and what can go wrong with them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import struct
+import zlib
+from dataclasses import dataclass
+from hashlib import sha256
+from urllib.parse import unquote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from songflow.simulator import answers, songs, wire
+from songflow.simulator.answers import Answer
+from songflow.simulator.faults import FaultRule
+from songflow.simulator.gateway import Gateway
+from songflow.simulator.jobs import Job
+from songflow.simulator.submit import scripted
+
+_RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
+_COVER_SIDE = 256
+
+
+async def download(gateway: Gateway, request: Request) -> Response:
+    """Answer GET or HEAD of a song file."""
+    traffic = gateway.traffic
+    traffic.downloads += 1
+    traffic.download_authorizations += "authorization" in request.headers
+    found = find(gateway, request.scope.get("raw_path", b""))
+    if found is None:
+        traffic.download_answers["404"] += 1
+        return wire.respond(answers.html_page(404, "NoSuchKey"))
+    job, take = found
+    data = await _content(gateway, job, take)
+    subject = "\n".join((job.prompt, job.generation_id, job.song_ids[take - 1]))
+    rule = gateway.faults.for_request("download", subject)
+    response = await _serve(request, data, rule)
+    broken = isinstance(response, wire.WireResponse)
+    traffic.download_answers[rule.fault if rule and broken else str(response.status_code)] += 1
+    return response
+
+
+def find(gateway: Gateway, raw_path: bytes) -> tuple[Job, int] | None:
+    """The song behind a path as it came over the wire; None unless it is exactly the published one."""
+    path = raw_path.decode("latin-1")
+    parts = path.split("/")
+    if len(parts) != 5 or not parts[3].isdecimal():
+        return None
+    job = gateway.store.by_hash(parts[2][:32])
+    take = int(parts[3])
+    if job is None or not 1 <= take <= job.takes:
+        return None
+    title = unquote(unquote(parts[4])).removesuffix(".mp3")
+    return (job, take) if songs.file_path(job, take, title) == path else None
+
+
+async def _content(gateway: Gateway, job: Job, take: int) -> bytes:
+    path = await asyncio.wrap_future(gateway.renders.future(job, take))
+    try:
+        return await asyncio.to_thread(path.read_bytes)
+    except FileNotFoundError:
+        gateway.renders.forget(path)
+        path = await asyncio.wrap_future(gateway.renders.future(job, take))
+        return await asyncio.to_thread(path.read_bytes)
+
+
+@dataclass(frozen=True)
+class ByteRange:
+    """First byte and the one after the last."""
+
+    start: int
+    stop: int
+
+
+def parse_range(header: str | None, size: int) -> ByteRange | None:
+    """One `bytes=` range; None without a usable header. Raises ValueError when it lies outside the file."""
+    match = _RANGE.match(header or "")
+    if match is None or match.groups() == ("", ""):
+        return None
+    first, last = match.groups()
+    if not first:
+        start, stop = max(0, size - int(last)), size
+    else:
+        start, stop = int(first), min(size, int(last) + 1 if last else size)
+    if start >= size or stop <= start:
+        raise ValueError(f"range {header} lies outside of {size} bytes")
+    return ByteRange(start, stop)
+
+
+def ranged(data: bytes, range_header: str | None, if_range: str | None = None) -> Answer:
+    """200, 206 or 416 for a whole file in memory."""
+    etag = f'"{sha256(data).hexdigest()[:32]}"'
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "public, max-age=3600"}
+    if if_range is not None and if_range != etag:
+        range_header = None
+    try:
+        part = parse_range(range_header, len(data))
+    except ValueError:
+        return Answer(416, b"", answers.TEXT_TYPE, {**headers, "Content-Range": f"bytes */{len(data)}"})
+    if part is None:
+        return Answer(200, data, "audio/mpeg", headers)
+    span = f"bytes {part.start}-{part.stop - 1}/{len(data)}"
+    return Answer(206, data[part.start : part.stop], "audio/mpeg", {**headers, "Content-Range": span})
+
+
+async def _serve(request: Request, data: bytes, rule: FaultRule | None) -> Response:
+    header, if_range = request.headers.get("range"), request.headers.get("if-range")
+    if rule is None:
+        return wire.respond(ranged(data, header, if_range))
+    if rule.fault == "no_range":
+        return wire.respond(Answer(200, data, "audio/mpeg"))
+    if rule.fault == "corrupt":
+        data = random.Random(len(data)).randbytes(len(data))
+    answer = ranged(data, header, if_range)
+    if rule.fault == "slow":
+        await asyncio.sleep(5.0 if rule.seconds is None else rule.seconds)
+    if rule.fault in ("corrupt", "slow"):
+        return wire.respond(answer)
+    return _other_page(request, rule) or _break(rule, answer)
+
+
+def _other_page(request: Request, rule: FaultRule) -> Response | None:
+    """Something else than the file."""
+    match rule.fault:
+        case "status":
+            return wire.respond(scripted(rule))
+        case "dead":
+            return wire.respond(answers.html_page(rule.status or 404, "NoSuchKey"))
+        case "html_200":
+            return wire.respond(answers.html_page(200, "Please log in"))
+        case "redirect":
+            raw_path = request.scope["raw_path"].decode("latin-1")
+            location = rule.location or f"{str(request.base_url).rstrip('/')}{raw_path}?moved=1"
+            return wire.respond(Answer(rule.status or 302, b"", answers.TEXT_TYPE, {"Location": location}))
+    return None
+
+
+def _break(rule: FaultRule, answer: Answer) -> Response:
+    """The file, badly delivered. `bytes`: how many of the body arrive, or by how many the announced length is off."""
+    size = len(answer.body)
+    half = size // 2 if rule.size is None else rule.size
+    match rule.fault:
+        case "truncated":
+            plan = wire.Plan(send=half)
+        case "wrong_length":
+            claim = max(0, size + (-1000 if rule.size is None else rule.size))
+            plan = wire.Plan(claim=claim, send=min(claim, size))
+        case "reset_before":
+            return wire.WireResponse(None, wire.Plan(end="reset"))
+        case "reset_during":
+            plan = wire.Plan(send=half, end="reset")
+        case _:
+            return wire.drip(answer, 5.0 if rule.seconds is None else rule.seconds, rule.size)
+    return wire.WireResponse(answer, plan)
+
+
+def cover(gateway: Gateway, path_hash: str, take: int) -> Response:
+    """A cover picture, PNG, a gradient of the song's own colours."""
+    gateway.traffic.images += 1
+    job = gateway.store.by_hash(path_hash)
+    if job is None or not 1 <= take <= job.takes:
+        return wire.respond(answers.html_page(404, "NoSuchKey"))
+    return wire.respond(Answer(200, gradient_png(f"{path_hash}/{take}"), "image/png"))
+
+
+def gradient_png(seed: str) -> bytes:
+    """A square PNG, 256 pixels a side, without an imaging library."""
+    colours = sha256(seed.encode()).digest()
+    low, high = colours[:3], colours[3:6]
+    rows = bytearray()
+    for y in range(_COVER_SIDE):
+        pixel = bytes(a + (b - a) * y // (_COVER_SIDE - 1) for a, b in zip(low, high, strict=True))
+        rows += b"\0" + pixel * _COVER_SIDE
+    header = struct.pack(">IIBBBBB", _COVER_SIDE, _COVER_SIDE, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(rows))), (b"IEND", b""))
+    packed = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)

@@ -1,0 +1,183 @@
+"""The job store: one SQLite file that is both the list of jobs and the bill.
+
+Every accepted POST is one row, committed (WAL, synchronous=FULL) before it is answered. A job is a pure function of its
+row, so a simulator killed with SIGKILL and started again on the same file answers for all its ids.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from songflow.simulator.settings import SAMPLE_RATE
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    number          INTEGER PRIMARY KEY AUTOINCREMENT,
+    generation_id   TEXT NOT NULL UNIQUE,
+    submitted_at    REAL NOT NULL,
+    dialect         TEXT NOT NULL,
+    body            TEXT NOT NULL,
+    price           INTEGER NOT NULL,
+    key_fingerprint TEXT NOT NULL,
+    takes           INTEGER NOT NULL,
+    new_samples     INTEGER NOT NULL,
+    source_song_id  TEXT,
+    pool_slot       INTEGER,
+    fail_reason     TEXT NOT NULL
+)
+"""
+_COLUMNS = (
+    "generation_id",
+    "submitted_at",
+    "dialect",
+    "body",
+    "price",
+    "key_fingerprint",
+    "takes",
+    "new_samples",
+    "source_song_id",
+    "pool_slot",
+    "fail_reason",
+)
+_SONG_IDS = uuid.UUID("5f0c0c5b-6c1d-4b53-9f3a-0b7b3f6d8f01")
+
+
+@dataclass(frozen=True)
+class BillEntry:
+    """One accepted POST. `submitted_at` is unix seconds, `price` units; the fingerprint is never the key."""
+
+    generation_id: str
+    submitted_at: float
+    dialect: str
+    body: dict[str, Any]
+    price: int
+    key_fingerprint: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row: all that is needed to answer for a generation, for ever."""
+
+    generation_id: str
+    submitted_at: float
+    dialect: str
+    body: dict[str, Any]
+    price: int
+    key_fingerprint: str
+    takes: int
+    new_samples: int
+    source_song_id: str | None = None
+    pool_slot: int | None = None
+    fail_reason: str = ""
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """The request's gen_params as they were sent."""
+        return dict(self.body["gen_params"])
+
+    @property
+    def prompt(self) -> str:
+        return str(self.params["prompt"])
+
+    @property
+    def mode(self) -> str:
+        """regular, precede or continuation."""
+        return str((self.params.get("config") or {}).get("mode", "regular"))
+
+    @cached_property
+    def song_ids(self) -> tuple[str, ...]:
+        """One id per take, derived from the generation's."""
+        return tuple(str(uuid.uuid5(_SONG_IDS, f"{self.generation_id}/{take}")) for take in range(1, self.takes + 1))
+
+    @cached_property
+    def path_hash(self) -> str:
+        """Names the generation in file addresses, as the real bucket does (32 hex digits)."""
+        return sha256(self.generation_id.encode()).hexdigest()[:32]
+
+    def bill_entry(self) -> BillEntry:
+        return BillEntry(
+            self.generation_id, self.submitted_at, self.dialect, self.body, self.price, self.key_fingerprint
+        )
+
+
+class JobStore:
+    """All jobs, in memory and on disk. Methods may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute(_SCHEMA)
+        self._jobs: dict[str, Job] = {}
+        self._songs: dict[str, tuple[Job, int]] = {}
+        self._hashes: dict[str, Job] = {}
+        for row in self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM jobs ORDER BY number"):
+            values = dict(zip(_COLUMNS, row, strict=True))
+            self._remember(Job(**{**values, "body": json.loads(values["body"])}))
+
+    def add(self, job: Job) -> None:
+        """Commit, then remember. Returns only once the row is on disk."""
+        values = [json.dumps(job.body) if name == "body" else getattr(job, name) for name in _COLUMNS]
+        marks = ", ".join("?" * len(_COLUMNS))
+        with self._lock:
+            self._db.execute(f"INSERT INTO jobs ({', '.join(_COLUMNS)}) VALUES ({marks})", values)
+            self._remember(job)
+
+    def _remember(self, job: Job) -> None:
+        self._jobs[job.generation_id] = job
+        self._hashes[job.path_hash] = job
+        for take, song_id in enumerate(job.song_ids, start=1):
+            self._songs[song_id] = (job, take)
+
+    def job(self, generation_id: str) -> Job | None:
+        return self._jobs.get(generation_id)
+
+    def song(self, song_id: str) -> tuple[Job, int] | None:
+        """The generation and the take (from 1) behind a song id."""
+        return self._songs.get(song_id)
+
+    def by_hash(self, path_hash: str) -> Job | None:
+        return self._hashes.get(path_hash)
+
+    def bill(self) -> list[BillEntry]:
+        """Every accepted POST, oldest first."""
+        with self._lock:
+            return [job.bill_entry() for job in self._jobs.values()]
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def source(self, job: Job) -> tuple[Job, int] | None:
+        """The song this job extends, or None for a regular one."""
+        return self.song(job.source_song_id) if job.source_song_id else None
+
+    def samples(self, job: Job) -> int:
+        """Length of every song of the job, source included, in samples at 44.1 kHz."""
+        source = self.source(job)
+        return job.new_samples + (self.samples(source[0]) if source else 0)
+
+    def seconds(self, job: Job) -> float:
+        """The same length in seconds."""
+        return self.samples(job) / SAMPLE_RATE
+
+    def root(self, job: Job) -> Job:
+        """The regular job that a chain of extensions began with."""
+        source = self.source(job)
+        return self.root(source[0]) if source else job
+
+    def root_offset(self, job: Job) -> int:
+        """Where the root's first sample lies in this job's songs."""
+        source = self.source(job)
+        if source is None:
+            return 0
+        return self.root_offset(source[0]) + (job.new_samples if job.mode == "precede" else 0)

@@ -1,0 +1,95 @@
+"""What a gateway accepts: the documented body, checked strictly, so that a wrong client is found here and not there."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Share = float | None
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Source(_Strict):
+    """What is extended."""
+
+    source_type: Literal["song"] = "song"
+    song_id: str = Field(min_length=1)
+
+
+class Config(_Strict):
+    """How a generation relates to an existing song. `context_length` is seconds."""
+
+    mode: Literal["regular", "precede", "continuation"] = "regular"
+    context_length: float | None = Field(default=None, ge=1, le=130)
+    source: Source | None = None
+
+    @model_validator(mode="after")
+    def _source_where_needed(self) -> Self:
+        if self.mode != "regular" and self.source is None:
+            raise ValueError(f"mode {self.mode} needs a source with a song_id")
+        return self
+
+
+class GenParams(_Strict):
+    """The documented fields and their documented defaults."""
+
+    prompt: str
+    lyrics: str = ""
+    lyrics_type: Literal["user", "instrumental", "generate"] = "generate"
+    negative_prompt: str = ""
+    model_type: Literal["udio32-v1.5", "udio130-v1.5"]
+    seed: int = Field(default=-1, ge=-1)
+    bypass_prompt_optimization: bool = False
+    song_section_start: float = Field(default=0.0, ge=0, le=1)
+    song_section_end: float = Field(default=1.0, ge=0, le=1)
+    lyrics_placement_start: float | None = Field(default=None, ge=0, le=1)
+    lyrics_placement_end: float | None = Field(default=None, ge=0, le=1)
+    prompt_strength: float = Field(default=0.5, ge=0, le=1)
+    clarity_strength: float = Field(default=0.25, ge=0, le=1)
+    lyrics_strength: float = Field(default=0.5, ge=0, le=1)
+    generation_quality: float = 0.75
+    config: Config = Config()
+
+    @model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if not self.prompt.strip() and not self.lyrics.strip():
+            raise ValueError("prompt is required")
+        if self.generation_quality not in (0.25, 0.5, 0.75, 1.0):
+            raise ValueError("generation_quality must be one of 0.25, 0.5, 0.75, 1")
+        return self
+
+
+class Submission(_Strict):
+    """The whole body of a POST."""
+
+    gen_params: GenParams
+
+
+class InvalidBody(ValueError):
+    """The body breaks the documented contract; the text says where."""
+
+
+def read_submission(body: Any) -> GenParams:
+    """Check a decoded JSON body. Raises InvalidBody with the first few offending fields named."""
+    try:
+        return Submission.model_validate(body).gen_params
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors()[:3]]
+        raise InvalidBody("; ".join(problems)) from error
+
+
+def fingerprint(authorization: str | None) -> str:
+    """Tells keys apart on the bill without keeping one; empty where no key was sent."""
+    return sha256(authorization.encode()).hexdigest()[:12] if authorization else ""
+
+
+def bearer(authorization: str | None) -> str | None:
+    """The key of an `Authorization: Bearer` header, exactly as it was sent."""
+    if authorization is None or not authorization.startswith("Bearer "):
+        return None
+    return authorization.removeprefix("Bearer ")

@@ -1,0 +1,49 @@
+"""How a simulator behaves, fixed for its lifetime (the fault script alone can be replaced while it runs)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from songflow.simulator.faults import FaultScript
+
+SAMPLE_RATE = 44_100
+MODEL_SECONDS = {"udio32-v1.5": 32.81, "udio130-v1.5": 130.0}
+MODEL_PRICE = {"udio32-v1.5": 1, "udio130-v1.5": 2}
+
+
+class SimulatorSettings(BaseModel):
+    """Times are simulated seconds: `speed` divides them all. Shares are 0..1."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    state_dir: Path | None = Field(
+        default=None, description="Where jobs, bill and audio live; None is a fresh directory removed on stop."
+    )
+    speed: float = Field(default=1.0, gt=0, description="Divides all simulated time.")
+    median_seconds: float = Field(default=54.0, ge=0, description="Median from submit to finish.")
+    sigma: float = Field(default=0.3, ge=0, description="Spread of the log-normal generation time.")
+    tick_seconds: float = Field(
+        default=0.0, ge=0, description="A fetch only sees changes on ticks of this length; a relay's is 15."
+    )
+    clip_seconds: float | None = Field(
+        default=None, gt=0, le=600, description="Length of a new song; None is the model's own."
+    )
+    pool: int = Field(
+        default=0, ge=0, description="Over 0: this many ready-made takes serve every regular job (for benchmarks)."
+    )
+    takes: int = Field(default=2, ge=1, le=8, description="Songs per generation.")
+    accept_keys: frozenset[str] | None = Field(default=None, description="None accepts any key, or none at all.")
+    spent_keys: frozenset[str] = Field(default=frozenset(), description="Keys whose submits are refused.")
+    spent_status: Literal[401, 403] = Field(
+        default=403, description="How: 403 relay quota_not_enough, or 401 OpenAI style."
+    )
+    time_skew_seconds: float = Field(default=0.0, description="Added to every clock reading this gateway reports.")
+    faults: FaultScript = Field(default_factory=FaultScript, description="What goes wrong, and when.")
+    seed: float = Field(default=0.0, description="Shifts generation times and the luck of faults.")
+
+    def new_samples(self, model_type: str) -> int:
+        """Length of newly made music for a model, in samples at 44.1 kHz."""
+        return round((self.clip_seconds or MODEL_SECONDS[model_type]) * SAMPLE_RATE)

@@ -1,0 +1,134 @@
+"""Song objects: the documented fields, filled in so that nobody takes a simulated song for a paid one."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote
+
+from songflow.simulator.jobs import Job
+from songflow.simulator.synth.words import sung_lyrics
+from songflow.simulator.synth.style import style_tags
+
+ARTIST = "Songflow Simulator"
+COMMENT = "A simulation: synthesised by songflow's simulated gateway, not by Udio."
+
+_FIRST = ("Whispers", "Echoes", "Shadows", "Rivers", "Letters", "Colours", "Lanterns", "Fragments", "Edges", "Voices")
+_LINK = ("of", "over", "beyond", "beneath", "before", "without")
+_LAST = ("Rain", "the Storm", "Morning", "the City", "Silence", "the Tide", "Winter", "Tomorrow", "the Valley", "Dust")
+# The real gateway's upstream stamps created_at before the gateway stamps submit_time; so do we.
+_CREATED_BEFORE_SUBMIT = 1.58
+
+HOSTILE_TITLES = (
+    "../../../etc/passwd",
+    "..\\..\\windows\\system32\\drivers",
+    "nul\x00byte\x1b[31m\r\nheader: no",
+    "x" * 300,
+    "🎸🔥" * 60,
+    "CON",
+    "aux.mp3",
+    ".hidden.",
+    "<script>alert('title')</script><img src=x onerror=alert(1)>",
+    "[click](javascript:alert(1)) | `code` | **bold**\n# heading",
+    "100% 50/50? a:b*c|d\"e",
+    "=HYPERLINK(\"http://example.invalid\")",
+    "\u202egnp.exe",
+    "   ",
+    "",
+)
+
+
+@dataclass(frozen=True)
+class Take:
+    """One song of a job as it stands now. `title` may have been spoilt by a fault."""
+
+    job: Job
+    number: int
+    title: str
+    seconds: float
+    finished: bool
+
+    @property
+    def song_id(self) -> str:
+        return self.job.song_ids[self.number - 1]
+
+
+def title_of(job: Job, take: int) -> str:
+    """A title of its own for each take; always says that it is a simulation."""
+    luck = random.Random(f"title:{job.generation_id}:{take}")
+    return f"{luck.choice(_FIRST)} {luck.choice(_LINK)} {luck.choice(_LAST)} (simulated)"
+
+
+def tags_of(job: Job) -> list[str]:
+    return [*style_tags(job.params), "simulation"]
+
+
+def lyrics_of(job: Job, take: int) -> str:
+    """What is sung: the user's words, made-up ones for `generate`, none for an instrumental."""
+    return sung_lyrics(job.params, f"{job.generation_id}:{take}")
+
+
+def file_path(job: Job, take: int, title: str) -> str:
+    """The path of a song's file. The title is percent-encoded twice, and the hash binds it to the song."""
+    name = quote(quote(f"{title}.mp3", safe=""), safe="")
+    return f"/files/{job.path_hash}{_seal(job, take, title)}/{take}/{name}"
+
+
+def _seal(job: Job, take: int, title: str) -> str:
+    return sha256(f"{job.generation_id}\0{take}\0{title}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def song_object(take: Take, base_url: str) -> dict[str, Any]:
+    """The JSON object of one take; the addresses are empty until it is finished."""
+    job, number = take.job, take.number
+    tags = tags_of(job)
+    created = datetime.fromtimestamp(job.submitted_at - _CREATED_BEFORE_SUBMIT, UTC)
+    return {
+        "id": take.song_id,
+        "tags": tags,
+        "liked": False,
+        "likes": 0,
+        "plays": 0,
+        "title": take.title,
+        "artist": ARTIST,
+        "lyrics": lyrics_of(job, number),
+        "prompt": job.prompt,
+        "user_id": "00000000-0000-4000-8000-00000051a100",
+        "disliked": False,
+        "duration": take.seconds,
+        "error_id": None,
+        "finished": take.finished,
+        "song_path": base_url + file_path(job, number, take.title) if take.finished else None,
+        "user_tags": [],
+        "created_at": created.isoformat(),
+        "error_code": None,
+        "error_type": None,
+        "image_path": f"{base_url}/images/{job.path_hash}/{number}/public",
+        "video_path": None,
+        "attribution": "",
+        "description": COMMENT,
+        "publishable": True,
+        "artist_image": None,
+        "error_detail": None,
+        "published_at": None,
+        "generation_id": job.generation_id,
+        "replaced_tags": {job.prompt: {"tags": tags, "type": "tags"}},
+        "original_song_path": None,
+        "audio_conditioning_type": None if job.mode == "regular" else job.mode,
+    }
+
+
+def failed(song: dict[str, Any], error_type: str, detail: str) -> dict[str, Any]:
+    """The same song as a take that went wrong."""
+    return {
+        **song,
+        "finished": False,
+        "song_path": None,
+        "error_id": sha256(f"error:{song['id']}".encode()).hexdigest()[:16],
+        "error_code": "500",
+        "error_type": error_type,
+        "error_detail": detail,
+    }

@@ -1,0 +1,188 @@
+"""POST: refuse, or bill and answer; then whatever the fault script does to the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from songflow.simulator import answers, wire
+from songflow.simulator.answers import Answer
+from songflow.simulator.faults import FaultRule
+from songflow.simulator.gateway import Gateway
+from songflow.simulator.requests import GenParams, InvalidBody, bearer, read_submission
+
+# Faults after which nothing was billed, whatever the rule says.
+_NEVER_BILLED = frozenset({"lost_answer_before", "quota_not_enough", "no_channel", "redirect", "refusal_in_2xx"})
+# Faults after which it was billed only if the rule says so.
+_BILLED_ON_DEMAND = frozenset(
+    {"status", "do_request_failed", "unmarshal_response_body_failed", "fail_to_fetch_task", "html"}
+)
+MODERATED = "The prompt or lyrics were rejected by moderation (simulated)."
+
+
+async def submit(gateway: Gateway, dialect: str, request: Request) -> Response:
+    """Answer one POST. A rule of the script is met only by a POST that would have been accepted."""
+    traffic = gateway.traffic
+    traffic.posts += 1
+    authorization = request.headers.get("authorization")
+    refusal, params, body = await _read(gateway, request, authorization)
+    if refusal is not None or params is None:
+        assert refusal is not None
+        traffic.post_answers[str(refusal.status)] += 1
+        return wire.respond(refusal)
+    source = params.config.source
+    rule = gateway.faults.for_request("submit", f"{params.prompt}\n{source.song_id if source else ''}")
+    response = await _answer(gateway, dialect, params, body, authorization, rule)
+    broken = isinstance(response, wire.WireResponse)
+    traffic.post_answers[rule.fault if rule and broken else str(response.status_code)] += 1
+    return response
+
+
+async def _read(
+    gateway: Gateway, request: Request, authorization: str | None
+) -> tuple[Answer | None, GenParams | None, dict[str, Any]]:
+    refusal = refused_key(gateway, authorization) or spent_key(gateway, authorization)
+    if refusal is not None:
+        return refusal, None, {}
+    try:
+        body = json.loads(await request.body())
+    except ValueError as error:
+        return answers.openai_error(500, f"invalid character in request body: {error}", "invalid_request"), None, {}
+    try:
+        params = read_submission(body)
+    except InvalidBody as error:
+        return answers.relay_error(400, "invalid_request", str(error)), None, {}
+    source = params.config.source
+    if params.config.mode != "regular" and source is not None and not gateway.finished_song(source.song_id):
+        message = f"config.source.song_id: no finished song {source.song_id!r}"
+        return answers.relay_error(400, "invalid_request", message), None, {}
+    return None, params, body
+
+
+def refused_key(gateway: Gateway, authorization: str | None) -> Answer | None:
+    """401 for a key the simulator was told not to take; the same for submits and fetches."""
+    keys = gateway.settings.accept_keys
+    key = bearer(authorization)
+    if keys is None or key in keys or key in gateway.settings.spent_keys:
+        return None
+    return answers.bad_key()
+
+
+def spent_key(gateway: Gateway, authorization: str | None) -> Answer | None:
+    """The refusal of a key without credit; submits only, since fetches are free."""
+    if bearer(authorization) not in gateway.settings.spent_keys:
+        return None
+    return answers.quota_not_enough() if gateway.settings.spent_status == 403 else answers.bad_key()
+
+
+async def _answer(
+    gateway: Gateway,
+    dialect: str,
+    params: GenParams,
+    body: dict[str, Any],
+    authorization: str | None,
+    rule: FaultRule | None,
+) -> Response:
+    if rule is not None:
+        unbilled = rule.fault in _NEVER_BILLED or (rule.fault in _BILLED_ON_DEMAND and not rule.billed)
+        if unbilled:
+            return _refuse(rule, params)
+    extra: dict[str, Any] = {}
+    if rule is not None and rule.fault == "moderated":
+        extra["fail_reason"] = rule.fail_reason or MODERATED
+    if rule is not None and rule.fault == "task_id":
+        extra["generation_id"] = f"task_{uuid.uuid4().hex}"
+    job = await gateway.accept(params, body, dialect, authorization, **extra)
+    answer = answers.accepted(job.generation_id)
+    if rule is None or extra:
+        return wire.respond(answer)
+    if rule.fault == "raw_generation_id":
+        return wire.respond(answers.raw_accepted(job.generation_id, job.song_ids))
+    if rule.fault in _BILLED_ON_DEMAND:
+        return _refuse(rule, params)
+    return await _spoil(rule, answer)
+
+
+def _refuse(rule: FaultRule, params: GenParams) -> Response:
+    """An answer without an id; whether it was billed was decided before."""
+    match rule.fault:
+        case "lost_answer_before":
+            return wire.drop()
+        case "quota_not_enough":
+            answer = answers.quota_not_enough()
+        case "no_channel":
+            answer = answers.no_channel(params.model_type, rule.language)
+        case "redirect":
+            location = rule.location or "https://gateway.invalid/login"
+            answer = answers.html_page(301, "Moved Permanently").with_headers({"Location": location})
+        case "refusal_in_2xx":
+            answer = answers.relay_error(200, rule.code or "quota_not_enough", rule.message or "quota is not enough")
+        case "do_request_failed":
+            answer = answers.relay_error(500, "do_request_failed", "do request failed: read: connection reset by peer")
+        case "unmarshal_response_body_failed":
+            answer = answers.relay_error(500, "unmarshal_response_body_failed", "invalid character '<'")
+        case "fail_to_fetch_task":
+            answer = answers.relay_error(rule.status or 500, "fail_to_fetch_task", "upstream refused the task")
+        case "html":
+            answer = answers.html_page(rule.status or 502)
+        case _:
+            answer = scripted(rule)
+    return wire.respond(answer)
+
+
+async def _spoil(rule: FaultRule, answer: Answer) -> Response:
+    """A billed generation whose good answer goes wrong."""
+    half = len(answer.body) // 2
+    match rule.fault:
+        case "lost_answer":
+            return wire.drop()
+        case "reset_during_body":
+            return wire.WireResponse(answer, wire.Plan(send=half, end="reset"))
+        case "answer_cut":
+            return wire.WireResponse(answer, wire.Plan(send=half))
+        case "slow_drip":
+            return wire.drip(answer, 5.0 if rule.seconds is None else rule.seconds, rule.size)
+        case "non_utf8":
+            return wire.respond(Answer(200, b'{"code":"success","message":"\xff\xfe","data":"\xe9\x80"}'))
+        case "huge":
+            size = 50_000_000 if rule.size is None else rule.size
+            return wire.respond(Answer(200, b'{"code":"success","data":"' + b"x" * size + b'"}'))
+        case "no_id":
+            return wire.respond(answers.accepted(""))
+        case "non_json_2xx":
+            body = rule.body if isinstance(rule.body, str) else "OK, your request was received"
+            return wire.respond(Answer(200, body.encode(), answers.TEXT_TYPE))
+    # slow_answer: the one fault that leaves the answer whole.
+    await asyncio.sleep(5.0 if rule.seconds is None else rule.seconds)
+    return wire.respond(answer)
+
+
+def scripted(rule: FaultRule) -> Answer:
+    """The answer of a `status` rule: its own body, else an envelope, else what gateways usually say."""
+    status = rule.status or 500
+    message = rule.message or f"refused with {status} (simulated)"
+    if isinstance(rule.body, str):
+        answer = Answer(status, rule.body.encode("utf-8", "surrogatepass"), answers.TEXT_TYPE)
+    elif rule.body is not None:
+        answer = answers.as_json(rule.body, status)
+    elif rule.envelope == "relay":
+        answer = answers.relay_error(status, rule.code or "invalid_request", message)
+    elif rule.envelope == "openai":
+        answer = answers.openai_error(status, message, rule.code)
+    elif rule.envelope == "empty":
+        answer = answers.empty(status)
+    elif rule.envelope == "html":
+        answer = answers.html_page(status)
+    elif rule.code is not None:
+        answer = answers.relay_error(status, rule.code, message)
+    else:
+        answer = answers.usual(status)
+    headers = dict(rule.headers or {})
+    if rule.retry_after is not None:
+        headers["Retry-After"] = f"{rule.retry_after:g}" if isinstance(rule.retry_after, float) else rule.retry_after
+    return answer.with_headers(headers)

@@ -1,0 +1,171 @@
+"""The audio store: where whole songs are kept, on a local disk or behind any fsspec URL."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+import shutil
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+from songflow.errors import LibraryError
+from songflow.ledger.spool import sync_folder
+
+__all__ = ["AudioStore", "file_name"]
+
+MIN_FREE_BYTES = 64 * 1024 * 1024
+"""Space that must be free before money is spent: two takes of several minutes, and the ledger's own growth."""
+
+DEFAULT_NAME_TEMPLATE = "{title}-{uid}.mp3"
+_MAX_NAME_BYTES = 180
+
+
+def file_name(template: str, *, title: str | None, song_id: str | None, uid: str) -> str:
+    """A song's file name from a template of `{title}`, `{song_id}` and `{uid}`.
+
+    The result is one path segment that every file system takes: it cannot leave its folder. `uid` is unique to
+    the take and is added where the template leaves it out, so that two songs cannot meet in one name.
+
+    Raises:
+        LibraryError: the template names something else.
+    """
+    fields = {"title": _slug(title) or "untitled", "song_id": _slug(song_id) or "unknown", "uid": uid}
+    try:
+        name = template.removesuffix(".mp3").format(**fields)
+    except (KeyError, IndexError, ValueError, AttributeError):
+        raise LibraryError(
+            f"The name template {template!r} cannot be used.",
+            next="write it with {title}, {song_id} and {uid} only.",
+        ) from None
+    stem = _slug(name)
+    if uid not in stem:
+        stem = f"{stem}-{uid}"
+    if len(stem.encode()) > _MAX_NAME_BYTES:
+        head = stem.encode()[: _MAX_NAME_BYTES - len(uid) - 1].decode("utf-8", "ignore")
+        stem = f"{head}-{uid}"
+    return f"{stem}.mp3"
+
+
+def _slug(text: str | None) -> str:
+    """Letters, digits, underscores, dashes, and dots inside; runs of everything else become one space."""
+    plain = unicodedata.normalize("NFKC", text or "").encode("utf-8", "ignore").decode("utf-8")
+    return re.sub(r"[^\w\-.]+", " ", plain)[:120].strip(" .")
+
+
+class AudioStore:
+    """A folder of songs, local or remote.
+
+    `parts` is the local folder of unfinished downloads; on a local store it lies on the same file system, so
+    that a finished one becomes a song by one atomic rename.
+    """
+
+    def __init__(self, url: str | None, library: Path) -> None:
+        """Open the store at an fsspec URL or a path (None: `audio/` in the library's folder)."""
+        self._url = url or str(library / "audio")
+        self._remote: Any = None
+        self._root = self._url
+        if "://" in self._url and not self._url.startswith("file://"):
+            self._remote, self._root = _open_remote(self._url)
+            self.parts = library / "parts"
+        else:
+            local = Path(self._url.removeprefix("file://")).expanduser().resolve()
+            self._root = str(local)
+            self.parts = local / ".parts"
+
+    @property
+    def is_local(self) -> bool:
+        """True where songs are files on this machine."""
+        return self._remote is None
+
+    def prepare(self) -> None:
+        """Make the folders and see that they can be written.
+
+        Raises:
+            LibraryError: they cannot.
+        """
+        prepare_folder(self.parts)
+
+    async def put(self, part: Path, name: str) -> str:
+        """Make a verified part a song under `name`; what returns is its absolute path or URL.
+
+        Raises:
+            OSError: the store would not take it; the part is still there.
+        """
+        if self._remote is None:
+            target = Path(self._root) / name
+            await asyncio.to_thread(_move, part, target)
+            return str(target)
+        address = f"{self._root}/{name}"
+        await asyncio.to_thread(self._upload, part, address)
+        return str(self._remote.unstrip_protocol(address))
+
+    def _upload(self, part: Path, address: str) -> None:
+        self._remote.makedirs(self._root, exist_ok=True)
+        self._remote.put_file(str(part), address)
+        size = self._remote.size(address)
+        if size != part.stat().st_size:
+            raise OSError(errno.EIO, f"the store holds {size} bytes of {part.stat().st_size}", address)
+        part.unlink()
+
+    async def holds(self, path: str, size: int | None) -> bool:
+        """True where a stored song is still there in its full size (bytes)."""
+        return await asyncio.to_thread(self._holds, path, size)
+
+    def _holds(self, path: str, size: int | None) -> bool:
+        try:
+            found = Path(path).stat().st_size if self._remote is None else self._remote.size(path)
+        except (OSError, ValueError):
+            return False
+        return size is None or found == size
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make a folder and see that it can be written.
+
+    Raises:
+        LibraryError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise LibraryError(
+            f"The library's folder {folder} cannot be written: {error.strerror or error}.",
+            next="choose another with --library or SONGFLOW_LIBRARY, or mend its permissions or space.",
+        ) from None
+
+
+def require_space(folder: Path, needed: int = MIN_FREE_BYTES) -> None:
+    """Raise LibraryError where less than `needed` bytes are free: a song that is paid for must find room."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise LibraryError(
+            f"The disk of {folder} is full: {free >> 20} MiB are free, {needed >> 20} MiB are needed.",
+            next="free some space or choose another place with --library; nothing was sent.",
+        )
+
+
+def _move(part: Path, target: Path) -> None:
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part.replace(target)
+    sync_folder(target.parent)
+
+
+def _open_remote(url: str) -> tuple[Any, str]:
+    import fsspec
+
+    try:
+        filesystem, root = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise LibraryError(
+            f"SONGFLOW_AUDIO_URL cannot be used: {error}.",
+            next="install the file system's package (s3fs, gcsfs, ...) or give another URL.",
+        ) from None
+    return filesystem, str(root).rstrip("/")

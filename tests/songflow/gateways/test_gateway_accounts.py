@@ -1,0 +1,191 @@
+"""Dialects and accounts: what is configured is checked, and the key is never shown."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+import songflow.gateways
+from songflow.gateways import DIALECTS, Account, custom_dialect
+from songflow.gateways.redaction import Redactor
+
+HK = DIALECTS["openai-hk"]
+
+
+def test_the_dialects_are_the_documented_ones():
+    assert {name: (one.base_url, one.submit_path, one.fetch_path) for name, one in DIALECTS.items()} == {
+        "cometapi": ("https://api.cometapi.com", "/udio/generate-proxy", "/udio/query?ids={ids}"),
+        "openai-hk": ("https://api.openai-hk.com", "/udio/submit/music", "/udio/fetch/{id}"),
+        "simulator": (None, "/udio/submit/music", "/udio/fetch/{id}"),
+    }
+    assert [one.key_variable for one in DIALECTS.values()] == [
+        "COMETAPI_KEY",
+        "OPENAI_HK_KEY",
+        "SONGFLOW_API_KEY",
+    ]
+    assert all(one.name == name for name, one in DIALECTS.items())
+    with pytest.raises(FrozenInstanceError):
+        HK.name = "x"  # type: ignore[misc]
+
+
+def test_a_custom_gateway_is_a_url_two_paths_and_a_shape():
+    dialect = custom_dialect("https://relay.example/v1/", "/music?a=b", "/query?list={ids}&full=1", "c")
+    assert (dialect.name, dialect.base_url, dialect.shape) == ("custom", "https://relay.example/v1", "C")
+    assert dialect.fetch_targets("g", ["a", "b&c"]) == ("/query?list=a,b%26c&full=1", "/query?list=g&full=1")
+    assert dialect.fetch_targets("{id}") == ("/query?list=%7Bid%7D&full=1",)
+
+
+@pytest.mark.parametrize(
+    ("submit_path", "fetch_path", "shape", "named"),
+    [
+        ("music", "/f/{id}", "A", "submit_path"),
+        ("/mu sic", "/f/{id}", "A", "submit_path"),
+        ("/müsic", "/f/{id}", "A", "submit_path"),
+        ("/m#x", "/f/{id}", "A", "submit_path"),
+        ("/m\n", "/f/{id}", "A", "submit_path"),
+        ("/m", "f/{id}", "A", "fetch_path"),
+        ("/m", "/f", "A", "fetch_path"),
+        ("/m", "/f/{id}?ids={ids}", "A", "fetch_path"),
+        ("/m", "/f/{id}", "E", "shape"),
+        ("/m", "/f/{id}", "", "shape"),
+    ],
+)
+def test_a_custom_gateway_that_makes_no_sense_is_refused(submit_path, fetch_path, shape, named):
+    with pytest.raises(ValueError, match=named):
+        custom_dialect("https://relay.example", submit_path, fetch_path, shape)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("https://relay.example/", "https://relay.example"),
+        (" https://relay.example/v1// ", "https://relay.example/v1"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://[::1]:8000/", "http://[::1]:8000"),
+        ("HTTPS://relay.example", "https://relay.example"),
+        ("", "https://api.openai-hk.com"),
+    ],
+)
+def test_a_base_url_is_kept_without_its_trailing_slash(given, kept):
+    assert Account(HK, given).base_url == kept
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "relay.example",
+        "ftp://relay.example",
+        "https://",
+        "https:///path",
+        "https://relay.example:port",
+        "https://relay.example:99999",
+        "https://[::1",
+        "https://relay.example/?key=1",
+        "https://relay.example/#a",
+        "https://relay.example/a b",
+        "https://relay.example/\n",
+        "https://relay\x00.example",
+        "https://user:hunter2@relay.example",
+        "https://hunter2@relay.example",
+        "//relay.example",
+    ],
+)
+def test_a_base_url_that_is_none_is_refused_without_showing_a_password(url):
+    with pytest.raises(ValueError, match="base URL") as caught:
+        Account(HK, url.replace("\n", "\nx"))
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_gateway_without_an_address_of_its_own_needs_one():
+    with pytest.raises(ValueError, match="simulator"):
+        Account(DIALECTS["simulator"])
+
+
+@pytest.mark.parametrize(
+    "key", ["", "sec ret", "secret\n", "\tsecret", "sec\x00ret", "sécret", "secret\u200b"]
+)
+def test_a_key_that_no_header_can_carry_is_refused_without_showing_it(key):
+    with pytest.raises(ValueError, match="key") as caught:
+        Account(HK, key=SecretStr(key))
+    assert not key or key not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_an_account_shows_a_fingerprint_and_never_the_key():
+    account = Account(HK, "", "env:OPENAI_HK_KEY", SecretStr("hk-your-key"))
+    assert account.fingerprint == sha256(b"hk-your-key").hexdigest()[:12]
+    assert account.fingerprint != Account(HK, key=SecretStr("hk-other-key")).fingerprint
+    assert account == Account(HK, "", "env:OPENAI_HK_KEY", SecretStr("hk-your-key"))
+    assert "hk-your-key" not in repr(account) + str(account)
+    assert Account(HK).fingerprint == "none"
+
+
+@pytest.mark.parametrize(
+    ("url", "loopback"),
+    [
+        ("http://127.0.0.1:1", True),
+        ("http://127.9.9.9", True),
+        ("http://[::1]:1", True),
+        ("http://LOCALHOST:1", True),
+        ("http://sim.localhost", True),
+        ("http://localhost.example", False),
+        ("http://10.0.0.1", False),
+        ("https://relay.example", False),
+    ],
+)
+def test_gateways_on_this_machine_are_told_apart(url, loopback):
+    account = Account(HK, url)
+    assert (account.is_loopback, account.is_secure) == (loopback, url.startswith("https"))
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Invalid token: Bearer test-key", "Invalid token: Bearer ***"),
+        ('{"key":"test-key"}', '{"key":"***"}'),
+        ("no such key test-key.", "no such key ***."),
+        ("?key=test%2dkey&a=1", "?key=***&a=1"),
+        ("https://h/test-key/song.mp3", "https://h/test-key/song.mp3"),
+        ("latest-keys", "latest-keys"),
+        ("id-test-key", "id-test-key"),
+        ("test-key.mp3", "test-key.mp3"),
+    ],
+)
+def test_a_short_key_is_masked_only_where_it_stands_alone(text, kept):
+    assert Redactor("test-key")(text) == kept
+
+
+def test_a_long_key_is_masked_inside_words_too():
+    assert Redactor("k" * 16)("a" + "k" * 16 + "b") == "a***b"
+
+
+@pytest.mark.parametrize("key", [None, ""])
+def test_without_a_key_nothing_is_masked(key):
+    assert Redactor(key)("anything") == "anything"
+
+
+def test_the_public_names_are_sorted_and_there():
+    names = songflow.gateways.__all__
+    assert names == sorted(names, key=lambda name: (not name.isupper(), name))
+    assert all(hasattr(songflow.gateways, name) for name in names)
+
+
+def test_the_package_is_cheap_to_import_and_keeps_to_its_layer():
+    """httpx and pydantic come with the first request; Prefect, the ledger and the simulator never do."""
+    script = "import sys, songflow.gateways; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    heavy = {"httpx", "pydantic", "prefect", "sqlalchemy", "songflow.simulator", "songflow.ledger"}
+    assert heavy.isdisjoint(loaded.stdout.split())
+
+
+def test_no_module_of_the_package_prints():
+    for file in Path(songflow.gateways.__file__).parent.glob("*.py"):
+        calls = [node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Call)]
+        assert "print" not in {call.func.id for call in calls if isinstance(call.func, ast.Name)}
