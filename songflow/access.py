@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from pydantic import SecretStr
@@ -57,7 +57,7 @@ class Access:
         return (self.gateway, self.account.base_url) == (submission.gateway, submission.base_url)
 
 
-Resolver = Callable[[Submission], Access | None]
+Resolver = Callable[[Submission], Awaitable[Access | None]]
 """Finds the access that took a submission by its stored alias, or None where it cannot tell."""
 
 
@@ -101,7 +101,7 @@ def access_from_environment(
         raise InputError(f"The gateway cannot be used: {error}.", next="correct it; nothing was sent.") from None
 
 
-def resolve_from_environment(submission: Submission) -> Access | None:
+async def resolve_from_environment(submission: Submission) -> Access | None:
     """The access of a stored submission, as far as the environment still holds its key."""
     dialect = stored_dialect(submission)
     if submission.base_url == EMBEDDED_URL:

@@ -17,19 +17,24 @@ import httpx
 __all__ = ["AddressRefused", "check_peer", "check_url", "is_private_host", "uses_proxy"]
 
 
-class AddressRefused(Exception):
+class AddressRefused(Exception):  # noqa: N818 - what befell a URL, not a fault of the program
     """The URL is not one that a song may be fetched from."""
 
 
 async def check_url(url: str, *, allow_private: bool) -> None:
-    """Raise AddressRefused for anything but http(s) to a host whose addresses are all allowed.
+    """Allow only http(s) to a host whose addresses are all allowed.
 
     Raises:
+        AddressRefused: it may not be fetched from.
         OSError: the host's name cannot be resolved.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise AddressRefused(f"it is no address ({error})") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise AddressRefused(f"only http and https are followed, not {parts.scheme or 'a URL without a scheme'}")
+        said = parts.scheme or "a URL without a scheme"
+        raise AddressRefused(f"only http and https are followed, not {said}")
     if parts.username or parts.password:
         raise AddressRefused("a URL that carries a user name is not followed")
     if not allow_private and not uses_proxy(url) and await is_private_host(parts.hostname):
@@ -37,7 +42,7 @@ async def check_url(url: str, *, allow_private: bool) -> None:
 
 
 def check_peer(response: httpx.Response, *, allow_private: bool) -> None:
-    """The same for the machine that really answered, before its answer is read (names can change meanwhile)."""
+    """The same for the machine that really answered, before its answer is read: names can change."""
     if allow_private or uses_proxy(str(response.url)):
         return
     stream = response.extensions.get("network_stream")
@@ -47,9 +52,16 @@ def check_peer(response: httpx.Response, *, allow_private: bool) -> None:
 
 
 async def is_private_host(host: str) -> bool:
-    """True where any address of a host name is not on the open web."""
+    """True where any address of a host name is not on the open web.
+
+    Raises:
+        OSError: the name cannot be resolved.
+    """
     loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    try:
+        found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except UnicodeError:  # an empty label, or one of over 63 letters
+        raise socket.gaierror(socket.EAI_NONAME, f"{host[:80]!r} is no host name") from None
     return any(_is_private(str(address[0])) for *_, address in found)
 
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from songflow.access import Access
 from songflow.download import Downloaded, DownloadProblem, Downloads, forget, locked
+from songflow.errors import LibraryError
 from songflow.gateways import Gateway, Report, ReportStatus, TakeReport
 from songflow.ledger.lease import Lease
 from songflow.ledger.rows import Song, StoredFile, Submission
 from songflow.ledger.songs import AnnouncedTake, Lineage, payload_text
 from songflow.ledger.states import SongState, State
-from songflow.messages import failed_error, lost_error, overdue_error
+from songflow.messages import failed_error, lost_error, overdue_error, told_as_paid
 from songflow.request import SongRequest
 from songflow.session import Session
 from songflow.store import file_name
@@ -46,37 +48,42 @@ async def wait(
         StillRunning: our deadline passed or the key was refused; it runs on and is billed.
         GenerationFailed: the gateway reports a failure and no song.
         GenerationLost: the gateway no longer knows the id.
+        NotCollected: the ledger cannot be used.
         MissingCredentials: the account that took it is not at hand.
     """
-    songs = session.library.ledger.songs
     if submission.state is State.SUCCEEDED:
-        return await songs.of_submission(submission.id)
-    access = session.access_for(submission, access)
+        with told_as_paid(submission):
+            return await session.library.ledger.songs.of_submission(submission.id)
+    access = await session.access_for(submission, access)
     gateway = await session.gateway(access)
-    request = await _request_of(session, submission)
-    deadline = session.deadline(request.model)
-    lease = Lease.take(deadline + session.settings.lease_margin)
-    await session.library.ledger.submissions.hold(submission.id, lease)
-    try:
-        report = await _until_settled(session, gateway, access, submission, deadline, progress)
-        return await _commit_end(session, submission, request, report)
-    finally:
-        await session.library.ledger.submissions.release(submission.id, lease.fence)
+    with told_as_paid(submission):
+        request = await _request_of(session, submission)
+        deadline = session.deadline(request.model)
+        async with _held(session, submission, deadline + session.settings.lease_margin):
+            report = await _until_settled(session, gateway, access, submission, deadline, progress)
+            return await _commit_end(session, submission, request, report)
 
 
 async def collect(
     session: Session, submission: Submission, songs: Sequence[Song], access: Access | None = None
 ) -> list[Song]:
-    """Store every take that was announced and is not stored yet; what cannot be stored says why in its row."""
+    """Store every take that was announced and is not stored yet; what cannot be stored says why in its row.
+
+    Raises:
+        NotCollected: the library cannot be used.
+        MissingCredentials: a dead URL needs to be asked for again, and the account is not at hand.
+    """
     missing = [song for song in songs if song.state is SongState.ANNOUNCED]
-    if missing:
-        lease = Lease.take(session.deadline((await _request_of(session, submission)).model))
-        await session.library.ledger.submissions.hold(submission.id, lease)
-        try:
-            await asyncio.gather(*(store_song(session, submission, song, access) for song in missing))
-        finally:
-            await session.library.ledger.submissions.release(submission.id, lease.fence)
-    return await session.library.ledger.songs.of_submission(submission.id)
+    with told_as_paid(submission):
+        if missing:
+            request = await _request_of(session, submission)
+            async with _held(session, submission, session.deadline(request.model)):
+                work = (store_song(session, submission, song, access) for song in missing)
+                # Every take comes to its end, whatever happens to another.
+                for done in await asyncio.gather(*work, return_exceptions=True):
+                    if isinstance(done, BaseException):
+                        raise done
+        return await session.library.ledger.songs.of_submission(submission.id)
 
 
 async def store_song(
@@ -94,16 +101,16 @@ async def store_song(
         song = await library.ledger.songs.get(song.id)
         if song.state is not SongState.ANNOUNCED:
             return song
-        access = session.access_for(submission, access)
-        downloads = await session.downloads(access)
+        downloads = await session.downloads(submission.base_url)
 
         async def ask_again() -> str | None:
             return await _fresh_url(session, access, submission, song)
 
         try:
-            if song.song_url is None:
-                raise DownloadProblem("the gateway announced no address for it")
-            done = await downloads.fetch(song.song_url, part, song.announced_seconds, ask_again)
+            url = song.song_url or await ask_again()
+            if url is None:
+                raise DownloadProblem("the gateway has announced no address for it")
+            done = await downloads.fetch(url, part, song.announced_seconds, ask_again)
             await _store(session, song, done)
         except (DownloadProblem, OSError) as problem:
             log.warning("'%s' could not be stored: %s.", song.title, problem)
@@ -114,6 +121,18 @@ async def store_song(
 def take_uid(song: Song) -> str:
     """A short name of one take that no other take of any ledger has."""
     return hashlib.sha256(f"{song.submission_id}/{song.take}".encode()).hexdigest()[:10]
+
+
+@asynccontextmanager
+async def _held(session: Session, submission: Submission, seconds: float) -> AsyncIterator[None]:
+    """While this lasts, the ledger names this process as the one that looks after the submission."""
+    lease = Lease.take(seconds)
+    await session.library.ledger.submissions.hold(submission.id, lease)
+    try:
+        yield
+    finally:
+        with suppress(LibraryError):  # it then ends by itself
+            await session.library.ledger.submissions.release(submission.id, lease.fence)
 
 
 async def _until_settled(
@@ -148,6 +167,9 @@ async def _until_settled(
             on_report=on_report,
         )
     except Overdue as error:
+        if error.last is not None and error.last.collectable:
+            log.warning("Not every take of %s is ready (%s): storing those that are.", submission.any_id, error)
+            return error.last
         await ledger.stop_waiting(submission.id, State.OVERDUE, str(error))
         raise overdue_error(submission, str(error)) from None
     except Vanished as error:
@@ -159,26 +181,26 @@ async def _commit_end(
     session: Session, submission: Submission, request: SongRequest, report: Report
 ) -> list[Song]:
     """The raw payload and every take in one transaction; a failure without any good take is one."""
-    failed = report.status is ReportStatus.FAILED or all(take.error is not None for take in report.takes)
-    if report.collectable or not failed:
-        return await _announce(session, submission, request, report)
-    reason = report.failure or "; ".join(take.error for take in report.takes if take.error) or "no reason given"
-    if report.takes:
-        await _announce(session, submission, request, report)
-    await session.library.ledger.submissions.stop_waiting(submission.id, State.FAILED, reason)
-    raise failed_error(submission, reason)
-
-
-async def _announce(
-    session: Session, submission: Submission, request: SongRequest, report: Report
-) -> list[Song]:
-    return await session.library.ledger.songs.succeeded(
+    failure = _failure_of(report)
+    songs = await session.library.ledger.songs.ended(
         submission.id,
         submission.key,
         Lineage(request.mode.value, request.source_song_id),
-        [_announced(take) for take in report.takes],
+        [*map(_announced, report.takes), *_promised(submission, report)],
         {"status": 200, "body": report.raw},
+        failure,
     )
+    if failure is not None:
+        raise failed_error(submission, failure)
+    return songs
+
+
+def _failure_of(report: Report) -> str | None:
+    """Why a settled generation failed as a whole, or None where there is anything to collect."""
+    failed = report.status is ReportStatus.FAILED or all(take.error is not None for take in report.takes)
+    if report.collectable or not failed:
+        return None
+    return report.failure or "; ".join(take.error for take in report.takes if take.error)
 
 
 def _announced(take: TakeReport) -> AnnouncedTake:
@@ -196,14 +218,26 @@ def _announced(take: TakeReport) -> AnnouncedTake:
     )
 
 
+def _promised(submission: Submission, report: Report) -> list[AnnouncedTake]:
+    """The takes that the submit's answer promised and the report does not list: paid for, so asked for again."""
+    listed = {take.song_id for take in report.takes}
+    return [
+        AnnouncedTake(track_id, None, (), None, None, None, None, None, payload="{}")
+        for track_id in submission.track_ids
+        if listed.intersection(submission.track_ids) and track_id not in listed
+    ]
+
+
 async def _request_of(session: Session, submission: Submission) -> SongRequest:
     generation = await session.library.ledger.submissions.generation(submission.key)
     assert generation is not None, "a submission has a generation (foreign key)"
     return SongRequest.from_body({"gen_params": generation.params})
 
 
-async def _fresh_url(session: Session, access: Access, submission: Submission, song: Song) -> str | None:
-    gateway = await session.gateway(access)
+async def _fresh_url(
+    session: Session, access: Access | None, submission: Submission, song: Song
+) -> str | None:
+    gateway = await session.gateway(await session.access_for(submission, access))
     answer = await gateway.fetch(submission.generation_id, submission.track_ids)
     if not isinstance(answer, Report):
         return None

@@ -1,4 +1,4 @@
-"""Fetching one song: into a `.part` file, resumed after interruptions, verified whole, then handed to the store.
+"""Fetching one song: into a `.part` file, resumed after interruptions, verified whole, then stored.
 
 The part file outlives a killed process. Beside it lies what is needed to resume it safely: the URL and the
 validator (ETag or Last-Modified) of the answer it came from. Without a validator it is fetched anew.
@@ -22,11 +22,13 @@ import httpx
 from songflow.addresses import AddressRefused, check_peer, check_url
 from songflow.audio import AudioFacts, AudioProblem, check_whole, measure, sha256_of
 
-__all__ = ["Downloaded", "DownloadProblem", "Downloads", "download_client", "locked"]
+__all__ = ["DownloadProblem", "Downloaded", "Downloads", "download_client", "locked"]
 
 MAX_SONG_BYTES = 256 * 1024 * 1024
 MAX_REDIRECTS = 5
 ATTEMPTS = 5
+# A host may send a byte now and then for ever; a song of 256 MiB comes within this at 0.5 MB/s.
+TRANSFER_SECONDS = 600.0
 # Between attempts: long enough for a storage host to recover from a blip, short enough not to hold a flow up.
 FIRST_PAUSE_SECONDS = 0.5
 _READ_TIMEOUT_SECONDS = 30.0
@@ -37,7 +39,7 @@ _DEAD_STATUSES = frozenset({401, 403, 404, 410})
 AskAgain = Callable[[], Awaitable[str | None]]
 
 
-class DownloadProblem(Exception):
+class DownloadProblem(Exception):  # noqa: N818 - what befell a song, not a fault of the program
     """The song cannot be fetched now. `dead` is True where the URL itself is at fault."""
 
     def __init__(self, message: str, *, dead: bool = False) -> None:
@@ -69,7 +71,7 @@ async def locked(part: Path, poll_seconds: float = 0.1) -> AsyncIterator[None]:
     """Hold a part file against other processes; the lock goes with the process, however it ends."""
     descriptor = os.open(part.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        while not _try_lock(descriptor):
+        while not _try_lock(descriptor):  # noqa: ASYNC110 - other processes give no events
             await asyncio.sleep(poll_seconds)
         yield
     finally:
@@ -79,7 +81,7 @@ async def locked(part: Path, poll_seconds: float = 0.1) -> AsyncIterator[None]:
 def _try_lock(descriptor: int) -> bool:
     try:
         import fcntl
-    except ImportError:  # no such locks on Windows: two processes may fetch the same song, which is only waste
+    except ImportError:  # Windows: two processes may fetch the same song, which is only waste
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -150,9 +152,12 @@ class Downloads:
             # Whole by its size but not by its sound: what is there is worth nothing.
             _discard(part)
             raise DownloadProblem(f"it is not a whole song: {error}") from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, socket.gaierror, TimeoutError) as error:
             said = str(error) or type(error).__name__
             raise DownloadProblem(f"its host could not be read ({said})", dead=_is_gone(error)) from None
+        except OSError as error:
+            said = error.strerror or str(error)
+            raise DownloadProblem(f"it could not be written to {part.parent} ({said})") from None
 
     def _verify(self, part: Path, announced_seconds: float | None) -> Downloaded:
         facts: AudioFacts | None = None
@@ -162,7 +167,15 @@ class Downloads:
         return Downloaded(part, part.stat().st_size, sha256_of(part), facts)
 
     async def _transfer(self, url: str, part: Path) -> None:
-        """One GET (and its redirects) that leaves the part file complete."""
+        """One GET (and its redirects) that leaves the part file complete.
+
+        Raises:
+            TimeoutError: a host that drips; the next attempt resumes what came.
+        """
+        async with asyncio.timeout(TRANSFER_SECONDS):
+            await self._follow(url, part)
+
+    async def _follow(self, url: str, part: Path) -> None:
         resume = _resume_point(url, part)
         headers = {"Range": f"bytes={resume.size}-", "If-Range": resume.validator} if resume else {}
         target = url
@@ -170,7 +183,7 @@ class Downloads:
             await check_url(target, allow_private=self._allow_private)
             async with self._client.stream("GET", target, headers=headers) as response:
                 check_peer(response, allow_private=self._allow_private)
-                if response.is_redirect:
+                if response.has_redirect_location:
                     target = str(response.url.join(response.headers["location"]))
                     continue
                 await self._receive(response, url, part, resume)
@@ -199,8 +212,11 @@ class Downloads:
         with part.open("r+b" if start else "wb") as file:
             file.seek(start)
             file.truncate()
-            await _copy(response, file, start)
+            whole = await _copy(response, file, start)
             await asyncio.to_thread(_sync, file)
+        if not whole:
+            _discard(part)
+            raise DownloadProblem(f"it is larger than {MAX_SONG_BYTES >> 20} MiB", dead=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,13 +246,15 @@ def _remember(part: Path, url: str, response: httpx.Response) -> None:
     _note(part).write_text(json.dumps({"url": url, "validator": validator}))
 
 
-async def _copy(response: httpx.Response, file: IO[bytes], start: int) -> None:
+async def _copy(response: httpx.Response, file: IO[bytes], start: int) -> bool:
+    """Copy the body; False where it is larger than a song can be."""
     size = start
     async for chunk in response.aiter_bytes(1 << 17):
         size += len(chunk)
         if size > MAX_SONG_BYTES:
-            raise DownloadProblem(f"it is larger than {MAX_SONG_BYTES >> 20} MiB", dead=True)
+            return False
         file.write(chunk)
+    return True
 
 
 def _sync(file: IO[bytes]) -> None:
@@ -259,10 +277,12 @@ def _discard(part: Path) -> None:
 
 
 def forget(part: Path) -> None:
-    """Remove what lay beside a part that has become a song. The lock file stays: others may be waiting on it."""
+    """Remove what lay beside a part that has become a song; the lock file stays, others may wait on it."""
     _discard(part)
 
 
 def _is_gone(error: Exception) -> bool:
     """True where nobody listens at the address any more, or it is no address at all."""
-    return isinstance(error, httpx.ConnectError | httpx.InvalidURL | httpx.UnsupportedProtocol | socket.gaierror)
+    return isinstance(
+        error, httpx.ConnectError | httpx.InvalidURL | httpx.UnsupportedProtocol | socket.gaierror
+    )

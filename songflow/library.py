@@ -6,10 +6,11 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from songflow.errors import LibraryError
 from songflow.ledger.engine import ledger_url
 from songflow.ledger.ledger import Ledger
 from songflow.ledger.spool import Spool
-from songflow.store import DEFAULT_NAME_TEMPLATE, AudioStore, prepare_folder, require_space
+from songflow.store import DEFAULT_NAME_TEMPLATE, AudioStore, check_template, prepare_folder, require_space
 
 __all__ = ["Library", "LibrarySettings"]
 
@@ -34,10 +35,16 @@ class LibrarySettings:
 
     @classmethod
     def from_environment(cls, folder: str | Path | None = None) -> LibrarySettings:
-        """SONGFLOW_LIBRARY (default `./songs`), SONGFLOW_LEDGER_URL, SONGFLOW_AUDIO_URL, SONGFLOW_NAME_TEMPLATE."""
+        """The folder given, else SONGFLOW_LIBRARY, else `./songs`; the rest from the environment.
+
+        Read are SONGFLOW_LEDGER_URL, SONGFLOW_AUDIO_URL, SONGFLOW_NAME_TEMPLATE and SONGFLOW_VERIFY_AUDIO.
+
+        Raises:
+            LibraryError: the folder is that of a user who is not known here.
+        """
         given = folder or os.environ.get("SONGFLOW_LIBRARY") or "songs"
         return cls(
-            folder=Path(given).expanduser().resolve(),
+            folder=_absolute(Path(given)),
             ledger_url=os.environ.get("SONGFLOW_LEDGER_URL") or None,
             audio_url=os.environ.get("SONGFLOW_AUDIO_URL") or None,
             name_template=os.environ.get("SONGFLOW_NAME_TEMPLATE") or DEFAULT_NAME_TEMPLATE,
@@ -45,14 +52,25 @@ class LibrarySettings:
         )
 
 
+def _absolute(folder: Path) -> Path:
+    try:
+        return folder.expanduser().resolve()
+    except (RuntimeError, OSError) as error:
+        raise LibraryError(
+            f"The library's folder {folder} cannot be used: {getattr(error, 'strerror', None) or error}.",
+            next="choose another with --library or SONGFLOW_LIBRARY.",
+        ) from None
+
+
 class Library:
     """One open library, for one event loop; an async context manager.
 
     Raises:
-        LibraryError: on entry, when a part of it cannot be used. Nothing is spent or half-written then.
+        LibraryError: on the way in, when a part of it cannot be used. Nothing is spent or half-written then.
     """
 
     def __init__(self, settings: LibrarySettings) -> None:
+        check_template(settings.name_template)
         self.settings = settings
         self.store = AudioStore(settings.audio_url, settings.folder)
         self.ledger = Ledger(ledger_url(settings.ledger_url, settings.folder))

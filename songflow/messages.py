@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from songflow import errors
-from songflow.gateways import Refused, RefusalKind
+from songflow.gateways import RefusalKind, Refused
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import State
 from songflow.ledger.submissions import Twin
@@ -15,7 +18,9 @@ __all__ = [
     "not_sent_error",
     "overdue_error",
     "refused_error",
+    "told_as_paid",
     "twin_error",
+    "unkept_error",
     "unknown_error",
 ]
 
@@ -113,11 +118,33 @@ def failed_error(submission: Submission, reason: str) -> errors.GenerationFailed
 def overdue_error(submission: Submission, reason: str) -> errors.StillRunning:
     """We stopped waiting; it did not."""
     return errors.StillRunning(
-        f"The generation {submission.any_id} still runs at {submission.gateway} and is billed: {reason}.",
+        f"The generation {submission.any_id} still runs at {submission.gateway} (account {submission.account!r}) "
+        f"and is billed: {reason}.",
         key=submission.key,
         generation_id=submission.any_id,
         state=State.OVERDUE,
         next=f"run the same command with --key {submission.key}, or `songflow rescue`, to collect it.",
+    )
+
+
+@contextmanager
+def told_as_paid(submission: Submission) -> Iterator[None]:
+    """Trouble with the library means "nothing was sent" before the POST; from there on it must not."""
+    try:
+        yield
+    except errors.LibraryError as error:
+        raise unkept_error(submission, error.message) from error
+
+
+def unkept_error(submission: Submission, reason: str) -> errors.NotCollected:
+    """Paid, and the library cannot be used just now."""
+    return errors.NotCollected(
+        f"The generation {submission.any_id} is paid for, but not collected: {reason}",
+        key=submission.key,
+        generation_id=submission.any_id,
+        state=submission.state,
+        next=f"mend that, then run the same command with --key {submission.key} on this machine, or "
+        "`songflow rescue`: it costs nothing more.",
     )
 
 

@@ -18,11 +18,10 @@ import random
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-
-from sqlalchemy.exc import SQLAlchemyError
 
 from songflow import errors
 from songflow.access import Access
@@ -32,7 +31,15 @@ from songflow.ledger.rows import Intent, RunIds, Submission
 from songflow.ledger.spool import SpoolEntry
 from songflow.ledger.states import State
 from songflow.ledger.submissions import Claim
-from songflow.messages import failed_error, lost_error, not_sent_error, refused_error, twin_error, unknown_error
+from songflow.messages import (
+    failed_error,
+    lost_error,
+    not_sent_error,
+    refused_error,
+    told_as_paid,
+    twin_error,
+    unknown_error,
+)
 from songflow.request import HASH_VERSION, SongRequest, body_hash, differing_fields
 from songflow.session import Session
 
@@ -67,6 +74,7 @@ async def submit(
         RequestRefused, RequestNotSent: not billed; `repeatable` says whether to try again.
         GenerationFailed: this key's generation failed earlier (and `retry_errors` is off).
         OutcomeUnknown, GenerationLost, UnsettledTwin: never sent again by itself.
+        NotCollected: accepted and in the spool, but the ledger would not take it.
     """
     library = session.library
     library.require_space()
@@ -78,11 +86,13 @@ async def submit(
         )
         submission = _claimed(claim, intent)
         if claim.mine:
-            sent = await shielded(_send(session, intent, access, submission))
+            sent = await _send_shielded(session, intent, access, submission)
             if sent is not None:
                 return sent
         elif submission.state is State.SENDING and submission.lease.is_dead():
             await settle_dead_sender(session, submission)
+        elif submission.state is State.UNKNOWN and await _adopt(session, submission):
+            continue
         elif submission.state in {State.INTENDED, State.SENDING}:
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)
         else:
@@ -122,31 +132,37 @@ async def repeat_refusals(
     Raises:
         NotBilled: the last refusal, when it is final or the patience is used up.
     """
-    start = clock()
-    for number in range(retries + 1):
+    start, number = clock(), 0
+    while True:
         try:
             return await attempt()
         except errors.NotBilled as error:
             # Doubling from 1 s, spread so that many processes do not come back together.
             pause = error.retry_after or 2**number * (0.5 + random.random() / 2)
-            if not error.repeatable or number == retries or clock() - start + pause > within:
+            if not error.repeatable or number >= retries or clock() - start + pause > within:
                 raise
             log.warning("%s Trying again in %.0f s.", error.message, pause)
             await sleep(pause)
-    raise AssertionError("the loop returns or raises")
+            number += 1
 
 
 async def settle_dead_sender(session: Session, submission: Submission) -> None:
     """A sender died in its POST: `accepted` if its answer reached the spool of this disk, else `unknown`."""
-    entry = await asyncio.to_thread(session.library.spool.find, submission.id)
-    if entry is not None:
-        await session.library.ledger.submissions.accepted(
-            submission.id, entry.generation_id, entry.track_ids, answer=None
+    if not await _adopt(session, submission):
+        await session.library.ledger.submissions.unknown(
+            submission.id, submission.lease.fence, "its process died while the request was under way"
         )
-        return
-    await session.library.ledger.submissions.unknown(
-        submission.id, submission.lease.fence, "its process died while the request was under way"
+
+
+async def _adopt(session: Session, submission: Submission) -> bool:
+    """Make a submission `accepted` where its answer reached the spool of this disk; False where it did not."""
+    entry = await asyncio.to_thread(session.library.spool.find, submission.id)
+    if entry is None:
+        return False
+    await session.library.ledger.submissions.accepted(
+        submission.id, entry.generation_id, entry.track_ids, answer=None
     )
+    return True
 
 
 def _intent(request: SongRequest, access: Access, key: str, runs: RunIds) -> Intent:
@@ -178,6 +194,18 @@ def _claimed(claim: Claim, intent: Intent) -> Submission:
         raise twin_error(claim.twin)
     assert claim.submission is not None
     return claim.submission
+
+
+async def _send_shielded(
+    session: Session, intent: Intent, access: Access, submission: Submission
+) -> Submission | None:
+    try:
+        return await shielded(_send(session, intent, access, submission))
+    except asyncio.CancelledError:
+        # This process lives on, but nobody in it looks after the submission any more.
+        with suppress(errors.LibraryError):
+            await shielded(session.library.ledger.submissions.release(submission.id, submission.lease.fence))
+        raise
 
 
 async def _send(
@@ -217,9 +245,16 @@ async def _commit_outcome(
     ledger = session.library.ledger.submissions
     match outcome:
         case Accepted():
-            await _commit_accepted(session, intent, submission, outcome)
-            log.info("Accepted as generation %s.", outcome.generation_id or ", ".join(outcome.track_ids))
-            return await ledger.get(submission.id)
+            taken = replace(
+                submission,
+                state=State.ACCEPTED,
+                generation_id=outcome.generation_id,
+                track_ids=outcome.track_ids,
+            )
+            with told_as_paid(taken):
+                await _commit_accepted(session, intent, submission, outcome)
+                log.info("Accepted as generation %s.", taken.any_id)
+                return await ledger.get(submission.id)
         case NotSent(reason):
             await _persist(lambda: ledger.settle_sending(submission.id, State.UNSENT, reason))
             raise not_sent_error(intent.key, submission, reason)
@@ -231,11 +266,15 @@ async def _commit_outcome(
             )
             raise refused_error(intent.key, submission, outcome)
         case Unknown(reason, answer):
-            await _persist(
-                lambda: ledger.settle_sending(
-                    submission.id, State.UNKNOWN, reason, _answer_row(answer) if answer else None
+            try:
+                await _persist(
+                    lambda: ledger.settle_sending(
+                        submission.id, State.UNKNOWN, reason, _answer_row(answer) if answer else None
+                    )
                 )
-            )
+            except errors.LibraryError as error:
+                # It stays `sending`, which means the same as soon as its lease has ended.
+                log.error("%s", error)
             raise unknown_error(intent.key, reason)
 
 
@@ -275,7 +314,7 @@ async def _persist(commit: Callable[[], Awaitable[bool]]) -> None:
     """Try a commit that must not be given up lightly, for a minute.
 
     Raises:
-        SQLAlchemyError, OSError: the database's last word.
+        LibraryError: the database's last word.
     """
     end = time.monotonic() + _COMMIT_PATIENCE_SECONDS
     pause = 0.1
@@ -283,10 +322,10 @@ async def _persist(commit: Callable[[], Awaitable[bool]]) -> None:
         try:
             await commit()
             return
-        except (SQLAlchemyError, OSError) as error:
+        except errors.LibraryError as error:
             if time.monotonic() + pause > end:
                 raise
-            log.warning("The ledger cannot be written just now (%s); trying again.", type(error).__name__)
+            log.warning("%s Trying again.", error.message)
         await asyncio.sleep(pause)
         pause = min(2 * pause, 5.0)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
 from songflow.errors import InvalidRequest
 
@@ -59,11 +59,38 @@ PLACES: Mapping[str, tuple[Mode, float]] = {
 
 DEFAULT_CONTEXT_LENGTH = 130.0
 HASH_VERSION = 1
+MAX_SEED = 2**63 - 1
+"""The largest whole number that databases, frames and the relays' own code hold."""
+
+_QUALITIES = (0.25, 0.5, 0.75, 1.0)
+
+
+def _one_of(*allowed: str | float) -> AfterValidator:
+    def check(value: Any) -> Any:
+        if value not in allowed:
+            raise ValueError("not one of those allowed")
+        return value
+
+    return AfterValidator(check)
+
+
+def _check_not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("blank")
+    return text
+
+
+def _check_unicode(text: str) -> str:
+    text.encode()  # a UnicodeEncodeError is a ValueError
+    return text
+
 
 # Strict: a string or a bool is not a number here, whatever it looks like.
 Fraction = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
-Quality = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
-_QUALITIES = (0.25, 0.5, 0.75, 1.0)
+Quality = Annotated[float, Strict(), _one_of(*_QUALITIES)]
+ModelName = Annotated[str, _one_of(*MODELS)]
+Text = Annotated[str, AfterValidator(_check_unicode)]
+NotBlank = Annotated[Text, AfterValidator(_check_not_blank)]
 
 
 class SongRequest(BaseModel):
@@ -75,20 +102,25 @@ class SongRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_enum_values=False)
 
-    prompt: str = Field(
-        min_length=1, description="What the song is like; with lyrics of your own, tags of its style."
-    )
-    lyrics: str = Field("", description="The words to sing; only with lyrics_type 'user'.")
+    prompt: NotBlank = Field(description="What the song is like; with lyrics of your own, tags of its style.")
+    lyrics: Text = Field("", description="The words to sing; only with lyrics_type 'user'.")
     lyrics_type: LyricsType = Field(
-        LyricsType.GENERATE, description="'user' sings `lyrics`, 'generate' invents words, 'instrumental' none."
+        LyricsType.GENERATE,
+        description="'user' sings `lyrics`, 'generate' invents words, 'instrumental' none.",
     )
-    negative_prompt: str = Field("", description="What the song should not have.")
-    model_type: str = Field("udio32-v1.5", description="udio32-v1.5 (32.81 s) or udio130-v1.5 (130 s, twice the price).")
-    seed: Annotated[int, Strict()] = Field(-1, ge=-1, description="A seed from 0, or -1 for a random one.")
+    negative_prompt: Text = Field("", description="What the song should not have.")
+    model_type: ModelName = Field(
+        "udio32-v1.5", description="udio32-v1.5 (32.81 s) or udio130-v1.5 (130 s, twice the price)."
+    )
+    seed: Annotated[int, Strict()] = Field(
+        -1, ge=-1, le=MAX_SEED, description="A seed from 0, or -1 for a random one."
+    )
     bypass_prompt_optimization: Annotated[bool, Strict()] = Field(
         False, description="True sends the prompt to the model as it is."
     )
-    song_section_start: Fraction = Field(0.0, description="Where in the whole song the new part starts, 0..1.")
+    song_section_start: Fraction = Field(
+        0.0, description="Where in the whole song the new part starts, 0..1."
+    )
     song_section_end: Fraction | None = Field(
         1.0, description="Where in the whole song the new part ends, 0..1; null leaves it out of the body."
     )
@@ -97,14 +129,19 @@ class SongRequest(BaseModel):
     prompt_strength: Fraction = Field(0.5, description="How closely the prompt is followed, 0..1.")
     clarity_strength: Fraction = Field(0.25, description="Clarity and separation of instruments, 0..1.")
     lyrics_strength: Fraction = Field(0.5, description="How closely the words are followed, 0..1.")
-    generation_quality: Quality = Field(0.75, description="0.25, 0.5, 0.75 or 1; higher is better and slower.")
+    generation_quality: Quality = Field(
+        0.75, description="0.25, 0.5, 0.75 or 1; higher is better and slower."
+    )
     mode: Mode = Field(
         Mode.REGULAR, description="'regular', or 'precede' / 'continuation' of the source song."
     )
     context_length: Annotated[float, Strict()] | None = Field(
-        None, ge=1, le=130, description="Seconds of the source that the model hears, 1..130 (130 when left out)."
+        None,
+        ge=1,
+        le=130,
+        description="Seconds of the source that the model hears, 1..130 (130 when left out).",
     )
-    source_song_id: str | None = Field(None, min_length=1, description="The gateway's id of the song to extend.")
+    source_song_id: NotBlank | None = Field(None, description="The gateway's id of the song to extend.")
 
     @model_validator(mode="before")
     @classmethod
@@ -115,7 +152,7 @@ class SongRequest(BaseModel):
         filled = dict(data)
         if filled.get("lyrics_type") is None:
             filled["lyrics_type"] = LyricsType.USER if filled.get("lyrics") else LyricsType.GENERATE
-        if filled.get("context_length") is None and filled.get("mode") in {Mode.PRECEDE, Mode.CONTINUATION}:
+        if filled.get("context_length") is None and filled.get("mode") in (Mode.PRECEDE, Mode.CONTINUATION):
             filled["context_length"] = DEFAULT_CONTEXT_LENGTH
         return filled
 
@@ -147,7 +184,7 @@ class SongRequest(BaseModel):
         return MODELS[self.model_type]
 
     def body(self) -> dict[str, Any]:
-        """The gateways' wire body, in the order of their documents; numbers without a fraction are integers."""
+        """The gateways' wire body in the order of their documents; whole numbers are integers."""
         config: dict[str, Any] = {"mode": self.mode.value}
         if self.mode is not Mode.REGULAR:
             config["context_length"] = self.context_length
@@ -228,26 +265,25 @@ def describe_faults(error: ValidationError) -> str:
 
 def _describe_fault(fault: dict[str, Any]) -> str:
     place = ".".join(str(part) for part in fault["loc"])
-    if fault["type"] == "value_error":
-        text = str(fault["msg"]).removeprefix("Value error, ")
-        return f"{place}: {text}" if place else text
+    if not place:
+        return str(fault["msg"]).removeprefix("Value error, ")
     if fault["type"] == "extra_forbidden":
         return f"{place} is not a field (there are: {', '.join(sorted(SongRequest.model_fields))})"
     if fault["type"] == "missing":
         return f"{place} is required"
-    return f"{place} is {_short(fault['input'])}: {_allowed(place) or fault['msg']}"
-
-
-def _allowed(place: str) -> str | None:
-    return _ALLOWED.get(place)
+    return f"{place} is {_short(fault['input'])}: {_ALLOWED.get(place, fault['msg'])}"
 
 
 _FRACTION_RANGE = "allowed is a number from 0 to 1"
 _ALLOWED: Mapping[str, str] = {
-    "prompt": "allowed is a text that is not empty",
+    "prompt": "allowed is a text that is not blank, in valid Unicode",
+    "lyrics": "allowed is a text in valid Unicode",
+    "negative_prompt": "allowed is a text in valid Unicode",
+    "source_song_id": "allowed is a text that is not blank, in valid Unicode",
+    "model_type": f"allowed are {', '.join(MODELS)}",
     "lyrics_type": "allowed are user, instrumental, generate",
     "mode": "allowed are regular, precede, continuation",
-    "seed": "allowed is -1 (random) or a whole number from 0",
+    "seed": f"allowed is -1 (random) or a whole number from 0 to {MAX_SEED}",
     "bypass_prompt_optimization": "allowed are true and false",
     "context_length": "allowed is a number of seconds from 1 to 130",
     "generation_quality": "allowed are 0.25, 0.5, 0.75, 1",
@@ -272,25 +308,16 @@ def _rules(request: SongRequest) -> list[tuple[bool, str]]:
     start, end = request.song_section_start, request.song_section_end
     first, last = request.lyrics_placement_start, request.lyrics_placement_end
     return [
-        (not request.prompt.strip(), "prompt is blank: allowed is a text that is not empty"),
-        (
-            request.model_type not in MODELS,
-            f"model_type is {_short(request.model_type)}: allowed are {', '.join(MODELS)}",
-        ),
-        (
-            request.generation_quality not in _QUALITIES,
-            f"generation_quality is {request.generation_quality:g}: {_ALLOWED['generation_quality']}",
-        ),
         (
             request.lyrics_type is LyricsType.USER and not request.lyrics.strip(),
             "lyrics is required with lyrics_type user",
         ),
         (
-            request.lyrics_type is LyricsType.INSTRUMENTAL and bool(request.lyrics),
-            "lyrics is forbidden with lyrics_type instrumental",
+            request.lyrics_type is not LyricsType.USER and bool(request.lyrics),
+            f"lyrics is forbidden with lyrics_type {request.lyrics_type} (words of your own: user)",
         ),
         (
-            extends and not (request.source_song_id or "").strip(),
+            extends and request.source_song_id is None,
             f"source_song_id is required with mode {request.mode}",
         ),
         (
@@ -303,20 +330,15 @@ def _rules(request: SongRequest) -> list[tuple[bool, str]]:
         ),
         (
             end is not None and start >= end,
-            f"song_section_start is {start:g}: allowed is a number below song_section_end, which is {end or 0:g}",
+            f"song_section_start is {start:g}: "
+            f"allowed is a number below song_section_end, which is {end or 0:g}",
         ),
         (
             first is not None and last is not None and first >= last,
             f"lyrics_placement_start is {first or 0:g}: "
             f"allowed is a number below lyrics_placement_end, which is {last or 0:g}",
         ),
-        (_has_surrogates(request), "prompt, lyrics and negative_prompt must be valid Unicode text"),
     ]
-
-
-def _has_surrogates(request: SongRequest) -> bool:
-    text = request.prompt + request.lyrics + request.negative_prompt + (request.source_song_id or "")
-    return any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _short(value: Any) -> str:

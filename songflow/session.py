@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from songflow.access import Access, Resolver, at_url, resolve_from_environment
+from songflow.access import EMBEDDED_URL, Access, Resolver, at_url, resolve_from_environment
 from songflow.addresses import is_private_host
 from songflow.download import Downloads, download_client
 from songflow.errors import MissingCredentials
@@ -106,15 +106,17 @@ class Session:
                 self._gateways[name] = await self._exits.enter_async_context(gateway)
             return self._gateways[name]
 
-    def access_for(self, submission: Submission, given: Access | None) -> Access:
+    async def access_for(self, submission: Submission, given: Access | None) -> Access:
         """The access at the gateway that took a submission: the given one where it fits, else the stored alias.
 
         Raises:
             MissingCredentials: the key of that account is not at hand; the generation is not lost by it.
         """
-        if given is not None and given.took(submission):
+        fits = given is not None and given.took(submission)
+        if given is not None and fits and given.account.alias == submission.account:
             return given
-        found = self._resolver(submission)
+        # Another account of the same gateway may not see the generation, so it is only the second choice.
+        found = await self._resolver(submission) or (given if fits else None)
         if found is None:
             raise MissingCredentials(
                 f"The generation {submission.any_id} waits at {submission.gateway} ({submission.base_url}), and "
@@ -127,10 +129,9 @@ class Session:
             )
         return found
 
-    async def downloads(self, access: Access) -> Downloads:
-        """How songs of this gateway are fetched: from private addresses only when it is private itself."""
-        host = urlsplit(access.account.base_url).hostname or ""
-        private = access.is_embedded or await _is_private(host)
+    async def downloads(self, base_url: str) -> Downloads:
+        """How songs of the gateway there are fetched: from private addresses only when it is private itself."""
+        private = base_url == EMBEDDED_URL or await _is_private(urlsplit(base_url).hostname or "")
         return Downloads(
             self._client, allow_private=private, verify_audio=self.library.settings.verify_audio
         )

@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import shutil
+import string
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -14,33 +15,33 @@ from typing import Any
 from songflow.errors import LibraryError
 from songflow.ledger.spool import sync_folder
 
-__all__ = ["AudioStore", "file_name"]
+__all__ = ["AudioStore", "check_template", "file_name"]
 
 MIN_FREE_BYTES = 64 * 1024 * 1024
-"""Space that must be free before money is spent: two takes of several minutes, and the ledger's own growth."""
+"""What must be free before money is spent: two takes of several minutes, and the ledger's growth."""
 
 DEFAULT_NAME_TEMPLATE = "{title}-{uid}.mp3"
 _MAX_NAME_BYTES = 180
+# A field's name, format and conversion: plain ones only, so that a template cannot ask for 10**9 spaces.
+_TEMPLATE_FIELDS = {(name, "", None) for name in ("title", "song_id", "uid")}
+# Devices on Windows, whatever ending follows.
+_RESERVED_NAMES = {"CON", "PRN", "AUX", "NUL"} | {f"{port}{n}" for port in ("COM", "LPT") for n in range(10)}
 
 
 def file_name(template: str, *, title: str | None, song_id: str | None, uid: str) -> str:
     """A song's file name from a template of `{title}`, `{song_id}` and `{uid}`.
 
-    The result is one path segment that every file system takes: it cannot leave its folder. `uid` is unique to
-    the take and is added where the template leaves it out, so that two songs cannot meet in one name.
+    The result is one path segment that every file system takes: it cannot leave its folder. `uid` is unique
+    to the take and is added where the template leaves it out, so that two songs cannot meet in one name.
 
     Raises:
         LibraryError: the template names something else.
     """
+    check_template(template)
     fields = {"title": _slug(title) or "untitled", "song_id": _slug(song_id) or "unknown", "uid": uid}
-    try:
-        name = template.removesuffix(".mp3").format(**fields)
-    except (KeyError, IndexError, ValueError, AttributeError):
-        raise LibraryError(
-            f"The name template {template!r} cannot be used.",
-            next="write it with {title}, {song_id} and {uid} only.",
-        ) from None
-    stem = _slug(name)
+    stem = _slug(template.removesuffix(".mp3").format(**fields))
+    if stem.partition(".")[0].rstrip().upper() in _RESERVED_NAMES:
+        stem = f"_{stem}"
     if uid not in stem:
         stem = f"{stem}-{uid}"
     if len(stem.encode()) > _MAX_NAME_BYTES:
@@ -49,10 +50,27 @@ def file_name(template: str, *, title: str | None, song_id: str | None, uid: str
     return f"{stem}.mp3"
 
 
+def check_template(template: str) -> None:
+    """See that a name template can be used, before any money is spent on what it is to name.
+
+    Raises:
+        LibraryError: it names something else than `{title}`, `{song_id}` and `{uid}`.
+    """
+    try:
+        fields = {place[1:] for place in string.Formatter().parse(template) if place[1] is not None}
+    except ValueError:
+        fields = {("", "", None)}
+    if not fields <= _TEMPLATE_FIELDS:
+        raise LibraryError(
+            f"The name template {template!r} cannot be used.",
+            next="write SONGFLOW_NAME_TEMPLATE with {title}, {song_id} and {uid} only.",
+        )
+
+
 def _slug(text: str | None) -> str:
     """Letters, digits, underscores, dashes, and dots inside; runs of everything else become one space."""
     plain = unicodedata.normalize("NFKC", text or "").encode("utf-8", "ignore").decode("utf-8")
-    return re.sub(r"[^\w\-.]+", " ", plain)[:120].strip(" .")
+    return re.sub(r"[^\w\-.]+", " ", plain)[:120].strip(" .-")
 
 
 class AudioStore:
@@ -99,7 +117,12 @@ class AudioStore:
             await asyncio.to_thread(_move, part, target)
             return str(target)
         address = f"{self._root}/{name}"
-        await asyncio.to_thread(self._upload, part, address)
+        try:
+            await asyncio.to_thread(self._upload, part, address)
+        except OSError:
+            raise
+        except Exception as error:  # each file system raises errors of its own
+            raise OSError(errno.EIO, f"the store would not take it ({error})", address) from error
         return str(self._remote.unstrip_protocol(address))
 
     def _upload(self, part: Path, address: str) -> None:
@@ -117,7 +140,7 @@ class AudioStore:
     def _holds(self, path: str, size: int | None) -> bool:
         try:
             found = Path(path).stat().st_size if self._remote is None else self._remote.size(path)
-        except (OSError, ValueError):
+        except Exception:  # each file system raises errors of its own
             return False
         return size is None or found == size
 
@@ -141,7 +164,7 @@ def prepare_folder(folder: Path) -> None:
 
 
 def require_space(folder: Path, needed: int = MIN_FREE_BYTES) -> None:
-    """Raise LibraryError where less than `needed` bytes are free: a song that is paid for must find room."""
+    """Raise LibraryError where less than `needed` bytes are free: a paid song must find room."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise LibraryError(

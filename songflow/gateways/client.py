@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import ssl
@@ -214,10 +215,11 @@ class _Exchange:
     async def hang_up(self) -> None:
         """Closes a connection that never came to carry the request.
 
-        httpcore leaves its socket open when a TLS handshake is cancelled, as the total timeout and callers do.
+        httpcore leaves its socket open when a TLS handshake is cancelled, by a caller or the total timeout.
         """
         if self._stream is not None and not self.left:
-            await self._stream.aclose()
+            with contextlib.suppress(Exception):
+                await self._stream.aclose()
 
     def answer(self, redact: Redactor) -> Answer | None:
         """What has come of the answer, fit to be kept; None if not even its status came."""

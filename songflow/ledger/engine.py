@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from songflow.errors import LibraryError
@@ -38,7 +41,7 @@ def ledger_url(given: str | None, folder: Path) -> URL:
         return URL.create("sqlite+aiosqlite", database=str(folder / "ledger.sqlite"))
     try:
         url = make_url(given)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise LibraryError(
             "SONGFLOW_LEDGER_URL is not a database URL.",
             next="give one like postgresql://user:password@host/database, or leave it out for SQLite.",
@@ -50,6 +53,13 @@ def ledger_url(given: str | None, folder: Path) -> URL:
             f"The ledger cannot be kept in {url.get_backend_name()}.",
             next="use SQLite (the default) or a postgresql:// URL.",
         )
+    if driver.startswith("sqlite") and url.database in (None, "", ":memory:"):
+        raise LibraryError(
+            "A ledger in memory would forget what was paid for.",
+            next="give a file, as in sqlite:////home/me/songs/ledger.sqlite, or leave the URL out.",
+        )
+    if "sslmode" in url.query:  # libpq's name, which hosted databases print in their URLs; asyncpg's is shorter
+        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": url.query["sslmode"]})
     return url.set(drivername=driver)
 
 
@@ -67,8 +77,8 @@ class Database:
 
     @property
     def name(self) -> str:
-        """The database for people: no password."""
-        return self.url.render_as_string(hide_password=True)
+        """The database for people: no password (a URL's options can hold one, too)."""
+        return self.url.set(query={}).render_as_string(hide_password=True)
 
     async def open(self) -> None:
         """Check the place, connect, and bring the schema to this code's version.
@@ -93,7 +103,8 @@ class Database:
 
             async with self.write() as connection:
                 await connection.run_sync(upgrade)
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, OSError, TypeError, ValueError) as error:
+            # TypeError, ValueError: the driver meets the URL's options only when it connects.
             await self.close()
             raise self.problem(error) from None
         except LibraryError:
@@ -106,19 +117,28 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that sees one moment of the ledger."""
-        async with self._engine.connect() as connection, connection.begin():
-            yield connection
+        """A transaction that sees one moment of the ledger.
+
+        Raises:
+            LibraryError: the database cannot be used just now; so does `write`.
+        """
+        with self._in_words():
+            async with self._engine.connect() as connection, connection.begin():
+                yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A transaction that is on the disk when the block ends (SQLite: BEGIN IMMEDIATE)."""
-        if self._turn is None:
-            async with self._writer.begin() as connection:
+        with self._in_words():
+            async with self._turn or nullcontext(), self._writer.begin() as connection:
                 yield connection
-        else:
-            async with self._turn, self._writer.begin() as connection:
-                yield connection
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except (DBAPIError, PoolTimeoutError, OSError) as error:
+            raise self.problem(error) from error
 
     def problem(self, error: Exception) -> LibraryError:
         """A database's error in a person's words."""
@@ -144,7 +164,7 @@ class Database:
 
     async def _version(self) -> str | None:
         try:
-            async with self.read() as connection:
+            async with self._engine.connect() as connection:
                 return (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
         except DBAPIError as error:
             if _is_missing_table(error):
@@ -194,20 +214,16 @@ def refuse_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) 
 def file_system_of(path: Path, mounts: Path) -> str | None:
     """The type of the file system that holds `path`, as the mount table names it (None: no such table)."""
     try:
-        lines = mounts.read_text().splitlines()
+        lines = mounts.read_bytes().splitlines()
     except OSError:
         return None
     target = str(path.resolve())
     best, kind = "", None
     for line in lines:
-        _device, point, found, *_ = line.split()
-        point = point.encode().decode("unicode_escape")  # spaces stand as \040
+        _device, escaped, found, *_ = line.split()
+        # Spaces stand as \040; everything else, non-ASCII names too, as it is.
+        point = os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), escaped))
         inside = target == point or target.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):
-            best, kind = point, found
+            best, kind = point, found.decode()
     return kind
-
-
-def is_database_error(error: BaseException) -> bool:
-    """True for an error that says the database could not be used just now (locked, away, out of space)."""
-    return isinstance(error, OperationalError | DBAPIError | OSError)

@@ -32,7 +32,9 @@ class ProcessIdentity:
         here = this_process()
         if (self.host, self.boot) != (here.host, here.boot) or not self.start:
             return False
-        return _start_time(self.pid) != self.start
+        found = _start_time(self.pid)
+        # What /proc does not show may still be there: some systems hide other users' processes.
+        return not _exists(self.pid) if found is None else found != self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +77,24 @@ def _boot() -> str:
 
 @cache
 def _own_start_time(pid: int) -> str:
-    return _start_time(pid)
+    return _start_time(pid) or ""
 
 
-def _start_time(pid: int) -> str:
-    """The kernel's start time of a live process in clock ticks since boot; empty when it is gone or a zombie."""
+def _exists(pid: int) -> bool:
     try:
-        # The command name stands in parentheses and may hold spaces; what follows is plain.
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _start_time(pid: int) -> str | None:
+    """The kernel's start time of a process in clock ticks since boot; empty for a zombie, None for none to be seen."""
+    try:
+        # The command name stands in parentheses and may hold any byte; what follows is plain.
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()
     except OSError:
-        return ""
+        return None
     return "" if fields[0] in "ZX" else fields[19]

@@ -51,23 +51,30 @@ class Songs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def succeeded(
+    async def ended(
         self,
         submission_id: str,
         key: str,
         lineage: Lineage,
         takes: Sequence[AnnouncedTake],
         payload: Mapping[str, Any],
+        failure: str | None = None,
     ) -> list[Song]:
         """Commit the end of a generation in one transaction: its state, the raw payload and a row per take.
 
         A second call (a late take, a fresh URL) updates the takes that it knows and adds those it does not.
+        `failure` is the reason where the generation failed as a whole.
         """
+        state = State.SUCCEEDED if failure is None else State.FAILED
         async with self._database.write() as connection:
+            # PostgreSQL: two processes that saw the same end take turns, so that no take gets two rows.
+            await connection.execute(
+                select(_submissions.c.id).where(_submissions.c.id == submission_id).with_for_update()
+            )
             await connection.execute(
                 update(_submissions)
-                .where(_submissions.c.id == submission_id, _submissions.c.state.in_(sources_of(State.SUCCEEDED)))
-                .values(state=State.SUCCEEDED, settled_at=datetime.now(UTC), error=None)
+                .where(_submissions.c.id == submission_id, _submissions.c.state.in_(sources_of(state)))
+                .values(state=state, settled_at=datetime.now(UTC), error=clean_text(failure))
             )
             await store_answer(connection, submission_id, "fetch", payload)
             known = await _songs_where(connection, _songs.c.submission_id == submission_id)

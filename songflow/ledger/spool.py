@@ -44,8 +44,9 @@ class Spool:
         Raises:
             OSError: the disk would not take it.
         """
-        # A leading newline ends a line that a crash cut short, so that it cannot swallow this one.
-        line = f"\n{json.dumps(asdict(entry), ensure_ascii=False)}\n".encode()
+        # ASCII takes any id, even one that is no valid Unicode. A leading newline ends a line that a crash cut
+        # short, so that it cannot swallow this one.
+        line = f"\n{json.dumps(asdict(entry))}\n".encode()
         is_new = not self._file.exists()
         descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:

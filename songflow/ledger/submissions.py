@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,6 +18,7 @@ from songflow.ledger.engine import Database
 from songflow.ledger.lease import Lease
 from songflow.ledger.rows import Generation, Intent, Submission, clean_text, json_list, lease_columns
 from songflow.ledger.states import RULES, SongState, State, sources_of
+from songflow.request import body_hash
 
 __all__ = ["Claim", "Submissions", "Twin"]
 
@@ -113,6 +114,7 @@ class Submissions:
             "generation_id": clean_text(generation_id),
             "track_ids": json_list(track_ids),
             "answered_at": datetime.now(UTC),
+            "settled_at": None,
             "error": None,
         }
         if lease is not None:
@@ -122,8 +124,9 @@ class Submissions:
     async def settle_sending(
         self, submission_id: str, to: State, error: str, answer: Mapping[str, Any] | None = None
     ) -> bool:
-        """The end of a POST that was not accepted: `unsent`, `refused` or `unknown`."""
-        values = {"error": clean_text(error), "settled_at": datetime.now(UTC)}
+        """The end of a POST that was not accepted: `unsent`, `refused` or `unknown`. Nobody is at work on it then."""
+        now = datetime.now(UTC)
+        values = {"error": clean_text(error), "settled_at": now, "lease_expires_at": now}
         return await self._move(submission_id, to, values, answer=answer)
 
     async def unknown(self, submission_id: str, fence: str, error: str) -> bool:
@@ -258,9 +261,16 @@ def _same_body(generation: Generation, intent: Intent) -> bool:
     """Equal over the fields of the stored row's hash version: a later default makes no new body of an old one."""
     if generation.hash_version == intent.hash_version:
         return generation.body_hash == intent.body_hash
-    from songflow.request import body_hash
-
     return body_hash(json.loads(intent.body), generation.hash_version) == generation.body_hash
+
+
+def _same_hash(intent: Intent) -> list[ColumnElement[bool]]:
+    """The intent's body as each hash version up to its own would have stored it."""
+    body = json.loads(intent.body)
+    return [
+        (_generations.c.hash_version == version) & (_generations.c.body_hash == body_hash(body, version))
+        for version in range(1, intent.hash_version + 1)
+    ]
 
 
 def _who_takes_it(intent: Intent) -> dict[str, Any]:
@@ -326,7 +336,7 @@ async def _find_twin(connection: AsyncConnection, intent: Intent) -> Twin | None
         select(_submissions)
         .join(_generations, _generations.c.key == _submissions.c.key)
         .where(
-            _generations.c.body_hash == intent.body_hash,
+            or_(*_same_hash(intent)),
             _generations.c.key != intent.key,
             _submissions.c.state.in_(unsettled)
             | ((_submissions.c.state == State.SUCCEEDED) & uncollected),

@@ -40,7 +40,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # FastAPI and uvicorn take half a second to import: a command that only mentions the simulator should not pay.
+    # FastAPI and uvicorn take half a second to import: who only mentions the simulator should not pay.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

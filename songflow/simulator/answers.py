@@ -1,4 +1,4 @@
-"""What the gateways' answers look like: four success shapes, two error envelopes, and pages of proxies in between."""
+"""The gateways' answers: four success shapes, two error envelopes, and the pages of proxies."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Answer:
 def as_json(value: Any, status: int = 200, content_type: str = JSON_TYPE) -> Answer:
     """Non-ASCII text stays readable, and lone surrogates of a hostile request survive as escapes."""
     try:
-        body = json.dumps(value, ensure_ascii=False).encode()
+        body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
-        body = json.dumps(value).encode()
+        body = json.dumps(value, separators=(",", ":")).encode()
     return Answer(status, body, content_type)
 
 
@@ -73,7 +73,8 @@ def openai_error(status: int, message: str, code: str | None = None, kind: str =
 
 def html_page(status: int, title: str | None = None) -> Answer:
     words = title or _PROXY_PAGES.get(status, "Error")
-    page = f"<!DOCTYPE html><html><head><title>{status}: {words}</title></head><body><h1>{words}</h1></body></html>"
+    head = f"<head><title>{status}: {words}</title></head>"
+    page = f"<!DOCTYPE html><html>{head}<body><h1>{words}</h1></body></html>"
     return Answer(status, page.encode(), HTML_TYPE)
 
 
@@ -94,7 +95,7 @@ def quota_not_enough() -> Answer:
 
 
 def usual(status: int) -> Answer:
-    """What a gateway usually says with a status: the row of the error table, for scripts that give no body."""
+    """What a gateway usually says with a status, for scripts that give no body."""
     match status:
         case 400:
             return relay_error(400, "invalid_request", "invalid request")
@@ -115,7 +116,7 @@ def usual(status: int) -> Answer:
 
 @dataclass(frozen=True)
 class Report:
-    """A generation as a fetch shows it; each dialect wraps it in its own paper. Times are unix seconds, 0 unset."""
+    """A generation as a fetch shows it, before a dialect wraps it. Times are unix seconds, 0 unset."""
 
     task_id: str
     status: str
@@ -150,13 +151,18 @@ def bare_songs(songs: list[dict[str, Any]]) -> Answer:
 def envelope(shape: str, report: Report) -> Answer:
     """Shapes B, C and D around one report."""
     wrapped = None if report.songs is None else {"songs": report.songs}
+    code: str | int = "success"
+    data = report.head()
     if shape == "b":
-        return as_json({"code": "success", "message": "", "data": {**report.head(), "data": wrapped}})
-    if shape == "c":
-        return as_json({"code": "success", "message": "", "data": {**report.head(), **(wrapped or {"songs": []})}})
-    word = "PROCESSING" if report.status == "IN_PROGRESS" else report.status
-    inner = [wrapped] if wrapped else []
-    return as_json({"code": 200, "message": "success", "data": {**report.head(), "status": word, "data": inner}})
+        data["data"] = wrapped
+    elif shape == "c":
+        data |= wrapped or {"songs": []}
+    else:
+        code = 200
+        data["data"] = [wrapped] if wrapped else []
+        if report.status == "IN_PROGRESS":
+            data["status"] = "PROCESSING"
+    return as_json({"code": code, "message": "", "data": data})
 
 
 def task_not_exist() -> Answer:

@@ -23,7 +23,7 @@ from songflow.simulator.submit import submit
 def create_app(settings: SimulatorSettings) -> FastAPI:
     """The simulator as an ASGI application; its `Gateway` is at `app.state.gateway`.
 
-    Wire faults (drops, resets, cut answers) need `SimulatorServer` or `serve`, which hand the socket to the app.
+    Wire faults (drops, resets, cut answers) need `SimulatorServer` or `serve`: they hand over the socket.
     """
     gateway = Gateway(settings)
 
@@ -36,7 +36,11 @@ def create_app(settings: SimulatorSettings) -> FastAPI:
             gateway.close()
 
     app = FastAPI(
-        title="Songflow's simulated gateway", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None
+        title="Songflow's simulated gateway",
+        lifespan=lifespan,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.gateway = gateway
     app.router.redirect_slashes = False
@@ -98,7 +102,8 @@ def _mount_desk(app: FastAPI, gateway: Gateway) -> None:
     async def bill() -> Response:
         entries = gateway.bill()
         spent = sum(entry.price for entry in entries)
-        return JSONResponse({"posts": len(entries), "spent": spent, "entries": [asdict(entry) for entry in entries]})
+        listed = [asdict(entry) for entry in entries]
+        return JSONResponse({"posts": len(listed), "spent": spent, "entries": listed})
 
     @app.get("/_simulator/requests", response_model=None)
     async def requests() -> Response:

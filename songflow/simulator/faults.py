@@ -1,11 +1,13 @@
 """The fault script: what goes wrong, where, how often.
 
-A script is an ordered list of rules. A rule is met by every request it matches (`match`: part of the prompt or of an
-id); it lets the first `skip` through, then fires with `probability`, at most `times` times (default 1, null for ever).
-Faults of scope *request* count requests and at most one of them fires per request. Faults of scope *job* shape one
-generation for as long as the script stands: they count generations, and several may shape the same one.
+A script is an ordered list of rules. A rule is met by every request it matches (`match`: part of the prompt
+or of an id); it lets the first `skip` through, then fires with `probability`, at most `times` times
+(default 1, null for ever). Faults of scope *request* count requests, and at most one of them fires per
+request. Faults of scope *job* shape a generation for as long as the script stands: they count generations,
+and several may shape one.
 
-`seconds` of wire faults (slow answers, drips) are real seconds; those of job faults are simulated and scaled by speed.
+`seconds` of wire faults (slow answers, drips) are real seconds; those of job faults are simulated, so speed
+divides them.
 """
 
 from __future__ import annotations
@@ -110,12 +112,12 @@ _COMMON = frozenset({"fault", "on", "times", "skip", "probability", "match"})
 
 
 class FaultRule(BaseModel):
-    """One line of the script. Parameters a fault does not read are refused, so that a typo cannot pass for a test."""
+    """One line of the script. Parameters that a fault does not read are refused: typos make no tests."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     fault: str
-    on: Stage | None = Field(default=None, description="May be left out where the name belongs to one stage only.")
+    on: Stage | None = Field(default=None, description="May be left out where only one stage has the name.")
     times: int | None = Field(default=1, ge=0, description="Requests (or generations) hit; null is for ever.")
     skip: int = Field(default=0, ge=0, description="This many are let through first.")
     probability: float = Field(default=1.0, ge=0, le=1)
@@ -147,18 +149,24 @@ class FaultRule(BaseModel):
         stages = [stage for stage, kinds in FAULTS.items() if self.fault in kinds]
         if self.on is None:
             if len(stages) != 1:
-                raise ValueError(f"fault {self.fault!r}: `on` must be one of {stages}" if stages else self._unknown())
-            object.__setattr__(self, "on", stages[0])  # frozen for others; this fills in what the name implies
+                raise (
+                    ValueError(f"fault {self.fault!r}: `on` must be one of {stages}")
+                    if stages
+                    else self._unknown()
+                )
+            object.__setattr__(self, "on", stages[0])  # frozen for others; this fills in what the name says
         elif self.on not in stages:
-            raise ValueError(self._unknown())
+            raise self._unknown()
         given = {"bytes" if name == "size" else name for name in self.model_fields_set} - _COMMON
         extra = sorted(given - self.kind.parameters)
         if extra:
-            raise ValueError(f"fault {self.fault!r} does not read {extra}; it reads {sorted(self.kind.parameters)}")
+            raise ValueError(
+                f"fault {self.fault!r} does not read {extra}; it reads {sorted(self.kind.parameters)}"
+            )
         return self
 
-    def _unknown(self) -> str:
-        return f"no fault {self.fault!r} on {self.on or 'any stage'}"
+    def _unknown(self) -> ValueError:
+        return ValueError(f"no fault {self.fault!r} on {self.on or 'any stage'}")
 
     @property
     def stage(self) -> Stage:

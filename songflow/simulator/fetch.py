@@ -58,7 +58,9 @@ async def _whole_answer(rule: FaultRule) -> Response | None:
         case "null_data":
             answer = answers.as_json({"code": "success", "message": "", "data": None})
         case "fail_to_fetch_task":
-            answer = answers.relay_error(rule.status or 401, "fail_to_fetch_task", "upstream refused the query")
+            answer = answers.relay_error(
+                rule.status or 401, "fail_to_fetch_task", "upstream refused the query"
+            )
         case "not_visible_yet":
             answer = answers.task_not_exist()
         case "reset":
@@ -136,8 +138,9 @@ def _bend(hit: Hit, job: Job, moment: Moment, report: Report, base_url: str) -> 
             hidden = moment.elapsed < (rule.seconds or 0) or hit.visit <= (rule.fetches or 0)
             return None if hidden else report
         case "vanishes":
-            late = moment.elapsed >= rule.seconds if rule.seconds is not None else hit.visit > _or(rule.fetches, 1)
-            return None if late else report
+            fetched_out = rule.seconds is None and hit.visit > _or(rule.fetches, 1)
+            timed_out = rule.seconds is not None and moment.elapsed >= rule.seconds
+            return None if fetched_out or timed_out else report
         case "unknown_for_ever":
             return replace(report, status="UNKNOWN", progress="", finish_time=0, songs=None)
         case "status_word":
@@ -200,7 +203,12 @@ def _backwards(hit: Hit, report: Report) -> Report:
     if hit.memory.get("shown") and hit.memory.get("back", 0) < _or(hit.rule.fetches, 1):
         hit.memory["back"] = hit.memory.get("back", 0) + 1
         return replace(
-            report, status="QUEUED", progress="0%", start_time=0, finish_time=0, songs=_unfinished(report.songs)
+            report,
+            status="QUEUED",
+            progress="0%",
+            start_time=0,
+            finish_time=0,
+            songs=_unfinished(report.songs),
         )
     return report
 

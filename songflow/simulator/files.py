@@ -1,4 +1,4 @@
-"""Song files over HTTP: Range, a path that must match byte for byte, never a key; and what can go wrong with them."""
+"""Song files over HTTP: Range, a path that must match byte for byte, never a key; and bad deliveries."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def find(gateway: Gateway, raw_path: bytes) -> tuple[Job, int] | None:
         return None
     job = gateway.store.by_hash(parts[2][:32])
     take = int(parts[3])
-    if job is None or not 1 <= take <= job.takes:
+    if job is None or job.fail_reason or not 1 <= take <= job.takes:
         return None
     title = unquote(unquote(parts[4])).removesuffix(".mp3")
     return (job, take) if songs.file_path(job, take, title) == path else None
@@ -140,7 +140,7 @@ def _other_page(request: Request, rule: FaultRule) -> Response | None:
 
 
 def _break(rule: FaultRule, answer: Answer) -> Response:
-    """The file, badly delivered. `bytes`: how many of the body arrive, or by how many the announced length is off."""
+    """The file, badly delivered. `bytes`: how many arrive, or by how many the announced length is off."""
     size = len(answer.body)
     half = size // 2 if rule.size is None else rule.size
     match rule.fault:
@@ -178,6 +178,7 @@ def gradient_png(seed: str) -> bytes:
     header = struct.pack(">IIBBBBB", _COVER_SIDE, _COVER_SIDE, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(rows))), (b"IEND", b""))
     packed = (
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)

@@ -8,6 +8,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -56,6 +57,8 @@ class Gateway:
         self.settings = settings
         self.faults = FaultPlayer(settings.faults, settings.seed)
         self.traffic = Traffic()
+        # Unix seconds; tests turn it, so that they need not wait for a job to get on.
+        self.clock: Callable[[], float] = time.time
         self.store: JobStore
         self.renders: Renders
         self._temporary: Path | None = None
@@ -80,14 +83,14 @@ class Gateway:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def play(self, script: FaultScript) -> None:
-        """Replace the fault script; counts begin anew and generations shaped by the old one are well again."""
+        """Replace the fault script; counts begin anew, generations shaped by the old one are well again."""
         self.faults = FaultPlayer(script, self.settings.seed)
 
     def bill(self) -> list[BillEntry]:
         return self.store.bill()
 
     def moment(self, job: Job) -> timing.Moment:
-        return timing.moment(self.settings, job, time.time())
+        return timing.moment(self.settings, job, self.clock())
 
     async def accept(
         self, params: GenParams, body: dict[str, Any], dialect: str, authorization: str | None, **extra: Any
@@ -95,10 +98,12 @@ class Gateway:
         """Bill a generation: on disk when this returns. `extra`: columns a fault sets."""
         source = params.config.source if params.config.mode != "regular" else None
         generation_id = str(extra.pop("generation_id", None) or uuid.uuid4())
-        pooled = self.settings.pool > 0 and source is None
+        slot = None
+        if self.settings.pool > 0 and source is None:  # an extension must contain its source, so it is made
+            slot = int(sha256(generation_id.encode()).hexdigest()[:8], 16) % self.settings.pool
         job = Job(
             generation_id=generation_id,
-            submitted_at=time.time(),
+            submitted_at=self.clock(),
             dialect=dialect,
             body=body,
             price=MODEL_PRICE[params.model_type],
@@ -106,7 +111,7 @@ class Gateway:
             takes=self.settings.takes,
             new_samples=self.settings.new_samples(params.model_type),
             source_song_id=source.song_id if source else None,
-            pool_slot=int(sha256(generation_id.encode()).hexdigest()[:8], 16) % self.settings.pool if pooled else None,
+            pool_slot=slot,
             **extra,
         )
         await asyncio.get_running_loop().run_in_executor(self._writer, self.store.add, job)

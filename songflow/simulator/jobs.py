@@ -1,7 +1,8 @@
 """The job store: one SQLite file that is both the list of jobs and the bill.
 
-Every accepted POST is one row, committed (WAL, synchronous=FULL) before it is answered. A job is a pure function of its
-row, so a simulator killed with SIGKILL and started again on the same file answers for all its ids.
+Every accepted POST is one row, committed (WAL, synchronous=FULL) before it is answered. A job is a pure
+function of its row, so a simulator killed with SIGKILL and started again on the same file answers for all
+its ids.
 """
 
 from __future__ import annotations
@@ -95,7 +96,9 @@ class Job:
     @cached_property
     def song_ids(self) -> tuple[str, ...]:
         """One id per take, derived from the generation's."""
-        return tuple(str(uuid.uuid5(_SONG_IDS, f"{self.generation_id}/{take}")) for take in range(1, self.takes + 1))
+        return tuple(
+            str(uuid.uuid5(_SONG_IDS, f"{self.generation_id}/{take}")) for take in range(1, self.takes + 1)
+        )
 
     @cached_property
     def path_hash(self) -> str:
@@ -113,6 +116,7 @@ class JobStore:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
+        self._closed = False
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
@@ -120,9 +124,18 @@ class JobStore:
         self._jobs: dict[str, Job] = {}
         self._songs: dict[str, tuple[Job, int]] = {}
         self._hashes: dict[str, Job] = {}
-        for row in self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM jobs ORDER BY number"):
-            values = dict(zip(_COLUMNS, row, strict=True))
-            self._remember(Job(**{**values, "body": json.loads(values["body"])}))
+        self._read_up_to = 0
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read rows that another simulator added to the same file, as two commands on one library do."""
+        query = f"SELECT number, {', '.join(_COLUMNS)} FROM jobs WHERE number > ? ORDER BY number"
+        with self._lock:
+            for number, *row in self._db.execute(query, (self._read_up_to,)).fetchall():
+                self._read_up_to = number
+                values = dict(zip(_COLUMNS, row, strict=True))
+                if values["generation_id"] not in self._jobs:
+                    self._remember(Job(**{**values, "body": json.loads(values["body"])}))
 
     def add(self, job: Job) -> None:
         """Commit, then remember. Returns only once the row is on disk."""
@@ -139,22 +152,31 @@ class JobStore:
             self._songs[song_id] = (job, take)
 
     def job(self, generation_id: str) -> Job | None:
+        if generation_id not in self._jobs:
+            self.refresh()
         return self._jobs.get(generation_id)
 
     def song(self, song_id: str) -> tuple[Job, int] | None:
         """The generation and the take (from 1) behind a song id."""
+        if song_id not in self._songs:
+            self.refresh()
         return self._songs.get(song_id)
 
     def by_hash(self, path_hash: str) -> Job | None:
+        if path_hash not in self._hashes:
+            self.refresh()
         return self._hashes.get(path_hash)
 
     def bill(self) -> list[BillEntry]:
-        """Every accepted POST, oldest first."""
+        """Every accepted POST, oldest first; the last known ones after `close`."""
+        if not self._closed:
+            self.refresh()
         with self._lock:
             return [job.bill_entry() for job in self._jobs.values()]
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             self._db.close()
 
     def source(self, job: Job) -> tuple[Job, int] | None:

@@ -1,23 +1,37 @@
-"""Turns jobs into mp3 files, in worker threads, once each; a missing file is made again from its job's row."""
+"""Turns jobs into mp3 files in worker threads, once each; a missing file is made again from its job's row."""
 
 from __future__ import annotations
 
 import logging
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from songflow.simulator import songs
 from songflow.simulator.jobs import Job, JobStore
 from songflow.simulator.settings import SimulatorSettings
 
 if TYPE_CHECKING:
-    import numpy as np
+    from songflow.simulator.synth.types import Audio
 
 _log = logging.getLogger(__name__)
-_POOL_PROMPTS = ("warm electronic pop", "slow sad piano ballad", "fast rock with drums", "ambient strings", "funk")
+_POOL_PROMPTS = (
+    "warm electronic pop",
+    "slow sad piano ballad",
+    "fast rock with drums",
+    "ambient strings",
+    "funk",
+)
+
+
+class _Order(NamedTuple):
+    """A file and the function that makes it."""
+
+    path: Path
+    make: Callable[[Path], None]
 
 
 class Renders:
@@ -26,7 +40,7 @@ class Renders:
     def __init__(self, settings: SimulatorSettings, store: JobStore, directory: Path) -> None:
         self._settings = settings
         self._store = store
-        self._directory = directory
+        self.directory = directory
         directory.mkdir(parents=True, exist_ok=True)
         # Two threads: encoding releases the GIL, so two takes of a job overlap on a laptop.
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="simulator-render")
@@ -44,11 +58,12 @@ class Renders:
         """Queue the ready-made takes ahead of the first job; other lengths are made when first asked for."""
         samples = self._settings.new_samples("udio32-v1.5")
         for slot in range(self._settings.pool):
-            self._submit(self._pool_file(slot, samples), self._render_pool, slot, samples)
+            self._submit(*self._pool_order(slot, samples))
 
     def ready(self, job: Job) -> bool:
         """Whether all takes are on disk; asks for those that are not."""
-        return all(self._ask(job, take).done() for take in range(1, job.takes + 1))
+        futures = [self._ask(job, take) for take in range(1, job.takes + 1)]
+        return all(future.done() and future.exception() is None for future in futures)
 
     def future(self, job: Job, take: int) -> Future[Path]:
         """The file of a take, now or later."""
@@ -59,23 +74,34 @@ class Renders:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _ask(self, job: Job, take: int) -> Future[Path]:
-        if job.pool_slot is not None:
-            slot = (job.pool_slot + take - 1) % max(1, self._settings.pool)
-            return self._submit(self._pool_file(slot, job.new_samples), self._render_pool, slot, job.new_samples)
-        return self._submit(self._file(job, take), self._render, job, take)
+        return self._submit(*self._order(job, take))
 
-    def _submit(self, path: Path, work: Any, *arguments: Any) -> Future[Path]:
+    def _order(self, job: Job, take: int) -> _Order:
+        """The file of a take and how to make it."""
+        if job.pool_slot is None:
+            return _Order(
+                self.directory / f"{job.generation_id}-{take}.mp3",
+                lambda path: self._render(path, job, take),
+            )
+        slot = (job.pool_slot + take - 1) % max(1, self._settings.pool)
+        return self._pool_order(slot, job.new_samples)
+
+    def _pool_order(self, slot: int, samples: int) -> _Order:
+        path = self.directory / f"pool-{slot}-{samples}.mp3"
+        return _Order(path, lambda path: _render_pool(path, slot, samples))
+
+    def _submit(self, path: Path, make: Callable[[Path], None]) -> Future[Path]:
         with self._lock:
             running = self._running.get(path)
             if running is not None and not running.done():
                 return running
-            # The set spares a benchmark one stat() per fetch; a file removed behind our back is seen at download.
+            # The set spares a benchmark one stat() per fetch; a file that went away is noticed at download.
             if path in self._done or path.exists():
                 self._done.add(path)
                 finished: Future[Path] = Future()
                 finished.set_result(path)
                 return finished
-            future = self._running[path] = self._threads.submit(self._run, path, work, arguments)
+            future = self._running[path] = self._threads.submit(self._run, path, make)
             return future
 
     def forget(self, path: Path) -> None:
@@ -83,9 +109,9 @@ class Renders:
         with self._lock:
             self._done.discard(path)
 
-    def _run(self, path: Path, work: Any, arguments: tuple[Any, ...]) -> Path:
+    def _run(self, path: Path, make: Callable[[Path], None]) -> Path:
         try:
-            work(path, *arguments)
+            make(path)
         except Exception:
             _log.exception("rendering %s failed", path.name)
             raise
@@ -94,35 +120,22 @@ class Renders:
             self._done.add(path)
         return path
 
-    def _file(self, job: Job, take: int) -> Path:
-        return self._directory / f"{job.generation_id}-{take}.mp3"
-
-    def _pool_file(self, slot: int, samples: int) -> Path:
-        return self._directory / f"pool-{slot}-{samples}.mp3"
-
     def _render(self, path: Path, job: Job, take: int) -> None:
-        from songflow.simulator.synth import codec  # numpy and libsndfile: only where music is really made
+        quality = float(job.params.get("generation_quality", 0.75))
+        _write(path, self._samples(job, take), songs.title_of(job, take), quality)
 
-        codec.write_mp3(
-            _part_of(path),
-            self._samples(job, take),
-            title=songs.title_of(job, take),
-            artist=songs.ARTIST,
-            comment=songs.COMMENT,
-            quality=float(job.params.get("generation_quality", 0.75)),
-        )
-        os.replace(_part_of(path), path)
-
-    def _samples(self, job: Job, take: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def _samples(self, job: Job, take: int) -> Audio:
         from songflow.simulator.synth import codec, render
 
         root = self._store.root(job)
         source = self._store.source(job)
         start = 0
         if source is not None:
+            # In the root's own time: a continuation begins where the source ends, an introduction ends where
+            # the source begins.
             offset = self._store.root_offset(source[0])
-            # In the root's own time a continuation begins where the source ends, an introduction ends where it begins.
-            start = self._store.samples(source[0]) - offset if job.mode == "continuation" else -offset - job.new_samples
+            ends_at, begins_at = self._store.samples(source[0]) - offset, -offset
+            start = ends_at if job.mode == "continuation" else begins_at - job.new_samples
         new = render.render(
             job.params,
             root=root.params,
@@ -137,29 +150,28 @@ class Renders:
         return codec.splice(old, new, before=job.mode == "precede")
 
     def _now(self, job: Job, take: int) -> Path:
-        """The source's file, rendered in this very thread when it is missing (waiting could deadlock two threads)."""
-        if job.pool_slot is not None:
-            path = self._pool_file((job.pool_slot + take - 1) % max(1, self._settings.pool), job.new_samples)
-            if not path.exists():
-                self._render_pool(path, (job.pool_slot + take - 1) % max(1, self._settings.pool), job.new_samples)
-            return path
-        path = self._file(job, take)
+        """The source's file, made in this very thread when missing (waiting could deadlock the pool)."""
+        path, make = self._order(job, take)
         if not path.exists():
-            self._render(path, job, take)
+            make(path)
         return path
 
-    def _render_pool(self, path: Path, slot: int, samples: int) -> None:
-        from songflow.simulator.synth import codec, render
 
-        params = {"prompt": _POOL_PROMPTS[slot % len(_POOL_PROMPTS)], "lyrics_type": "generate", "seed": slot}
-        music = render.render(
-            params, root=params, root_seed=str(slot), seed=f"pool/{slot}", samples=samples, start=0
-        )
-        title = f"Ready-made take {slot + 1} (simulated)"
-        codec.write_mp3(_part_of(path), music, title=title, artist=songs.ARTIST, comment=songs.COMMENT)
-        os.replace(_part_of(path), path)
+def _render_pool(path: Path, slot: int, samples: int) -> None:
+    from songflow.simulator.synth import render
+
+    params = {"prompt": _POOL_PROMPTS[slot % len(_POOL_PROMPTS)], "lyrics_type": "generate", "seed": slot}
+    music = render.render(
+        params, root=params, root_seed=str(slot), seed=f"pool/{slot}", samples=samples, start=0
+    )
+    _write(path, music, f"Ready-made take {slot + 1} (simulated)", 0.75)
 
 
-def _part_of(path: Path) -> Path:
-    # Named by thread: two threads may make the same source at once, and both results are the same bytes.
-    return path.with_name(f"{path.name}.{threading.get_ident()}.part")
+def _write(path: Path, music: Audio, title: str, quality: float) -> None:
+    """Encode beside the file, then rename: a name that exists is a whole song."""
+    from songflow.simulator.synth import codec  # numpy and libsndfile: only where music is really made
+
+    # Named by process and thread: several may make the same file at once, all of them the same bytes.
+    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    codec.write_mp3(part, music, title=title, artist=songs.ARTIST, comment=songs.COMMENT, quality=quality)
+    part.replace(path)

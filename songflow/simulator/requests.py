@@ -1,4 +1,4 @@
-"""What a gateway accepts: the documented body, checked strictly, so that a wrong client is found here and not there."""
+"""What a gateway accepts: the documented body, checked strictly, so that a wrong client is found here."""
 
 from __future__ import annotations
 
@@ -70,17 +70,19 @@ class Submission(_Strict):
     gen_params: GenParams
 
 
-class InvalidBody(ValueError):
+class InvalidBodyError(ValueError):
     """The body breaks the documented contract; the text says where."""
 
 
 def read_submission(body: Any) -> GenParams:
-    """Check a decoded JSON body. Raises InvalidBody with the first few offending fields named."""
+    """Check a decoded JSON body. Raises InvalidBodyError with the first few offending fields named."""
     try:
         return Submission.model_validate(body).gen_params
     except ValidationError as error:
-        problems = [f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors()[:3]]
-        raise InvalidBody("; ".join(problems)) from error
+        problems = [
+            f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors()[:3]
+        ]
+        raise InvalidBodyError("; ".join(problems)) from error
 
 
 def fingerprint(authorization: str | None) -> str:

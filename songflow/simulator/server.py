@@ -1,4 +1,4 @@
-"""The simulator on a real socket: in a thread for tests and the embedded default, in the foreground as a command."""
+"""The simulator on a real socket: in a thread for tests and the embedded default, or in the foreground."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _START_TIMEOUT = 30.0
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but it stops at once: clients of a simulator are cut off as a killed gateway would cut them off."""
+    """uvicorn, but it stops at once: its clients are cut off as those of a killed gateway would be."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -117,7 +117,9 @@ class SimulatorServer:
     Restarting on the same `state_dir` (any port, any speed) answers for everything accepted before.
     """
 
-    def __init__(self, settings: SimulatorSettings | None = None, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, settings: SimulatorSettings | None = None, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
         self.settings = settings or SimulatorSettings()
         self._host = host
         self._port = port
@@ -132,8 +134,15 @@ class SimulatorServer:
         """Base URL without a slash at the end; empty before the first start."""
         return self._url
 
+    @property
+    def gateway(self) -> Gateway:
+        """What runs inside; its clock can be turned. Raises RuntimeError before the first start."""
+        if self._gateway is None:
+            raise RuntimeError("the simulator was not started")
+        return self._gateway
+
     def start(self) -> str:
-        """Return the base URL once requests are accepted. Raises OSError when the port or state is unusable."""
+        """Return the base URL once requests are accepted. Raises OSError if port or state are unusable."""
         if self._thread is not None:
             return self._url
         ready = threading.Event()

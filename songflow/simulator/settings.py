@@ -20,7 +20,8 @@ class SimulatorSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     state_dir: Path | None = Field(
-        default=None, description="Where jobs, bill and audio live; None is a fresh directory removed on stop."
+        default=None,
+        description="Where jobs, bill and audio live; None is a fresh directory removed on stop.",
     )
     speed: float = Field(default=1.0, gt=0, description="Divides all simulated time.")
     median_seconds: float = Field(default=54.0, ge=0, description="Median from submit to finish.")
@@ -32,15 +33,21 @@ class SimulatorSettings(BaseModel):
         default=None, gt=0, le=600, description="Length of a new song; None is the model's own."
     )
     pool: int = Field(
-        default=0, ge=0, description="Over 0: this many ready-made takes serve every regular job (for benchmarks)."
+        default=0,
+        ge=0,
+        description="Over 0: this many ready-made takes serve every regular job (for benchmarks).",
     )
     takes: int = Field(default=2, ge=1, le=8, description="Songs per generation.")
-    accept_keys: frozenset[str] | None = Field(default=None, description="None accepts any key, or none at all.")
+    accept_keys: frozenset[str] | None = Field(
+        default=None, description="None accepts any key, or none at all."
+    )
     spent_keys: frozenset[str] = Field(default=frozenset(), description="Keys whose submits are refused.")
     spent_status: Literal[401, 403] = Field(
         default=403, description="How: 403 relay quota_not_enough, or 401 OpenAI style."
     )
-    time_skew_seconds: float = Field(default=0.0, description="Added to every clock reading this gateway reports.")
+    time_skew_seconds: float = Field(
+        default=0.0, description="Added to every clock reading this gateway reports."
+    )
     faults: FaultScript = Field(default_factory=FaultScript, description="What goes wrong, and when.")
     seed: float = Field(default=0.0, description="Shifts generation times and the luck of faults.")
 

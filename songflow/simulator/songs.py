@@ -10,15 +10,37 @@ from typing import Any
 from urllib.parse import quote
 
 from songflow.simulator.jobs import Job
-from songflow.simulator.synth.words import sung_lyrics
 from songflow.simulator.synth.style import style_tags
+from songflow.simulator.synth.words import sung_lyrics
 
 ARTIST = "Songflow Simulator"
 COMMENT = "A simulation: synthesised by songflow's simulated gateway, not by Udio."
 
-_FIRST = ("Whispers", "Echoes", "Shadows", "Rivers", "Letters", "Colours", "Lanterns", "Fragments", "Edges", "Voices")
+_FIRST = (
+    "Whispers",
+    "Echoes",
+    "Shadows",
+    "Rivers",
+    "Letters",
+    "Colours",
+    "Lanterns",
+    "Fragments",
+    "Edges",
+    "Voices",
+)
 _LINK = ("of", "over", "beyond", "beneath", "before", "without")
-_LAST = ("Rain", "the Storm", "Morning", "the City", "Silence", "the Tide", "Winter", "Tomorrow", "the Valley", "Dust")
+_LAST = (
+    "Rain",
+    "the Storm",
+    "Morning",
+    "the City",
+    "Silence",
+    "the Tide",
+    "Winter",
+    "Tomorrow",
+    "the Valley",
+    "Dust",
+)
 # The real gateway's upstream stamps created_at before the gateway stamps submit_time; so do we.
 _CREATED_BEFORE_SUBMIT = 1.58
 
@@ -33,8 +55,8 @@ HOSTILE_TITLES = (
     ".hidden.",
     "<script>alert('title')</script><img src=x onerror=alert(1)>",
     "[click](javascript:alert(1)) | `code` | **bold**\n# heading",
-    "100% 50/50? a:b*c|d\"e",
-    "=HYPERLINK(\"http://example.invalid\")",
+    '100% 50/50? a:b*c|d"e',
+    '=HYPERLINK("http://example.invalid")',
     "\u202egnp.exe",
     "   ",
     "",

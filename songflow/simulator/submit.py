@@ -14,10 +14,12 @@ from songflow.simulator import answers, wire
 from songflow.simulator.answers import Answer
 from songflow.simulator.faults import FaultRule
 from songflow.simulator.gateway import Gateway
-from songflow.simulator.requests import GenParams, InvalidBody, bearer, read_submission
+from songflow.simulator.requests import GenParams, InvalidBodyError, bearer, read_submission
 
 # Faults after which nothing was billed, whatever the rule says.
-_NEVER_BILLED = frozenset({"lost_answer_before", "quota_not_enough", "no_channel", "redirect", "refusal_in_2xx"})
+_NEVER_BILLED = frozenset(
+    {"lost_answer_before", "quota_not_enough", "no_channel", "redirect", "refusal_in_2xx"}
+)
 # Faults after which it was billed only if the rule says so.
 _BILLED_ON_DEMAND = frozenset(
     {"status", "do_request_failed", "unmarshal_response_body_failed", "fail_to_fetch_task", "html"}
@@ -52,10 +54,14 @@ async def _read(
     try:
         body = json.loads(await request.body())
     except ValueError as error:
-        return answers.openai_error(500, f"invalid character in request body: {error}", "invalid_request"), None, {}
+        return (
+            answers.openai_error(500, f"invalid character in request body: {error}", "invalid_request"),
+            None,
+            {},
+        )
     try:
         params = read_submission(body)
-    except InvalidBody as error:
+    except InvalidBodyError as error:
         return answers.relay_error(400, "invalid_request", str(error)), None, {}
     source = params.config.source
     if params.config.mode != "regular" and source is not None and not gateway.finished_song(source.song_id):
@@ -121,13 +127,19 @@ def _refuse(rule: FaultRule, params: GenParams) -> Response:
             location = rule.location or "https://gateway.invalid/login"
             answer = answers.html_page(301, "Moved Permanently").with_headers({"Location": location})
         case "refusal_in_2xx":
-            answer = answers.relay_error(200, rule.code or "quota_not_enough", rule.message or "quota is not enough")
+            answer = answers.relay_error(
+                200, rule.code or "quota_not_enough", rule.message or "quota is not enough"
+            )
         case "do_request_failed":
-            answer = answers.relay_error(500, "do_request_failed", "do request failed: read: connection reset by peer")
+            answer = answers.relay_error(
+                500, "do_request_failed", "do request failed: read: connection reset by peer"
+            )
         case "unmarshal_response_body_failed":
             answer = answers.relay_error(500, "unmarshal_response_body_failed", "invalid character '<'")
         case "fail_to_fetch_task":
-            answer = answers.relay_error(rule.status or 500, "fail_to_fetch_task", "upstream refused the task")
+            answer = answers.relay_error(
+                rule.status or 500, "fail_to_fetch_task", "upstream refused the task"
+            )
         case "html":
             answer = answers.html_page(rule.status or 502)
         case _:
@@ -184,5 +196,7 @@ def scripted(rule: FaultRule) -> Answer:
         answer = answers.usual(status)
     headers = dict(rule.headers or {})
     if rule.retry_after is not None:
-        headers["Retry-After"] = f"{rule.retry_after:g}" if isinstance(rule.retry_after, float) else rule.retry_after
+        headers["Retry-After"] = (
+            f"{rule.retry_after:g}" if isinstance(rule.retry_after, float) else rule.retry_after
+        )
     return answer.with_headers(headers)

@@ -17,7 +17,7 @@ _SUBMITTED_SHARE = 0.06
 
 @dataclass(frozen=True)
 class Moment:
-    """A job as a clock shows it. Times are real unix seconds; `elapsed` and `generation` are simulated seconds."""
+    """A job as a clock shows it. Times are unix seconds; `elapsed` and `generation` simulated seconds."""
 
     elapsed: float
     generation: float

@@ -1,7 +1,7 @@
 """Answers that break on the way: written to the socket by hand, cut, slowed, reset.
 
-ASGI cannot lose an answer, so the protocol hands its transport to the application (`scope["extensions"]`) and a
-`WireResponse` writes raw bytes to it.
+ASGI cannot lose an answer, so the protocol hands its transport to the application (`scope["extensions"]`) and
+a `WireResponse` writes raw bytes to it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TransportProtocol(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        inner: ASGIApp = self.app  # type: ignore[assignment]  # uvicorn's and starlette's ASGI types differ in name only
+        inner: ASGIApp = self.app
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             scope.setdefault("extensions", {})[TRANSPORT] = self.transport
@@ -65,7 +65,9 @@ class WireResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         transport: asyncio.Transport | None = scope.get("extensions", {}).get(TRANSPORT)
         if transport is None:
-            raise RuntimeError("wire faults need the simulator's own server (SimulatorServer), not a test transport")
+            raise RuntimeError(
+                "wire faults need the simulator's own server (SimulatorServer), not a test transport"
+            )
         if self.answer is not None:
             await self._write(transport, self.answer)
         if self.plan.end == "reset":
@@ -93,11 +95,7 @@ class WireResponse(Response):
 
 
 def _head(answer: Answer, length: int) -> bytes:
-    try:
-        phrase = HTTPStatus(answer.status).phrase
-    except ValueError:
-        phrase = "Unknown"
-    lines = [f"HTTP/1.1 {answer.status} {phrase}"]
+    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
     headers = {"content-type": answer.content_type, **answer.headers}
     headers |= {"content-length": str(length), "connection": "close"}
     lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -105,7 +103,8 @@ def _head(answer: Answer, length: int) -> bytes:
 
 
 async def _drain(transport: asyncio.Transport) -> None:
-    while transport.get_write_buffer_size() and not transport.is_closing():
+    # A transport has no event for "all sent" that is not already the protocol's own flow control.
+    while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110
         await asyncio.sleep(0.002)
 
 

@@ -30,7 +30,7 @@ _FORMANTS = {
 
 def frequency(midi: float) -> float:
     """Hz of a MIDI note number."""
-    return 440.0 * 2.0 ** ((midi - 69.0) / 12.0)
+    return float(440.0 * 2.0 ** ((midi - 69.0) / 12.0))
 
 
 def _cycle(amplitudes: Mono) -> Mono:
@@ -76,7 +76,7 @@ def play(wave: Mono, pitch: float, length: int, cents: float = 0.0) -> Mono:
     """Read a period at a steady pitch."""
     step = np.uint32(int(pitch * 2.0 ** (cents / 1200.0) / SAMPLE_RATE * 2**32))
     phase = np.arange(length, dtype=np.uint32) * step
-    return wave[phase >> _SHIFT]
+    return np.take(wave, phase >> _SHIFT)
 
 
 def play_vibrato(wave: Mono, pitch: float, length: int) -> Mono:
@@ -85,13 +85,14 @@ def play_vibrato(wave: Mono, pitch: float, length: int) -> Mono:
     depth = 0.012 * np.minimum(1.0, time / 0.3)
     steps = pitch / SAMPLE_RATE * 2**32 * (1.0 + depth * np.sin(2 * np.pi * 5.2 * time))
     phase = np.cumsum(steps.astype(np.uint32), dtype=np.uint32)
-    return wave[phase >> _SHIFT]
+    return np.take(wave, phase >> _SHIFT)
 
 
 def plucked(length: int, decay: float, attack: float = 0.004) -> Mono:
     """Envelope of a struck string: `decay` seconds to 1/e, silent at both ends."""
     time = np.arange(length, dtype=np.float32)
-    return np.exp(-time / np.float32(decay * SAMPLE_RATE)) * _edges(length, attack, 0.01)
+    fall: Mono = np.exp(-time / np.float32(decay * SAMPLE_RATE))
+    return fall * _edges(length, attack, 0.01)
 
 
 def held(length: int, attack: float, release: float) -> Mono:
@@ -137,4 +138,9 @@ def _hiss(noise: np.random.Generator, seconds: float, decay: float) -> Mono:
     return np.asarray(0.5 * np.diff(raw) * plucked(length, decay, 0.001), dtype=np.float32)
 
 
-DRUMS: dict[str, Callable[[np.random.Generator], Mono]] = {"kick": kick, "snare": snare, "hat": hat, "crash": crash}
+DRUMS: dict[str, Callable[[np.random.Generator], Mono]] = {
+    "kick": kick,
+    "snare": snare,
+    "hat": hat,
+    "crash": crash,
+}

@@ -47,14 +47,14 @@ class Mix:
     def master(self, *, room: float, presence: float, softness: float, level: Mono | None) -> Audio:
         """The finished (n, 2) samples.
 
-        `room` 0..1 of reverb; `presence` 0..1 lifts the treble, `softness` 0..1 takes it away; `level` is a gain per
-        sample (fades and build-ups), applied before loudness is set.
+        `room` 0..1 of reverb; `presence` 0..1 lifts the treble, `softness` 0..1 takes it away; `level` is a
+        gain per sample (fades and build-ups), applied before loudness is set.
         """
-        for channel, taps in enumerate(_ROOM):
+        for side, taps in enumerate(_ROOM):
             for delay, gain in taps:
                 shift = round(delay * SAMPLE_RATE)
                 if shift < self.samples:
-                    self._bus[channel, shift:] += np.float32(room * gain) * self._send[: self.samples - shift]
+                    self._bus[side, shift:] += np.float32(room * gain) * self._send[: self.samples - shift]
         for channel in self._bus:
             _tilt(channel, presence, softness)
             channel -= channel.mean()

@@ -1,7 +1,7 @@
 """From a request to samples: bar by bar, the parts that a section's energy lets in.
 
-Time is counted from the first bar of the root song, so that an extension's bars, chords and key go on where the source
-stopped (or end where it begins, at negative times).
+Time is counted from the first bar of the root song, so that an extension's bars, chords and key go on where
+the source stopped (or end where it begins, at negative times).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BUILD_UP, _FADE_FROM = 0.12, 0.9
 
 
 def seed_of(params: Mapping[str, Any], generation_id: str) -> str:
-    """What randomness grows from: the request's seed, or the generation's id for -1 (a new song each time)."""
+    """What randomness grows from: the request's seed, or for -1 the generation's id (always a new song)."""
     seed = params.get("seed", -1)
     return generation_id if seed == -1 else str(seed)
 
@@ -43,10 +43,12 @@ def render(
 ) -> Audio:
     """`samples` of music, float32 of shape (samples, 2).
 
-    Key, tempo and chords are the root request's; sound and melody this request's. `start` is the place of the first
-    sample in the root's time. The same arguments give the same samples.
+    Key, tempo and chords are the root request's; sound and melody this request's. `start` is the place of the
+    first sample in the root's time. The same arguments give the same samples.
     """
-    return _Band(params, read_style(root, root_seed), read_style(params, seed), seed, samples, start).perform()
+    return _Band(
+        params, read_style(root, root_seed), read_style(params, seed), seed, samples, start
+    ).perform()
 
 
 class _Band:
@@ -89,7 +91,7 @@ class _Band:
 
     @cached_property
     def _span(self) -> tuple[float, float]:
-        """The part of a whole song this clip stands for, 0..1. An end left at 1 means as far as the model's length."""
+        """The part of a whole song this clip stands for, 0..1; an end of 1 means as far as the model goes."""
         model = str(self._params.get("model_type", "udio130-v1.5"))
         start = float(self._params.get("song_section_start", 0.0))
         end = float(self._params.get("song_section_end", 1.0))
@@ -111,7 +113,7 @@ class _Band:
         return 1.0 if int(place * 8) % 2 else 0.8
 
     def _level(self) -> Mono:
-        """Gain per sample: rises through a beginning and falls through an end, flat in the middle of a song."""
+        """Gain per sample: rises through a beginning, falls through an end, flat in the middle of a song."""
         knots = np.linspace(0, self._samples, 65)
         gains = []
         for knot in knots:
@@ -157,10 +159,16 @@ class _Band:
 
     def _bass(self, chord: int, at: int, luck: random.Random) -> None:
         number = self._note_number(chord, -1)
-        pattern = ((0, 1.5), (1.5, 0.5), (2, 1.5), (3.5, 0.5)) if luck.random() < 0.6 else ((0, 2.0), (2, 1.0), (3, 1.0))
+        pattern = (
+            ((0, 1.5), (1.5, 0.5), (2, 1.5), (3.5, 0.5))
+            if luck.random() < 0.6
+            else ((0, 2.0), (2, 1.0), (3, 1.0))
+        )
         for beat, length in pattern:
             lift = 12 if beat == 3.5 else 0
-            note = self._plucked("saw", number + lift, round(length * self._beat), 0.5, 0.35 * self._brightness)
+            note = self._plucked(
+                "saw", number + lift, round(length * self._beat), 0.5, 0.35 * self._brightness
+            )
             self._mix.add(note, at + round(beat * self._beat), 0.42)
 
     def _arp(self, chord: int, at: int, luck: random.Random, energy: float) -> None:
@@ -218,7 +226,9 @@ class _Band:
                 degree = min(9, max(0, degree + luck.choice((-2, -1, -1, 0, 1, 1, 2))))
                 chord = self._chord(number // 8)
                 target = degree if long is False else chord + luck.choice((0, 2, 4))
-                self._syllable(words[sung % len(words)], target % 10, at, round((2 if long else 1) * step), gain)
+                self._syllable(
+                    words[sung % len(words)], target % 10, at, round((2 if long else 1) * step), gain
+                )
                 sung += 1
             number += 2 if long else 1
 

@@ -132,7 +132,7 @@ def _parts(params: Mapping[str, Any]) -> frozenset[str]:
     if not has_voice(params):
         parts.discard("voice")
     # A request that forbids everything still gets something to listen to.
-    return frozenset(parts - {"voice"} and parts or parts | {"pad"})
+    return frozenset((parts - {"voice"} and parts) or parts | {"pad"})
 
 
 def style_tags(params: Mapping[str, Any]) -> list[str]:

@@ -40,11 +40,11 @@ class Syllable:
 
 def has_voice(params: Mapping[str, Any]) -> bool:
     """Whether somebody sings: not in an instrumental."""
-    return params.get("lyrics_type", "generate") != "instrumental"
+    return str(params.get("lyrics_type", "generate")) != "instrumental"
 
 
 def sung_lyrics(params: Mapping[str, Any], seed: str) -> str:
-    """The user's lyrics; for `generate` without any, eight lines around a word of the prompt; else nothing."""
+    """The user's lyrics; for `generate` without any, eight lines on words of the prompt; else nothing."""
     if not has_voice(params):
         return ""
     own = str(params.get("lyrics") or "")

@@ -1,0 +1,1 @@
+"""What measures speed: ratios of one run on one machine, never a test."""

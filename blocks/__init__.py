@@ -1,0 +1,20 @@
+"""Prefect blocks: credentials of the gateways, and the song library.
+
+Prefect loads this package by its entry point, so that the blocks are known wherever Songflow is installed.
+"""
+
+from blocks.credentials import (
+    CometAPICredentials,
+    CustomGatewayCredentials,
+    OpenAIHKCredentials,
+    SimulatorCredentials,
+)
+from blocks.library import SongLibrary
+
+__all__ = [
+    "CometAPICredentials",
+    "CustomGatewayCredentials",
+    "OpenAIHKCredentials",
+    "SimulatorCredentials",
+    "SongLibrary",
+]

@@ -1,0 +1,162 @@
+"""Credentials of the gateways, as blocks that Prefect's UI can fill in."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, HttpUrl, SecretStr
+
+from blocks._base import GatewayCredentials, web_address
+from songflow.access import EMBEDDED_URL
+from songflow.gateways import DIALECTS, Dialect, custom_dialect
+
+__all__ = [
+    "CometAPICredentials",
+    "CustomGatewayCredentials",
+    "GatewayBlock",
+    "OpenAIHKCredentials",
+    "SimulatorCredentials",
+]
+
+_COMETAPI, _OPENAI_HK, _SIMULATOR = (DIALECTS[name] for name in ("cometapi", "openai-hk", "simulator"))
+
+
+class CometAPICredentials(GatewayCredentials):
+    """A CometAPI account: https://www.cometapi.com.
+
+    Example:
+        Load stored CometAPI credentials:
+        ```python
+        from blocks.credentials import CometAPICredentials
+
+        credentials = CometAPICredentials.load("BLOCK_NAME")
+        ```
+    """
+
+    _block_type_name: ClassVar[str | None] = "CometAPI Credentials"
+    _block_type_slug: ClassVar[str | None] = "cometapi-credentials"
+    _logo_url: ClassVar[HttpUrl | None] = web_address("cometapi.png", logo=True)
+    _description: ClassVar[str | None] = "An account at CometAPI, which sells Udio songs per request."
+
+    api_key: SecretStr = Field(title="API key", description="The account's key, sent as a bearer token.")
+    base_url: str = Field(
+        default=_COMETAPI.base_url or "",
+        title="Base URL",
+        description="The gateway's address, without a path.",
+    )
+
+    def _dialect(self) -> Dialect:
+        return _COMETAPI
+
+    def _address(self) -> str:
+        return self.base_url
+
+
+class OpenAIHKCredentials(GatewayCredentials):
+    """An OpenAI-HK account: https://www.openai-hk.com.
+
+    Example:
+        Load stored OpenAI-HK credentials:
+        ```python
+        from blocks.credentials import OpenAIHKCredentials
+
+        credentials = OpenAIHKCredentials.load("BLOCK_NAME")
+        ```
+    """
+
+    _block_type_name: ClassVar[str | None] = "OpenAI-HK Credentials"
+    _block_type_slug: ClassVar[str | None] = "openai-hk-credentials"
+    _logo_url: ClassVar[HttpUrl | None] = web_address("openai-hk.png", logo=True)
+    _description: ClassVar[str | None] = "An account at OpenAI-HK, which sells Udio songs per request."
+
+    api_key: SecretStr = Field(title="API key", description="The account's key (hk-...), sent as it is.")
+    base_url: str = Field(
+        default=_OPENAI_HK.base_url or "",
+        title="Base URL",
+        description="The gateway's address, without a path.",
+    )
+
+    def _dialect(self) -> Dialect:
+        return _OPENAI_HK
+
+    def _address(self) -> str:
+        return self.base_url
+
+
+class SimulatorCredentials(GatewayCredentials):
+    """The song simulator: no key, no cost, synthesised songs.
+
+    Example:
+        Load stored simulator settings:
+        ```python
+        from blocks.credentials import SimulatorCredentials
+
+        credentials = SimulatorCredentials.load("BLOCK_NAME")
+        ```
+    """
+
+    _block_type_name: ClassVar[str | None] = "Song Simulator Credentials"
+    _block_type_slug: ClassVar[str | None] = "song-simulator-credentials"
+    _logo_url: ClassVar[HttpUrl | None] = web_address("simulator.png", logo=True)
+    _description: ClassVar[str | None] = "A simulated song gateway, for trying everything out without paying."
+
+    base_url: str | None = Field(
+        default=None,
+        title="Base URL",
+        description="A simulator started with `songflow simulate`; empty for one inside the flow's process.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None, title="API key", description="A key, where the simulator was told to ask for one."
+    )
+
+    def _dialect(self) -> Dialect:
+        return _SIMULATOR
+
+    def _address(self) -> str:
+        return self.base_url or EMBEDDED_URL
+
+
+class CustomGatewayCredentials(GatewayCredentials):
+    """Any other gateway that takes the same request: its address, two paths and the shape of its answers.
+
+    Example:
+        Load stored credentials of a custom gateway:
+        ```python
+        from blocks.credentials import CustomGatewayCredentials
+
+        credentials = CustomGatewayCredentials.load("BLOCK_NAME")
+        ```
+    """
+
+    _block_type_name: ClassVar[str | None] = "Custom Song Gateway Credentials"
+    _block_type_slug: ClassVar[str | None] = "custom-song-gateway-credentials"
+    _logo_url: ClassVar[HttpUrl | None] = web_address("custom.png", logo=True)
+    _description: ClassVar[str | None] = "An account at a Udio gateway that Songflow does not know by name."
+
+    base_url: str = Field(title="Base URL", description="The gateway's address, without a path.")
+    submit_path: str = Field(
+        default=_OPENAI_HK.submit_path, title="Submit path", description="Where requests are posted."
+    )
+    fetch_path: str = Field(
+        default=_OPENAI_HK.fetch_path,
+        title="Fetch path",
+        description="Where a generation is asked for, with {id} for one id or {ids} for several.",
+    )
+    shape: Literal["A", "B", "C", "D"] = Field(
+        default="B",
+        title="Shape",
+        description="Place of the songs: A songs, B data.data.songs, C data.songs, D data.data[].songs.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None, title="API key", description="The account's key, where the gateway asks for one."
+    )
+
+    def _dialect(self) -> Dialect:
+        return custom_dialect(self.base_url, self.submit_path, self.fetch_path, self.shape)
+
+    def _address(self) -> str:
+        return self.base_url
+
+
+GatewayBlock = CometAPICredentials | OpenAIHKCredentials | SimulatorCredentials | CustomGatewayCredentials
+"""Any of the credentials blocks, as a flow's parameter."""

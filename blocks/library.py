@@ -1,0 +1,84 @@
+"""Where songs and their ledger live, as a block."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from prefect.blocks.core import Block
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr, field_validator
+
+from blocks._base import web_address
+from songflow.errors import LibraryError
+from songflow.library import LibrarySettings
+from songflow.store import DEFAULT_NAME_TEMPLATE, file_name
+
+__all__ = ["SongLibrary"]
+
+
+class SongLibrary(Block):
+    """A library of songs: its ledger and its audio store.
+
+    Example:
+        Load a stored library:
+        ```python
+        from blocks.library import SongLibrary
+
+        library = SongLibrary.load("BLOCK_NAME")
+        ```
+    """
+
+    # A ledger's URL may hold a password, which a message about it must not quote.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    _block_type_name: ClassVar[str | None] = "Song Library"
+    _block_type_slug: ClassVar[str | None] = "song-library"
+    _logo_url: ClassVar[HttpUrl | None] = web_address("library.png", logo=True)
+    _documentation_url: ClassVar[HttpUrl | None] = web_address("README.md")
+    _description: ClassVar[str | None] = "Where songs, and the ledger of what was paid for, are kept."
+
+    folder: str = Field(
+        default="songs",
+        min_length=1,
+        title="Folder",
+        description="The library's folder on the machine that runs the flow; absolute is best.",
+    )
+    ledger_url: SecretStr | None = Field(
+        default=None,
+        title="Ledger URL",
+        description="A PostgreSQL URL, for a ledger of several machines; empty for SQLite in the folder.",
+    )
+    audio_url: str | None = Field(
+        default=None,
+        title="Audio URL",
+        description="Any fsspec URL for songs, such as s3://bucket/songs; empty for audio/ in the folder.",
+    )
+    name_template: str = Field(
+        default=DEFAULT_NAME_TEMPLATE,
+        title="Name template",
+        description="File names of songs, from {title}, {song_id} and {uid}.",
+    )
+    verify_audio: bool = Field(
+        default=True,
+        title="Verify audio",
+        description="Decode each download to its end before it counts as stored.",
+    )
+
+    @field_validator("name_template")
+    @classmethod
+    def _check_template(cls, template: str) -> str:
+        try:
+            file_name(template, title="title", song_id="id", uid="uid")
+        except LibraryError as error:
+            raise ValueError(str(error)) from None
+        return template
+
+    def get_settings(self) -> LibrarySettings:
+        """The library's settings; a relative folder starts where the flow runs."""
+        return LibrarySettings(
+            folder=Path(self.folder).expanduser().resolve(),
+            ledger_url=self.ledger_url.get_secret_value() if self.ledger_url else None,
+            audio_url=self.audio_url,
+            name_template=self.name_template,
+            verify_audio=self.verify_audio,
+        )

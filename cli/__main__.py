@@ -1,0 +1,5 @@
+"""`python -m cli` is `songflow`."""
+
+from cli.main import main
+
+main()

@@ -1,0 +1,1 @@
+"""Ways to have the flows run for others: schedules, the UI's Run button, workers."""

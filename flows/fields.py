@@ -1,0 +1,156 @@
+"""The parameters of flows, as types that Prefect's forms show with texts and limits.
+
+The texts are those of `SongRequest`, so that a field means the same everywhere. Numbers are strict: a text is
+not a number here, and true is not 1.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue
+
+from blocks.credentials import GatewayBlock
+from blocks.library import SongLibrary
+from songflow.request import SongRequest
+
+__all__ = [
+    "BaseUrl",
+    "Bypass",
+    "ClarityStrength",
+    "ContextLength",
+    "Credentials",
+    "Deadline",
+    "GatewayName",
+    "IfUnsettled",
+    "Key",
+    "Library",
+    "Lyrics",
+    "LyricsEnd",
+    "LyricsKind",
+    "LyricsStart",
+    "LyricsStrength",
+    "ModeName",
+    "ModelName",
+    "NegativePrompt",
+    "PollInterval",
+    "Prompt",
+    "PromptStrength",
+    "Quality",
+    "Retries",
+    "RetryErrors",
+    "SectionEnd",
+    "SectionStart",
+    "Seed",
+    "SourceSongId",
+    "Step",
+]
+
+
+def _described(title: str, text: str, *, choices: tuple[float, ...] | None = None, **limits: Any) -> Any:
+    # Prefect 3.8 puts a parameter's name over its `title` and its docstring's `Args` over its `description`,
+    # even where there is none; what stands in `json_schema_extra` it keeps.
+    extra: dict[str, JsonValue] = {"title": title, "description": text}
+    if choices:
+        extra["enum"] = list(choices)
+    return Field(title=title, description=text, json_schema_extra=extra, **limits)
+
+
+def _about(name: str, **limits: Any) -> Any:
+    """A field of the request, with the request's own text."""
+    text = SongRequest.model_fields[name].description
+    assert text, f"every field of a request is described: {name}"
+    return _described(name.replace("_", " ").capitalize(), text, **limits)
+
+
+def _share(name: str) -> Any:
+    return _about(name, ge=0, le=1, strict=True)
+
+
+Prompt = Annotated[str, _about("prompt", min_length=1)]
+Lyrics = Annotated[str, _about("lyrics")]
+LyricsKind = Annotated[Literal["user", "instrumental", "generate"] | None, _about("lyrics_type")]
+NegativePrompt = Annotated[str, _about("negative_prompt")]
+ModelName = Annotated[Literal["udio32-v1.5", "udio130-v1.5"], _about("model_type")]
+Seed = Annotated[int, _about("seed", ge=-1, strict=True)]
+Bypass = Annotated[bool, _about("bypass_prompt_optimization", strict=True)]
+SectionStart = Annotated[float, _share("song_section_start")]
+SectionEnd = Annotated[float | None, _share("song_section_end")]
+LyricsStart = Annotated[float | None, _share("lyrics_placement_start")]
+LyricsEnd = Annotated[float | None, _share("lyrics_placement_end")]
+PromptStrength = Annotated[float, _share("prompt_strength")]
+ClarityStrength = Annotated[float, _share("clarity_strength")]
+LyricsStrength = Annotated[float, _share("lyrics_strength")]
+Quality = Annotated[
+    float, _about("generation_quality", ge=0.25, le=1, strict=True, choices=(0.25, 0.5, 0.75, 1))
+]
+ModeName = Annotated[Literal["regular", "precede", "continuation"], _about("mode")]
+ContextLength = Annotated[float | None, _about("context_length", ge=1, le=130, strict=True)]
+SourceSongId = Annotated[str | None, _about("source_song_id")]
+
+Credentials = Annotated[
+    GatewayBlock | None,
+    _described(
+        "Credentials", "The account that pays. Empty: the gateway below and a key in the environment."
+    ),
+]
+GatewayName = Annotated[
+    Literal["simulator", "cometapi", "openai-hk", "custom"] | None,
+    _described(
+        "Gateway",
+        "Without credentials: the gateway whose key stands in the environment. Empty: the built-in "
+        "simulator, which needs no key and costs nothing.",
+    ),
+]
+BaseUrl = Annotated[
+    str | None,
+    _described("Base URL", "Without credentials: the gateway's address, where it is not the usual one."),
+]
+Library = Annotated[
+    SongLibrary | None,
+    _described("Library", "Where songs are kept. Empty: SONGFLOW_LIBRARY in the environment, else ./songs."),
+]
+Key = Annotated[
+    str | None,
+    _described(
+        "Request key", "A key of your own: the same key never pays twice. Empty: this run's id and the step."
+    ),
+]
+Step = Annotated[
+    str,
+    _described("Step", "Tells several songs of one parent flow apart; each has its own.", min_length=1),
+]
+IfUnsettled = Annotated[
+    Literal["stop", "new"],
+    _described(
+        "If unsettled",
+        "What to do where the same request of a dead run is still unsettled: stop and name it, or pay anew.",
+    ),
+]
+RetryErrors = Annotated[
+    bool,
+    _described("Retry errors", "Pay again where this key's generation failed at the gateway.", strict=True),
+]
+Retries = Annotated[
+    int,
+    _described(
+        "Retries",
+        "How often a request that was certainly not billed is sent again (rate limits, no connection).",
+        ge=0,
+        le=100,
+        strict=True,
+    ),
+]
+PollInterval = Annotated[
+    float | None,
+    _described("Poll interval", "Seconds between polls. Empty: chosen by Songflow.", gt=0, strict=True),
+]
+Deadline = Annotated[
+    float | None,
+    _described(
+        "Deadline",
+        "Seconds to wait; afterwards the song still runs and can be collected later. Empty: by model.",
+        gt=0,
+        strict=True,
+    ),
+]

@@ -1,0 +1,164 @@
+"""The flow that makes songs: one paid generation, from a prompt to files."""
+
+# Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
+import asyncio
+
+from prefect import flow, runtime
+from prefect.logging import get_run_logger
+
+from blocks.credentials import GatewayBlock
+from blocks.library import SongLibrary
+from flows import fields
+from songflow.access import Access, access_from_environment
+from songflow.errors import InputError
+from songflow.ledger.rows import Song, Submission
+from songflow.ledger.states import SongState
+from songflow.request import SongRequest
+from songflow.results import GenerationResult
+from songflow.session import SessionSettings
+from tasks.download import download
+from tasks.record import record
+from tasks.runs import DEFAULT_STEP, request_key, short
+from tasks.sessions import library_of, open_session
+from tasks.submit import submit
+from tasks.wait import wait
+
+__all__ = ["chosen_access", "generate_song", "make_songs"]
+
+
+def _run_name() -> str:
+    parameters = runtime.flow_run.parameters
+    return short(str(parameters.get("prompt") or "a song"))
+
+
+@flow(name="generate-song", flow_run_name=_run_name, persist_result=False)
+async def generate_song(
+    prompt: fields.Prompt,
+    lyrics: fields.Lyrics = "",
+    lyrics_type: fields.LyricsKind = None,
+    model_type: fields.ModelName = "udio32-v1.5",
+    negative_prompt: fields.NegativePrompt = "",
+    seed: fields.Seed = -1,
+    prompt_strength: fields.PromptStrength = 0.5,
+    clarity_strength: fields.ClarityStrength = 0.25,
+    lyrics_strength: fields.LyricsStrength = 0.5,
+    generation_quality: fields.Quality = 0.75,
+    song_section_start: fields.SectionStart = 0.0,
+    song_section_end: fields.SectionEnd = 1.0,
+    lyrics_placement_start: fields.LyricsStart = None,
+    lyrics_placement_end: fields.LyricsEnd = None,
+    bypass_prompt_optimization: fields.Bypass = False,
+    mode: fields.ModeName = "regular",
+    source_song_id: fields.SourceSongId = None,
+    context_length: fields.ContextLength = None,
+    credentials: fields.Credentials = None,
+    gateway: fields.GatewayName = None,
+    base_url: fields.BaseUrl = None,
+    library: fields.Library = None,
+    key: fields.Key = None,
+    step: fields.Step = DEFAULT_STEP,
+    if_unsettled: fields.IfUnsettled = "stop",
+    retry_errors: fields.RetryErrors = False,
+    retries: fields.Retries = 4,
+    poll_interval: fields.PollInterval = None,
+    deadline: fields.Deadline = None,
+) -> GenerationResult:
+    """Makes songs from a prompt: **pays once**, waits for the gateway, stores every take.
+
+    Without credentials and gateway the songs come from the **built-in simulator**: no key, no cost.
+
+    - A retry of this run, or of the flow that called it, collects what was paid for and pays nothing more.
+      A *new* run makes and pays for new songs.
+    - Several songs in one parent flow need a `step` each: `generate_song(..., step="chorus")`.
+    - Cancelling this run does not cancel the gateway's work: it is billed. Running again with the key that
+      the log names, or `songflow rescue`, collects it.
+    """
+    request = SongRequest.parse(
+        {
+            "prompt": prompt,
+            "lyrics": lyrics,
+            "lyrics_type": lyrics_type,
+            "model_type": model_type,
+            "negative_prompt": negative_prompt,
+            "seed": seed,
+            "prompt_strength": prompt_strength,
+            "clarity_strength": clarity_strength,
+            "lyrics_strength": lyrics_strength,
+            "generation_quality": generation_quality,
+            "song_section_start": song_section_start,
+            "song_section_end": song_section_end,
+            "lyrics_placement_start": lyrics_placement_start,
+            "lyrics_placement_end": lyrics_placement_end,
+            "bypass_prompt_optimization": bypass_prompt_optimization,
+            "mode": mode,
+            "source_song_id": source_song_id,
+            "context_length": context_length,
+        }
+    )
+    return await make_songs(
+        request,
+        chosen_access(credentials, gateway, base_url),
+        key=key or await request_key(step),
+        library=library,
+        settings=SessionSettings(poll_interval=poll_interval, deadline=deadline, retries=retries),
+        if_unsettled=if_unsettled,
+        retry_errors=retry_errors,
+    )
+
+
+def chosen_access(credentials: GatewayBlock | None, gateway: str | None, base_url: str | None) -> Access:
+    """The account of a block, or of a gateway's name and the environment.
+
+    Raises:
+        InputError: both were given, or what was given cannot be used.
+    """
+    if credentials is None:
+        return access_from_environment(gateway, base_url or None)
+    if gateway or base_url:
+        raise InputError(
+            "The credentials block says already which gateway and base URL to use.",
+            next="give either `credentials`, or `gateway` and `base_url`; nothing was sent.",
+        )
+    return credentials.get_access()
+
+
+async def make_songs(
+    request: SongRequest,
+    access: Access,
+    *,
+    key: str,
+    library: SongLibrary | None,
+    settings: SessionSettings,
+    if_unsettled: str = "stop",
+    retry_errors: bool = False,
+) -> GenerationResult:
+    """The steps of one generation inside a flow run, in one session; for every flow that makes songs."""
+    log = get_run_logger()
+    log.info(
+        "Making songs with %s at %s (%s), for %g units. Request key: %s.",
+        request.model_type,
+        access.gateway,
+        access.account.base_url,
+        access.price_of(request),
+        key,
+    )
+    async with open_session(library_of(library), settings):
+        submission = await submit.with_options(retries=settings.retries)(
+            request, access, key=key, if_unsettled=if_unsettled, retry_errors=retry_errors
+        )
+        songs = await wait(submission, access)
+        await _download_all(submission, songs, access)
+        result = await record(submission)
+    log.info(
+        "%d of %d songs stored: %s.",
+        len(result.stored),
+        len(result.songs),
+        ", ".join(str(song.path) for song in result.stored),
+    )
+    return result
+
+
+async def _download_all(submission: Submission, songs: list[Song], access: Access) -> None:
+    """Every take for itself: a failure is in its task's state and its row, and must not lose the others."""
+    missing = [song for song in songs if song.state is SongState.ANNOUNCED]
+    await asyncio.gather(*(download(song, submission, access) for song in missing), return_exceptions=True)

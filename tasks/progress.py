@@ -1,0 +1,60 @@
+"""A progress bar in Prefect's UI, which may fail without any harm to the song."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from uuid import UUID
+
+from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
+
+__all__ = ["ProgressBar", "guess"]
+
+log = logging.getLogger("songflow.tasks")
+
+# Polls may come several times a second (a fast simulator); nobody watches a bar that closely.
+_LEAST_SECONDS_BETWEEN = 1.0
+# A Prefect API that hangs must not hold up the polling of a song.
+_PATIENCE_SECONDS = 5.0
+_QUIET_SECONDS = 60.0
+# Published generations took 52 s and 54 s: half the bar for the time that one usually takes.
+_USUAL_SECONDS = 54.0
+
+
+def guess(seconds: float) -> float:
+    """A share (0..1) for gateways that tell none: always growing, never done."""
+    return seconds / (seconds + _USUAL_SECONDS)
+
+
+class ProgressBar:
+    """The progress artifact of one wait, written at most once per poll."""
+
+    def __init__(self, description: str) -> None:
+        self._description = description
+        self._artifact: UUID | None = None
+        self._not_before = 0.0
+
+    async def update(self, status: str, share: float | None, seconds: float) -> None:
+        """Show a share (0..1, None where the gateway tells none) after `seconds` of the generation."""
+        if time.monotonic() >= self._not_before:
+            self._not_before = time.monotonic() + _LEAST_SECONDS_BETWEEN
+            await self._show(guess(seconds) if share is None else share, f"{status} after {seconds:.0f} s")
+
+    async def finish(self) -> None:
+        """Fill the bar."""
+        if self._artifact is not None:
+            await self._show(1.0, "finished")
+
+    async def _show(self, share: float, status: str) -> None:
+        percent = 100 * min(1.0, max(0.0, share))
+        text = f"{self._description}: {status}"
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                if self._artifact is None:
+                    self._artifact = await acreate_progress_artifact(percent, description=text)
+                else:
+                    await aupdate_progress_artifact(self._artifact, percent, description=text)
+        except Exception as error:
+            log.warning("The progress cannot be shown (%s); the song is not affected.", type(error).__name__)
+            self._not_before = time.monotonic() + _QUIET_SECONDS

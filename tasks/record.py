@@ -1,0 +1,77 @@
+"""The task that shows a generation in Prefect's UI and hands back its result."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from prefect import runtime, task
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from songflow.api import finish
+from songflow.ledger.rows import Submission
+from songflow.results import GenerationResult
+from songflow.session import Session, SessionSettings
+from tasks.markdown import artifact_key, generation_page
+from tasks.runs import short
+from tasks.sessions import Where, open_session
+from tasks.wait import is_trouble_of_ours
+
+__all__ = ["record"]
+
+log = logging.getLogger("songflow.tasks")
+
+_PATIENCE_SECONDS = 20.0
+
+
+def _name() -> str:
+    submission = runtime.task_run.parameters.get("submission")
+    return f"record {short(submission.key)}" if isinstance(submission, Submission) else "record"
+
+
+@task(
+    name="record",
+    task_run_name=_name,
+    retries=2,
+    retry_delay_seconds=[2.0, 10.0],
+    retry_condition_fn=is_trouble_of_ours,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+async def record(
+    submission: Submission, *, library: Where | None = None, settings: SessionSettings | None = None
+) -> GenerationResult:
+    """Show a collected generation as a Markdown artifact; the ledger, the truth, has it already.
+
+    Args:
+        submission: What `submit` returned.
+        library: Which library (None: the flow's).
+        settings: Ignored but for finding the flow's session (None: the flow's).
+
+    Returns:
+        The generation with its songs.
+
+    Raises:
+        NotCollected: it is paid for, and no song of it could be stored.
+    """
+    async with open_session(library, settings) as session:
+        await _show(session, submission)
+        return await finish(session, submission.id)
+
+
+async def _show(session: Session, submission: Submission) -> None:
+    ledger = session.library.ledger
+    submission = await ledger.submissions.get(submission.id)
+    songs = await ledger.songs.of_submission(submission.id)
+    generation = await ledger.submissions.generation(submission.key)
+    params = generation.params if generation is not None else {}
+    try:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await acreate_markdown_artifact(
+                generation_page(submission, params, songs),
+                key=artifact_key(submission.key),
+                description=f"{len(songs)} takes by {submission.gateway}: {short(str(params.get('prompt')))}",
+            )
+    except Exception as error:
+        log.warning("The songs cannot be shown in Prefect (%s); they are stored.", type(error).__name__)

@@ -1,0 +1,116 @@
+"""The open library that the tasks of a flow share.
+
+A flow opens one session and its tasks find it here. A task that is called alone, with another library, or on
+another event loop (a task runner's thread) opens one of its own: a session belongs to its loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from blocks._base import GatewayCredentials
+from blocks.credentials import GatewayBlock
+from blocks.library import SongLibrary
+from blocks.resolver import resolve_access
+from songflow.access import Access, access_from_environment
+from songflow.ledger.rows import Submission
+from songflow.ledger.states import RULES
+from songflow.ledger.submissions import speaker
+from songflow.library import LibrarySettings
+from songflow.session import Session, SessionSettings
+from tasks.logs import show_in_runs
+
+__all__ = ["Where", "Who", "access_of", "library_of", "open_session", "tells_when_cancelled"]
+
+log = logging.getLogger("songflow.tasks")
+show_in_runs()
+
+Who = GatewayBlock | Access
+"""Whose account: a credentials block, or an access of the domain."""
+
+Where = SongLibrary | LibrarySettings
+"""Which library: a block, or settings of the domain."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    session: Session
+    loop: asyncio.AbstractEventLoop
+
+    def fits(self, library: LibrarySettings | None, settings: SessionSettings | None) -> bool:
+        return (
+            self.loop is asyncio.get_running_loop()
+            and library in (None, self.session.library.settings)
+            and settings in (None, self.session.settings)
+        )
+
+
+_open: ContextVar[_Open | None] = ContextVar("songflow_open_session", default=None)
+
+
+@asynccontextmanager
+async def open_session(
+    library: Where | None = None, settings: SessionSettings | None = None
+) -> AsyncIterator[Session]:
+    """The session that is open around us where it fits, else a new one for the time of the block.
+
+    Args:
+        library: Which library (None: the open one, else SONGFLOW_LIBRARY or `./songs`).
+        settings: Polling, deadline and repeats (None: those of the open session, else the defaults).
+
+    Raises:
+        LibraryError: the library cannot be used.
+    """
+    wanted = library_of(library) if library is not None else None
+    current = _open.get()
+    if current is not None and current.fits(wanted, settings):
+        yield current.session
+        return
+    async with Session(wanted or LibrarySettings.from_environment(), settings, resolve_access) as session:
+        token = _open.set(_Open(session, asyncio.get_running_loop()))
+        try:
+            yield session
+        finally:
+            _open.reset(token)
+
+
+def library_of(library: Where | None) -> LibrarySettings:
+    """The settings of a library (None: those of the environment)."""
+    if library is None:
+        return LibrarySettings.from_environment()
+    return library.get_settings() if isinstance(library, SongLibrary) else library
+
+
+def access_of(credentials: Who | None) -> Access:
+    """The access that credentials stand for (None: the embedded simulator)."""
+    if credentials is None:
+        return access_from_environment()
+    return credentials.get_access() if isinstance(credentials, GatewayCredentials) else credentials
+
+
+@asynccontextmanager
+async def tells_when_cancelled(session: Session, key: str) -> AsyncIterator[None]:
+    """Say what goes on when the work on a key is cancelled here: no gateway can be told to stop."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        current = speaker(await session.library.ledger.submissions.of_key(key))
+        if current is not None and RULES[current.state].unsettled:
+            log.warning("%s", _what_goes_on(current))
+        raise
+
+
+def _what_goes_on(submission: Submission) -> str:
+    if RULES[submission.state].waits:
+        known = f"the generation {submission.any_id} is still running at the gateway, and still billed"
+    else:
+        known = f"the request may have been taken and billed (it is '{submission.state}')"
+    return (
+        f"Cancelled here, but {known}. To collect it, run again with the key '{submission.key}', "
+        "or `songflow rescue`."
+    )

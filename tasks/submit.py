@@ -1,0 +1,111 @@
+"""The task that pays."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from prefect import Task, runtime, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import TaskRunContext
+
+from songflow import paid
+from songflow.errors import NotBilled
+from songflow.ledger.rows import Submission
+from songflow.request import SongRequest
+from songflow.session import SessionSettings
+from tasks.runs import DEFAULT_STEP, request_key, run_ids, short
+from tasks.sessions import Where, Who, access_of, open_session, tells_when_cancelled
+
+__all__ = ["may_be_sent_again", "submit"]
+
+log = logging.getLogger("songflow.tasks")
+
+DELAYS_SECONDS = [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
+# A gateway that asks for a longer wait than this is not worth holding a run for.
+LONGEST_WAIT_SECONDS = 300.0
+
+
+def may_be_sent_again(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """True only where nothing was billed and the gateway may be asked again.
+
+    Everything else ends the task at once, however many retries it was given. The ledger is the second lock:
+    even a task whose condition was taken away re-attaches to its key and cannot pay twice.
+    """
+    return isinstance(state.data, NotBilled) and state.data.repeatable
+
+
+def _name() -> str:
+    request = runtime.task_run.parameters.get("request")
+    return f"submit {short(request.prompt)}" if isinstance(request, SongRequest) else "submit"
+
+
+@task(
+    name="submit",
+    task_run_name=_name,
+    retries=4,
+    retry_delay_seconds=DELAYS_SECONDS,
+    retry_jitter_factor=0.5,
+    retry_condition_fn=may_be_sent_again,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+async def submit(
+    request: SongRequest,
+    credentials: Who | None = None,
+    *,
+    key: str | None = None,
+    step: str = DEFAULT_STEP,
+    library: Where | None = None,
+    settings: SessionSettings | None = None,
+    if_unsettled: str = "stop",
+    retry_errors: bool = False,
+) -> Submission:
+    """Pay for a request once, or re-attach to what its key already stands for.
+
+    Args:
+        request: What to make.
+        credentials: Whose account (None: the embedded simulator).
+        key: The request key (None: this run's root id and `step`).
+        step: Tells several requests of one run apart.
+        library: Which library (None: the flow's).
+        settings: Polling, deadline and repeats (None: the flow's).
+        if_unsettled: "stop" where the same body is unsettled under another key, or "new" to pay all the same.
+        retry_errors: Pay again where the generation of this key failed at the gateway.
+
+    Returns:
+        A submission to wait for.
+
+    Raises:
+        SongflowError: see `songflow.paid.submit`; only repeatable `NotBilled` errors are retried.
+    """
+    access = access_of(credentials)
+    key = key or await request_key(step)
+    runs = await run_ids()
+    async with open_session(library, settings) as session, tells_when_cancelled(session, key):
+        try:
+            return await paid.submit(
+                session,
+                request,
+                access,
+                key=key,
+                runs=runs,
+                if_unsettled=if_unsettled,
+                retry_errors=retry_errors,
+            )
+        except NotBilled as error:
+            await _wait_as_asked(error)
+            raise
+
+
+async def _wait_as_asked(error: NotBilled) -> None:
+    """Sleep for the gateway's Retry-After, before a retry: Prefect's own delays are fixed beforehand."""
+    context = TaskRunContext.get()
+    if not error.repeatable or not error.retry_after or context is None:
+        return
+    if context.task_run.run_count <= (context.task.retries or 0):
+        pause = min(error.retry_after, LONGEST_WAIT_SECONDS)
+        log.info("The gateway asks us to wait %.0f s.", pause)
+        await asyncio.sleep(pause)

@@ -1,0 +1,235 @@
+"""Real parts for the tests of the domain: simulated gateways on sockets, ledgers on SQLite and PostgreSQL, sessions.
+
+Tests have no package to import helpers from, so everything is handed out by fixtures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import make_url
+
+from songflow.access import Access
+from songflow.gateways import DIALECTS, Account, custom_dialect
+from songflow.ledger import Ledger
+from songflow.ledger.engine import ledger_url as to_ledger_url
+from songflow.library import LibrarySettings
+from songflow.request import SongRequest
+from songflow.session import Session, SessionSettings
+from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
+
+POSTGRES = os.environ.get("SONGFLOW_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
+SERVICES_REQUIRED = os.environ.get("SONGFLOW_REQUIRE_SERVICES") == "1"
+CONFIGURATION = (
+    "SONGFLOW_LIBRARY",
+    "SONGFLOW_LEDGER_URL",
+    "SONGFLOW_AUDIO_URL",
+    "SONGFLOW_NAME_TEMPLATE",
+    "SONGFLOW_VERIFY_AUDIO",
+    "SONGFLOW_API_KEY",
+    "COMETAPI_KEY",
+    "OPENAI_HK_KEY",
+)
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key and no library of the person who runs the tests reaches them."""
+    for name in CONFIGURATION:
+        monkeypatch.delenv(name, raising=False)
+
+
+# --- gateways ---------------------------------------------------------------------------------------------------
+
+
+class StartSimulator(Protocol):
+    """Starts a simulated gateway with these faults; `settings` are those of `SimulatorSettings`."""
+
+    def __call__(self, *faults: dict[str, Any], port: int = 0, **settings: Any) -> SimulatorServer: ...
+
+
+@pytest.fixture
+def simulator() -> Iterator[StartSimulator]:
+    """Starts simulated gateways on real sockets: 2 s songs, finished within a quarter of a second."""
+    running: list[SimulatorServer] = []
+
+    def start(*faults: dict[str, Any], port: int = 0, **settings: Any) -> SimulatorServer:
+        chosen = {"clip_seconds": 2.0, "speed": 250.0, "sigma": 0.0, **settings}
+        server = SimulatorServer(SimulatorSettings(faults=FaultScript.of(*faults), **chosen), port=port)
+        server.start()
+        running.append(server)
+        return server
+
+    yield start
+    for server in running:
+        server.stop()
+
+
+class AccessTo(Protocol):
+    """An access to a gateway's URL in a dialect ("simulator", "cometapi", "openai-hk", "shape-a" .. "shape-d")."""
+
+    def __call__(
+        self, url: str, dialect: str = "simulator", *, key: str | None = None, alias: str = "test"
+    ) -> Access: ...
+
+
+@pytest.fixture
+def access() -> AccessTo:
+    """Accesses to simulated gateways, in any dialect that the simulator speaks."""
+
+    def give(
+        url: str, dialect: str = "simulator", *, key: str | None = None, alias: str = "test"
+    ) -> Access:
+        secret = None if key is None else SecretStr(key)
+        if dialect.startswith("shape-"):
+            spoken = custom_dialect(url, f"/{dialect}/submit", f"/{dialect}/fetch/{{id}}", dialect[-1])
+        else:
+            spoken = DIALECTS[dialect]
+        return Access(Account(spoken, url, alias, secret))
+
+    return give
+
+
+@pytest.fixture
+def song_request() -> Callable[..., SongRequest]:
+    """Requests, of which only what matters needs to be said: `song_request()` is always the same body."""
+
+    def make(prompt: str = "a slow waltz for two cellos", **fields: Any) -> SongRequest:
+        return SongRequest.parse({"prompt": prompt, **fields})
+
+    return make
+
+
+# --- libraries and sessions -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def library_settings(tmp_path: Path) -> LibrarySettings:
+    """A library of this test's own, its ledger in SQLite."""
+    return LibrarySettings(tmp_path / "library")
+
+
+class OpenSession(Protocol):
+    """Opens a session; fields of `SessionSettings` by name, `library` and `resolver` where they matter."""
+
+    async def __call__(
+        self, *, library: LibrarySettings | None = None, resolver: Any = None, **settings: Any
+    ) -> Session: ...
+
+
+@pytest.fixture
+async def session(library_settings: LibrarySettings) -> AsyncIterator[OpenSession]:
+    """Opens sessions on this test's library (several see the same one, as several processes do)."""
+    async with AsyncExitStack() as exits:
+
+        async def open_session(
+            *, library: LibrarySettings | None = None, resolver: Any = None, **settings: Any
+        ) -> Session:
+            chosen = SessionSettings(**{"poll_interval": 0.02, "deadline": 30.0, **settings})
+            more = {} if resolver is None else {"resolver": resolver}
+            return await exits.enter_async_context(Session(library or library_settings, chosen, **more))
+
+        yield open_session
+
+
+# --- databases --------------------------------------------------------------------------------------------------
+
+
+def in_own_loop(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine from a synchronous fixture, away from the test's event loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+async def _command(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@contextmanager
+def _database() -> Iterator[str]:
+    """The URL of a new database, dropped at the end."""
+    name = f"songflow_test_{uuid.uuid4().hex[:12]}"
+    try:
+        in_own_loop(_command(POSTGRES, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"))
+    except (OSError, asyncpg.PostgresError) as error:
+        reason = f"PostgreSQL cannot be used at SONGFLOW_TEST_POSTGRES ({type(error).__name__})"
+        if SERVICES_REQUIRED:
+            pytest.fail(f"{reason}, and SONGFLOW_REQUIRE_SERVICES=1")
+        pytest.skip(reason)
+    try:
+        yield make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
+    finally:
+        in_own_loop(_command(POSTGRES, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+def new_postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL database without a schema (half a second; `postgres_url` is faster)."""
+    with _database() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def _migrated_postgres() -> Iterator[str]:
+    async def migrate(url: str) -> None:
+        async with Ledger(to_ledger_url(url, Path())):
+            pass
+
+    with _database() as url:
+        in_own_loop(migrate(url))
+        yield url
+
+
+@pytest.fixture
+def postgres_url(_migrated_postgres: str) -> str:
+    """The URL of an empty PostgreSQL ledger: one database per test process, emptied for each test."""
+    in_own_loop(_command(_migrated_postgres, "TRUNCATE songs, answers, submissions, generations RESTART IDENTITY"))
+    return _migrated_postgres
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def any_library(request: pytest.FixtureRequest, tmp_path: Path) -> LibrarySettings:
+    """A library whose ledger is in SQLite, and one whose ledger is in PostgreSQL."""
+    url = request.getfixturevalue("postgres_url") if request.param == "postgres" else None
+    return LibrarySettings(tmp_path / "library", ledger_url=url)
+
+
+@pytest.fixture
+async def ledger(any_library: LibrarySettings) -> AsyncIterator[Ledger]:
+    """An open, empty ledger, in SQLite and in PostgreSQL."""
+    any_library.folder.mkdir()
+    async with Ledger(to_ledger_url(any_library.ledger_url, any_library.folder)) as opened:
+        yield opened
+
+
+# --- time -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Awaitable[Any]]], Awaitable[Any]]:
+    """Looks again and again until something is so (the test's own timeout is the limit)."""
+
+    async def look(is_so: Callable[[], Awaitable[Any]]) -> Any:
+        for pause in itertools.chain((0.0, 0.005), itertools.repeat(0.02)):
+            found = await is_so()
+            if found:
+                return found
+            await asyncio.sleep(pause)
+        raise AssertionError("never reached")
+
+    return look

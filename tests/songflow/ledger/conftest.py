@@ -1,0 +1,103 @@
+"""What the ledger's tests hand to it: intents, leases of the living and of the dead, announced takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from songflow.gateways import DIALECTS
+from songflow.ledger import Intent, Ledger, State, Submission, schema
+from songflow.ledger.lease import Lease
+from songflow.ledger.songs import AnnouncedTake
+from songflow.request import HASH_VERSION, SongRequest, body_hash
+
+
+@pytest.fixture
+def intent() -> Callable[..., Intent]:
+    """Intents to pay, of which only the key and what matters need to be said."""
+
+    def make(key: str = "key", *, prompt: str = "a slow waltz", **changes: Any) -> Intent:
+        request = SongRequest(prompt=prompt)
+        made = Intent(
+            key=key,
+            body=request.canonical(),
+            body_hash=body_hash(request.body()),
+            hash_version=HASH_VERSION,
+            gateway="openai-hk",
+            dialect=json.dumps(asdict(DIALECTS["openai-hk"])),
+            base_url="https://gateway.example",
+            account="env:OPENAI_HK_KEY",
+            key_fingerprint="0123456789ab",
+            price=1.0,
+        )
+        return replace(made, **changes)
+
+    return make
+
+
+@pytest.fixture
+def alive() -> Callable[[], Lease]:
+    """Leases of this process, good for a minute."""
+    return lambda: Lease.take(60.0)
+
+
+@pytest.fixture
+def dead() -> Callable[[], Lease]:
+    """Leases that ended a minute ago."""
+    return lambda: Lease.take(-60.0)
+
+
+@pytest.fixture
+def in_state(
+    ledger: Ledger, intent: Callable[..., Intent], alive: Callable[[], Lease]
+) -> Callable[..., Awaitable[Submission]]:
+    """Submissions as they stand in any state, under any lease."""
+
+    async def make(
+        state: State, key: str = "key", *, lease: Lease | None = None, stop_at_twin: bool = False, **changes: Any
+    ) -> Submission:
+        claim = await ledger.submissions.intend(
+            intent(key, **changes), lease or alive(), stop_at_twin=stop_at_twin
+        )
+        assert claim.submission is not None
+        async with ledger.database.write() as connection:
+            await connection.execute(
+                update(schema.submissions)
+                .where(schema.submissions.c.id == claim.submission.id)
+                .values(state=state)
+            )
+        return await ledger.submissions.get(claim.submission.id)
+
+    return make
+
+
+@pytest.fixture
+def take() -> Callable[..., AnnouncedTake]:
+    """Takes as a gateway announces them."""
+
+    def make(song_id: str | None = "song-1", **changes: Any) -> AnnouncedTake:
+        made = AnnouncedTake(
+            song_id=song_id,
+            title="Waltz",
+            tags=("slow", "cello"),
+            lyrics="la la",
+            seconds=32.8,
+            song_url=f"https://files.example/{song_id}.mp3",
+            image_url=None,
+            error=None,
+            payload='{"id": 1}',
+        )
+        return replace(made, **changes)
+
+    return make
+
+
+@pytest.fixture
+def a_minute_ago() -> datetime:
+    return datetime.now(UTC) - timedelta(minutes=1)

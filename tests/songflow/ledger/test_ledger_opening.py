@@ -1,0 +1,200 @@
+"""Opening a ledger: where it may lie, what it must promise, and what its errors never show."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url, text
+
+from songflow.errors import LibraryError
+from songflow.ledger import Ledger, engine
+from songflow.ledger.engine import file_system_of, ledger_url, refuse_network_file_system
+
+
+async def _open(url: str | None, folder: Path = Path()) -> None:
+    async with Ledger(ledger_url(url, folder)):
+        pass
+
+
+# --- URLs -------------------------------------------------------------------------------------------------
+
+
+def test_without_a_url_the_ledger_is_a_file_in_the_folder(tmp_path: Path) -> None:
+    """The default is SQLite beside the songs."""
+    assert ledger_url(None, tmp_path).database == str(tmp_path / "ledger.sqlite")
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgresql+asyncpg", "postgresql+psycopg2", "postgres"])
+def test_every_spelling_of_postgresql_gets_the_driver_that_comes_with_us(scheme: str) -> None:
+    """Whatever driver a URL names, asyncpg is used."""
+    assert ledger_url(f"{scheme}://h/d", Path()).drivername == "postgresql+asyncpg"
+
+
+def test_sslmode_is_understood_as_hosted_databases_print_it() -> None:
+    """`sslmode`, libpq's word in most providers' URLs, becomes asyncpg's `ssl`."""
+    assert ledger_url("postgresql://h/d?sslmode=require", Path()).query == {"ssl": "require"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sesame",
+        "mysql://me:sesame@host/db",
+        "postgresql://me:sesame@host:port/db",
+        "postgresql://me:sesame@127.0.0.1:1/db",
+        "postgresql://me@127.0.0.1:1/db?password=sesame",
+        "postgresql://me:sesame@127.0.0.1:1/db?no_such_option=1",
+        "postgresql://me:sesame@127.0.0.1:1/db?ssl=nonsense",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:////no/such/folder/ledger.sqlite",
+    ],
+)
+async def test_a_url_that_cannot_be_used_is_said_without_its_password(url: str) -> None:
+    """A wrong URL is bad input (exit 2), and nothing of a password stands in what is shown or chained."""
+    with pytest.raises(LibraryError) as caught:
+        await _open(url)
+    assert caught.value.exit_code == 2
+    assert "sesame" not in str(caught.value)
+    assert caught.value.__suppress_context__
+    assert caught.value.next
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("wrong", ["role", "database"])
+async def test_a_server_that_turns_us_away_is_named_without_the_password(postgres_url: str, wrong: str) -> None:
+    """A wrong user or database shows the server's reason, not our password."""
+    url = make_url(postgres_url).set(password="sesame")
+    bad = url.set(username="nobody-such") if wrong == "role" else url.set(database="no-such")
+    with pytest.raises(LibraryError, match="does not exist") as caught:
+        await _open(bad.render_as_string(hide_password=False))
+    assert "sesame" not in str(caught.value)
+
+
+# --- durability -------------------------------------------------------------------------------------------
+
+
+async def test_sqlite_commits_are_on_the_disk(tmp_path: Path) -> None:
+    """SQLite runs with a write-ahead log, full synchronisation and foreign keys on every connection."""
+    async with Ledger(ledger_url(None, tmp_path)) as ledger:
+        for transaction in (ledger.database.read, ledger.database.write):
+            async with transaction() as connection:
+                found = [
+                    (await connection.execute(text(f"PRAGMA {name}"))).scalar()
+                    for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+                ]
+                assert found == ["wal", 2, 1, 30_000]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("where", ["DATABASE", "ROLE"])
+async def test_a_server_that_may_lose_commits_is_refused(new_postgres: str, where: str) -> None:
+    """synchronous_commit=off, for the database or the user, could lose a paid id in a crash."""
+    import asyncpg
+
+    url = make_url(new_postgres)
+    role = f"{url.database}_role"
+    connection = await asyncpg.connect(new_postgres)
+    try:
+        await connection.execute(f"CREATE ROLE {role} LOGIN SUPERUSER")
+        target = url.database if where == "DATABASE" else role
+        await connection.execute(f"ALTER {where} {target} SET synchronous_commit = off")
+        with pytest.raises(LibraryError, match="synchronous_commit=off") as caught:
+            await _open(url.set(username=role).render_as_string(hide_password=False))
+        assert "set synchronous_commit=on" in str(caught.value)
+        assert await connection.fetchval("SELECT to_regclass('generations')") is None
+    finally:
+        await connection.execute(f"DROP ROLE {role}")
+        await connection.close()
+
+
+MOUNTS = b"""\
+/dev/sda1 / ext4 rw 0 0
+server:/export /mnt/songs nfs4 rw 0 0
+server:/export /mnt/with\\040space cifs rw 0 0
+server:/export /mnt/m\xc3\xbcsik fuse.sshfs rw 0 0
+/dev/sdb1 /mnt/songs/local xfs rw 0 0
+/dev/sdc1 /mnt/song vfat rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/home/me/ledger.sqlite", "ext4"),
+        ("/mnt/songs/ledger.sqlite", "nfs4"),
+        ("/mnt/songs", "nfs4"),
+        ("/mnt/songs/local/ledger.sqlite", "xfs"),
+        ("/mnt/song/ledger.sqlite", "vfat"),
+        ("/mnt/songster/ledger.sqlite", "ext4"),
+        ("/mnt/with space/ledger.sqlite", "cifs"),
+        ("/mnt/müsik/ledger.sqlite", "fuse.sshfs"),
+    ],
+)
+def test_the_file_system_of_a_path_is_that_of_its_innermost_mount(tmp_path: Path, path: str, kind: str) -> None:
+    """The mount table is read with its escapes, whole path segments deep."""
+    mounts = tmp_path / "mounts"
+    mounts.write_bytes(MOUNTS)
+    assert file_system_of(Path(path), mounts) == kind
+
+
+def test_sqlite_on_a_network_file_system_is_refused(tmp_path: Path) -> None:
+    """Where locks do not hold between machines, two could both believe that they may pay."""
+    mounts = tmp_path / "mounts"
+    mounts.write_bytes(MOUNTS)
+    with pytest.raises(LibraryError, match=r"network file system \(nfs4\)") as caught:
+        refuse_network_file_system(Path("/mnt/songs/ledger.sqlite"), mounts)
+    assert "PostgreSQL" in str(caught.value)
+    refuse_network_file_system(Path("/home/me/ledger.sqlite"), mounts)
+
+
+def test_without_a_mount_table_nothing_is_refused(tmp_path: Path) -> None:
+    """Systems without /proc/mounts (macOS) are not locked out."""
+    assert file_system_of(tmp_path, tmp_path / "missing") is None
+    refuse_network_file_system(tmp_path, tmp_path / "missing")
+
+
+# --- other processes ----------------------------------------------------------------------------------------
+
+
+async def test_a_ledger_that_stays_locked_is_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process that never lets go of its lock ends in a LibraryError, not in a driver's traceback."""
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0)
+    async with Ledger(ledger_url(None, tmp_path)) as ledger:
+        other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(LibraryError, match="another process has held its lock"):
+            await ledger.submissions.running("any")
+        assert await ledger.submissions.of_key("any") == []
+        other.close()
+        assert await ledger.submissions.running("any") is False
+
+
+async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_ledger_usable(tmp_path: Path) -> None:
+    """Cancelling somebody who waits for the lock neither keeps the lock nor breaks the connection."""
+    async with Ledger(ledger_url(None, tmp_path)) as ledger:
+        other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(ledger.submissions.running("any"))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        waiting.cancel()
+        other.execute("COMMIT")
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await ledger.submissions.running("any") is False
+        other.execute("BEGIN IMMEDIATE")
+        other.close()
+
+
+async def test_what_is_not_the_databases_trouble_is_not_put_into_its_words(ledger: Ledger) -> None:
+    """An error of the caller's own passes through a transaction as it is, and undoes it."""
+    with pytest.raises(KeyError):
+        async with ledger.database.write() as connection:
+            await connection.execute(text("DELETE FROM generations"))
+            raise KeyError("ours")

@@ -1,0 +1,122 @@
+"""A simulator on a real socket, and a client that knows its dialects."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
+
+_PATIENCE = 20.0
+
+
+class Desk:
+    """One running simulator and one HTTP client of it."""
+
+    def __init__(self, settings: SimulatorSettings) -> None:
+        self.server = SimulatorServer(settings)
+        self.server.start()
+        # No TLS here, and reading the machine's certificates takes longer than most of these tests.
+        self.http = httpx.Client(base_url=self.server.url, timeout=10, verify=False)
+
+    def close(self) -> None:
+        self.http.close()
+        self.server.stop()
+
+    @staticmethod
+    def body(**params: Any) -> dict[str, Any]:
+        return {"gen_params": {"prompt": "rain", "model_type": "udio32-v1.5", "seed": 7, **params}}
+
+    def post(self, path: str = "/udio/submit/music", **params: Any) -> httpx.Response:
+        return self.http.post(path, json=self.body(**params))
+
+    def submit(self, **params: Any) -> str:
+        answer = self.post(**params).json()
+        assert answer["code"] == "success", answer
+        return str(answer["data"])
+
+    def fetch(self, generation_id: str) -> httpx.Response:
+        return self.http.get(f"/udio/fetch/{generation_id}")
+
+    def data(self, generation_id: str) -> dict[str, Any]:
+        """The inner part of envelope B."""
+        return dict(self.fetch(generation_id).json()["data"])
+
+    def query(self, *ids: str) -> list[dict[str, Any]]:
+        return list(self.http.get("/udio/query", params={"ids": ",".join(ids)}).json()["songs"])
+
+    def rendered(self, generation_id: str) -> None:
+        """Wait until the files are there, without a fetch that a fault could count."""
+        gateway = self.server.gateway
+        job = gateway.store.job(generation_id)
+        assert job is not None
+        for take in range(1, job.takes + 1):
+            gateway.renders.future(job, take).result(_PATIENCE)
+
+    def generate(self, **params: Any) -> dict[str, Any]:
+        """Submit and wait; the data of the SUCCESS."""
+        generation_id = self.submit(**params)
+        self.rendered(generation_id)
+        return self.until(generation_id, "SUCCESS")
+
+    def until(self, generation_id: str, status: str) -> dict[str, Any]:
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            data = self.data(generation_id)
+            if data["status"] == status:
+                return data
+            time.sleep(0.01)
+        raise AssertionError(f"{generation_id} never became {status}")
+
+    def songs(self, **params: Any) -> list[dict[str, Any]]:
+        return list(self.generate(**params)["data"]["songs"])
+
+    def download(self, song: dict[str, Any], **headers: str) -> httpx.Response:
+        return self.http.get(song["song_path"], headers=headers)
+
+    def play(self, *rules: dict[str, Any]) -> None:
+        """Replace the fault script over HTTP, as a test of another process would."""
+        script = FaultScript.of(*rules)
+        sent = self.http.put(
+            "/_simulator/faults", content=script.model_dump_json(exclude_unset=True, by_alias=True)
+        )
+        assert sent.json() == {"rules": len(rules)}, sent.text
+
+    def posts(self) -> int:
+        return int(self.http.get("/_simulator/bill").json()["posts"])
+
+    def age(self, generation_id: str, seconds: float) -> None:
+        """Turn the gateway's clock to so many seconds after the submit."""
+        job = self.server.gateway.store.job(generation_id)
+        assert job is not None
+        self.server.gateway.clock = lambda: job.submitted_at + seconds
+
+
+@pytest.fixture
+def simulate() -> Iterator[Callable[..., Desk]]:
+    """Starts simulators whose jobs are finished at once and a third of a second long, unless told otherwise."""
+    desks: list[Desk] = []
+
+    def start(**settings: Any) -> Desk:
+        usual = {"median_seconds": 0.0, "clip_seconds": 0.3}
+        desks.append(Desk(SimulatorSettings(**{**usual, **settings})))
+        return desks[-1]
+
+    yield start
+    for desk in desks:
+        desk.close()
+
+
+@pytest.fixture
+def desk(simulate: Callable[..., Desk]) -> Desk:
+    return simulate()
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    return tmp_path / "state"

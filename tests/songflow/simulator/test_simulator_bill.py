@@ -1,0 +1,203 @@
+"""The bill: exact, durable, shared; and the desk that shows it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from songflow.simulator import SimulatorServer, SimulatorSettings
+
+SERVE = """
+import sys
+from pathlib import Path
+from songflow.simulator import SimulatorSettings, serve
+ready = lambda url: (sys.stdout.write(url + "\\n"), sys.stdout.flush())
+serve(SimulatorSettings(state_dir=Path(sys.argv[1]), median_seconds=0, clip_seconds=0.5), on_ready=ready)
+sys.stdout.write("ended\\n")
+"""
+
+
+def _process(state_dir: Path) -> tuple[subprocess.Popen[str], str]:
+    root = Path(__file__).parents[3]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(state_dir)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert process.stdout is not None
+    return process, process.stdout.readline().strip()
+
+
+def test_a_killed_simulator_remembers_every_answered_post(state_dir: Path, simulate: Any) -> None:
+    process, url = _process(state_dir)
+    try:
+        body = {"gen_params": {"prompt": "kill me", "model_type": "udio130-v1.5", "seed": 1}}
+        ids = [httpx.post(f"{url}/udio/generate-proxy", json=body).json()["data"] for _ in range(5)]
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    desk = simulate(state_dir=state_dir, speed=5.0)
+    bill = desk.server.bill()
+    assert [entry.generation_id for entry in bill] == ids
+    assert {(entry.price, entry.dialect) for entry in bill} == {(2, "cometapi")}
+    assert bill[0].body == body
+    songs = desk.until(ids[-1], "SUCCESS")["data"]["songs"]
+    assert songs[0]["song_path"].startswith(desk.server.url)
+    assert desk.download(songs[0]).status_code == 200
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_serve_ends_cleanly_on_a_signal(state_dir: Path, sig: signal.Signals) -> None:
+    process, url = _process(state_dir)
+    assert httpx.get(f"{url}/_simulator/health").json() == {"status": "ok", "simulation": True}
+    process.send_signal(sig)
+    output, _ = process.communicate(timeout=10)
+    assert (process.returncode, output) == (0, "ended\n")
+
+
+def test_the_bill_adds_up(desk: Any) -> None:
+    desk.submit()
+    desk.submit(model_type="udio130-v1.5")
+    desk.post(prompt=None)
+    bill = desk.http.get("/_simulator/bill").json()
+    assert (bill["posts"], bill["spent"]) == (2, 3)
+    assert [entry["price"] for entry in bill["entries"]] == [1, 2]
+    assert bill["entries"][0]["body"] == desk.body()
+
+
+def test_the_bill_can_be_read_after_the_end() -> None:
+    with SimulatorServer(SimulatorSettings(median_seconds=0, clip_seconds=0.5)) as server:
+        body = {"gen_params": {"prompt": "x", "model_type": "udio32-v1.5"}}
+        httpx.post(f"{server.url}/udio/submit/music", json=body)
+    assert len(server.bill()) == 1
+
+
+def test_files_that_are_gone_are_rendered_again_to_the_same_bytes(state_dir: Path, simulate: Any) -> None:
+    desk = simulate(state_dir=state_dir)
+    song = desk.songs(seed=-1)[0]
+    before = desk.download(song).content
+    for file in (state_dir / "audio").iterdir():
+        file.unlink()
+    assert desk.download(song).content == before
+    again = simulate(state_dir=state_dir)
+    (state_dir / "audio" / f"{song['generation_id']}-1.mp3").unlink()
+    restarted = again.until(song["generation_id"], "SUCCESS")["data"]["songs"][0]
+    assert restarted["song_path"] != song["song_path"]
+    assert again.download(restarted).content == before
+
+
+def test_two_simulators_share_one_state(state_dir: Path, simulate: Any) -> None:
+    """Two commands on one library run one embedded simulator each."""
+    first, second = simulate(state_dir=state_dir), simulate(state_dir=state_dir)
+    song = first.songs()[0]
+    config = {"mode": "continuation", "source": {"source_type": "song", "song_id": song["id"]}}
+    longer = second.songs(config=config)[0]
+    assert longer["duration"] == pytest.approx(2 * song["duration"])
+    assert [entry.generation_id for entry in first.server.bill()] == [
+        song["generation_id"],
+        longer["generation_id"],
+    ]
+    path = song["song_path"].removeprefix(first.server.url)
+    assert second.http.get(path).status_code == 200
+
+
+def test_requests_are_counted(desk: Any) -> None:
+    song = desk.songs()[0]
+    desk.post(prompt=None)
+    desk.download(song, Authorization="Bearer oops")
+    desk.http.get(song["song_path"] + "x")
+    seen = desk.http.get("/_simulator/requests").json()
+    assert seen["posts"] == {"seen": 2, "answered": {"200": 1, "400": 1}}
+    assert seen["fetches"]["seen"] == seen["fetches"]["answered"]["200"]
+    assert seen["downloads"] == {"seen": 2, "answered": {"200": 1, "404": 1}, "authorizations": 1}
+
+
+def test_a_pool_serves_ready_made_takes(simulate: Any, state_dir: Path) -> None:
+    desk = simulate(pool=3, state_dir=state_dir, clip_seconds=1.0)
+    songs = [song for _ in range(6) for song in desk.songs()]
+    assert len(list((state_dir / "audio").iterdir())) == 3
+    assert len({desk.download(song).content for song in songs}) <= 3
+    assert len({song["song_path"] for song in songs}) == 12
+    config = {"mode": "precede", "source": {"source_type": "song", "song_id": songs[0]["id"]}}
+    assert desk.songs(config=config)[0]["duration"] == pytest.approx(2.0)
+
+
+def test_start_and_stop_are_quick_and_repeatable() -> None:
+    server = SimulatorServer()
+    began = time.perf_counter()
+    url = server.start()
+    started = time.perf_counter()
+    assert server.start() == url
+    assert httpx.get(f"{url}/_simulator/health").status_code == 200
+    middle = time.perf_counter()
+    server.stop()
+    server.stop()
+    assert started - began < 1.0
+    assert time.perf_counter() - middle < 1.0
+    with server:
+        assert httpx.get(f"{server.url}/_simulator/health").status_code == 200
+
+
+def test_stopping_cuts_connections_and_removes_the_temporary_state(simulate: Any) -> None:
+    desk = simulate(clip_seconds=20.0)
+    desk.play({"fault": "slow", "on": "fetch", "seconds": 60})
+    desk.submit()
+    directory = desk.server.gateway.renders.directory
+    assert directory.exists()
+    began = time.monotonic()
+    desk.close()
+    assert time.monotonic() - began < 5
+    assert not directory.exists()
+
+
+def test_what_cannot_start_says_so(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    with pytest.raises(OSError, match="could not start"):
+        SimulatorServer(SimulatorSettings(state_dir=blocked)).start()
+    with SimulatorServer() as server, pytest.raises(OSError, match="[Aa]ddress"):
+        SimulatorServer(port=int(server.url.rsplit(":", 1)[1])).start()
+    unstarted = SimulatorServer()
+    assert (unstarted.url, unstarted.bill()) == ("", [])
+    with pytest.raises(RuntimeError):
+        _ = unstarted.gateway
+
+
+def test_importing_the_package_is_cheap() -> None:
+    code = (
+        "import sys, songflow.simulator as s; heavy = {'fastapi', 'uvicorn', 'numpy', 'soundfile', 'pydantic'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "assert set(s.__all__) <= set(dir(s)); s.SimulatorSettings()\n"
+        "assert not {'fastapi', 'uvicorn', 'numpy', 'soundfile'} & set(sys.modules)\n"
+        "s.create_app, s.serve, s.BillEntry, s.FaultRule\n"
+        "assert not {'numpy', 'soundfile'} & set(sys.modules)\n"
+    )
+    root = Path(__file__).parents[3]
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(root)})
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    import songflow.simulator
+
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = songflow.simulator.nothing
+
+
+def test_ipv6() -> None:
+    try:
+        server = SimulatorServer(host="::1")
+        url = server.start()
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    assert httpx.get(f"{url}/_simulator/health").status_code == 200
+    server.stop()

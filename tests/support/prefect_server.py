@@ -1,0 +1,164 @@
+"""One real Prefect server per test session, and what tests ask of it. Conftests import this as `support`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import (
+    ArtifactFilter,
+    ArtifactFilterFlowRunId,
+    FlowRunFilter,
+    FlowRunFilterName,
+    LogFilter,
+    LogFilterFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun
+from prefect.logging.handlers import APILogWorker
+from prefect.settings import (
+    PREFECT_API_URL,
+    PREFECT_HOME,
+    PREFECT_LOGGING_TO_API_BATCH_INTERVAL,
+    temporary_settings,
+)
+
+_START_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class PrefectServer:
+    """A running server: its API and the folder of its database."""
+
+    url: str
+    home: Path
+
+    async def artifacts(self, flow_run_id: object, kind: str | None = None) -> list[str]:
+        """The data of a flow run's artifacts, as text."""
+        async with get_client() as client:
+            found = await client.read_artifacts(
+                artifact_filter=ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[_uuid(flow_run_id)]))
+            )
+        return [str(one.data) for one in found if kind in (None, one.type)]
+
+    async def logs(self, flow_run_id: object) -> str:
+        """All log lines of a flow run; those on their way are waited for."""
+        drained = APILogWorker.drain_all()
+        if drained is not None and not isinstance(drained, tuple):
+            await drained
+        lines: list[str] = []
+        async with get_client() as client:
+            while True:
+                page = await client.read_logs(
+                    LogFilter(flow_run_id=LogFilterFlowRunId(any_=[_uuid(flow_run_id)])),
+                    limit=200,
+                    offset=len(lines),
+                )
+                lines += [one.message for one in page]
+                if len(page) < 200:
+                    return "\n".join(lines)
+
+    async def flow_runs(self, name: str) -> list[FlowRun]:
+        """The flow runs of a name."""
+        async with get_client() as client:
+            return await client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
+
+    def dump(self) -> str:
+        """The whole database as SQL text, and every other file of the server's folder."""
+        database = next(self.home.glob("*.db"))
+        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            texts = list(connection.iterdump())
+        texts += [
+            path.read_bytes().decode("latin-1")
+            for path in self.home.rglob("*")
+            if path.is_file() and not path.name.startswith(database.name)
+        ]
+        return "\n".join(texts)
+
+
+def _uuid(value: object) -> UUID:
+    return value if isinstance(value, UUID) else UUID(str(value))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@cache
+def _start(config: pytest.Config) -> PrefectServer:
+    """Start it once, for whichever conftest asks first; it ends with the session."""
+    folder = tempfile.TemporaryDirectory(prefix="songflow-prefect-")
+    home, port = Path(folder.name), _free_port()
+    log = (home / "server.log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        env={
+            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+            "PREFECT_HOME": str(home),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_UI_ENABLED": "false",
+        },
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+
+    def end() -> None:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        log.close()
+        with contextlib.suppress(OSError):
+            folder.cleanup()
+
+    config.add_cleanup(end)
+    url = f"http://127.0.0.1:{port}/api"
+    _wait_until_healthy(url, process, home / "server.log")
+    return PrefectServer(url, home)
+
+
+def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success:
+                return
+        time.sleep(0.1)
+    raise RuntimeError(f"The Prefect server did not start:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+@pytest.fixture(scope="session")
+def running_prefect_server(request: pytest.FixtureRequest) -> PrefectServer:
+    """The session's server."""
+    return _start(request.config)
+
+
+@pytest.fixture
+def prefect_server(running_prefect_server: PrefectServer, tmp_path: Path) -> Iterator[PrefectServer]:
+    """The session's server, as the one that Prefect talks to during this test."""
+    with temporary_settings(
+        {
+            PREFECT_API_URL: running_prefect_server.url,
+            PREFECT_HOME: tmp_path / "prefect",
+            PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.1,
+        }
+    ):
+        yield running_prefect_server

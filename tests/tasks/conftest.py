@@ -1,0 +1,11 @@
+"""The shared fixtures: tests have no packages, so the folder above goes on the path."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.prefect_server import prefect_server, running_prefect_server  # noqa: E402 - after the path is set
+from support.songs import studio  # noqa: E402
+
+__all__ = ["prefect_server", "running_prefect_server", "studio"]
