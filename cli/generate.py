@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from cli.options import Common, Gateway, Paying, Song, Waiting
 from cli.output import Output
-from cli.paid_command import run_paid
+from cli.paid_command import named, run_paid
 
 __all__ = ["generate"]
 
@@ -28,9 +26,9 @@ def generate(
     prompt
         What the song is like; with lyrics of your own, tags of its style.
     """
-    for part in (paying, gateway, waiting):
-        part.check()
-    request = song.request(prompt)
+    with named(paying.key):
+        for part in (paying, gateway, waiting):
+            part.check()
+        request = song.request(prompt)
     output = Output(as_json=common.json, quiet=common.quiet)
-    result = asyncio.run(run_paid(output, request, paying, gateway, waiting, common))
-    output.result(result)
+    output.result(run_paid(output, request, paying, gateway, waiting, common))

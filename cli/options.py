@@ -165,7 +165,9 @@ class Paying:
             raise InputError(
                 f"--retries is {self.retries}: allowed are 0 to 100.", next="correct it; nothing was sent."
             )
-        if self.key is not None and (not self.key.strip() or len(self.key) > 255 or not self.key.isprintable()):
+        if self.key is not None and (
+            not self.key.strip() or len(self.key) > 255 or not self.key.isprintable()
+        ):
             raise InputError(
                 "--key must be a printable text of 1 to 255 characters.", next="correct it; nothing was sent."
             )

@@ -14,17 +14,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from songflow.collecting import Progress
-from songflow.errors import SongflowError
-from songflow.results import GenerationResult
-
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Output"]
+    from songflow.collecting import Progress
+    from songflow.errors import SongflowError
+    from songflow.results import GenerationResult
+
+__all__ = ["Output", "stop_logging"]
 
 # In a pipe nobody watches a bar move; one line a minute says that it is alive.
 _PLAIN_LINE_EVERY_SECONDS = 60.0
+
+# What is cut in a pipe is lost to the next program, so a pipe is wider than any row.
+_PIPE_WIDTH = 10_000
+_TITLE_LENGTH = 60
 
 _TABLE_COLUMNS = {
     "title": "title",
@@ -45,20 +49,23 @@ class Output:
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
-        # A pipe has no width: what is cut there is lost to the next program.
-        self.out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 400)
+        self.out = Console(
+            soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH
+        )
         self.err = Console(stderr=True, soft_wrap=True, highlight=False)
         _log_to(self.err, logging.WARNING if quiet else logging.INFO)
 
     def say(self, text: str) -> None:
         """A line for the person at the terminal, on stderr."""
         if not self.quiet:
-            self.err.print(Text(text))
+            self.err.print(_plain(text))
 
     def object(self, value: Mapping[str, Any]) -> None:
-        """The one JSON object."""
-        sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+        """The one JSON object, in UTF-8 whatever the terminal speaks; a lone surrogate stays an escape."""
         sys.stdout.flush()
+        line = json.dumps(value, ensure_ascii=False, default=str) + "\n"
+        sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace"))
+        sys.stdout.buffer.flush()
 
     def result(self, result: GenerationResult) -> None:
         """A generation's result."""
@@ -67,12 +74,15 @@ class Output:
             return
         for song in result.songs:
             if song.path is None:
-                self.out.print(Text(f"- {song.title or song.song_id or 'a take'}: {song.error}"))
+                self.out.print(_plain(f"- {song.title or song.song_id or 'a take'}: {song.error}"))
             else:
                 length = f" ({song.duration:.1f} s)" if song.duration else ""
-                self.out.print(Text(f"+ {song.title or song.song_id}{length}  {song.path}"))
+                self.out.print(_plain(f"+ {song.title or song.song_id}{length}  {song.path}"))
         self.out.print(
-            Text(f"key {result.key}, generation {result.generation_id}, price {result.price:g} (billed: {result.billed})")
+            _plain(
+                f"key {result.key}, generation {result.generation_id}, "
+                f"price {result.price:g} (billed: {result.billed})"
+            )
         )
 
     def error(self, error: SongflowError) -> None:
@@ -85,10 +95,10 @@ class Output:
                     **{name: facts[name] for name in ("billed", "key", "generation_id", "state", "next")},
                 }
             )
-        text = Text("songflow: ", style="bold red").append(str(error), style="default")
-        if error.key and error.key not in str(error):
-            text.append(f" (key {error.key}, billed: {error.billed})", style="default")
-        self.err.print(text)
+        said = str(error)
+        if error.key and error.key not in said:
+            said += f" (key {error.key}, billed: {error.billed})"
+        self.err.print(Text("songflow: ", style="bold red").append_text(_plain(said)))
 
     def manifest(self, frame: pandas.DataFrame) -> None:
         """The manifest as a table for people (the other formats show every column)."""
@@ -96,7 +106,7 @@ class Output:
         for heading in _TABLE_COLUMNS.values():
             table.add_column(heading, overflow="fold", no_wrap=heading != "title")
         for row in frame.to_dict("records"):
-            table.add_row(*(Text(_cell(name, row[name])) for name in _TABLE_COLUMNS))
+            table.add_row(*(_plain(_cell(name, row[name])) for name in _TABLE_COLUMNS))
         self.out.print(table)
 
     @asynccontextmanager
@@ -105,11 +115,11 @@ class Output:
         if self.quiet:
             yield _ignore
         elif self.err.is_terminal and not self.as_json:
-            with self.err.status(Text(f"{what}: sending")) as status:
+            with self.err.status(_plain(f"{what}: sending")) as status:
 
                 async def show(word: str, progress: float | None, seconds: float) -> None:
                     share = f", {progress:.0%}" if progress is not None else ""
-                    status.update(Text(f"{what}: {word}{share}, {seconds:.0f} s"))
+                    status.update(_plain(f"{what}: {word}{share}, {seconds:.0f} s"))
 
                 yield show
         else:
@@ -132,23 +142,39 @@ def _plain_lines(output: Output, what: str) -> Progress:
     return tell
 
 
+def _plain(text: str) -> Text:
+    """Text of others for a terminal: one line, without markup, escape sequences or marks that reorder it."""
+    return Text("".join(char if char.isprintable() else " " if char.isspace() else "" for char in text))
+
+
 def _cell(name: str, value: Any) -> str:
     import pandas
 
     if value is None or pandas.isna(value):
         return ""
-    return f"{value:.2f}" if name == "seconds" else f"{value:g}" if isinstance(value, float) else str(value)
+    if name == "seconds":
+        return f"{value:.2f}"
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{text[: _TITLE_LENGTH - 1]}…" if name == "title" and len(text) > _TITLE_LENGTH else text
 
 
 def _log_to(console: Console, level: int) -> None:
-    """Our own log lines, and warnings of others, to stderr in a form that a person reads."""
+    """Our own log lines to stderr in a form that a person reads."""
+    stop_logging()
     logger = logging.getLogger("songflow")
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-    handler = _ConsoleHandler(console)
-    logger.addHandler(handler)
+    logger.addHandler(_ConsoleHandler(console))
     logger.setLevel(level)
     logger.propagate = False
+
+
+def stop_logging() -> None:
+    """Leave the loggers as they were before the command."""
+    logger = logging.getLogger("songflow")
+    for handler in list(logger.handlers):
+        if isinstance(handler, _ConsoleHandler):
+            logger.removeHandler(handler)
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True
 
 
 class _ConsoleHandler(logging.Handler):
@@ -160,5 +186,6 @@ class _ConsoleHandler(logging.Handler):
         """A time, a level where it matters, and the message as plain text (titles are not markup)."""
         line = Text(time.strftime("%H:%M:%S ", time.localtime(record.created)), style="dim")
         style = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "bold red"}
-        line.append(record.getMessage(), style=style.get(record.levelno, "default"))
-        self._console.print(line)
+        message = _plain(record.getMessage())
+        message.stylize(style.get(record.levelno, "default"))
+        self._console.print(line.append_text(message))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from cli.options import Common, Gateway, Paying, Waiting
@@ -12,7 +14,7 @@ from cli.output import Output
 from cli.prefect_mode import use_prefect
 from songflow.access import DIALECTS, Access
 from songflow.api import generate_in, mint_key
-from songflow.errors import RequestNotSent, SongflowError, StillRunning
+from songflow.errors import OutcomeUnknown, RequestNotSent, SongflowError, StillRunning
 from songflow.ledger.states import RULES
 from songflow.ledger.submissions import speaker
 from songflow.request import SongRequest
@@ -22,12 +24,12 @@ from songflow.session import Session
 if TYPE_CHECKING:
     from prefect.blocks.core import Block
 
-__all__ = ["run_paid"]
+__all__ = ["named", "run_paid"]
 
 log = logging.getLogger("songflow")
 
 
-async def run_paid(
+def run_paid(
     output: Output, request: SongRequest, paying: Paying, gateway: Gateway, waiting: Waiting, common: Common
 ) -> GenerationResult:
     """Make one generation as a flow run where a Prefect server is configured, else in plain Python.
@@ -40,6 +42,46 @@ async def run_paid(
         # Always, even with --quiet: without it a killed command could not be come back to.
         output.err.print(f"key: {key}", markup=False)
     _hint_at_unused_keys(gateway)
+    with named(key):
+        try:
+            return asyncio.run(_run_paid(output, request, key, paying, gateway, waiting, common))
+        except KeyboardInterrupt:
+            raise OutcomeUnknown(
+                "Interrupted twice, so the ledger was not asked what became of the request.",
+                next=f"run the same command with --key {key}: it pays once at most.",
+            ) from None
+        except SongflowError:
+            raise
+        except Exception as error:
+            if os.environ.get("SONGFLOW_DEBUG"):
+                raise
+            raise SongflowError(
+                f"Something unexpected went wrong ({type(error).__name__}: {error}).",
+                billed="maybe",
+                next=f"run the same command with --key {key}: it pays once at most, and the ledger has what was "
+                "paid for; SONGFLOW_DEBUG=1 shows the details.",
+            ) from None
+
+
+@contextmanager
+def named(key: str | None) -> Iterator[None]:
+    """Errors that do not know the request key are given it."""
+    try:
+        yield
+    except SongflowError as error:
+        error.key = error.key or key
+        raise
+
+
+async def _run_paid(
+    output: Output,
+    request: SongRequest,
+    key: str,
+    paying: Paying,
+    gateway: Gateway,
+    waiting: Waiting,
+    common: Common,
+) -> GenerationResult:
     try:
         if use_prefect():
             return await _as_flow(request, key, paying, gateway, waiting, common)
@@ -135,7 +177,8 @@ def _hint_at_unused_keys(gateway: Gateway) -> None:
     for dialect in DIALECTS.values():
         if dialect.base_url and os.environ.get(dialect.key_variable):
             log.info(
-                "%s is set, but no --gateway was given: using the built-in simulator. For real songs: --gateway %s.",
+                "%s is set, but no --gateway was given: using the built-in simulator. "
+                "For real songs: --gateway %s.",
                 dialect.key_variable,
                 dialect.name,
             )

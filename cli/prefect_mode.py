@@ -29,7 +29,9 @@ def use_prefect() -> bool:
         return False
     if server_answers(url):
         return True
-    log.warning("The Prefect server at %s does not answer: running without it; the ledger has everything.", url)
+    log.warning(
+        "The Prefect server at %s does not answer: running without it; the ledger has everything.", url
+    )
     return False
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -62,7 +61,7 @@ def simulate(
 
     output = Output(as_json=common.json, quiet=common.quiet)
     try:
-        script = FaultScript() if faults is None else FaultScript.model_validate_json(faults.read_text())
+        script = FaultScript() if faults is None else FaultScript.model_validate_json(faults.read_bytes())
         settings = SimulatorSettings(
             state_dir=state,
             speed=speed,
@@ -78,6 +77,9 @@ def simulate(
         raise InputError(f"The simulator cannot be set up: {_faults(error)}.", next="correct it.") from None
     except OSError as error:
         raise InputError(f"{faults} cannot be read: {error.strerror}.", next="correct --faults.") from None
+    _check_port(port)
+    if state is not None:
+        _make_folder(state)
 
     def ready(url: str) -> None:
         if output.as_json:
@@ -94,9 +96,24 @@ def simulate(
         ) from None
 
 
+def _check_port(port: int) -> None:
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port is {port}: allowed are 0 (takes a free one) to 65535.", next="correct it.")
+
+
+def _make_folder(state: Path) -> None:
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{state} cannot be used: {error.strerror or error}.", next="choose another --state."
+        ) from None
+
+
 def _faults(error: ValueError) -> str:
     if isinstance(error, ValidationError):
         return "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_url=False)
+            ": ".join(filter(None, (".".join(map(str, fault["loc"])), fault["msg"])))
+            for fault in error.errors(include_url=False)
         )
-    return json.dumps(str(error))
+    return str(error)

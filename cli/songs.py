@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -46,18 +47,24 @@ def songs(
     frame = asyncio.run(_read(common.library_settings(), speaker))
     if where:
         frame = filter_manifest(frame, where)
+    if output is not None:
+        _write(frame, "csv" if format == "table" else format, output)
     if common.json:
         speaker.object({"songs": _records(frame)})
-    elif format == "table" and output is None:
+    elif output is not None:
+        speaker.say(f"Wrote {len(frame)} rows to {output}.")
+    elif format == "table":
         speaker.manifest(frame)
     else:
-        _write(frame, "csv" if format == "table" else format, output)
+        _write(frame, format, None)
 
 
 async def _read(settings: LibrarySettings, output: Output) -> pandas.DataFrame:
     """The manifest; looking at a library that is not there does not make one."""
-    if settings.ledger_url is None and not (settings.folder / "ledger.sqlite").exists():
-        output.say(f"There is no library at {settings.folder} yet; `songflow demo` makes one with simulated songs.")
+    if settings.ledger_url is None and not os.path.exists(settings.folder / "ledger.sqlite"):  # noqa: PTH110 - Path's raises for names that are too long
+        output.say(
+            f"There is no library at {settings.folder} yet; `songflow demo` makes one with simulated songs."
+        )
         return empty_manifest()
     async with Library(settings) as library:
         return await read_manifest(library.ledger)
@@ -91,6 +98,6 @@ def _encoded(frame: pandas.DataFrame, format: Format) -> bytes:
 
 
 def _records(frame: pandas.DataFrame) -> list[dict[str, object]]:
-    text = frame.to_json(orient="records", date_format="iso", date_unit="us")
+    text = frame.to_json(orient="records", date_format="iso", date_unit="us", double_precision=15)
     records: list[dict[str, object]] = json.loads(text or "[]")
     return records

@@ -159,7 +159,9 @@ def _plain_condition(expression: str, columns: Mapping[str, str]) -> str:
         tree = ast.parse(unquoted, mode="eval")
         for node in ast.walk(tree):
             if not isinstance(node, _ALLOWED_NODES):
-                raise _bad_condition(expression, "is not allowed: it may hold columns, values and comparisons only")
+                raise _bad_condition(
+                    expression, "is not allowed: it may hold columns, values and comparisons only"
+                )
             if isinstance(node, ast.Name):
                 node.id = columns.get(node.id) or _known(node.id, columns.values(), expression)
         return ast.unparse(tree)

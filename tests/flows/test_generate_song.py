@@ -6,11 +6,16 @@ from pathlib import Path
 
 import pytest
 from prefect import flow
-from prefect.exceptions import ParameterTypeError
 
+from blocks import CometAPICredentials, OpenAIHKCredentials
 from flows.generate import generate_song
+from songflow.errors import GenerationFailed, KeyConflict, NotCollected, RequestRefused
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
+
+
+def song_ids(result):
+    return [song.song_id for song in result.songs]
 
 
 async def test_a_prompt_becomes_songs_on_disk(studio):
@@ -19,3 +24,120 @@ async def test_a_prompt_becomes_songs_on_disk(studio):
     assert [Path(song.path).suffix for song in result.songs] == [".mp3", ".mp3"]
     assert all(Path(song.path).stat().st_size > 0 for song in result.songs)
     assert (result.billed, here.billed) == ("yes", 1)
+
+
+async def test_without_credentials_the_songs_come_from_the_built_in_simulator(studio, monkeypatch):
+    here = studio()
+    monkeypatch.delenv("SONGFLOW_API_KEY", raising=False)
+    result = await generate_song("no key, no cost", library=here.library)
+    [submission], songs = await here.ledger(result.key)
+    assert submission.gateway == "simulator"
+    assert [song.state for song in songs] == ["stored", "stored"]
+    assert here.billed == 0
+
+
+@pytest.mark.parametrize("account", [CometAPICredentials, OpenAIHKCredentials])
+async def test_every_dialect_is_spoken_with_its_block(studio, account):
+    here = studio()
+    block = account(api_key=here.secret, base_url=here.simulator.url)
+    result = await generate_song("a tango", **{**here.options, "credentials": block})
+    assert len(result.stored) == 2
+    assert here.billed == 1
+
+
+async def test_a_parent_that_is_run_again_gets_the_same_songs_for_one_bill(studio):
+    here, made = studio(), []
+
+    @flow(retries=1)
+    async def album():
+        made.append(await generate_song("an overture", **here.options))
+        if len(made) == 1:
+            raise RuntimeError("the parent fails after its song is stored")
+
+    await album()
+    first, second = made
+    assert song_ids(first) == song_ids(second)
+    assert first.key == second.key
+    assert here.billed == 1
+
+
+async def test_two_new_runs_make_and_pay_for_two_generations(studio):
+    here = studio()
+    first = await generate_song("twice the same", **here.options)
+    second = await generate_song("twice the same", **here.options)
+    assert not set(song_ids(first)) & set(song_ids(second))
+    assert here.billed == 2
+
+
+async def test_steps_tell_the_songs_of_one_parent_apart(studio):
+    here = studio()
+
+    @flow
+    async def album():
+        return [await generate_song("verse", step=step, **here.options) for step in ("a", "b", "a")]
+
+    first, second, again = await album()
+    assert song_ids(first) == song_ids(again) != song_ids(second)
+    assert first.key.endswith(":a")
+    assert first.key.split(":")[0] == second.key.split(":")[0]
+    assert here.billed == 2
+
+
+async def test_the_same_step_with_another_prompt_is_refused_and_names_the_step(studio):
+    here = studio()
+
+    @flow
+    async def album():
+        await generate_song("verse", **here.options)
+        await generate_song("chorus", **here.options)
+
+    with pytest.raises(KeyConflict, match=r"prompt.*another step"):
+        await album()
+    assert here.billed == 1
+
+
+async def test_a_key_of_ones_own_never_pays_twice(studio):
+    here = studio()
+    first = await generate_song("mine", key="my-key", **here.options)
+    second = await generate_song("mine", key="my-key", **here.options)
+    assert song_ids(first) == song_ids(second)
+    assert here.billed == 1
+
+
+async def test_a_failed_generation_is_paid_again_only_when_asked(studio):
+    here = studio({"fault": "failure", "fail_reason": "out of tune"})
+    with pytest.raises(GenerationFailed, match="out of tune"):
+        await generate_song("flat", key="k", **here.options)
+    with pytest.raises(GenerationFailed):
+        await generate_song("flat", key="k", **here.options)
+    assert here.billed == 1
+    result = await generate_song("flat", key="k", retry_errors=True, **here.options)
+    assert len(result.stored) == 2
+    assert here.billed == 2
+
+
+async def test_one_take_that_cannot_be_stored_does_not_lose_the_other(studio, monkeypatch):
+    monkeypatch.setattr("tasks.download.download.retries", 0)
+    here = studio({"fault": "one_take_fails", "take": 1})
+    result = await generate_song("half", **here.options)
+    assert [song.path is None for song in result.songs] == [True, False]
+    assert result.songs[0].error
+
+
+async def test_songs_that_cannot_be_stored_are_named_as_paid_and_collected_by_the_next_run(studio, monkeypatch):
+    monkeypatch.setattr("tasks.download.download.retries", 0)
+    here = studio({"fault": "html_200", "times": 10})
+    with pytest.raises(NotCollected, match="none of its songs could be stored"):
+        await generate_song("not yet", key="k", **here.options)
+    result = await generate_song("not yet", key="k", **here.options)
+    assert len(result.stored) == 2
+    assert here.billed == 1
+
+
+async def test_a_refusal_is_sent_again_as_often_as_asked(studio):
+    here = studio({"fault": "status", "on": "submit", "status": 429, "times": 1})
+    with pytest.raises(RequestRefused, match="not billed"):
+        await generate_song("busy", key="k", retries=0, **here.options)
+    assert here.billed == 0
+    await generate_song("busy", key="k", retries=0, **here.options)
+    assert here.billed == 1

@@ -23,6 +23,7 @@ class Studio:
 
     simulator: SimulatorServer
     library: SongLibrary
+    folder: Path
     secret: str = KEY
 
     @property
@@ -60,7 +61,7 @@ class Studios:
         server = SimulatorServer(SimulatorSettings(faults=FaultScript.of(*faults), **{**quick, **settings}))
         server.start()
         self._open.append(server)
-        return Studio(server, SongLibrary(folder=str(folder / "songs")))
+        return Studio(server, SongLibrary(folder=str(folder / "songs")), folder)
 
     def close(self) -> None:
         """Stop every gateway."""

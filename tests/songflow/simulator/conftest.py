@@ -79,6 +79,12 @@ class Desk:
     def download(self, song: dict[str, Any], **headers: str) -> httpx.Response:
         return self.http.get(song["song_path"], headers=headers)
 
+    def receive(self, into: bytearray, method: str, url: str, **request: Any) -> None:
+        """Stream an answer; what came before it broke is in `into`. Raises what httpx raises."""
+        with self.http.stream(method, url, **request) as answer:
+            for piece in answer.iter_raw():
+                into += piece
+
     def play(self, *rules: dict[str, Any]) -> None:
         """Replace the fault script over HTTP, as a test of another process would."""
         script = FaultScript.of(*rules)
@@ -99,7 +105,7 @@ class Desk:
 
 @pytest.fixture
 def simulate() -> Iterator[Callable[..., Desk]]:
-    """Starts simulators whose jobs are finished at once and a third of a second long, unless told otherwise."""
+    """Starts simulators; unless told otherwise jobs finish at once and songs last 0.3 s."""
     desks: list[Desk] = []
 
     def start(**settings: Any) -> Desk:

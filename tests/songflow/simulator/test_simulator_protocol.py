@@ -92,9 +92,9 @@ def test_shapes_c_and_d_while_it_runs(simulate: Any) -> None:
 def test_a_song_has_the_documented_fields_and_says_that_it_is_simulated(desk: Any) -> None:
     song = desk.songs(prompt="sad piano ballad")[0]
     documented = (
-        "id tags liked likes plays title artist lyrics prompt user_id disliked duration error_id finished song_path "
-        "user_tags created_at error_code error_type image_path video_path attribution description publishable "
-        "artist_image error_detail published_at generation_id replaced_tags original_song_path "
+        "id tags liked likes plays title artist lyrics prompt user_id disliked duration error_id finished "
+        "song_path user_tags created_at error_code error_type image_path video_path attribution description "
+        "publishable artist_image error_detail published_at generation_id replaced_tags original_song_path "
         "audio_conditioning_type"
     )
     assert set(song) == set(documented.split())

@@ -1,0 +1,95 @@
+"""A cancelled run says what goes on without it, and the same key collects it later for the one bill."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.generate import generate_song
+from songflow.ledger.states import State
+
+pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
+
+ROOT = Path(__file__).parents[2]
+# Long enough (2.7 s) to be cancelled in the middle of the wait, short enough to be waited for afterwards.
+SLOWER = {"speed": 20.0}
+SCRIPT = """
+import asyncio, sys
+from blocks import SimulatorCredentials, SongLibrary
+from flows.generate import generate_song
+
+url, folder = sys.argv[1:]
+asyncio.run(
+    generate_song(
+        "terminated", key="k", credentials=SimulatorCredentials(base_url=url), library=SongLibrary(folder=folder)
+    )
+)
+"""
+
+
+async def accepted(here, key):
+    """The submission of a key, as soon as the ledger holds the gateway's id."""
+    async with asyncio.timeout(60):
+        while True:
+            submissions, _songs = await here.ledger(key)
+            if submissions and submissions[0].generation_id:
+                return submissions[0]
+            await asyncio.sleep(0.05)
+
+
+async def check_it_is_told_and_collected(here, prefect_server, prompt, submission):
+    log = await prefect_server.logs(submission.runs.flow_run_id)
+    assert f"the generation {submission.generation_id} is still running at the gateway, and still billed" in log
+    assert "run again with the key 'k', or `songflow rescue`" in log
+    [after], _songs = await here.ledger("k")
+    assert after.state in {State.ACCEPTED, State.RUNNING}
+    result = await generate_song(prompt, key="k", **here.options)
+    assert result.generation_id == submission.generation_id
+    assert len(result.stored) == 2
+    assert here.billed == 1
+
+
+async def test_cancelled_in_its_process(studio, prefect_server):
+    here = studio(**SLOWER)
+    running = asyncio.create_task(generate_song("cancelled", key="k", **here.options))
+    submission = await accepted(here, "k")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    await check_it_is_told_and_collected(here, prefect_server, "cancelled", submission)
+
+
+async def test_terminated_as_a_worker_does_it(studio, prefect_server):
+    here = studio(**SLOWER)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        SCRIPT,
+        here.simulator.url,
+        here.library.folder,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": prefect_server.url},
+    )
+    submission = await accepted(here, "k")
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(60):
+        assert await process.wait() != 0
+    await check_it_is_told_and_collected(here, prefect_server, "terminated", submission)
+
+
+async def test_cancelled_while_the_request_is_under_way(studio, prefect_server):
+    here = studio({"fault": "slow_answer", "seconds": 1.0}, **SLOWER)
+    running = asyncio.create_task(generate_song("in between", key="k", **here.options))
+    async with asyncio.timeout(60):
+        while here.billed == 0:
+            await asyncio.sleep(0.02)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    submission = await accepted(here, "k")
+    await check_it_is_told_and_collected(here, prefect_server, "in between", submission)
