@@ -118,7 +118,7 @@ async def _in_process(
 async def _access(gateway: Gateway) -> Access:
     if gateway.credentials is None:
         return gateway.access()
-    from blocks import load_credentials
+    from blocks.resolver import load_credentials
 
     block = await load_credentials(gateway.credentials)
     return block.get_access()
@@ -127,7 +127,8 @@ async def _access(gateway: Gateway) -> Access:
 async def _as_flow(
     request: SongRequest, key: str, paying: Paying, gateway: Gateway, waiting: Waiting, common: Common
 ) -> GenerationResult:
-    from blocks import SongLibrary, load_credentials
+    from blocks import SongLibrary
+    from blocks.resolver import load_credentials
     from flows.generate import generate_song
 
     credentials: Block | None = None

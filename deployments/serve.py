@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from flows import generate_song
+from flows.generate import generate_song
 
 __all__ = ["main"]
 

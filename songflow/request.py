@@ -88,8 +88,8 @@ def _check_unicode(text: str) -> str:
 # Strict: a string or a bool is not a number here, whatever it looks like.
 Fraction = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
 Quality = Annotated[float, Strict(), _one_of(*_QUALITIES)]
-ModelName = Annotated[str, _one_of(*MODELS)]
-Text = Annotated[str, AfterValidator(_check_unicode)]
+ModelName = Annotated[str, Strict(), _one_of(*MODELS)]
+Text = Annotated[str, Strict(), AfterValidator(_check_unicode)]
 NotBlank = Annotated[Text, AfterValidator(_check_not_blank)]
 
 

@@ -86,9 +86,9 @@ class Database:
         Raises:
             LibraryError: a network file system, a newer schema, a server that may lose commits, no connection.
         """
-        if self.is_sqlite:
-            refuse_network_file_system(Path(self.url.database or "."))
         try:
+            if self.is_sqlite:
+                _check_file(Path(self.url.database or "."))
             await self._check_durability()
             version = await self._version()
             if version == SCHEMA_VERSION:
@@ -199,6 +199,12 @@ def _make_engine(url: URL) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _check_file(path: Path) -> None:
+    refuse_network_file_system(path)
+    # aiosqlite's thread outlives a connection that could not be made, and writes its own traceback: fail before it.
+    path.open("ab").close()
 
 
 def refuse_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> None:

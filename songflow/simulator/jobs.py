@@ -89,6 +89,12 @@ class Job:
         return str(self.params["prompt"])
 
     @property
+    def luck(self) -> str:
+        """What randomness grows from: the request's seed, or for -1 the generation's id (always a new song)."""
+        seed = self.params.get("seed", -1)
+        return self.generation_id if seed == -1 else f"{seed}/{self.prompt}"
+
+    @property
     def mode(self) -> str:
         """regular, precede or continuation."""
         return str((self.params.get("config") or {}).get("mode", "regular"))

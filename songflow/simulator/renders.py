@@ -139,8 +139,8 @@ class Renders:
         new = render.render(
             job.params,
             root=root.params,
-            root_seed=render.seed_of(root.params, root.generation_id),
-            seed=f"{render.seed_of(job.params, job.generation_id)}/{take}",
+            root_seed=root.luck,
+            seed=f"{job.luck}/{take}",
             samples=job.new_samples,
             start=start,
         )

@@ -80,7 +80,7 @@ class Take:
 
 def title_of(job: Job, take: int) -> str:
     """A title of its own for each take; always says that it is a simulation."""
-    luck = random.Random(f"title:{job.generation_id}:{take}")
+    luck = random.Random(f"title:{job.luck}:{take}")
     return f"{luck.choice(_FIRST)} {luck.choice(_LINK)} {luck.choice(_LAST)} (simulated)"
 
 
@@ -90,7 +90,7 @@ def tags_of(job: Job) -> list[str]:
 
 def lyrics_of(job: Job, take: int) -> str:
     """What is sung: the user's words, made-up ones for `generate`, none for an instrumental."""
-    return sung_lyrics(job.params, f"{job.generation_id}:{take}")
+    return sung_lyrics(job.params, f"{job.luck}:{take}")
 
 
 def file_path(job: Job, take: int, title: str) -> str:

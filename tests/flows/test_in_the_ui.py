@@ -40,7 +40,7 @@ async def test_a_run_has_a_full_progress_bar_and_a_page_of_its_songs(studio, pre
     here = studio()
     result = await generate_song("a page", **here.options)
     run, songs = await run_of(here, result.key)
-    assert await prefect_server.artifacts(run, "progress") == ["100.0"]
+    assert [float(share) for share in await prefect_server.artifacts(run, "progress")] == [100]
     [page] = await prefect_server.artifacts(run, "markdown")
     assert "2 of 2 takes are stored" in page
     for song in songs:

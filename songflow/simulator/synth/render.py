@@ -26,12 +26,6 @@ _WHOLE_SONG = MODEL_SECONDS["udio130-v1.5"]
 _BUILD_UP, _FADE_FROM = 0.12, 0.9
 
 
-def seed_of(params: Mapping[str, Any], generation_id: str) -> str:
-    """What randomness grows from: the request's seed, or for -1 the generation's id (always a new song)."""
-    seed = params.get("seed", -1)
-    return generation_id if seed == -1 else str(seed)
-
-
 def render(
     params: Mapping[str, Any],
     *,
@@ -194,7 +188,7 @@ class _Band:
     def _drum_bar(self, number: int, at: int, energy: float, luck: random.Random) -> None:
         level = self._style.drums * energy
         hits = [("kick", 0.0, 0.8), ("kick", 2.0, 0.8), ("snare", 1.0, 0.42), ("snare", 3.0, 0.42)]
-        if self._style.tempo > 115:
+        if self._frame.tempo > 115:
             hits += [("kick", 1.0, 0.7), ("kick", 3.0, 0.7)]
         elif luck.random() < 0.6:
             hits.append(("kick", 2.5, 0.6))

@@ -185,7 +185,8 @@ def test_answers_on_a_kept_connection_are_not_held_back(desk: Any) -> None:
 
 def test_importing_the_package_is_cheap() -> None:
     code = (
-        "import sys, songflow.simulator as s; heavy = {'fastapi', 'uvicorn', 'numpy', 'soundfile', 'pydantic'}\n"
+        "import sys, songflow.simulator as s\n"
+        "heavy = {'fastapi', 'uvicorn', 'numpy', 'soundfile', 'pydantic'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "assert set(s.__all__) <= set(dir(s)); s.SimulatorSettings()\n"
         "assert not {'fastapi', 'uvicorn', 'numpy', 'soundfile'} & set(sys.modules)\n"

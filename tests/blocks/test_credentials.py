@@ -1,0 +1,138 @@
+"""The blocks as Prefect sees them: complete, refusing wrong values, and silent about their keys."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
+from prefect.testing.standard_test_suites import BlockStandardTestSuite
+from pydantic import ValidationError
+
+import blocks
+from blocks import (
+    CometAPICredentials,
+    CustomGatewayCredentials,
+    OpenAIHKCredentials,
+    SimulatorCredentials,
+    SongLibrary,
+)
+from songflow.errors import InputError
+from songflow.gateways import FetchProblem, FetchProblemKind
+
+KEY = "sk-never-show-me-0123456789abcdef"
+ALL = [getattr(blocks, name) for name in blocks.__all__]
+on_a_server = [
+    pytest.mark.prefect,
+    pytest.mark.xdist_group("prefect"),
+    pytest.mark.usefixtures("prefect_server"),
+]
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Nothing on stderr."""
+
+
+@pytest.fixture(scope="module")
+def logos() -> Iterator[str]:
+    """The folder of logos as its public address will serve it."""
+    folder = Path(blocks.__file__).parent / "logos"
+    handler = functools.partial(QuietHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("block", ALL, ids=lambda block: block.__name__, indirect=True)
+class TestEveryBlock(BlockStandardTestSuite):
+    @pytest.fixture
+    def block(self, request: pytest.FixtureRequest, logos: str, monkeypatch: pytest.MonkeyPatch) -> type[Block]:
+        block: type[Block] = request.param
+        name = str(block._logo_url).rpartition("/")[2]
+        monkeypatch.setattr(block, "_logo_url", f"{logos}/{name}")
+        return block
+
+
+@pytest.mark.parametrize(
+    ("block", "fields", "text"),
+    [
+        (CometAPICredentials, {"base_url": "ftp://api.example"}, "must look like https://"),
+        (CometAPICredentials, {"base_url": f"https://user:{KEY}@api.example"}, "must not hold a user or password"),
+        (OpenAIHKCredentials, {"api_key": f"{KEY}\n"}, "was a line break copied"),
+        (OpenAIHKCredentials, {"api_key": ""}, "key is empty"),
+        (OpenAIHKCredentials, {"prices": {"udio32-v1.5": -1}}, "must be a number from 0"),
+        (OpenAIHKCredentials, {"prices": {"udio32": 1}}, "there is no model 'udio32'"),
+        (CustomGatewayCredentials, {"base_url": "https://x.example", "fetch_path": "/f"}, "must hold {id} or {ids}"),
+        (CustomGatewayCredentials, {"base_url": "https://x.example", "shape": "E"}, "Input should be 'A'"),
+        (SimulatorCredentials, {"base_url": "localhost:8000"}, "must look like https://"),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else None,
+)
+def test_wrong_values_are_refused_without_showing_the_key(block, fields, text):
+    with pytest.raises(ValidationError) as refused:
+        block(**{"api_key": KEY, **fields})
+    assert text in str(refused.value)
+    assert KEY not in str(refused.value)
+    assert KEY not in repr(refused.value)
+
+
+def test_a_block_is_an_account_with_prices():
+    access = CometAPICredentials(api_key=KEY, prices={"udio32-v1.5": 3}).get_access()
+    assert access.gateway == "cometapi"
+    assert access.account.base_url == "https://api.cometapi.com"
+    assert access.account.secret == KEY
+    assert access.account.alias == "block:cometapi-credentials/unsaved"
+    assert access.prices["udio32-v1.5"] == 3
+
+
+def test_a_custom_gateway_is_described_by_its_block():
+    block = CustomGatewayCredentials(
+        base_url="https://x.example/", submit_path="/s", fetch_path="/q?ids={ids}", shape="D"
+    )
+    dialect = block.get_access().account.dialect
+    assert (dialect.base_url, dialect.submit_path, dialect.shape) == ("https://x.example", "/s", "D")
+    assert block.get_access().account.secret is None
+
+
+def test_the_simulator_without_an_address_is_the_embedded_one():
+    assert SimulatorCredentials().get_access().is_embedded
+    with pytest.raises(InputError, match="songflow simulate"):
+        SimulatorCredentials().get_client()
+
+
+async def test_the_client_of_a_block_talks_to_its_gateway(studio):
+    async with studio().credentials.get_client() as gateway:
+        answer = await gateway.fetch("nobody-knows-me")
+    assert isinstance(answer, FetchProblem)
+    assert answer.kind is FetchProblemKind.NOT_FOUND
+
+
+class TestSaved:
+    pytestmark = on_a_server
+
+    async def test_a_block_comes_back_whole_and_named(self):
+        await CometAPICredentials(api_key=KEY, prices={"udio130-v1.5": 5}).asave("studio", overwrite=True)
+        access = (await CometAPICredentials.aload("studio")).get_access()
+        assert access.account.secret == KEY
+        assert access.account.alias == "block:cometapi-credentials/studio"
+        assert access.prices == {"udio130-v1.5": 5}
+
+    async def test_the_server_shows_no_secret(self, prefect_server):
+        await CometAPICredentials(api_key=KEY).asave("hidden", overwrite=True)
+        await SongLibrary(ledger_url=f"postgresql://user:{KEY}@host/db").asave("hidden", overwrite=True)
+        async with get_client() as client:
+            for slug in ("cometapi-credentials", "song-library"):
+                document = await client.read_block_document_by_name("hidden", slug, include_secrets=False)
+                assert KEY not in document.model_dump_json()
+                assert "***" in document.model_dump_json()
+        assert KEY not in prefect_server.dump()
+        loaded = await SongLibrary.aload("hidden")
+        assert KEY in (loaded.get_settings().ledger_url or "")
+        assert KEY not in repr(loaded.get_settings())

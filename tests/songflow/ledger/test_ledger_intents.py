@@ -1,0 +1,374 @@
+"""The intent to pay: who may send, who re-attaches, who stops."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import func, select
+
+import songflow.request
+from songflow.ledger import Ledger, RunIds, State, schema
+from songflow.ledger.lease import Lease
+from songflow.ledger.songs import Lineage
+from songflow.request import SongRequest, body_hash
+
+PAYLOAD = {"status": 200, "body": "{}"}
+
+
+async def test_a_new_key_is_the_callers_to_send(ledger: Ledger, intent, alive) -> None:
+    """The intent is committed with body, account, price, runs and lease, and belongs to its maker."""
+    lease, runs = alive(), RunIds("flow", "root", "task")
+    claim = await ledger.submissions.intend(intent("key", runs=runs), lease)
+    assert claim.mine
+    stored = await ledger.submissions.get(claim.submission.id)
+    assert stored == claim.submission
+    assert (stored.state, stored.ordinal, stored.billed, stored.price) == (State.INTENDED, 1, "no", 1.0)
+    assert (stored.lease, stored.runs) == (lease, runs)
+    assert (stored.any_id, stored.track_ids) == (None, ())
+    generation = await ledger.submissions.generation("key")
+    assert generation.body == intent().body
+    assert generation.params["prompt"] == "a slow waltz"
+    assert await ledger.submissions.generation("another") is None
+
+
+@pytest.mark.parametrize(
+    "state",
+    [State.SENDING, State.ACCEPTED, State.RUNNING, State.OVERDUE, State.SUCCEEDED, State.UNKNOWN, State.LOST],
+)
+@pytest.mark.parametrize("lease", ["alive", "dead"])
+async def test_a_key_that_may_be_paid_for_is_never_anybodys_to_send(
+    ledger: Ledger, intent, alive, in_state, request: pytest.FixtureRequest, state: State, lease: str
+) -> None:
+    """From `sending` on, a second caller gets what stands there, whether its process lives or not."""
+    before = await in_state(state, lease=request.getfixturevalue(lease)())
+    claim = await ledger.submissions.intend(intent(), alive(), retry_failed=True)
+    assert (claim.mine, claim.submission) == (False, before)
+    assert len(await ledger.submissions.of_key("key")) == 1
+
+
+async def test_an_intent_under_a_live_lease_is_its_holders(ledger: Ledger, intent, alive, in_state) -> None:
+    """While the first process may still send, the second gets nothing but the sight of it."""
+    before = await in_state(State.INTENDED)
+    claim = await ledger.submissions.intend(intent(), alive())
+    assert (claim.mine, claim.submission) == (False, before)
+
+
+async def test_an_intent_under_a_dead_lease_is_taken_over(ledger: Ledger, intent, alive, dead, in_state) -> None:
+    """The same row gets a new fence and account; the old holder, should it wake, may no longer send."""
+    old = await in_state(State.INTENDED, lease=dead())
+    claim = await ledger.submissions.intend(intent(account="block:mine", price=3.0), alive())
+    assert claim.mine
+    assert (claim.submission.id, claim.submission.ordinal) == (old.id, 1)
+    assert (claim.submission.account, claim.submission.price) == ("block:mine", 3.0)
+    assert await ledger.submissions.begin_send(old.id, old.lease.extended(60.0)) is False
+    assert await ledger.submissions.begin_send(old.id, claim.submission.lease) is True
+
+
+async def test_nobody_begins_to_send_twice(ledger: Ledger, in_state) -> None:
+    """The second compare-and-set of the same holder finds the row already moved."""
+    submission = await in_state(State.INTENDED)
+    assert await ledger.submissions.begin_send(submission.id, submission.lease) is True
+    assert await ledger.submissions.begin_send(submission.id, submission.lease) is False
+
+
+async def test_begin_send_prolongs_the_lease(ledger: Ledger, in_state) -> None:
+    """The lease outlives the POST."""
+    submission = await in_state(State.INTENDED)
+    longer = submission.lease.extended(1000.0)
+    await ledger.submissions.begin_send(submission.id, longer)
+    assert (await ledger.submissions.get(submission.id)).lease == longer
+
+
+@pytest.mark.parametrize("state", [State.UNSENT, State.REFUSED])
+async def test_what_was_not_billed_is_sent_as_a_new_submission(
+    ledger: Ledger, intent, alive, in_state, state: State
+) -> None:
+    """Rows are never overwritten: a repeat is another row of the same generation."""
+    first = await in_state(state)
+    claim = await ledger.submissions.intend(intent(), alive())
+    assert claim.mine
+    assert [one.ordinal for one in await ledger.submissions.of_key("key")] == [1, 2]
+    assert await ledger.submissions.get(first.id) == first
+
+
+async def test_a_failed_generation_is_paid_for_again_only_when_told_so(
+    ledger: Ledger, intent, alive, in_state
+) -> None:
+    """The stored failure stands, until the caller allows a new submission."""
+    failed = await in_state(State.FAILED)
+    claim = await ledger.submissions.intend(intent(), alive())
+    assert (claim.mine, claim.submission) == (False, failed)
+    again = await ledger.submissions.intend(intent(), alive(), retry_failed=True)
+    assert again.mine
+    assert again.submission.ordinal == 2
+
+
+async def test_the_submission_furthest_along_speaks_for_its_generation(
+    ledger: Ledger, intent, alive, in_state
+) -> None:
+    """A success outweighs a later refusal, an unknown outweighs both kinds of certainty that nothing was billed."""
+    await in_state(State.REFUSED)
+    second = await in_state(State.UNKNOWN)
+    assert (await ledger.submissions.intend(intent(), alive())).submission == second
+    assert len(await ledger.submissions.of_key("key")) == 2
+
+
+async def test_a_key_stands_for_one_body(ledger: Ledger, intent, alive) -> None:
+    """The same key with another body gets the stored generation to compare with, and nothing is written."""
+    await ledger.submissions.intend(intent(), alive())
+    claim = await ledger.submissions.intend(intent(prompt="a fast polka"), alive())
+    assert not claim.mine
+    assert claim.submission is None
+    assert claim.conflict.params["prompt"] == "a slow waltz"
+    assert len(await ledger.submissions.of_key("key")) == 1
+
+
+async def test_a_generation_without_a_submission_gets_its_first(ledger: Ledger, intent, alive, in_state) -> None:
+    """A ledger that was mended by hand is no dead end."""
+    await in_state(State.INTENDED)
+    async with ledger.database.write() as connection:
+        await connection.execute(schema.submissions.delete())
+    claim = await ledger.submissions.intend(intent(), alive())
+    assert (claim.mine, claim.submission.ordinal) == (True, 1)
+
+
+# --- hash versions ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def second_version(monkeypatch: pytest.MonkeyPatch, intent):
+    """A later songflow, whose bodies have a field more: an intent of its hash version 2."""
+    table: Mapping[int, tuple[str, ...]] = songflow.request._HASHED_FIELDS
+    monkeypatch.setattr("songflow.request._HASHED_FIELDS", {**table, 2: (*table[1], "swing")})
+
+    def make(key: str = "key", **fields: object):
+        body = SongRequest(prompt="a slow waltz").body()
+        body["gen_params"] |= {"swing": 0.5, **fields}
+        return intent(key, body=json.dumps(body), body_hash=body_hash(body, 2), hash_version=2)
+
+    return make
+
+
+async def test_a_new_default_is_not_a_new_body(ledger: Ledger, intent, alive, second_version) -> None:
+    """A key stored under an older hash version is compared over that version's fields."""
+    first = await ledger.submissions.intend(intent(), alive())
+    later = second_version()
+    assert later.body_hash != intent().body_hash
+    again = await ledger.submissions.intend(later, alive())
+    assert (again.conflict, again.submission) == (None, first.submission)
+    other = await ledger.submissions.intend(second_version(prompt="a fast polka"), alive())
+    assert other.conflict is not None
+
+
+async def test_a_new_default_does_not_hide_a_twin(ledger: Ledger, in_state, dead, alive, second_version) -> None:
+    """An unsettled generation from before a new field is still the same body's."""
+    old = await in_state(State.UNKNOWN, "old", lease=dead())
+    claim = await ledger.submissions.intend(second_version("new"), alive())
+    assert claim.twin.submission == old
+
+
+# --- twins ------------------------------------------------------------------------------------------------
+
+
+UNSETTLED = [State.SENDING, State.ACCEPTED, State.RUNNING, State.OVERDUE, State.LOST, State.UNKNOWN]
+
+
+@pytest.mark.parametrize("state", UNSETTLED)
+async def test_a_body_left_unsettled_by_a_dead_run_stops_the_next(
+    ledger: Ledger, intent, alive, dead, in_state, state: State
+) -> None:
+    """The twin is named, and the new key leaves no trace."""
+    old = await in_state(state, "old", lease=dead())
+    claim = await ledger.submissions.intend(intent("new"), alive())
+    assert (claim.mine, claim.submission) == (False, None)
+    assert (claim.twin.key, claim.twin.submission) == ("old", old)
+    assert await ledger.submissions.generation("new") is None
+
+
+@pytest.mark.parametrize("state", [state for state in State if state not in UNSETTLED])
+async def test_a_body_that_is_settled_or_was_never_billed_stops_nobody(
+    ledger: Ledger, intent, alive, dead, in_state, state: State
+) -> None:
+    """A new run of the same request makes a new song."""
+    await in_state(state, "old", lease=dead())
+    assert (await ledger.submissions.intend(intent("new"), alive())).mine
+
+
+async def test_a_twin_of_a_live_process_stops_nobody(ledger: Ledger, intent, alive, in_state) -> None:
+    """Somebody looks after it: two runs of the same request may go on side by side."""
+    await in_state(State.ACCEPTED, "old", lease=alive())
+    assert (await ledger.submissions.intend(intent("new"), alive())).mine
+
+
+async def test_the_oldest_dead_twin_is_the_one_that_is_named(
+    ledger: Ledger, intent, alive, dead, in_state
+) -> None:
+    """Live ones in between are passed over."""
+    await in_state(State.ACCEPTED, "live", lease=alive())
+    await in_state(State.UNKNOWN, "older", lease=dead())
+    await in_state(State.UNKNOWN, "newer", lease=dead())
+    assert (await ledger.submissions.intend(intent("new"), alive())).twin.key == "older"
+
+
+async def test_another_body_is_no_twin(ledger: Ledger, intent, alive, dead, in_state) -> None:
+    """Only the same request counts."""
+    await in_state(State.UNKNOWN, "old", lease=dead())
+    assert (await ledger.submissions.intend(intent("new", prompt="a fast polka"), alive())).mine
+
+
+async def test_a_caller_may_pay_all_the_same(ledger: Ledger, intent, alive, dead, in_state) -> None:
+    """`stop_at_twin=False` does not look."""
+    await in_state(State.UNKNOWN, "old", lease=dead())
+    assert (await ledger.submissions.intend(intent("new"), alive(), stop_at_twin=False)).mine
+
+
+async def test_a_success_is_a_twin_until_each_of_its_songs_is_collected(
+    ledger: Ledger, intent, alive, dead, in_state, take
+) -> None:
+    """Songs that were paid for and lie uncollected stop the next run; a failed take does not."""
+    old = await in_state(State.RUNNING, "old", lease=dead())
+    takes = [take("a"), take("b", error="moderated")]
+    songs = await ledger.songs.ended(old.id, "old", Lineage("regular", None), takes, PAYLOAD)
+    assert (await ledger.submissions.intend(intent("new"), alive())).twin.key == "old"
+    async with ledger.database.write() as connection:
+        await connection.execute(
+            schema.songs.update().where(schema.songs.c.id == songs[0].id).values(state="stored")
+        )
+    assert (await ledger.submissions.intend(intent("new"), alive())).mine
+
+
+async def test_an_existing_key_is_not_held_up_by_twins(ledger: Ledger, intent, alive, dead, in_state) -> None:
+    """Who comes back to his own key gets it, whatever else is unsettled."""
+    await in_state(State.UNKNOWN, "other", lease=dead())
+    mine = await in_state(State.ACCEPTED, "mine", lease=dead())
+    assert (await ledger.submissions.intend(intent("mine"), alive())).submission == mine
+
+
+# --- after the POST ---------------------------------------------------------------------------------------
+
+
+async def _answers(ledger: Ledger) -> list[dict]:
+    async with ledger.database.read() as connection:
+        rows = await connection.execute(select(schema.answers).order_by(schema.answers.c.id))
+        return [dict(row) for row in rows.mappings()]
+
+
+async def test_an_acceptance_keeps_its_ids_its_answer_and_its_new_lease(
+    ledger: Ledger, in_state, alive
+) -> None:
+    """Ids are opaque: whatever a database cannot hold is replaced, everything else kept as it is."""
+    submission = await in_state(State.SENDING)
+    answer = {"status": 200, "headers": {"x-oneapi-request-id": "r"}, "body": "{}\x00"}
+    lease = alive()
+    assert await ledger.submissions.accepted(submission.id, "i\x00d", ["t1", "ü"], answer, lease)
+    stored = await ledger.submissions.get(submission.id)
+    assert (stored.generation_id, stored.track_ids, stored.lease) == ("i\ufffdd", ("t1", "ü"), lease)
+    assert (stored.any_id, stored.billed, stored.error) == ("i\ufffdd", "yes", None)
+    (kept,) = await _answers(ledger)
+    assert (kept["kind"], kept["status"], kept["body"]) == ("submit", 200, "{}\ufffd")
+    assert json.loads(kept["headers"]) == {"x-oneapi-request-id": "r"}
+
+
+async def test_track_ids_alone_name_a_generation(ledger: Ledger, in_state) -> None:
+    """Where a gateway gave only those, the first of them stands for the generation; the lease stays."""
+    submission = await in_state(State.SENDING)
+    await ledger.submissions.accepted(submission.id, None, ["t1", "t2"], None)
+    stored = await ledger.submissions.get(submission.id)
+    assert (stored.any_id, stored.lease) == ("t1", submission.lease)
+    assert await _answers(ledger) == []
+
+
+async def test_a_late_writer_still_turns_unknown_into_accepted(ledger: Ledger, in_state, dead) -> None:
+    """An answer that comes after a sender was given up for dead is worth a paid song."""
+    submission = await in_state(State.SENDING, lease=dead())
+    assert await ledger.submissions.unknown(submission.id, submission.lease.fence, "it died")
+    assert (await ledger.submissions.get(submission.id)).error == "it died"
+    assert await ledger.submissions.accepted(submission.id, "id", (), None)
+    stored = await ledger.submissions.get(submission.id)
+    assert (stored.state, stored.error, stored.settled_at) == (State.ACCEPTED, None, None)
+
+
+async def test_only_the_sender_that_was_seen_is_given_up(ledger: Ledger, in_state, alive) -> None:
+    """A fence that has changed meanwhile is another sender's."""
+    submission = await in_state(State.SENDING)
+    assert await ledger.submissions.unknown(submission.id, alive().fence, "it died") is False
+
+
+@pytest.mark.parametrize("state", [State.UNSENT, State.REFUSED, State.UNKNOWN])
+async def test_a_post_that_has_ended_is_nobodys_work_any_more(ledger: Ledger, in_state, state: State) -> None:
+    """Its process may live on for days: that must not hide an unknown outcome from the next run."""
+    submission = await in_state(State.SENDING)
+    await ledger.submissions.settle_sending(submission.id, state, "so it ended\x00", PAYLOAD)
+    stored = await ledger.submissions.get(submission.id)
+    assert stored.lease.is_dead()
+    assert stored.error == "so it ended\ufffd"
+    assert len(await _answers(ledger)) == 1
+
+
+async def test_only_the_end_of_a_generation_has_a_time_of_settling(ledger: Ledger, in_state) -> None:
+    """Overdue is no end; lost and failed are."""
+    submission = await in_state(State.ACCEPTED)
+    assert await ledger.submissions.running(submission.id)
+    assert (await ledger.submissions.get(submission.id)).running_at is not None
+    assert await ledger.submissions.stop_waiting(submission.id, State.OVERDUE, "late")
+    assert (await ledger.submissions.get(submission.id)).settled_at is None
+    assert await ledger.submissions.stop_waiting(submission.id, State.LOST, "gone")
+    assert (await ledger.submissions.get(submission.id)).settled_at is not None
+
+
+async def test_a_lease_is_released_by_its_holder_only(ledger: Ledger, in_state, alive) -> None:
+    """Who waits now holds it; who waited before can no longer let go of it."""
+    submission = await in_state(State.ACCEPTED)
+    now = alive()
+    await ledger.submissions.hold(submission.id, now)
+    await ledger.submissions.release(submission.id, submission.lease.fence)
+    assert (await ledger.submissions.get(submission.id)).lease == now
+    await ledger.submissions.release(submission.id, now.fence)
+    assert (await ledger.submissions.get(submission.id)).lease.is_dead()
+
+
+async def test_submissions_are_found_by_state_oldest_first(ledger: Ledger, in_state) -> None:
+    """What rescue looks for."""
+    first, second = await in_state(State.UNKNOWN, "one"), await in_state(State.OVERDUE, "two")
+    await in_state(State.SUCCEEDED, "three")
+    assert await ledger.submissions.in_states([State.OVERDUE, State.UNKNOWN]) == [first, second]
+
+
+# --- races ------------------------------------------------------------------------------------------------
+
+
+async def test_of_many_who_intend_at_once_one_may_send(ledger: Ledger, intent) -> None:
+    """Forty tasks meet one key: one row, one holder; the others all see it."""
+    claims = await asyncio.gather(
+        *(ledger.submissions.intend(intent(), Lease.take(60.0)) for _ in range(40))
+    )
+    assert [claim.mine for claim in claims].count(True) == 1
+    assert len({claim.submission.id for claim in claims}) == 1
+    async with ledger.database.read() as connection:
+        assert (await connection.execute(select(func.count()).select_from(schema.submissions))).scalar() == 1
+
+
+async def test_of_many_who_take_over_one_may_send(ledger: Ledger, intent, dead, in_state) -> None:
+    """A dead process's intent passes to exactly one of those who find it."""
+    await in_state(State.INTENDED, lease=dead())
+    claims = await asyncio.gather(
+        *(ledger.submissions.intend(intent(), Lease.take(60.0)) for _ in range(20))
+    )
+    assert [claim.mine for claim in claims].count(True) == 1
+
+
+async def test_a_stopped_twin_makes_way_for_whoever_waits_on_its_key(
+    ledger: Ledger, intent, alive, dead, in_state
+) -> None:
+    """Of two who race for a new key, the one that stops at a twin leaves the key to the other."""
+    await in_state(State.UNKNOWN, "old", lease=dead())
+    stopped, went_on = await asyncio.gather(
+        ledger.submissions.intend(intent("new"), alive()),
+        ledger.submissions.intend(intent("new"), alive(), stop_at_twin=False),
+    )
+    assert went_on.mine
+    assert stopped.twin is not None or stopped.submission == replace(went_on.submission)

@@ -1,0 +1,177 @@
+"""The spool: an accepted id is on the local disk before anything else can go wrong."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from songflow.ledger import spool as spool_module
+from songflow.ledger.spool import Spool, SpoolEntry
+
+
+def _entry(submission_id: str = "s1", **changes: object) -> SpoolEntry:
+    fields = {
+        "submission_id": submission_id,
+        "key": "key",
+        "gateway": "openai-hk",
+        "base_url": "https://gateway.example",
+        "account": "env:OPENAI_HK_KEY",
+        "generation_id": "id-1",
+        "track_ids": ("t1", "t2"),
+        "accepted_at": "2026-01-01T00:00:00+00:00",
+        **changes,
+    }
+    return SpoolEntry(**fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path)
+
+
+def _file(folder: Path) -> Path:
+    (file,) = folder.glob("accepted.*.jsonl")
+    return file
+
+
+def test_what_was_appended_is_found_again(spool: Spool) -> None:
+    """Entries come back as they were, in order, and by submission."""
+    entries = [_entry("s1"), _entry("s2", generation_id=None), _entry("s3", track_ids=())]
+    for entry in entries:
+        spool.append(entry)
+    assert spool.entries() == entries
+    assert spool.find("s2") == entries[1]
+    assert spool.find("s9") is None
+
+
+def test_the_last_entry_of_a_submission_is_the_one_that_counts(spool: Spool) -> None:
+    """Entries are appended, never changed."""
+    spool.append(_entry(generation_id="first"))
+    spool.append(_entry(generation_id="second"))
+    assert spool.find("s1").generation_id == "second"
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "a\nb\r\x85\u2028c", "ü\x00漢", '"}{"'])
+def test_any_id_survives(spool: Spool, odd: str) -> None:
+    """Ids are opaque: whatever a gateway's JSON can carry is kept exactly."""
+    spool.append(_entry(generation_id=odd))
+    assert spool.find("s1").generation_id == odd
+
+
+def test_an_empty_spool_has_no_entries(spool: Spool) -> None:
+    """Nothing was ever accepted here."""
+    assert spool.entries() == []
+
+
+def test_a_line_that_a_crash_cut_short_does_not_swallow_the_next(spool: Spool, tmp_path: Path) -> None:
+    """Wherever the first entry was torn, the second is whole."""
+    spool.append(_entry("s1"))
+    whole = _file(tmp_path).read_bytes()
+    for cut in range(1, len(whole) - 1):
+        _file(tmp_path).write_bytes(whole[:cut])
+        spool.append(_entry("s2"))
+        assert spool.find("s2") == _entry("s2")
+        assert spool.find("s1") in (None, _entry("s1"))
+
+
+@pytest.mark.parametrize(
+    "line", [b"\xff\xfe", b"null", b"[]", b"7", b"{}", b'{"track_ids": []}', b'{"track_ids": 5}', b"not json"]
+)
+def test_lines_that_are_no_entries_are_passed_over(spool: Spool, tmp_path: Path, line: bytes) -> None:
+    """A spool that something else has written to still gives what is ours."""
+    spool.append(_entry("s1"))
+    with _file(tmp_path).open("ab") as file:
+        file.write(line + b"\n")
+    spool.append(_entry("s2"))
+    assert [entry.submission_id for entry in spool.entries()] == ["s1", "s2"]
+
+
+def test_entries_of_every_host_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shared folder has a file per host, so that no two machines append to one."""
+    for host in ("one", "two"):
+        monkeypatch.setattr("socket.gethostname", lambda host=host: host)
+        Spool(tmp_path).append(_entry(host))
+    assert [file.name for file in sorted(tmp_path.iterdir())] == ["accepted.one.jsonl", "accepted.two.jsonl"]
+    assert {entry.submission_id for entry in Spool(tmp_path).entries()} == {"one", "two"}
+
+
+def test_an_entry_and_a_new_files_name_are_synced_before_append_returns(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entry is whole when it is synced, and the folder is synced once, for the new file."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def watch(descriptor: int) -> None:
+        target = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if target == _file(tmp_path):
+            assert target.read_bytes().endswith(b"}\n")
+        synced.append(target.name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    spool.append(_entry("s1"))
+    spool.append(_entry("s2"))
+    name = _file(tmp_path).name
+    assert synced == [name, tmp_path.name, name]
+
+
+def test_the_spool_is_for_its_owner_only(spool: Spool, tmp_path: Path) -> None:
+    """Others of the machine need not know what was paid for."""
+    spool.append(_entry())
+    assert _file(tmp_path).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_disk_that_takes_half_a_line_has_not_taken_it(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short write is an error, and the next entry is whole all the same."""
+    write = os.write
+    monkeypatch.setattr(spool_module.os, "write", lambda descriptor, line: write(descriptor, line[:20]))
+    with pytest.raises(OSError, match="No space") as caught:
+        spool.append(_entry("s1"))
+    assert caught.value.errno == errno.ENOSPC
+    monkeypatch.undo()
+    spool.append(_entry("s2"))
+    assert [entry.submission_id for entry in spool.entries()] == ["s2"]
+
+
+def test_a_full_device_is_an_error(tmp_path: Path) -> None:
+    """/dev/full says no to every byte."""
+    spool = Spool(tmp_path)
+    spool._file.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space"):
+        spool.append(_entry())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A real file system of 64 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a file system is not permitted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_an_error_and_loses_nothing_that_was_taken(small_disk: Path) -> None:
+    """Entries are taken until the disk is full; when there is room again, it goes on."""
+    spool = Spool(small_disk)
+    taken = 0
+    with pytest.raises(OSError, match="No space"):
+        while True:
+            spool.append(_entry(f"s{taken}"))
+            taken += 1
+    assert taken > 100
+    assert [entry.submission_id for entry in spool.entries()] == [f"s{number}" for number in range(taken)]
+    subprocess.run(["mount", "-o", "remount,size=128k", str(small_disk)], check=True)
+    spool.append(_entry("last"))
+    assert spool.entries()[-1].submission_id == "last"

@@ -1,0 +1,53 @@
+"""Whatever a gateway calls a song, the page shows it as text."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tasks.markdown import artifact_key, escape, web_link
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "[click](javascript:alert(1))",
+    "![x](https://evil.example/pixel.png)",
+    "a | b\n| --- |\r\n# big",
+    "`code` *bold* _it_ ~~gone~~ \\",
+    "www.evil.example",
+    "&lt;b&gt;",
+    "right\u202eleft\x00\x1b[31m",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_has_no_bare_mark_left(text):
+    shown = escape(text)
+    assert not re.search(r"[<>\n\r\x00\x1b\u202e]", shown)
+    assert not re.search(r"(?<!\\)(?:\\\\)*[\[\]()`*_~|!.:#](?![0-9]+;)", shown.replace("&#", "&"))
+
+
+@pytest.mark.parametrize("text", ["plain words", "Ünïcödé 歌 ♪"])
+def test_plain_text_stays_readable(text):
+    assert escape(text) == text
+
+
+@pytest.mark.parametrize(
+    "url", [None, "", "javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "https://", "//x.example/a"]
+)
+def test_only_addresses_of_the_web_become_links(url):
+    assert web_link("hear", url) is None
+
+
+def test_a_link_keeps_its_address_and_cannot_be_left_early():
+    assert web_link("hear", "https://x.example/a%2520b.mp3?c=d") == "[hear](https://x.example/a%2520b.mp3?c=d)"
+    link = web_link("hear", 'https://x.example/a) [b](javascript:x) "t" <i>')
+    assert link is not None
+    assert re.fullmatch(r"\[hear\]\([^()<>\s\"\[\]]+\)", link)
+
+
+def test_artifact_keys_are_valid_and_different():
+    keys = ["4f0a:core", "4f0a:Core", "歌", "ü", "a" * 300]
+    made = {artifact_key(key) for key in keys}
+    assert len(made) == len(keys)
+    assert all(re.fullmatch(r"[a-z0-9-]{1,80}", key) for key in made)
