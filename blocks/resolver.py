@@ -9,10 +9,11 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from pydantic import ValidationError
 
-from blocks._base import ALIAS_PREFIX, UNSAVED, GatewayCredentials
+from blocks._base import ALIAS_PREFIX, UNSAVED
 from blocks.credentials import (
     CometAPICredentials,
     CustomGatewayCredentials,
+    GatewayBlock,
     OpenAIHKCredentials,
     SimulatorCredentials,
 )
@@ -24,7 +25,7 @@ __all__ = ["CREDENTIALS_TYPES", "load_credentials", "resolve_access"]
 
 log = logging.getLogger("songflow.blocks")
 
-CREDENTIALS_TYPES: dict[str, type[GatewayCredentials]] = {
+CREDENTIALS_TYPES: dict[str, type[GatewayBlock]] = {
     block.get_block_type_slug(): block
     for block in (CometAPICredentials, OpenAIHKCredentials, SimulatorCredentials, CustomGatewayCredentials)
 }
@@ -34,7 +35,7 @@ CREDENTIALS_TYPES: dict[str, type[GatewayCredentials]] = {
 _UNREACHABLE = (httpx.TransportError, PrefectHTTPStatusError, RuntimeError, OSError, ValueError)
 
 
-async def load_credentials(reference: str) -> GatewayCredentials:
+async def load_credentials(reference: str) -> GatewayBlock:
     """The saved credentials block that `<type>/<name>` or, where that is clear, `<name>` stands for.
 
     Raises:
@@ -88,7 +89,7 @@ async def _saved_blocks(client: PrefectClient) -> list[tuple[str, str]]:
     return saved
 
 
-async def _load(slug: str, name: str) -> GatewayCredentials:
+async def _load(slug: str, name: str) -> GatewayBlock:
     try:
         return await CREDENTIALS_TYPES[slug].aload(name)
     except (ValueError, RuntimeError, ValidationError) as error:

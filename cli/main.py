@@ -1,6 +1,7 @@
 """The entry of the `songflow` command, and what its exit codes mean.
 
-0 done, 1 other, 2 bad input, 3 refused or not sent, 4 generation failed, 5 still running or unknown, 6 budget.
+0 done, 1 other, 2 bad input, 3 refused or not sent, 4 generation failed, 5 still running or unknown,
+6 over budget.
 
 Nothing is imported here that takes time: Ctrl-C in the second that the rest takes to load ends without a
 traceback, too.

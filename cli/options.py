@@ -59,8 +59,8 @@ class Gateway:
     base_url
         The gateway's address where it is not the published one; with simulator: that of `songflow simulate`.
     credentials
-        A Prefect block with the key: NAME or TYPE/NAME. Without it the key is in COMETAPI_KEY, OPENAI_HK_KEY or
-        SONGFLOW_API_KEY.
+        A Prefect block with the key: NAME or TYPE/NAME. Without it the key is in COMETAPI_KEY,
+        OPENAI_HK_KEY or SONGFLOW_API_KEY.
     submit_path
         A custom gateway's path for submits, such as /udio/submit/music.
     fetch_path
@@ -115,8 +115,8 @@ class Waiting:
     poll_interval
         Fix the seconds between two looks at the gateway (default: 5).
     deadline
-        Seconds to wait for one generation (default: 20 minutes and 10 s for each second of music). It runs on at
-        the gateway after that, and the same --key collects it.
+        Seconds to wait for one generation (default: 20 minutes and 10 s for each second of music). It runs
+        on at the gateway after that, and the same --key collects it.
     """
 
     poll_interval: float | None = None
@@ -146,12 +146,13 @@ class Paying:
         The request key: the same key never pays twice, and comes back to its generation. Without one, one is
         minted and printed on stderr before anything is sent.
     retries
-        How often a refusal that may be repeated, or a request that could not leave, is tried again (within 60 s).
-        An unknown outcome is never sent again, whatever this says.
+        How often a refusal that may be repeated, or a request that could not leave, is tried again (within
+        60 s). An unknown outcome is never sent again, whatever this says.
     retry_errors
         Pay for a new try where this key's generation has failed at the gateway.
     if_unsettled
-        What to do where the same request is unsettled under another key of a dead run: stop, or pay for a new one.
+        What to do where the same request is unsettled under another key of a dead run: stop, or pay for a
+        new one.
     """
 
     key: str | None = None

@@ -58,8 +58,8 @@ def run_paid(
             raise SongflowError(
                 f"Something unexpected went wrong ({type(error).__name__}: {error}).",
                 billed="maybe",
-                next=f"run the same command with --key {key}: it pays once at most, and the ledger has what was "
-                "paid for; SONGFLOW_DEBUG=1 shows the details.",
+                next=f"run the same command with --key {key}: it pays once at most, and the ledger has what "
+                "was paid for; SONGFLOW_DEBUG=1 shows the details.",
             ) from None
 
 
@@ -161,8 +161,8 @@ async def _detached(key: str, common: Common) -> SongflowError:
     if current is None or RULES[current.state].billed.value == "no":
         return RequestNotSent("Interrupted before anything was sent.", key=key, next="run the command again.")
     return StillRunning(
-        f"Detached. The generation {current.any_id or ''} (state '{current.state}') goes on at the gateway and is "
-        "billed.",
+        f"Detached. The generation {current.any_id or ''} (state '{current.state}') goes on at the gateway "
+        "and is billed.",
         key=key,
         generation_id=current.any_id,
         state=current.state,

@@ -30,7 +30,7 @@ def simulate(
     accept_key: Annotated[list[str] | None, Parameter(negative="")] = None,
     common: Common = Common(),
 ) -> None:
-    """Run the simulated gateway until Ctrl-C: both dialects, real mp3 files, a durable bill, faults on demand.
+    """Run the simulated gateway until Ctrl-C: both dialects, mp3 files, a durable bill, faults on demand.
 
     Parameters
     ----------

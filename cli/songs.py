@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -61,13 +60,20 @@ def songs(
 
 async def _read(settings: LibrarySettings, output: Output) -> pandas.DataFrame:
     """The manifest; looking at a library that is not there does not make one."""
-    if settings.ledger_url is None and not os.path.exists(settings.folder / "ledger.sqlite"):  # noqa: PTH110 - Path's raises for names that are too long
+    if settings.ledger_url is None and not _is_there(settings.folder / "ledger.sqlite"):
         output.say(
             f"There is no library at {settings.folder} yet; `songflow demo` makes one with simulated songs."
         )
         return empty_manifest()
     async with Library(settings) as library:
         return await read_manifest(library.ledger)
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # a name that is too long, a folder that may not be looked into
+        return False
 
 
 def _write(frame: pandas.DataFrame, format: Format, target: Path | None) -> None:

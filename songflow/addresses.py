@@ -17,7 +17,7 @@ import httpx
 __all__ = ["AddressRefused", "check_peer", "check_url", "is_private_host", "uses_proxy"]
 
 
-class AddressRefused(Exception):  # noqa: N818 - what befell a URL, not a fault of the program
+class AddressRefused(Exception):
     """The URL is not one that a song may be fetched from."""
 
 
@@ -30,6 +30,7 @@ async def check_url(url: str, *, allow_private: bool) -> None:
     """
     try:
         parts = urlsplit(url)
+        _ = parts.port  # raises for one that no machine has
     except ValueError as error:
         raise AddressRefused(f"it is no address ({error})") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:

@@ -52,7 +52,8 @@ def measure(path: Path) -> AudioFacts:
     try:
         with soundfile.SoundFile(str(path)) as file:
             frames, power, peak = 0, 0.0, 0.0
-            for block in file.blocks(_BLOCK_FRAMES, dtype="float32", always_2d=True):
+            # Not `blocks`: it trusts the header's length and fills up what a truncated file does not hold.
+            while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
                 frames += len(block)
                 power += float(np.square(block, dtype=np.float64).sum())
                 peak = max(peak, float(np.abs(block).max(initial=0.0)))

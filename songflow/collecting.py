@@ -55,8 +55,8 @@ async def wait(
         with told_as_paid(submission):
             return await session.library.ledger.songs.of_submission(submission.id)
     access = await session.access_for(submission, access)
-    gateway = await session.gateway(access)
     with told_as_paid(submission):
+        gateway = await session.gateway(access)
         request = await _request_of(session, submission)
         deadline = session.deadline(request.model)
         async with _held(session, submission, deadline + session.settings.lease_margin):

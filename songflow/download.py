@@ -39,7 +39,7 @@ _DEAD_STATUSES = frozenset({401, 403, 404, 410})
 AskAgain = Callable[[], Awaitable[str | None]]
 
 
-class DownloadProblem(Exception):  # noqa: N818 - what befell a song, not a fault of the program
+class DownloadProblem(Exception):
     """The song cannot be fetched now. `dead` is True where the URL itself is at fault."""
 
     def __init__(self, message: str, *, dead: bool = False) -> None:
@@ -197,6 +197,8 @@ class Downloads:
         if status in _DEAD_STATUSES:
             raise DownloadProblem(f"its host answered {status}", dead=True)
         if status == 416:
+            if resume is not None and _content_range_total(response) == resume.size:
+                return  # all of it is here: a process died, or its store failed, after the transfer
             _discard(part)
             raise DownloadProblem("the song at its host is not the one that was begun")
         if status not in {200, 206} or (status == 206 and resume is None):
@@ -232,7 +234,7 @@ def _resume_point(url: str, part: Path) -> _ResumePoint | None:
         size = part.stat().st_size
     except (OSError, ValueError):
         return None
-    if size == 0 or note.get("url") != url or not note.get("validator"):
+    if size == 0 or not isinstance(note, dict) or note.get("url") != url or not note.get("validator"):
         return None
     return _ResumePoint(size, str(note["validator"]))
 
@@ -249,7 +251,9 @@ def _remember(part: Path, url: str, response: httpx.Response) -> None:
 async def _copy(response: httpx.Response, file: IO[bytes], start: int) -> bool:
     """Copy the body; False where it is larger than a song can be."""
     size = start
-    async for chunk in response.aiter_bytes(1 << 17):
+    async for (
+        chunk
+    ) in response.aiter_bytes():  # as they come: what is gathered first would be lost with a cut
         size += len(chunk)
         if size > MAX_SONG_BYTES:
             return False
@@ -264,6 +268,11 @@ def _sync(file: IO[bytes]) -> None:
 
 def _content_range_start(response: httpx.Response) -> int | None:
     found = re.fullmatch(r"bytes (\d+)-\d+/(?:\d+|\*)", response.headers.get("content-range", "").strip())
+    return int(found[1]) if found else None
+
+
+def _content_range_total(response: httpx.Response) -> int | None:
+    found = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("content-range", "").strip())
     return int(found[1]) if found else None
 
 

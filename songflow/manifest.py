@@ -127,8 +127,9 @@ async def read_manifest(ledger: Ledger) -> pandas.DataFrame:
 def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFrame:
     """The rows for which an expression over the columns holds, such as `seconds > 30 and state == "failed"`.
 
-    Columns with a dot are written in backticks. The expression is data, not code: columns, values, comparisons,
-    `and`, `or`, `not`, `in` and plain arithmetic are all there is. A value that is missing compares as false.
+    Columns with a dot are written in backticks. The expression is data, not code: columns, values,
+    comparisons, `and`, `or`, `not`, `in` and plain arithmetic are all there is. A value that is missing
+    compares as false.
 
     Raises:
         InputError: it cannot be read, names an unknown column, or is no condition.

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from songflow.access import EMBEDDED_URL, Access, Resolver, at_url, resolve_from_environment
 from songflow.addresses import is_private_host
 from songflow.download import Downloads, download_client
-from songflow.errors import MissingCredentials
+from songflow.errors import LibraryError, MissingCredentials
 from songflow.gateways import Gateway
 from songflow.ledger.rows import RunIds, Submission
 from songflow.library import Library, LibrarySettings
@@ -159,7 +159,13 @@ class Session:
                 )
             )
             log.info("Using the built-in simulator: no key, no cost, synthesised songs.")
-            await asyncio.to_thread(server.start)
+            try:
+                await asyncio.to_thread(server.start)
+            except OSError as error:
+                raise LibraryError(
+                    f"The built-in simulator cannot run in {server.settings.state_dir}: {error.__cause__ or error}.",
+                    next="mend that folder, or choose another library with --library.",
+                ) from error
             self._exits.push_async_callback(asyncio.to_thread, server.stop)
             self._embedded = server
         return self._embedded.url

@@ -43,7 +43,7 @@ def file_name(template: str, *, title: str | None, song_id: str | None, uid: str
     if stem.partition(".")[0].rstrip().upper() in _RESERVED_NAMES:
         stem = f"_{stem}"
     if uid not in stem:
-        stem = f"{stem}-{uid}"
+        stem = f"{stem}-{uid}" if stem else uid
     if len(stem.encode()) > _MAX_NAME_BYTES:
         head = stem.encode()[: _MAX_NAME_BYTES - len(uid) - 1].decode("utf-8", "ignore")
         stem = f"{head}-{uid}"

@@ -14,7 +14,7 @@ from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import SongState
 from songflow.session import SessionSettings
 from tasks.runs import short
-from tasks.sessions import Where, Who, open_session
+from tasks.sessions import Where, Who, open_session, tells_when_cancelled
 from tasks.wait import given_access
 
 __all__ = ["download", "may_be_fetched_again"]
@@ -60,7 +60,7 @@ async def download(
         NotCollected: it could not be stored now; it stays announced in the ledger, for the next try.
         MissingCredentials: its address is dead, and there is no account to ask for a fresh one.
     """
-    async with open_session(library, settings) as session:
+    async with open_session(library, settings) as session, tells_when_cancelled(session, submission.key):
         stored = await store_song(session, submission, song, given_access(credentials))
     if stored.state is SongState.ANNOUNCED:
         raise NotCollected(

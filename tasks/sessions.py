@@ -13,13 +13,12 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from blocks._base import GatewayCredentials
 from blocks.credentials import GatewayBlock
 from blocks.library import SongLibrary
 from blocks.resolver import resolve_access
 from songflow.access import Access, access_from_environment
 from songflow.ledger.rows import Submission
-from songflow.ledger.states import RULES
+from songflow.ledger.states import RULES, State
 from songflow.ledger.submissions import speaker
 from songflow.library import LibrarySettings
 from songflow.session import Session, SessionSettings
@@ -90,7 +89,7 @@ def access_of(credentials: Who | None) -> Access:
     """The access that credentials stand for (None: the embedded simulator)."""
     if credentials is None:
         return access_from_environment()
-    return credentials.get_access() if isinstance(credentials, GatewayCredentials) else credentials
+    return credentials if isinstance(credentials, Access) else credentials.get_access()
 
 
 @asynccontextmanager
@@ -100,7 +99,7 @@ async def tells_when_cancelled(session: Session, key: str) -> AsyncIterator[None
         yield
     except asyncio.CancelledError:
         current = speaker(await session.library.ledger.submissions.of_key(key))
-        if current is not None and RULES[current.state].unsettled:
+        if current is not None and (RULES[current.state].unsettled or current.state is State.SUCCEEDED):
             log.warning("%s", _what_goes_on(current))
         raise
 
@@ -108,6 +107,8 @@ async def tells_when_cancelled(session: Session, key: str) -> AsyncIterator[None
 def _what_goes_on(submission: Submission) -> str:
     if RULES[submission.state].waits:
         known = f"the generation {submission.any_id} is still running at the gateway, and still billed"
+    elif submission.state is State.SUCCEEDED:
+        known = f"the generation {submission.any_id} is finished and paid for, and perhaps not stored yet"
     else:
         known = f"the request may have been taken and billed (it is '{submission.state}')"
     return (

@@ -179,7 +179,8 @@ def _is_missing_table(error: DBAPIError) -> bool:
 
 def _make_engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10)
+        # Transactions take milliseconds, and a server takes 100 connections in all unless told otherwise.
+        return create_async_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=0)
     engine = create_async_engine(url, pool_size=4, max_overflow=0, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
 
     @event.listens_for(engine.sync_engine, "connect")

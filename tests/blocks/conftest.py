@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.prefect_server import prefect_server, running_prefect_server  # noqa: E402 - after the path is set
-from support.songs import studio  # noqa: E402
+from support.prefect_server import prefect_server, running_prefect_server
+from support.songs import studio
 
 __all__ = ["prefect_server", "running_prefect_server", "studio"]

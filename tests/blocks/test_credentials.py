@@ -53,7 +53,9 @@ def logos() -> Iterator[str]:
 @pytest.mark.parametrize("block", ALL, ids=lambda block: block.__name__, indirect=True)
 class TestEveryBlock(BlockStandardTestSuite):
     @pytest.fixture
-    def block(self, request: pytest.FixtureRequest, logos: str, monkeypatch: pytest.MonkeyPatch) -> type[Block]:
+    def block(
+        self, request: pytest.FixtureRequest, logos: str, monkeypatch: pytest.MonkeyPatch
+    ) -> type[Block]:
         block: type[Block] = request.param
         name = str(block._logo_url).rpartition("/")[2]
         monkeypatch.setattr(block, "_logo_url", f"{logos}/{name}")
@@ -64,12 +66,20 @@ class TestEveryBlock(BlockStandardTestSuite):
     ("block", "fields", "text"),
     [
         (CometAPICredentials, {"base_url": "ftp://api.example"}, "must look like https://"),
-        (CometAPICredentials, {"base_url": f"https://user:{KEY}@api.example"}, "must not hold a user or password"),
+        (
+            CometAPICredentials,
+            {"base_url": f"https://user:{KEY}@api.example"},
+            "must not hold a user or password",
+        ),
         (OpenAIHKCredentials, {"api_key": f"{KEY}\n"}, "was a line break copied"),
         (OpenAIHKCredentials, {"api_key": ""}, "key is empty"),
         (OpenAIHKCredentials, {"prices": {"udio32-v1.5": -1}}, "must be a number from 0"),
         (OpenAIHKCredentials, {"prices": {"udio32": 1}}, "there is no model 'udio32'"),
-        (CustomGatewayCredentials, {"base_url": "https://x.example", "fetch_path": "/f"}, "must hold {id} or {ids}"),
+        (
+            CustomGatewayCredentials,
+            {"base_url": "https://x.example", "fetch_path": "/f"},
+            "must hold {id} or {ids}",
+        ),
         (CustomGatewayCredentials, {"base_url": "https://x.example", "shape": "E"}, "Input should be 'A'"),
         (SimulatorCredentials, {"base_url": "localhost:8000"}, "must look like https://"),
     ],

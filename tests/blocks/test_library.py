@@ -12,7 +12,10 @@ from blocks import SongLibrary
 
 def test_a_library_is_the_settings_of_the_domain(tmp_path):
     settings = SongLibrary(
-        folder=str(tmp_path / "songs"), audio_url="s3://bucket/songs", name_template="{song_id}", verify_audio=False
+        folder=str(tmp_path / "songs"),
+        audio_url="s3://bucket/songs",
+        name_template="{song_id}",
+        verify_audio=False,
     ).get_settings()
     assert settings.folder == tmp_path / "songs"
     assert settings.ledger_url is None

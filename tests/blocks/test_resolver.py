@@ -12,7 +12,11 @@ from songflow.errors import MissingCredentials
 from songflow.request import SongRequest
 from songflow.session import Session, SessionSettings
 
-pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
+pytestmark = [
+    pytest.mark.prefect,
+    pytest.mark.xdist_group("prefect"),
+    pytest.mark.usefixtures("prefect_server"),
+]
 
 KEY = "sk-never-show-me-0123456789abcdef"
 
@@ -35,7 +39,9 @@ async def test_a_name_of_two_blocks_needs_its_type():
 
 async def test_an_unknown_block_is_answered_with_those_there_are():
     await CometAPICredentials(api_key=KEY).asave("known", overwrite=True)
-    with pytest.raises(MissingCredentials, match=r"no credentials block 'unknown'.*cometapi-credentials/known"):
+    with pytest.raises(
+        MissingCredentials, match=r"no credentials block 'unknown'.*cometapi-credentials/known"
+    ):
         await load_credentials("unknown")
 
 
@@ -66,7 +72,9 @@ async def test_a_block_that_moved_away_does_not_give_its_key_to_the_old_address(
     here = studio()
     await here.credentials.asave("mover", overwrite=True)
     submission = await made(here, (await SimulatorCredentials.aload("mover")).get_access())
-    await SimulatorCredentials(base_url="https://elsewhere.example", api_key=KEY).asave("mover", overwrite=True)
+    await SimulatorCredentials(base_url="https://elsewhere.example", api_key=KEY).asave(
+        "mover", overwrite=True
+    )
     assert await resolve_access(submission) is None
 
 

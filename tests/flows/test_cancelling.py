@@ -44,7 +44,9 @@ async def accepted(here, key):
 
 async def check_it_is_told_and_collected(here, prefect_server, prompt, submission):
     log = await prefect_server.logs(submission.runs.flow_run_id)
-    assert f"the generation {submission.generation_id} is still running at the gateway, and still billed" in log
+    assert (
+        f"the generation {submission.generation_id} is still running at the gateway, and still billed" in log
+    )
     assert "run again with the key 'k', or `songflow rescue`" in log
     [after], _songs = await here.ledger("k")
     assert after.state in {State.ACCEPTED, State.RUNNING}
@@ -82,11 +84,28 @@ async def test_terminated_as_a_worker_does_it(studio, prefect_server):
     await check_it_is_told_and_collected(here, prefect_server, "terminated", submission)
 
 
+async def test_cancelled_while_a_song_is_fetched(studio, prefect_server):
+    here = studio({"fault": "slow_drip", "on": "download", "seconds": 30.0, "bytes": 500})
+    running = asyncio.create_task(generate_song("dripping", key="k", **here.options))
+    await accepted(here, "k")
+    async with asyncio.timeout(60):
+        while here.simulator._gateway.traffic.downloads == 0:  # noqa: ASYNC110 - as above
+            await asyncio.sleep(0.02)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    [submission], _songs = await here.ledger("k")
+    assert "is finished and paid for" in await prefect_server.logs(submission.runs.flow_run_id)
+    result = await generate_song("dripping", key="k", **here.options)
+    assert len(result.stored) == 2
+    assert here.billed == 1
+
+
 async def test_cancelled_while_the_request_is_under_way(studio, prefect_server):
     here = studio({"fault": "slow_answer", "seconds": 1.0}, **SLOWER)
     running = asyncio.create_task(generate_song("in between", key="k", **here.options))
     async with asyncio.timeout(60):
-        while here.billed == 0:
+        while here.billed == 0:  # noqa: ASYNC110 - the gateway is in another thread and sets no event of ours
             await asyncio.sleep(0.02)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

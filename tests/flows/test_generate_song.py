@@ -11,7 +11,11 @@ from blocks import CometAPICredentials, OpenAIHKCredentials
 from flows.generate import generate_song
 from songflow.errors import GenerationFailed, KeyConflict, NotCollected, RequestRefused
 
-pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
+pytestmark = [
+    pytest.mark.prefect,
+    pytest.mark.xdist_group("prefect"),
+    pytest.mark.usefixtures("prefect_server"),
+]
 
 
 def song_ids(result):
@@ -122,7 +126,9 @@ async def test_one_take_that_fails_does_not_lose_the_other(studio):
     assert result.songs[0].error
 
 
-async def test_songs_that_cannot_be_stored_are_named_as_paid_and_collected_by_the_next_run(studio, monkeypatch):
+async def test_songs_that_cannot_be_stored_are_named_as_paid_and_collected_by_the_next_run(
+    studio, monkeypatch
+):
     monkeypatch.setattr("tasks.download.download.retries", 0)
     here = studio({"fault": "html_200", "times": 10})
     with pytest.raises(NotCollected, match="none of its songs could be stored"):

@@ -11,7 +11,10 @@ from flows.generate import generate_song
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
-HOSTILE = ("<img src=x onerror=alert(1)> | [x](javascript:alert(1)) `code` https://evil.example", "# a\n| b |")
+HOSTILE = (
+    "<img src=x onerror=alert(1)> | [x](javascript:alert(1)) `code` https://evil.example",
+    "# a\n| b |",
+)
 
 
 async def run_of(here, key):
@@ -60,7 +63,9 @@ async def test_titles_from_the_gateway_are_shown_as_text(studio, prefect_server)
     assert all(len(re.findall(r"(?<!\\)\|", line)) in (0, 3, 7) for line in page.splitlines())
 
 
-async def test_a_saved_block_is_used_by_reference_and_no_key_is_ever_shown(studio, prefect_server, capfd, caplog):
+async def test_a_saved_block_is_used_by_reference_and_no_key_is_ever_shown(
+    studio, prefect_server, capfd, caplog
+):
     caplog.set_level("DEBUG")
     here = studio({"fault": "status", "on": "submit", "status": 429})
     saved = SimulatorCredentials(base_url=here.simulator.url, api_key=here.secret)

@@ -88,9 +88,7 @@ class AccessTo(Protocol):
 def access() -> AccessTo:
     """Accesses to simulated gateways, in any dialect that the simulator speaks."""
 
-    def give(
-        url: str, dialect: str = "simulator", *, key: str | None = None, alias: str = "test"
-    ) -> Access:
+    def give(url: str, dialect: str = "simulator", *, key: str | None = None, alias: str = "test") -> Access:
         secret = None if key is None else SecretStr(key)
         if dialect.startswith("shape-"):
             spoken = custom_dialect(url, f"/{dialect}/submit", f"/{dialect}/fetch/{{id}}", dialect[-1])
@@ -198,7 +196,9 @@ def _migrated_postgres() -> Iterator[str]:
 @pytest.fixture
 def postgres_url(_migrated_postgres: str) -> str:
     """The URL of an empty PostgreSQL ledger: one database per test process, emptied for each test."""
-    in_own_loop(_command(_migrated_postgres, "TRUNCATE songs, answers, submissions, generations RESTART IDENTITY"))
+    in_own_loop(
+        _command(_migrated_postgres, "TRUNCATE songs, answers, submissions, generations RESTART IDENTITY")
+    )
     return _migrated_postgres
 
 

@@ -74,7 +74,9 @@ class PrefectServer:
     async def flow_runs(self, name: str) -> list[FlowRun]:
         """The flow runs of a name."""
         async with get_client() as client:
-            return await client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
+            return await client.read_flow_runs(
+                flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name]))
+            )
 
     def dump(self) -> str:
         """The whole database as SQL text, and every other file of the server's folder."""

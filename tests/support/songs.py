@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from blocks import SimulatorCredentials, SongLibrary
-from songflow.library import Library
 from songflow.ledger.rows import Song, Submission
+from songflow.library import Library
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 
 KEY = "sk-never-show-me-0123456789abcdef"

@@ -17,7 +17,11 @@ from tasks.sessions import open_session
 from tasks.submit import submit
 from tasks.wait import wait
 
-pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
+pytestmark = [
+    pytest.mark.prefect,
+    pytest.mark.xdist_group("prefect"),
+    pytest.mark.usefixtures("prefect_server"),
+]
 
 REQUEST = SongRequest(prompt="by hand")
 QUICK = SessionSettings(poll_interval=0.1)

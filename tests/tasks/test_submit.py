@@ -12,7 +12,11 @@ from songflow.request import SongRequest
 from songflow.session import SessionSettings
 from tasks.submit import submit
 
-pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_server")]
+pytestmark = [
+    pytest.mark.prefect,
+    pytest.mark.xdist_group("prefect"),
+    pytest.mark.usefixtures("prefect_server"),
+]
 
 QUICK = submit.with_options(retries=5, retry_delay_seconds=0)
 REQUEST = SongRequest(prompt="paid once")

@@ -60,7 +60,12 @@ def in_state(
     """Submissions as they stand in any state, under any lease."""
 
     async def make(
-        state: State, key: str = "key", *, lease: Lease | None = None, stop_at_twin: bool = False, **changes: Any
+        state: State,
+        key: str = "key",
+        *,
+        lease: Lease | None = None,
+        stop_at_twin: bool = False,
+        **changes: Any,
     ) -> Submission:
         claim = await ledger.submissions.intend(
             intent(key, **changes), lease or alive(), stop_at_twin=stop_at_twin

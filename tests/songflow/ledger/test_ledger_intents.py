@@ -57,7 +57,9 @@ async def test_an_intent_under_a_live_lease_is_its_holders(ledger: Ledger, inten
     assert (claim.mine, claim.submission) == (False, before)
 
 
-async def test_an_intent_under_a_dead_lease_is_taken_over(ledger: Ledger, intent, alive, dead, in_state) -> None:
+async def test_an_intent_under_a_dead_lease_is_taken_over(
+    ledger: Ledger, intent, alive, dead, in_state
+) -> None:
     """The same row gets a new fence and account; the old holder, should it wake, may no longer send."""
     old = await in_state(State.INTENDED, lease=dead())
     claim = await ledger.submissions.intend(intent(account="block:mine", price=3.0), alive())
@@ -127,7 +129,9 @@ async def test_a_key_stands_for_one_body(ledger: Ledger, intent, alive) -> None:
     assert len(await ledger.submissions.of_key("key")) == 1
 
 
-async def test_a_generation_without_a_submission_gets_its_first(ledger: Ledger, intent, alive, in_state) -> None:
+async def test_a_generation_without_a_submission_gets_its_first(
+    ledger: Ledger, intent, alive, in_state
+) -> None:
     """A ledger that was mended by hand is no dead end."""
     await in_state(State.INTENDED)
     async with ledger.database.write() as connection:
@@ -164,7 +168,9 @@ async def test_a_new_default_is_not_a_new_body(ledger: Ledger, intent, alive, se
     assert other.conflict is not None
 
 
-async def test_a_new_default_does_not_hide_a_twin(ledger: Ledger, in_state, dead, alive, second_version) -> None:
+async def test_a_new_default_does_not_hide_a_twin(
+    ledger: Ledger, in_state, dead, alive, second_version
+) -> None:
     """An unsettled generation from before a new field is still the same body's."""
     old = await in_state(State.UNKNOWN, "old", lease=dead())
     claim = await ledger.submissions.intend(second_version("new"), alive())
@@ -343,9 +349,7 @@ async def test_submissions_are_found_by_state_oldest_first(ledger: Ledger, in_st
 
 async def test_of_many_who_intend_at_once_one_may_send(ledger: Ledger, intent) -> None:
     """Forty tasks meet one key: one row, one holder; the others all see it."""
-    claims = await asyncio.gather(
-        *(ledger.submissions.intend(intent(), Lease.take(60.0)) for _ in range(40))
-    )
+    claims = await asyncio.gather(*(ledger.submissions.intend(intent(), Lease.take(60.0)) for _ in range(40)))
     assert [claim.mine for claim in claims].count(True) == 1
     assert len({claim.submission.id for claim in claims}) == 1
     async with ledger.database.read() as connection:
@@ -355,9 +359,7 @@ async def test_of_many_who_intend_at_once_one_may_send(ledger: Ledger, intent) -
 async def test_of_many_who_take_over_one_may_send(ledger: Ledger, intent, dead, in_state) -> None:
     """A dead process's intent passes to exactly one of those who find it."""
     await in_state(State.INTENDED, lease=dead())
-    claims = await asyncio.gather(
-        *(ledger.submissions.intend(intent(), Lease.take(60.0)) for _ in range(20))
-    )
+    claims = await asyncio.gather(*(ledger.submissions.intend(intent(), Lease.take(60.0)) for _ in range(20)))
     assert [claim.mine for claim in claims].count(True) == 1
 
 

@@ -65,7 +65,9 @@ async def test_a_url_that_cannot_be_used_is_said_without_its_password(url: str) 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("wrong", ["role", "database"])
-async def test_a_server_that_turns_us_away_is_named_without_the_password(postgres_url: str, wrong: str) -> None:
+async def test_a_server_that_turns_us_away_is_named_without_the_password(
+    postgres_url: str, wrong: str
+) -> None:
     """A wrong user or database shows the server's reason, not our password."""
     url = make_url(postgres_url).set(password="sesame")
     bad = url.set(username="nobody-such") if wrong == "role" else url.set(database="no-such")
@@ -134,7 +136,9 @@ server:/export /mnt/m\xc3\xbcsik fuse.sshfs rw 0 0
         ("/mnt/müsik/ledger.sqlite", "fuse.sshfs"),
     ],
 )
-def test_the_file_system_of_a_path_is_that_of_its_innermost_mount(tmp_path: Path, path: str, kind: str) -> None:
+def test_the_file_system_of_a_path_is_that_of_its_innermost_mount(
+    tmp_path: Path, path: str, kind: str
+) -> None:
     """The mount table is read with its escapes, whole path segments deep."""
     mounts = tmp_path / "mounts"
     mounts.write_bytes(MOUNTS)

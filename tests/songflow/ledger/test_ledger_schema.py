@@ -63,7 +63,9 @@ async def test_an_empty_database_is_migrated_and_opened_again_as_it_is(fresh_url
             assert await ledger.submissions.of_key("any") == []
 
 
-async def test_an_older_schema_is_migrated(fresh_url, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_an_older_schema_is_migrated(
+    fresh_url, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """A ledger of an earlier version gets the migrations that it lacks, and keeps what is in it."""
     async with Ledger(fresh_url) as ledger, ledger.database.write() as connection:
         await connection.execute(

@@ -48,7 +48,9 @@ async def test_a_failed_generation_keeps_its_takes_and_its_reason(ledger: Ledger
     assert (ended.state, ended.error) == (State.FAILED, "all\ufffd failed")
 
 
-async def test_a_song_that_shows_up_after_a_failure_is_still_a_success(ledger: Ledger, in_state, take) -> None:
+async def test_a_song_that_shows_up_after_a_failure_is_still_a_success(
+    ledger: Ledger, in_state, take
+) -> None:
     """Failed is not the last word where there is something to collect."""
     submission = await in_state(State.RUNNING)
     await _end(ledger, submission, [take("a", error="moderated", song_url=None)], failure="failed")
@@ -74,9 +76,16 @@ async def test_a_second_look_renews_addresses_and_adds_late_takes(ledger: Ledger
     songs = await _end(
         ledger, submission, [take("late"), take("b", song_url="fresh"), take("a", song_url="fresh")]
     )
-    assert [(song.id, song.song_id, song.take) for song in songs[:2]] == [(first.id, "a", 0), (second.id, "b", 1)]
+    assert [(song.id, song.song_id, song.take) for song in songs[:2]] == [
+        (first.id, "a", 0),
+        (second.id, "b", 1),
+    ]
     assert (songs[2].song_id, songs[2].take) == ("late", 2)
-    assert [song.song_url for song in songs] == ["https://files.example/a.mp3", "fresh", "https://files.example/late.mp3"]
+    assert [song.song_url for song in songs] == [
+        "https://files.example/a.mp3",
+        "fresh",
+        "https://files.example/late.mp3",
+    ]
 
 
 async def test_ids_that_are_doubled_or_missing_still_make_a_row_each(ledger: Ledger, in_state, take) -> None:
@@ -157,7 +166,15 @@ async def test_processes_that_see_the_same_end_at_once_make_one_row_per_take(
 async def test_whatever_a_gateway_says_can_be_kept(ledger: Ledger, in_state, take, text: str) -> None:
     """Texts that a database refuses are mended, not fatal: a paid song hangs on them."""
     submission = await in_state(State.RUNNING)
-    odd = take(text, title=text, tags=(text,), lyrics=text, song_url=text, error=None, payload=payload_text({text: 1}))
+    odd = take(
+        text,
+        title=text,
+        tags=(text,),
+        lyrics=text,
+        song_url=text,
+        error=None,
+        payload=payload_text({text: 1}),
+    )
     (song,) = await _end(ledger, submission, [odd])
     assert song.title is not None
     assert len(await _end(ledger, submission, [odd])) == 1

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from songflow.ledger import RULES, Billed, Ledger, State
+from songflow.ledger.songs import Lineage
 from songflow.ledger.states import sources_of
 
 ALLOWED = {
@@ -59,13 +60,14 @@ def test_nothing_leads_back_to_before_the_post() -> None:
     assert sources_of(State.INTENDED) == frozenset()
 
 
-@pytest.mark.parametrize(("origin", "target"), MOVES)
-async def test_the_ledger_moves_only_along_the_table(ledger: Ledger, in_state, origin, target) -> None:
+@pytest.mark.parametrize("origin", State)
+async def test_the_ledger_moves_only_along_the_table(ledger: Ledger, in_state, origin: State) -> None:
     """A move that the table allows happens and says so; any other leaves the row as it was."""
-    submission = await in_state(origin)
-    allowed = target in RULES[origin].then
-    assert await _move(ledger, submission, target) is allowed
-    assert (await ledger.submissions.get(submission.id)).state is (target if allowed else origin)
+    for target in State:
+        submission = await in_state(origin, f"to {target}")
+        allowed = target in RULES[origin].then
+        assert await _move(ledger, submission, target) is allowed
+        assert (await ledger.submissions.get(submission.id)).state is (target if allowed else origin)
 
 
 async def _move(ledger: Ledger, submission, target: State) -> bool:
@@ -85,8 +87,6 @@ async def _move(ledger: Ledger, submission, target: State) -> bool:
         case State.OVERDUE | State.LOST:
             return await moves.stop_waiting(known, target, "late")
         case State.SUCCEEDED | State.FAILED:
-            from songflow.ledger.songs import Lineage
-
             failure = None if target is State.SUCCEEDED else "failed"
             payload = {"status": 200, "body": "{}"}
             await ledger.songs.ended(known, submission.key, Lineage("regular", None), [], payload, failure)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from songflow.request import HASH_VERSION, SongRequest, body_hash, differing_fields
@@ -164,6 +164,7 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
     return fields
 
 
+@settings(deadline=None)
 @given(requests())
 def test_any_request_survives_the_way_through_its_body(fields: dict[str, Any]) -> None:
     """Through the body, and through the canonical line that the ledger stores."""

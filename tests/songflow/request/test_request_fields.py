@@ -279,7 +279,7 @@ def test_numbers_of_numpy_that_are_floats_are_numbers() -> None:
     )
 
 
-# --- lyrics -----------------------------------------------------------------------------------------------------
+# --- lyrics ------------------------------------------------------------------------------------------
 
 
 def test_words_of_ones_own_are_sung() -> None:
@@ -311,7 +311,7 @@ def test_an_instrumental_has_no_words() -> None:
     assert (params["lyrics"], params["lyrics_type"]) == ("", "instrumental")
 
 
-# --- extensions -------------------------------------------------------------------------------------------------
+# --- extensions --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["precede", "continuation"])

@@ -1,0 +1,109 @@
+"""Decoding: is this file the whole song, and what does it measure."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from songflow.audio import AudioFacts, AudioProblem, check_whole, measure, sha256_of
+
+
+def written(folder: Path, data: bytes) -> Path:
+    path = folder / "song.mp3"
+    path.write_bytes(data)
+    return path
+
+
+def facts(seconds: float, claimed: float) -> AudioFacts:
+    return AudioFacts(seconds, claimed, sample_rate=44_100, channels=2, peak=0.5, rms_db=-12.0)
+
+
+@pytest.mark.parametrize("mode", ["VARIABLE", "CONSTANT"])
+def test_a_tone_is_measured(tmp_path: Path, mp3: Any, mode: str) -> None:
+    """A sine of 0.4 has that peak, and 3 dB less as root mean square."""
+    found = measure(written(tmp_path, mp3(3.0, mode=mode)))
+    assert found.seconds == pytest.approx(3.0, abs=0.1)
+    assert (found.sample_rate, found.channels) == (44_100, 2)
+    assert found.peak == pytest.approx(0.4, abs=0.02)
+    assert found.rms_db == pytest.approx(20 * math.log10(0.4 / math.sqrt(2)), abs=0.3)
+
+
+def test_silence_is_a_song_of_minus_120_decibels(tmp_path: Path, mp3: Any) -> None:
+    """The gateway may really have made it; its measures say what it is."""
+    found = measure(written(tmp_path, mp3(2.0, frequency=0)))
+    assert (found.peak, found.rms_db) == (0.0, -120.0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x00",
+        b"\x00" * 40_000,
+        b"<html></html>",
+        b"ID3\x04\x00\x00\x00\x00\x00\x00",
+        b"RIFF\x00\x00\x00\x00WAVE",
+    ],
+    ids=["nothing", "a zero", "zeros", "html", "only a tag", "half a header"],
+)
+def test_what_is_not_audio_cannot_be_decoded(tmp_path: Path, data: bytes) -> None:
+    """One sentence says so."""
+    with pytest.raises(AudioProblem, match="it cannot be decoded"):
+        measure(written(tmp_path, data))
+
+
+def test_a_file_without_samples_holds_no_sound(tmp_path: Path) -> None:
+    """A header alone is no song."""
+    path = tmp_path / "empty.wav"
+    soundfile.write(path, np.zeros((0, 2), np.float32), 44_100)
+    with pytest.raises(AudioProblem, match="it holds no sound"):
+        measure(path)
+
+
+def test_a_file_that_is_missing_cannot_be_decoded(tmp_path: Path) -> None:
+    """No other error comes out."""
+    with pytest.raises(AudioProblem):
+        measure(tmp_path / "missing.mp3")
+
+
+@pytest.mark.parametrize("mode", ["VARIABLE", "CONSTANT"])
+def test_a_song_cut_short_does_not_have_the_length_that_its_header_states(
+    tmp_path: Path, mp3: Any, mode: str
+) -> None:
+    """The header of the first frame counts the frames of the whole; only what can be decoded counts."""
+    whole = mp3(10.0, mode=mode)
+    found = measure(written(tmp_path, whole[: len(whole) // 2]))
+    assert found.seconds < 6
+    assert found.claimed_seconds == pytest.approx(10.0, abs=0.1)
+    with pytest.raises(AudioProblem, match=r"s could be decoded, its header states 10\.\d\d s"):
+        check_whole(found, announced_seconds=None)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "claimed", "announced"), [(30, 30, 32), (30, 30, 28), (30, 31.9, None), (30, 30, None)]
+)
+def test_two_seconds_are_within_tolerance(seconds: float, claimed: float, announced: float | None) -> None:
+    """Encoders pad, gateways round."""
+    check_whole(facts(seconds, claimed), announced)
+
+
+@pytest.mark.parametrize(
+    ("claimed", "announced", "who"),
+    [(30, 32.1, "announced"), (30, 27.9, "announced"), (33, 30, "its header states")],
+)
+def test_more_than_two_seconds_are_not(claimed: float, announced: float, who: str) -> None:
+    """Shorter or longer, than announced or than its own header says."""
+    with pytest.raises(AudioProblem, match=f"30.00 s could be decoded, {who}"):
+        check_whole(facts(30, claimed), announced)
+
+
+def test_a_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
+    """In hex."""
+    path = written(tmp_path, b"abc" * 100_000)
+    assert sha256_of(path) == hashlib.sha256(b"abc" * 100_000).hexdigest()

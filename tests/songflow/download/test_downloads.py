@@ -1,0 +1,463 @@
+"""Fetching a song: resumed where that is safe, begun anew where it is not, whole or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import songflow.download
+from songflow.download import DownloadProblem
+
+SONG = "/files/My%2520Song%252F1.mp3"
+
+
+def begun(part: Path, url: str, data: bytes, validator: str) -> None:
+    """What a killed process leaves."""
+    part.write_bytes(data)
+    part.with_suffix(".json").write_text(json.dumps({"url": url, "validator": validator}))
+
+
+def note_of(part: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(part.with_suffix(".json").read_text())
+    return found
+
+
+def left(part: Path) -> list[str]:
+    """The files of a download that are there."""
+    return sorted(path.name for path in part.parent.iterdir())
+
+
+async def test_a_song_arrives_whole(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
+) -> None:
+    """Its bytes, size, sha256 and length are those of the file."""
+    data = mp3(2.0)
+    host = await song_host(canned.http(200, data, ETag='"a"'))
+    done = await downloads().fetch(host.url + SONG, part, 2.0)
+    assert done.part.read_bytes() == data
+    assert (done.bytes, done.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+    assert done.facts.seconds == pytest.approx(2.0)
+    assert len(host.asked) == 1
+
+
+async def test_the_address_goes_out_byte_for_byte(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
+) -> None:
+    """A title is percent-encoded twice; decoding it once would ask for another file."""
+    host = await song_host(canned.http(200, mp3()))
+    await downloads().fetch(f"{host.url}/%2520a%252Fb%25/%C3%BC+x;y=1?q=%2520&r", part, None)
+    assert host.asked[0].path == "/%2520a%252Fb%25/%C3%BC+x;y=1?q=%2520&r"
+
+
+async def test_a_host_never_sees_a_key(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
+) -> None:
+    """Nor does it compress what is compressed."""
+    host = await song_host(canned.http(200, mp3()))
+    await downloads().fetch(host.url + SONG, part, None)
+    assert "authorization" not in host.asked[0].headers
+    assert host.asked[0].headers["accept-encoding"] == "identity"
+
+
+async def test_a_cut_transfer_goes_on_where_it_stopped(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
+) -> None:
+    """The second answer brings only the rest, and it is asked for with the validator of the first."""
+    data = mp3(2.0)
+    host = await song_host(
+        lambda asked: canned.ranged(data, asked, '"a"', only=5000),
+        lambda asked: canned.ranged(data, asked, '"a"'),
+    )
+    done = await downloads().fetch(host.url + SONG, part, 2.0)
+    assert done.part.read_bytes() == data
+    assert host.ranges == [None, "bytes=5000-"]
+    assert host.asked[1].headers["if-range"] == '"a"'
+
+
+async def test_a_new_process_goes_on_where_a_killed_one_stopped(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
+) -> None:
+    """The part and the note beside it are all that it needs."""
+    data = mp3(2.0)
+    host = await song_host(lambda asked: canned.ranged(data, asked, '"a"'))
+    begun(part, host.url + SONG, data[:7000], '"a"')
+    done = await downloads().fetch(host.url + SONG, part, 2.0)
+    assert done.part.read_bytes() == data
+    assert host.ranges == ["bytes=7000-"]
+
+
+async def test_a_file_that_changed_meanwhile_is_fetched_anew(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
+) -> None:
+    """Half of the old and half of the new would be no song."""
+    data = mp3(2.0)
+    host = await song_host(lambda asked: canned.ranged(data, asked, '"new"'))
+    begun(part, host.url + SONG, b"x" * 9_000_000, '"old"')
+    done = await downloads().fetch(host.url + SONG, part, 2.0)
+    assert done.part.read_bytes() == data
+    assert host.asked[0].headers["if-range"] == '"old"'
+    assert note_of(part)["validator"] == '"new"'
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"ETag": 'W/"weak"'},
+        {"ETag": '"a"', "Content_Encoding": "br"},
+    ],
+    ids=["none", "weak", "encoded"],
+)
+async def test_without_a_validator_a_transfer_begins_again(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, headers: dict[str, str]
+) -> None:
+    """Nothing says that the rest belongs to the beginning."""
+    data = mp3(2.0)
+    host = await song_host(canned.http(200, data[:4000], length=len(data), **headers), canned.http(200, data))
+    done = await downloads().fetch(host.url + SONG, part, 2.0)
+    assert done.part.read_bytes() == data
+    assert host.ranges == [None, None]
+
+
+async def test_a_date_is_a_validator_where_there_is_no_tag(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
+) -> None:
+    """Last-Modified does for If-Range."""
+    data, date = mp3(2.0), "Wed, 21 Oct 2015 07:28:00 GMT"
+    host = await song_host(
+        canned.http(200, data[:4000], length=len(data), Last_Modified=date),
+        lambda asked: canned.ranged(data, asked, date),
+    )
+    assert (await downloads().fetch(host.url + SONG, part, 2.0)).part.read_bytes() == data
+    assert host.asked[1].headers["if-range"] == date
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "",
+        "[]",
+        "{",
+        '{"url": "http://other/"}',
+        '{"url": URL}',
+        '{"url": URL, "validator": null}',
+        "7",
+        "null",
+    ],
+)
+async def test_a_note_that_is_not_of_this_address_is_not_trusted(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, note: str
+) -> None:
+    """Cut short, of another address, or without a validator: the song is fetched anew."""
+    data = mp3(2.0)
+    host = await song_host(canned.http(200, data))
+    begun(part, "", b"rubbish", "")
+    note_file = part.with_suffix(".json")
+    await asyncio.to_thread(note_file.write_text, note.replace("URL", json.dumps(host.url + SONG)))
+    assert (await downloads().fetch(host.url + SONG, part, 2.0)).part.read_bytes() == data
+    assert host.ranges == [None]
+
+
+async def test_an_empty_part_is_no_beginning(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
+) -> None:
+    """`bytes=0-` would say nothing."""
+    host = await song_host(canned.http(200, mp3()))
+    begun(part, host.url + SONG, b"", '"a"')
+    await downloads().fetch(host.url + SONG, part, 2.0)
+    assert host.ranges == [None]
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        {"status": 416},
+        {"status": 206, "body": b"other", "Content_Range": "bytes 0-4/5"},
+        {"status": 206, "body": b"other", "Content_Range": "pages 1-2"},
+        {"status": 206, "body": b"other"},
+    ],
+    ids=["416", "another range", "no bytes", "no range named"],
+)
+async def test_an_answer_that_does_not_fit_the_part_makes_it_begin_anew(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, refusal: dict[str, Any]
+) -> None:
+    """A part that its host does not know is worth nothing."""
+    data = mp3(2.0)
+    host = await song_host(canned.http(**refusal), canned.http(200, data))
+    begun(part, host.url + SONG, data[:3000], '"a"')
+    assert (await downloads().fetch(host.url + SONG, part, 2.0)).part.read_bytes() == data
+    assert host.ranges == ["bytes=3000-", None]
+
+
+async def test_a_part_of_a_song_that_nobody_asked_for_is_no_song(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
+) -> None:
+    """206 without a Range header asked is an error of the host."""
+    data = mp3(2.0)
+    host = await song_host(canned.http(206, data[:10]), canned.http(200, data))
+    assert (await downloads().fetch(host.url + SONG, part, 2.0)).part.read_bytes() == data
+
+
+async def test_after_five_attempts_the_problem_is_told(
+    song_host: Any, canned: Any, downloads: Any, part: Path
+) -> None:
+    """The last one's words."""
+    host = await song_host(canned.http(503))
+    with pytest.raises(DownloadProblem, match="its host answered 503") as caught:
+        await downloads().fetch(host.url + SONG, part, 2.0)
+    assert len(host.asked) == 5
+    assert not caught.value.dead
+
+
+async def test_pauses_grow_between_attempts(
+    song_host: Any, canned: Any, downloads: Any, part: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is twice the one before."""
+    pauses: list[float] = []
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+
+    host = await song_host(canned.http(500))
+    monkeypatch.setattr(songflow.download.asyncio, "sleep", note)
+    with pytest.raises(DownloadProblem):
+        await downloads(first_pause=0.5).fetch(host.url + SONG, part, 2.0)
+    assert [pause for pause in pauses if pause] == [0.5, 1.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+async def test_a_dead_address_is_asked_for_again_once(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, asking: Any, status: int
+) -> None:
+    """The gateway may know a fresh one."""
+    dead, alive = await song_host(canned.http(status)), await song_host(canned.http(200, mp3()))
+    ask, given = asking(alive.url + SONG)
+    await downloads().fetch(dead.url + SONG, part, 2.0, ask)
+    assert (len(dead.asked), len(alive.asked), given) == (1, 1, [alive.url + SONG])
+
+
+@pytest.mark.parametrize("fresh", [None, "the same"])
+async def test_a_dead_address_without_a_fresh_one_ends_at_once(
+    song_host: Any, canned: Any, downloads: Any, part: Path, asking: Any, fresh: str | None
+) -> None:
+    """Asking a dead address five times brings nothing."""
+    host = await song_host(canned.http(404))
+    ask, _given = asking(host.url + SONG if fresh else None)
+    with pytest.raises(DownloadProblem, match="its host answered 404") as caught:
+        await downloads().fetch(host.url + SONG, part, 2.0, ask)
+    assert caught.value.dead
+    assert len(host.asked) == 1
+
+
+async def test_a_fresh_address_that_is_dead_too_is_the_end(
+    song_host: Any, canned: Any, downloads: Any, part: Path, asking: Any
+) -> None:
+    """The gateway is asked once."""
+    one, other = await song_host(canned.http(404)), await song_host(canned.http(410))
+    ask, given = asking(other.url + SONG, one.url + SONG)
+    with pytest.raises(DownloadProblem, match="410"):
+        await downloads().fetch(one.url + SONG, part, 2.0, ask)
+    assert len(given) == 1
+
+
+async def test_an_address_that_nobody_listens_at_is_dead(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, asking: Any
+) -> None:
+    """A host that went away is asked for anew, too."""
+    alive = await song_host(canned.http(200, mp3()))
+    ask, given = asking(alive.url + SONG)
+    await downloads().fetch("http://127.0.0.1:1/x.mp3", part, 2.0, ask)
+    assert given == [alive.url + SONG]
+
+
+async def test_redirects_are_followed_to_another_host(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
+) -> None:
+    """Song hosts hand out the addresses of their storage; a relative one is of the same host."""
+    storage = await song_host(canned.http(301, Location="/b%2520.mp3"), canned.http(200, mp3()))
+    front = await song_host(canned.http(302, Location=f"{storage.url}/a.mp3"))
+    done = await downloads().fetch(front.url + SONG, part, 2.0)
+    assert done.part.read_bytes() == mp3()
+    assert [asked.path for asked in storage.asked] == ["/a.mp3", "/b%2520.mp3"]
+
+
+async def test_a_resumed_transfer_keeps_its_range_through_a_redirect(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
+) -> None:
+    """The storage behind the front is what knows the file."""
+    data = mp3(2.0)
+    storage = await song_host(
+        lambda asked: canned.ranged(data, asked, '"a"', only=4000),
+        lambda asked: canned.ranged(data, asked, '"a"'),
+    )
+    front = await song_host(canned.http(302, Location=f"{storage.url}/a.mp3"))
+    assert (await downloads().fetch(front.url + SONG, part, 2.0)).part.read_bytes() == data
+    assert storage.ranges == [None, "bytes=4000-"]
+
+
+async def test_a_redirect_loop_ends(song_host: Any, canned: Any, downloads: Any, part: Path) -> None:
+    """After five hops."""
+    host = await song_host(canned.http(302, Location="/again"))
+    with pytest.raises(DownloadProblem, match="redirected more than 5 times"):
+        await downloads().fetch(host.url + SONG, part, 2.0)
+    assert len(host.asked) == 6
+
+
+@pytest.mark.parametrize("status", [302, 304, 300])
+async def test_a_redirect_to_nowhere_is_a_bad_answer(
+    song_host: Any, canned: Any, downloads: Any, part: Path, status: int
+) -> None:
+    """Without a Location there is nothing to follow, and nothing breaks."""
+    host = await song_host(canned.http(status))
+    with pytest.raises(DownloadProblem, match=f"its host answered {status}"):
+        await downloads().fetch(host.url + SONG, part, 2.0)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["file:///etc/passwd", "ftp://example.invalid/x", "http://user:secret@127.0.0.1/x", "javascript:x"],
+)
+async def test_a_redirect_out_of_the_web_is_refused(
+    song_host: Any, canned: Any, downloads: Any, part: Path, target: str
+) -> None:
+    """Nothing but http(s), and no user names."""
+    host = await song_host(canned.http(302, Location=target))
+    with pytest.raises(DownloadProblem, match=r"its URL is refused|its host could not be read \(For abs"):
+        await downloads().fetch(host.url + SONG, part, 2.0)
+    assert len(host.asked) == 1
+    assert left(part) == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "songs/a.mp3",
+        "http://",
+        "http://[::1/x.mp3",
+        "javascript:alert(1)",
+        "",
+        "http://127.0.0.1:99999/x",
+        "http://a\x00b/x",
+    ],
+)
+async def test_what_is_no_web_address_is_refused(downloads: Any, part: Path, url: str) -> None:
+    """Whatever a gateway calls an address, the answer is one sentence and no crash."""
+    with pytest.raises(DownloadProblem) as caught:
+        await downloads().fetch(url, part, 2.0)
+    assert caught.value.dead
+
+
+@pytest.mark.parametrize(
+    "url", ["http://songs.invalid/x.mp3", f"http://{'a' * 70}.example/x", "http://a..b/x"]
+)
+async def test_a_host_without_a_machine_is_dead(downloads: Any, part: Path, url: str) -> None:
+    """Unknown, or no host name at all."""
+    with pytest.raises(DownloadProblem, match="its host could not be read") as caught:
+        await downloads(allow_private=False).fetch(url, part, 2.0)
+    assert caught.value.dead
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(lambda http, _: http(200, b"<html>Please log in</html>"), id="html"),
+        pytest.param(lambda http, _: http(200, b""), id="empty"),
+        pytest.param(lambda http, _: http(200, b"\x00" * 5000), id="zeros"),
+    ],
+)
+async def test_what_is_no_sound_is_no_song(
+    song_host: Any, canned: Any, downloads: Any, part: Path, answer: Any
+) -> None:
+    """A page with status 200 is not kept, and nothing is left to resume from."""
+    host = await song_host(answer(canned.http, part))
+    with pytest.raises(DownloadProblem, match="it is not a whole song"):
+        await downloads().fetch(host.url + SONG, part, 2.0)
+    assert left(part) == []
+
+
+@pytest.mark.parametrize(
+    ("announced", "whole"), [(6.1, False), (6.0, True), (2.0, True), (1.9, False), (None, True)]
+)
+async def test_a_song_is_as_long_as_announced_within_2_seconds(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, announced: float | None, whole: bool
+) -> None:
+    """Neither shorter nor longer; where nothing was announced, only its own header counts."""
+    host = await song_host(canned.http(200, mp3(4.0)))
+    if whole:
+        assert (await downloads().fetch(host.url + SONG, part, announced)).facts.seconds == pytest.approx(4.0)
+    else:
+        with pytest.raises(DownloadProblem, match=f"4.00 s could be decoded, announced {announced:.2f} s"):
+            await downloads().fetch(host.url + SONG, part, announced)
+
+
+async def test_a_bad_copy_is_followed_by_a_good_one(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
+) -> None:
+    """What a host spoils once it may give whole the next time, from the start."""
+    data = mp3(2.0)
+    host = await song_host(canned.http(200, b"junk" * 500, ETag='"a"'), canned.http(200, data, ETag='"b"'))
+    assert (await downloads().fetch(host.url + SONG, part, 2.0)).part.read_bytes() == data
+    assert host.ranges == [None, None]
+
+
+async def test_without_verification_any_bytes_do(
+    song_host: Any, canned: Any, downloads: Any, part: Path
+) -> None:
+    """Switched off, only the transfer itself is checked."""
+    host = await song_host(canned.http(200, b"not a song"))
+    done = await downloads(verify_audio=False).fetch(host.url + SONG, part, 2.0)
+    assert (done.bytes, done.facts) == (10, None)
+
+
+async def test_a_song_has_a_largest_size(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host cannot fill the disk, and the part of something so large is not kept."""
+    monkeypatch.setattr(songflow.download, "MAX_SONG_BYTES", 1 << 20)
+    host = await song_host(canned.http(200, b"x" * ((1 << 20) + 1), ETag='"a"'))
+    with pytest.raises(DownloadProblem, match="it is larger than 1 MiB") as caught:
+        await downloads().fetch(host.url + SONG, part, 2.0)
+    assert caught.value.dead
+    assert len(host.asked) == 1
+    assert left(part) == []
+
+
+async def test_a_host_that_drips_is_left_and_resumed(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte now and then keeps no connection for ever."""
+    data = mp3(2.0)
+    stopped = asyncio.Event()
+
+    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(canned.http(200, data[:4000], length=len(data), ETag='"a"'))
+        await writer.drain()
+        await stopped.wait()
+        writer.close()
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{SONG}"
+    monkeypatch.setattr(songflow.download, "TRANSFER_SECONDS", 0.1)
+    with pytest.raises(DownloadProblem, match="TimeoutError"):
+        await downloads().fetch(url, part, 2.0)
+    stopped.set()
+    server.close()
+    assert note_of(part) == {"url": url, "validator": '"a"'}
+
+
+async def test_a_disk_that_takes_nothing_is_named(
+    song_host: Any, canned: Any, downloads: Any, tmp_path: Path, mp3: Any
+) -> None:
+    """The song's host is not blamed for it."""
+    host = await song_host(canned.http(200, mp3()))
+    with pytest.raises(
+        DownloadProblem, match=r"it could not be written to .*nowhere \(No such file or directory"
+    ):
+        await downloads().fetch(host.url + SONG, tmp_path / "nowhere" / "take.part", 2.0)

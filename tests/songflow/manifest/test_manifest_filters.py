@@ -1,0 +1,150 @@
+"""Conditions on the manifest: data that a person types, and never code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from songflow.errors import InputError
+from songflow.manifest import COLUMNS, empty_manifest, filter_manifest
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    """Three songs and a failure."""
+    values: dict[str, list[object]] = {
+        "key": ["a", "b", "c", "d"],
+        "title": ["Rain", 'it\'s "@x" `y` __z__', "ten (10)", None],
+        "seconds": [30.0, 32.81, 130.0, None],
+        "take": [0, 1, 0, None],
+        "state": ["succeeded", "succeeded", "succeeded", "failed"],
+        "request.seed": [7, -1, 8, -1],
+        "request.prompt": ["rock", "pop", "rock, pop", "x"],
+        "request.bypass_prompt_optimization": [True, False, None, False],
+    }
+    absent: list[object] = [None] * 4
+    return pd.DataFrame(
+        {name: pd.Series(values.get(name, absent), dtype=dtype) for name, dtype in COLUMNS.items()}
+    )
+
+
+@pytest.mark.parametrize(
+    ("condition", "keys"),
+    [
+        ("seconds > 30", "bc"),
+        ("seconds >= 30 and title == 'Rain'", "a"),
+        ('title == "Rain" or state == "failed"', "ad"),
+        ("30 < seconds < 100", "b"),
+        ("not state == 'failed'", "abc"),
+        ("(seconds > 100) | (`request.seed` == 7)", "ac"),
+        ("seconds > 30 & seconds < 100", "b"),
+        ("`request.prompt` == 'rock'", "a"),
+        ("`request.seed` in [7, 8]", "ac"),
+        ("state not in ('succeeded', 'running')", "d"),
+        ("seconds * 2 - 1 > 60", "bc"),
+        ("seconds / 2 + take % 2 // 1 > 15", "bc"),
+        ("-seconds < -100", "c"),
+        ("`request.bypass_prompt_optimization`", "a"),
+        ("~`request.bypass_prompt_optimization`", "bd"),
+        ("seconds == seconds", "abc"),
+        ("title == 'ten (10)'", "c"),
+        ("title == 'it\\'s \"@x\" `y` __z__'", "b"),
+        ("  seconds > 30  ", "bc"),
+        ("seconds > 1000", ""),
+    ],
+)
+def test_a_condition_keeps_the_rows_for_which_it_holds(
+    frame: pd.DataFrame, condition: str, keys: str
+) -> None:
+    """A value that is missing compares as false; dtypes stay."""
+    kept = filter_manifest(frame, condition)
+    assert "".join(kept["key"]) == keys
+    assert {name: str(dtype) for name, dtype in kept.dtypes.items()} == dict(COLUMNS)
+
+
+def test_a_condition_on_an_empty_manifest_keeps_nothing() -> None:
+    """And does not fail."""
+    assert len(filter_manifest(empty_manifest(), "seconds > 30 and `request.seed` == 7")) == 0
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("seconds >", "cannot be read"),
+        ("", "cannot be read"),
+        ("seconds > 30\nTrue", "cannot be read"),
+        ("seconds = 30", "cannot be read"),
+        ("`seconds > 30", "cannot be read"),
+        ("(" * 500 + ")" * 500, "cannot be read"),
+        ("9" * 5000 + " > seconds", "cannot be read"),
+        ("tempo > 3", "names 'tempo', which is no column"),
+        ("`request.tempo` > 3", "cannot be read"),
+        ("request.seed > 3", "is not allowed"),
+        ("title > 3", "cannot be evaluated"),
+        ("state > 'a'", "cannot be evaluated"),
+        ("seconds", "is no condition"),
+        ("seconds + 1", "is no condition"),
+        ("True", "is no condition"),
+        ("1", "is no condition"),
+        ("'Rain'", "is no condition"),
+    ],
+)
+def test_what_is_no_condition_is_refused(frame: pd.DataFrame, condition: str, words: str) -> None:
+    """With the reason, an example, and the columns there are."""
+    with pytest.raises(InputError, match=re.escape(words)) as caught:
+        filter_manifest(frame, condition)
+    assert caught.value.exit_code == 2
+    assert caught.value.next is not None
+    assert "write it like: seconds > 30" in caught.value.next
+    assert "request.prompt_strength" in caught.value.next
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "@__import__('os').system('touch pwned') == 0",
+        "@x > 3",
+        "__import__('os').getcwd() == ''",
+        "__pd_eval_local_x > 3",
+        "title.__class__ == 1",
+        "title.str.len() > 3",
+        "seconds.max() > 3",
+        "().__class__.__bases__[0].__subclasses__()",
+        "open('pwned', 'w')",
+        "seconds > max(1, 2)",
+        "key[0] == 'a'",
+        "[x for x in (1, 2)]",
+        "(lambda: 1)() == 1",
+        "seconds if True else take",
+        "(y := 3) > seconds",
+        "f'{title.__class__}' == title",
+        "{1: 2} == seconds",
+        "{1} == seconds",
+        "9**9**9**9 > seconds",
+        "1 << 10**10 > seconds",
+        "seconds @ take > 3",
+        "*title",
+        "index >= 0",
+        "sin(seconds) > 0",
+        '"\\"" @x "\\""',
+        "'\\'' + title.__class__ + '\\''",
+        "`seconds` > 3 and `__class__`",
+        "`seconds`.__class__ == 3",
+        "'`' + title.__class__ + '`' == 'x'",
+        "b'x' == title.x",
+        "seconds > 3; import os",
+        "yield seconds",
+        "await seconds",
+    ],
+)
+def test_code_is_refused_and_not_run(
+    frame: pd.DataFrame, condition: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No call, attribute, subscript, local or global name, however it is dressed up."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"is not allowed|is no column|cannot be read"):
+        filter_manifest(frame, condition)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,270 @@
+"""The manifest: a row per song and per generation without one, typed, with lineage, and the same in every format."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from pydantic import SecretStr
+
+from songflow.access import Access
+from songflow.api import generate_in
+from songflow.errors import GenerationFailed, OutcomeUnknown, RequestNotSent, RequestRefused, StillRunning
+from songflow.gateways import DIALECTS, Account
+from songflow.library import LibrarySettings
+from songflow.manifest import COLUMNS, empty_manifest, read_manifest
+from songflow.paid import submit
+from songflow.request import SongRequest
+from songflow.session import Session, SessionSettings
+from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
+
+pytestmark = pytest.mark.xdist_group("manifest")  # one frame for all of them
+
+
+def dtypes(frame: pd.DataFrame) -> dict[str, str]:
+    return {name: str(dtype) for name, dtype in frame.dtypes.items()}
+
+
+async def manifest(session: Session) -> pd.DataFrame:
+    return await read_manifest(session.library.ledger)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """Songs, an extension, and every way in which a generation has none; in the order of their keys."""
+    faults = FaultScript.of(
+        {"fault": "moderated", "match": "moderated"},
+        {"fault": "quota_not_enough", "match": "refused"},
+        {"fault": "lost_answer", "match": "unknown"},
+        {"fault": "unknown_for_ever", "match": "overdue"},
+        {"fault": "one_take_fails", "match": "half"},
+    )
+    settings = SimulatorSettings(clip_seconds=2.0, speed=250.0, sigma=0.0, faults=faults)
+    with SimulatorServer(settings) as server:
+        return asyncio.run(everything(server.url, tmp_path_factory.mktemp("manifest")))
+
+
+async def everything(url: str, folder: Path) -> pd.DataFrame:
+    account = Access(Account(DIALECTS["cometapi"], url, "test", SecretStr("sk-0123456789abcdef")))
+    nobody = Access(Account(DIALECTS["cometapi"], "http://127.0.0.1:1", "test"))
+    patience = SessionSettings(poll_interval=0.02, deadline=30.0, retries=0)
+    async with Session(LibrarySettings(folder), patience) as session:
+
+        async def make(key: str, access: Access = account, **fields: Any) -> Any:
+            request = SongRequest.parse({"prompt": key.partition("-")[2], **fields})
+            return await generate_in(session, request, access, key=key)
+
+        parent = (await make("a-whole", seed=7)).songs[0].song_id
+        await make("b-extended", mode="precede", source_song_id=parent, prompt_strength=0.25)
+        await make("c-half")
+        for key, error, access in (
+            ("d-moderated", GenerationFailed, account),
+            ("e-refused", RequestRefused, account),
+            ("f-unknown", OutcomeUnknown, account),
+            ("h-unsent", RequestNotSent, nobody),
+        ):
+            with pytest.raises(error):
+                await make(key, access)
+        await submit(session, SongRequest.parse({"prompt": "accepted"}), account, key="i-accepted")
+    async with Session(LibrarySettings(folder), SessionSettings(deadline=0.0)) as session:
+        with pytest.raises(StillRunning):
+            await make("g-overdue")
+        return await read_manifest(session.library.ledger)
+
+
+def test_a_manifest_has_its_columns_and_dtypes(full: pd.DataFrame) -> None:
+    """Real ones, in the published order."""
+    assert dtypes(full) == dict(COLUMNS)
+    assert list(full.columns) == list(COLUMNS)
+
+
+def test_so_has_an_empty_one() -> None:
+    """A first look at nothing has the shape of everything."""
+    assert dtypes(empty_manifest()) == dict(COLUMNS)
+    assert len(empty_manifest()) == 0
+
+
+async def test_so_has_that_of_an_empty_ledger(session: Any) -> None:
+    """The same frame."""
+    pd.testing.assert_frame_equal(await manifest(await session()), empty_manifest())
+
+
+async def test_so_has_one_of_failures_only(
+    simulator: Any, session: Any, access: Any, song_request: Any
+) -> None:
+    """Columns without one value keep their dtype."""
+    opened = await session()
+    server = simulator({"fault": "quota_not_enough"})
+    with pytest.raises(RequestRefused):
+        await generate_in(opened, song_request(), access(server.url), key="k")
+    frame = await manifest(opened)
+    assert dtypes(frame) == dict(COLUMNS)
+    assert frame["song_id"].isna().all()
+
+
+def test_nothing_that_was_asked_for_is_missing(full: pd.DataFrame) -> None:
+    """Two rows for two takes, one for a generation without songs."""
+    assert full["key"].value_counts(sort=False).to_dict() == {
+        "a-whole": 2,
+        "b-extended": 2,
+        "c-half": 2,
+        "d-moderated": 2,
+        "e-refused": 1,
+        "f-unknown": 1,
+        "h-unsent": 1,
+        "i-accepted": 1,
+        "g-overdue": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "state", "billed", "song_state", "error"),
+    [
+        ("a-whole", "succeeded", "yes", "stored", None),
+        ("c-half", "succeeded", "yes", "stored", None),
+        ("e-refused", "refused", "no", None, "quota"),
+        ("f-unknown", "unknown", "maybe", None, "without sending a response"),
+        ("g-overdue", "overdue", "yes", None, "still"),
+        ("h-unsent", "unsent", "no", None, "connect"),
+        ("i-accepted", "accepted", "yes", None, None),
+    ],
+)
+def test_a_row_says_how_its_generation_stands(
+    full: pd.DataFrame, key: str, state: str, billed: str, song_state: str | None, error: str | None
+) -> None:
+    """Its state, whether it is billed, and why it has no song."""
+    row = full[full["key"] == key].iloc[0]
+    assert (row["state"], row["billed"]) == (state, billed)
+    assert (None if pd.isna(row["song_state"]) else row["song_state"]) == song_state
+    if error is None:
+        assert pd.isna(row["error"])
+    else:
+        assert error in row["error"]
+
+
+def test_a_failed_generation_names_the_reason_on_each_take(full: pd.DataFrame) -> None:
+    """And has no file."""
+    rows = full[full["key"] == "d-moderated"]
+    assert (rows["state"] == "failed").all()
+    assert (rows["song_state"] == "failed").all()
+    assert rows["error"].str.contains("moderation").all()
+    assert rows["path"].isna().all()
+
+
+def test_a_take_that_failed_stands_beside_the_one_that_did_not(full: pd.DataFrame) -> None:
+    """With its own error."""
+    good, bad = (row for _, row in full[full["key"] == "c-half"].iterrows())
+    assert (good["song_state"], bad["song_state"]) == ("stored", "failed")
+    assert "GENERATION_ERROR" in bad["error"]
+    assert Path(good["path"]).is_file()
+    assert pd.isna(bad["path"])
+
+
+def test_a_song_carries_its_file_and_its_measures(full: pd.DataFrame) -> None:
+    """Size, length, rate, peak and loudness are those of the file."""
+    row = full.iloc[0]
+    assert Path(row["path"]).stat().st_size == row["bytes"]
+    assert row["seconds"] == pytest.approx(2.0)
+    assert row["announced_seconds"] == pytest.approx(2.0)
+    assert (row["sample_rate"], row["channels"], row["take"]) == (44_100, 2, 0)
+    assert 0 < row["peak"] <= 1.2
+    assert -60 < row["rms_db"] < 0
+    assert (
+        row["stored_at"] >= row["settled_at"] >= row["answered_at"] >= row["sending_at"] >= row["intended_at"]
+    )
+
+
+def test_a_song_carries_its_request_and_its_gateway(full: pd.DataFrame) -> None:
+    """Every field of the request under its wire name; the account by its alias, never by its key."""
+    row = full.iloc[0]
+    assert (row["request.prompt"], row["request.seed"], row["request.prompt_strength"]) == ("whole", 7, 0.5)
+    assert (row["request.lyrics_type"], row["request.model_type"]) == ("generate", "udio32-v1.5")
+    assert row["request.bypass_prompt_optimization"] is True or not row["request.bypass_prompt_optimization"]
+    assert (row["gateway"], row["account"], row["price"]) == ("cometapi", "test", 1.0)
+    assert row["base_url"].startswith("http://127.0.0.1:")
+    assert "simulation" in row["tags"]
+    assert "sk-0123456789abcdef" not in full.to_csv()
+
+
+def test_an_extension_knows_its_parent_and_root(full: pd.DataFrame) -> None:
+    """Depth 1 below a song of depth 0."""
+    root, child = full.iloc[0], full[full["key"] == "b-extended"].iloc[0]
+    assert (root["mode"], root["depth"]) == ("regular", 0)
+    assert pd.isna(root["parent_song_id"])
+    assert root["root_song_id"] == root["song_id"]
+    assert (child["mode"], child["depth"]) == ("precede", 1)
+    assert (child["parent_song_id"], child["root_song_id"]) == (root["song_id"], root["song_id"])
+    assert child["request.context_length"] == 130
+    assert child["seconds"] == pytest.approx(4.0)
+
+
+async def test_a_chain_of_extensions_has_one_root(
+    simulator: Any, session: Any, access: Any, song_request: Any
+) -> None:
+    """Intro, then outro: depths 0, 1, 2; a parent that the ledger does not know is itself the root."""
+    opened, server = await session(), simulator(takes=1)
+    account = access(server.url)
+    source, ids = None, []
+    for step, fields in enumerate(({}, {"mode": "precede"}, {"mode": "continuation"})):
+        more = {**fields, "source_song_id": source} if source else {}
+        result = await generate_in(opened, song_request(f"step {step}", **more), account, key=f"k{step}")
+        source = result.songs[0].song_id
+        ids.append(source)
+    elsewhere = await session(library=type(opened.library.settings)(opened.library.settings.folder / "other"))
+    stray = song_request("stray", mode="continuation", source_song_id=ids[0])
+    await generate_in(elsewhere, stray, account, key="stray")
+    frame = await manifest(opened)
+    assert frame["depth"].tolist() == [0, 1, 2]
+    assert frame["mode"].tolist() == ["regular", "precede", "continuation"]
+    assert frame["parent_song_id"].tolist()[1:] == ids[:2]
+    assert frame["root_song_id"].tolist() == [ids[0]] * 3
+    row = (await manifest(elsewhere)).iloc[0]
+    assert (row["parent_song_id"], row["root_song_id"], row["depth"]) == (ids[0], ids[0], 1)
+
+
+async def test_a_generation_that_is_not_finished_knows_its_parent(
+    simulator: Any, session: Any, access: Any, song_request: Any
+) -> None:
+    """Before it has a song of its own."""
+    opened, server = await session(), simulator(takes=1)
+    account = access(server.url)
+    source = (await generate_in(opened, song_request(), account, key="a")).songs[0].song_id
+    await submit(opened, song_request("b", mode="precede", source_song_id=source), account, key="b")
+    row = (await manifest(opened)).iloc[1]
+    assert (row["parent_song_id"], row["mode"], row["state"]) == (source, "precede", "accepted")
+    assert pd.isna(row["song_id"])
+
+
+def test_a_manifest_survives_parquet(full: pd.DataFrame) -> None:
+    """With every dtype."""
+    data = io.BytesIO(full.to_parquet(None, index=False))
+    pd.testing.assert_frame_equal(pd.read_parquet(data), full, check_categorical=False)
+
+
+def test_a_manifest_survives_csv(full: pd.DataFrame) -> None:
+    """Read back with the published dtypes, it is the same."""
+    times = [name for name, dtype in COLUMNS.items() if dtype.startswith("datetime")]
+    dtypes = {name: dtype for name, dtype in COLUMNS.items() if name not in times}
+    again = pd.read_csv(io.StringIO(full.to_csv(index=False)), dtype=dtypes, parse_dates=times)
+    for name in times:
+        again[name] = pd.to_datetime(again[name], utc=True, format="ISO8601").astype(COLUMNS[name])
+    texts = [name for name, dtype in COLUMNS.items() if dtype == "string"]
+    # A CSV cannot tell an empty text from none.
+    pd.testing.assert_frame_equal(
+        again.fillna(dict.fromkeys(texts, "")), full.fillna(dict.fromkeys(texts, "")), check_categorical=False
+    )
+
+
+def test_a_manifest_survives_json(full: pd.DataFrame) -> None:
+    """The numbers exactly."""
+    text = full.to_json(orient="records", date_format="iso", date_unit="us", double_precision=15)
+    records = json.loads(text)
+    assert [record["seconds"] for record in records[:2]] == full["seconds"].tolist()[:2]
+    assert records[0]["rms_db"] == pytest.approx(full["rms_db"].iloc[0], abs=1e-12)
+    assert pd.Timestamp(records[0]["stored_at"]) == full["stored_at"].iloc[0]
+    assert [record["key"] for record in records] == full["key"].tolist()

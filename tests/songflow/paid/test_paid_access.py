@@ -1,0 +1,231 @@
+"""Which account a name and an environment give, and what a session makes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from songflow.access import EMBEDDED_URL, Access, access_from_environment, at_url, resolve_from_environment
+from songflow.errors import InputError, LibraryError, MissingCredentials
+from songflow.library import LibrarySettings
+from songflow.paid import submit
+from songflow.request import MODELS
+from songflow.session import Session, SessionSettings
+from songflow.waiting import Fixed, default_deadline
+
+CUSTOM = {"base_url": "https://my.example/", "submit_path": "/go", "fetch_path": "/ask/{id}", "shape": "c"}
+
+
+def test_without_a_name_the_simulator_in_our_own_process_is_used() -> None:
+    """No key, no address, no cost."""
+    found = access_from_environment()
+    assert (found.is_embedded, found.gateway, found.account.base_url) == (True, "simulator", EMBEDDED_URL)
+    assert found.account.secret is None
+
+
+def test_a_simulator_elsewhere_is_a_gateway_like_any_other() -> None:
+    """With an address it is not the embedded one."""
+    found = access_from_environment("simulator", "http://127.0.0.1:9/")
+    assert (found.is_embedded, found.account.base_url) == (False, "http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("gateway", "variable"),
+    [
+        ("cometapi", "COMETAPI_KEY"),
+        ("openai-hk", "OPENAI_HK_KEY"),
+        ("cometapi", "SONGFLOW_API_KEY"),
+        ("openai-hk", "SONGFLOW_API_KEY"),
+    ],
+)
+def test_a_key_comes_from_the_gateways_own_variable_or_from_the_common_one(
+    monkeypatch: pytest.MonkeyPatch, gateway: str, variable: str
+) -> None:
+    """The account's alias says which; blanks around a key are nobody's intention."""
+    monkeypatch.setenv(variable, " sk-key\n")
+    found = access_from_environment(gateway)
+    assert (found.account.secret, found.account.alias) == ("sk-key", f"env:{variable}")
+    assert found.account.base_url.startswith("https://api.")
+
+
+def test_the_gateways_own_variable_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The common one is for those who have only one gateway."""
+    monkeypatch.setenv("SONGFLOW_API_KEY", "common")
+    monkeypatch.setenv("COMETAPI_KEY", "own")
+    assert access_from_environment("cometapi").account.secret == "own"
+
+
+def test_without_a_key_a_real_gateway_says_which_variable_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And that songs can be made without one; a variable of blanks is no key."""
+    monkeypatch.setenv("COMETAPI_KEY", "  ")
+    with pytest.raises(MissingCredentials) as caught:
+        access_from_environment("cometapi")
+    assert "COMETAPI_KEY" in caught.value.next
+    assert "built-in simulator" in caught.value.next
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"gateway": "udio"}, "There is no gateway 'udio'"),
+        ({"gateway": "custom"}, "needs a base URL"),
+        ({"gateway": "custom", **CUSTOM, "shape": "z"}, "shape must be one of"),
+        ({"gateway": "custom", **CUSTOM, "fetch_path": "/ask"}, "fetch_path must hold"),
+        ({"gateway": "openai-hk", "base_url": "ftp://x"}, "must look like https"),
+    ],
+)
+def test_a_gateway_that_cannot_be_used_is_bad_input(
+    monkeypatch: pytest.MonkeyPatch, arguments, said: str
+) -> None:
+    """Exit 2, with what is wrong and what is allowed."""
+    monkeypatch.setenv("SONGFLOW_API_KEY", "key")
+    with pytest.raises(InputError, match=said) as caught:
+        access_from_environment(**arguments)
+    assert caught.value.exit_code == 2
+    assert "nothing was sent" in caught.value.next
+
+
+def test_a_key_that_no_header_can_carry_is_bad_input_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line break inside a key is a slip of copying."""
+    monkeypatch.setenv("COMETAPI_KEY", "sk-se\nsame")
+    with pytest.raises(InputError, match="white space") as caught:
+        access_from_environment("cometapi")
+    assert "same" not in str(caught.value)
+
+
+def test_a_custom_gateway_takes_its_paths_or_the_relays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A base URL alone is enough for a relay of the usual kind."""
+    monkeypatch.setenv("SONGFLOW_API_KEY", "key")
+    full = access_from_environment("custom", **CUSTOM).account.dialect
+    assert (full.submit_path, full.fetch_path, full.shape) == ("/go", "/ask/{id}", "C")
+    usual = access_from_environment("custom", "https://my.example").account.dialect
+    assert (usual.submit_path, usual.fetch_path, usual.shape) == (
+        "/udio/submit/music",
+        "/udio/fetch/{id}",
+        "B",
+    )
+
+
+def test_an_account_charges_its_own_prices(song_request) -> None:
+    """By model; the published price stands in where it names none."""
+    long = song_request(model_type="udio130-v1.5")
+    plain = access_from_environment()
+    assert (plain.price_of(song_request()), plain.price_of(long)) == (1.0, 2.0)
+    dear = Access(plain.account, {"udio32-v1.5": 0.05})
+    assert (dear.price_of(song_request()), dear.price_of(long)) == (0.05, MODELS["udio130-v1.5"].price)
+
+
+def test_an_account_can_be_used_at_another_address() -> None:
+    """The embedded simulator's live one."""
+    assert at_url(access_from_environment(), "http://127.0.0.1:9").base_url == "http://127.0.0.1:9"
+
+
+@pytest.fixture
+def stored(simulator, access, session, song_request):
+    """A submission that this account made."""
+
+    async def make(dialect: str, alias: str, url: str | None = None):
+        opened = await session(embedded_speed=250.0, clip_seconds=2.0)
+        way = access(url or simulator().url, dialect, alias=alias)
+        return await submit(opened, song_request(), way, key="key")
+
+    return make
+
+
+async def test_a_stored_account_is_found_in_the_environment(stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its gateway, its address and the key of today."""
+    submission = await stored("openai-hk", "env:OPENAI_HK_KEY")
+    assert await resolve_from_environment(submission) is None
+    monkeypatch.setenv("OPENAI_HK_KEY", "key")
+    found = await resolve_from_environment(submission)
+    assert found.took(submission)
+    assert (found.account.secret, found.account.alias) == ("key", "env:OPENAI_HK_KEY")
+
+
+async def test_a_stored_custom_gateway_is_spoken_to_as_before(
+    stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its paths and shape are in the ledger."""
+    submission = await stored("shape-d", "env:SONGFLOW_API_KEY")
+    monkeypatch.setenv("SONGFLOW_API_KEY", "key")
+    found = await resolve_from_environment(submission)
+    assert (found.account.dialect.fetch_path, found.account.dialect.shape) == ("/shape-d/fetch/{id}", "D")
+
+
+async def test_an_account_of_another_kind_is_not_looked_for_in_the_environment(
+    stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A block's account is not replaced by whatever key happens to be set."""
+    monkeypatch.setenv("OPENAI_HK_KEY", "key")
+    assert await resolve_from_environment(await stored("openai-hk", "block:mine")) is None
+
+
+async def test_a_simulators_account_needs_no_key(stored) -> None:
+    """Neither the embedded one nor one at an address."""
+    assert (await resolve_from_environment(await stored("simulator", "env:SONGFLOW_API_KEY"))) is not None
+
+
+async def test_the_embedded_simulators_account_is_found_without_an_environment(stored) -> None:
+    """It has no address that could be looked up, and no key."""
+    found = await resolve_from_environment(await stored("simulator", "simulator", EMBEDDED_URL))
+    assert found.is_embedded
+
+
+# --- sessions ---------------------------------------------------------------------------------------------
+
+
+async def test_a_library_that_cannot_be_opened_opens_no_session(tmp_path: Path) -> None:
+    """And leaves nothing open behind it."""
+    (tmp_path / "library").write_text("a file where the folder should be")
+    with pytest.raises(LibraryError):
+        async with Session(LibrarySettings(tmp_path / "library")):
+            raise AssertionError("it opened")
+
+
+async def test_a_session_has_one_connection_per_account(session, access) -> None:
+    """Two keys of a gateway are two accounts; the same one is opened once."""
+    opened = await session()
+    one, two = access("http://127.0.0.1:9", key="one"), access("http://127.0.0.1:9", key="two")
+    assert await opened.gateway(one) is await opened.gateway(one)
+    assert await opened.gateway(one) is not await opened.gateway(two)
+
+
+async def test_polls_come_as_the_user_fixed_them_or_in_the_gateways_own_time(session, access) -> None:
+    """The embedded simulator's time runs faster, and so do the polls."""
+    real = access("http://127.0.0.1:9")
+    assert (await session(poll_interval=3.0)).schedule(real) == Fixed(3.0, jitter=0.0)
+    opened = await session(poll_interval=None, embedded_speed=50.0)
+    assert opened.schedule(real) == Fixed(5.0)
+    assert opened.schedule(access_from_environment()) == Fixed(0.1)
+
+
+async def test_a_deadline_is_the_users_or_the_models(session) -> None:
+    """By model where none was given."""
+    model = MODELS["udio130-v1.5"]
+    assert (await session(deadline=7.0)).deadline(model) == 7.0
+    assert (await session(deadline=None)).deadline(model) == default_deadline(130.0)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "private"),
+    [
+        ("http://127.0.0.1:9", True),
+        ("http://localhost:9", True),
+        (EMBEDDED_URL, True),
+        ("http://93.184.216.34", False),
+        ("http://no-such-host.invalid", False),
+    ],
+)
+async def test_songs_come_from_private_addresses_only_for_a_private_gateway(
+    session, base_url: str, private: bool
+) -> None:
+    """A gateway on the internet cannot send us to our own network."""
+    downloads = await (await session()).downloads(base_url)
+    assert downloads._allow_private is private
+
+
+def test_a_sessions_settings_have_their_defaults() -> None:
+    """Four repeats within a minute, two minutes for a POST."""
+    settings = SessionSettings()
+    assert (settings.retries, settings.repeat_within, settings.submit_timeout) == (4, 60.0, 120.0)

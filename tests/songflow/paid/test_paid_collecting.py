@@ -1,0 +1,326 @@
+"""From an accepted id to songs on the store, by whichever process, key or address comes back for them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+
+import songflow
+from songflow import errors
+from songflow.api import finish, generate_in, mint_key
+from songflow.collecting import collect, store_song, take_uid, wait
+from songflow.ledger import SongState, State, schema
+from songflow.library import LibrarySettings
+from songflow.paid import submit
+from songflow.results import GenerationResult, SongResult
+from songflow.session import SessionSettings
+
+OLD, NEW = "sk-old-old-old-old-old", "sk-new-new-new-new-new"
+
+
+@pytest.fixture
+def finished(simulator, access, session, song_request):
+    """A generation that has ended and whose songs lie at the gateway: (session, server, access, submission, songs)."""
+
+    async def make(*faults, **settings):
+        server, opened = simulator(*faults), await session(**settings)
+        way = access(server.url)
+        submission = await submit(opened, song_request(), way, key="key")
+        songs = await wait(opened, submission, way)
+        return opened, server, way, await opened.library.ledger.submissions.get(submission.id), songs
+
+    return make
+
+
+# --- the whole way ----------------------------------------------------------------------------------------
+
+
+async def test_a_generation_ends_in_songs_whose_rows_tell_the_truth(
+    simulator, access, session, song_request
+) -> None:
+    """Key, id, price, and for each take its file with the hash of what lies on the disk."""
+    server, opened, heard = simulator(), await session(), []
+
+    async def progress(status: str, *_: object) -> None:
+        heard.append(status)
+
+    result = await generate_in(opened, song_request(), access(server.url), key="key", progress=progress)
+    assert (result.key, result.state, result.billed, result.price) == ("key", "succeeded", "yes", 1.0)
+    assert result.generation_id == server.bill()[0].generation_id
+    assert result.stored == result.songs
+    for song in result.songs:
+        assert hashlib.sha256(Path(song.path).read_bytes()).hexdigest() == song.sha256
+        assert (song.error, song.duration) == (None, pytest.approx(2.0, abs=0.1))
+    assert heard[-1] == "succeeded"
+    plain = result.as_dict()
+    assert plain["songs"][0]["song_id"] == result.songs[0].song_id
+    assert (
+        GenerationResult(**{**plain, "songs": tuple(SongResult(**one) for one in plain["songs"])}) == result
+    )
+
+
+async def test_the_same_key_gives_the_same_songs_for_nothing(
+    simulator, access, session, song_request
+) -> None:
+    """A Prefect retry, a second click: the stored files come back, and the gateway is not even asked."""
+    server, opened = simulator(), await session()
+    first = await generate_in(opened, song_request(), access(server.url), key="key")
+    server.stop()
+    assert await generate_in(opened, song_request(), access(server.url), key="key") == first
+    assert len(server.bill()) == 1
+
+
+async def test_a_new_key_makes_new_songs_of_a_settled_body(simulator, access, session, song_request) -> None:
+    """A scheduled run makes a new song each time."""
+    server, opened = simulator(), await session()
+    first = await generate_in(opened, song_request(), access(server.url), key=mint_key())
+    second = await generate_in(opened, song_request(), access(server.url), key=mint_key())
+    assert first.key != second.key
+    assert {song.path for song in first.songs}.isdisjoint(song.path for song in second.songs)
+    assert len(server.bill()) == 2
+
+
+async def test_a_repeatable_refusal_is_repeated_on_the_whole_way(
+    simulator, access, session, song_request, posts
+) -> None:
+    """The session's settings say how often."""
+    limit = {"fault": "status", "on": "submit", "status": 429, "times": 2, "retry_after": 0.01}
+    server, opened = simulator(limit), await session(retries=2)
+    assert (await generate_in(opened, song_request(), access(server.url), key="key")).stored
+    assert posts(server) == 3
+
+
+async def test_plain_python_makes_songs_without_a_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`songflow.generate` uses the embedded simulator unless it is told otherwise."""
+    settings = SessionSettings(poll_interval=0.02, embedded_speed=250.0, clip_seconds=2.0)
+    result = await songflow.generate("a waltz", library=str(tmp_path / "songs"), settings=settings, seed=3)
+    assert len(result.stored) == 2
+    assert result.key.startswith("song-")
+    with pytest.raises(errors.InvalidRequest):
+        await songflow.generate("a waltz", library=str(tmp_path / "songs"), no_such_field=1)
+    with pytest.raises(errors.MissingCredentials):
+        await songflow.generate("a waltz", gateway="cometapi", library=str(tmp_path / "songs"))
+
+
+async def test_a_failed_take_is_listed_beside_the_good_one(simulator, access, session, song_request) -> None:
+    """One song on disk is a success; the other says why it is none."""
+    server = simulator({"fault": "one_take_fails", "error_detail": "too loud"})
+    result = await generate_in(await session(), song_request(), access(server.url), key="key")
+    good, bad = result.songs
+    assert result.stored == (good,)
+    assert (bad.path, bad.sha256) == (None, None)
+    assert "too loud" in bad.error
+
+
+# --- what cannot be stored now ----------------------------------------------------------------------------
+
+
+async def test_songs_that_cannot_be_fetched_are_said_kept_and_fetched_later(
+    finished, song_request, play
+) -> None:
+    """Exit 5, nothing lost: the same key collects them when their host is well again."""
+    opened, server, way, submission, songs = await finished()
+    play(server, {"fault": "dead", "times": None})
+    left = await collect(opened, submission, songs, way)
+    assert [song.state for song in left] == [SongState.ANNOUNCED] * 2
+    assert all("could not be stored" in song.error for song in left)
+    with pytest.raises(errors.NotCollected, match="none of its songs could be stored") as caught:
+        await finish(opened, submission.id)
+    error = caught.value
+    assert (error.exit_code, error.billed, error.generation_id) == (5, "yes", submission.generation_id)
+    assert "--key key" in error.next
+    with pytest.raises(errors.UnsettledTwin):
+        await submit(opened, song_request(), way, key="new")
+    play(server)
+    result = await generate_in(opened, song_request(), way, key="key")
+    assert (len(result.stored), len(server.bill())) == (2, 1)
+
+
+async def test_one_dead_song_does_not_keep_the_other_from_the_disk(finished, play) -> None:
+    """A success with one song says of the other that it is not collected yet."""
+    opened, server, way, submission, songs = await finished()
+    play(server, {"fault": "dead", "times": None, "match": songs[1].song_id})
+    await collect(opened, submission, songs, way)
+    result = await finish(opened, submission.id)
+    assert [song.path is not None for song in result.songs] == [True, False]
+    assert "could not be stored" in result.songs[1].error
+
+
+async def test_a_dead_address_is_asked_for_again_even_where_the_gateway_is_in_trouble(finished, play) -> None:
+    """No fresh address is no crash: the song stays to be collected."""
+    opened, server, way, submission, songs = await finished()
+    play(
+        server,
+        {"fault": "dead", "times": None},
+        {"fault": "status", "on": "fetch", "status": 500, "times": None},
+    )
+    song = await store_song(opened, submission, songs[0], way)
+    assert song.state is SongState.ANNOUNCED
+    assert "404" in song.error or "410" in song.error
+
+
+async def test_a_song_without_an_address_is_asked_for_and_waits_for_one(finished, play) -> None:
+    """A gateway may announce a take and say where it lies only later."""
+    opened, server, way, submission, songs = await finished()
+    async with opened.library.ledger.database.write() as connection:
+        await connection.execute(update(schema.songs).values(song_url=None))
+    play(server, {"fault": "status", "on": "fetch", "status": 500})
+    song = await store_song(opened, submission, songs[0], way)
+    assert (song.state, song.path) == (SongState.ANNOUNCED, None)
+    assert "announced no address" in song.error
+    assert (await store_song(opened, submission, songs[0], way)).state is SongState.STORED
+
+
+async def test_a_take_is_stored_once_however_many_collect_it(finished) -> None:
+    """Who waited for another's lock finds the song stored, and fetches nothing."""
+    opened, _, way, submission, songs = await finished()
+    first = await store_song(opened, submission, songs[0], way)
+    again = await store_song(opened, submission, songs[0], way)
+    assert again == first
+    assert first.state is SongState.STORED
+
+
+async def test_trouble_with_the_library_while_collecting_is_not_a_free_mistake(
+    finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name template that cannot be used is found out after paying: exit 5, and all takes come to their end."""
+    opened, _, way, submission, songs = await finished()
+    monkeypatch.setattr(
+        opened.library,
+        "settings",
+        LibrarySettings(opened.library.settings.folder, name_template="{nonsense}"),
+    )
+    with pytest.raises(errors.NotCollected, match="name template") as caught:
+        await collect(opened, submission, songs, way)
+    assert (caught.value.exit_code, caught.value.billed) == (5, "yes")
+    assert (await opened.library.ledger.submissions.get(submission.id)).lease.is_dead()
+
+
+async def test_songs_are_stored_unmeasured_where_that_was_asked_for(
+    simulator, access, session, song_request, tmp_path: Path
+) -> None:
+    """`verify_audio=False` keeps size and hash, and what the gateway announced of the length."""
+    opened = await session(library=LibrarySettings(tmp_path / "library", verify_audio=False))
+    result = await generate_in(opened, song_request(), access(simulator().url), key="key")
+    songs = await opened.library.ledger.songs.of_key("key")
+    assert [(song.seconds, song.peak, song.bytes is not None) for song in songs] == [(None, None, True)] * 2
+    assert [song.duration for song in result.songs] == [2.0, 2.0]
+
+
+async def test_takes_have_short_names_of_their_own(finished) -> None:
+    """The names of files and parts differ for every take of every ledger."""
+    *_, songs = await finished()
+    names = {take_uid(song) for song in songs}
+    assert len(names) == 2
+    assert all(len(name) == 10 for name in names)
+
+
+# --- the embedded simulator -------------------------------------------------------------------------------
+
+
+async def test_a_later_session_collects_from_the_embedded_simulator_at_its_new_address(
+    session, song_request
+) -> None:
+    """Its port changes with every start: dead addresses are asked for again, and nothing is paid again."""
+    embedded = songflow.access_from_environment()
+    settings = {"embedded_speed": 250.0, "clip_seconds": 2.0}
+    first = await session(**settings)
+    submission = await submit(first, song_request(), embedded, key="key")
+    songs = await wait(first, submission, embedded)
+    await first._exits.aclose()
+    second = await session(**settings)
+    result = await generate_in(second, song_request(), embedded, key="key")
+    assert len(result.stored) == 2
+    assert second._embedded.url not in songs[0].song_url
+    assert len(second._embedded.bill()) == 1
+    assert submission.base_url == "http://simulator.invalid"
+
+
+# --- other keys and other gateways ------------------------------------------------------------------------
+
+
+async def test_a_generation_is_collected_with_the_new_key_of_its_account(
+    simulator, access, session, song_request, tmp_path: Path
+) -> None:
+    """Keys are rotated between submit and collect; the account is the same."""
+    server = simulator(state_dir=tmp_path / "gateway", accept_keys={OLD})
+    opened, alias = await session(), "env:OPENAI_HK_KEY"
+    old = access(server.url, "openai-hk", key=OLD, alias=alias)
+    await submit(opened, song_request(), old, key="key")
+    server.stop()
+    simulator(state_dir=tmp_path / "gateway", accept_keys={NEW}, port=int(server.url.rpartition(":")[2]))
+    new = access(server.url, "openai-hk", key=NEW, alias=alias)
+    result = await generate_in(opened, song_request(), new, key="key")
+    assert (len(result.stored), len(server.bill())) == (2, 1)
+
+
+@pytest.mark.parametrize("dialect", ["openai-hk", "cometapi", "shape-c", "simulator"])
+async def test_another_gateways_credentials_do_not_mislead_the_collecting(
+    simulator, access, session, song_request, monkeypatch: pytest.MonkeyPatch, dialect: str
+) -> None:
+    """Given another gateway, the one that took the generation is asked, with the account that the ledger names."""
+    server, other = simulator(accept_keys={OLD}), simulator()
+    opened = await session()
+    variable = {"openai-hk": "OPENAI_HK_KEY", "cometapi": "COMETAPI_KEY"}.get(dialect, "SONGFLOW_API_KEY")
+    took = access(server.url, dialect, key=OLD, alias=f"env:{variable}")
+    await submit(opened, song_request(), took, key="key")
+    monkeypatch.setenv(variable, OLD)
+    result = await generate_in(opened, song_request(), access(other.url, "cometapi"), key="key")
+    assert (len(result.stored), len(server.bill()), other.bill()) == (2, 1, [])
+
+
+async def test_without_the_account_that_took_it_a_generation_waits_and_is_named(
+    simulator, access, session, song_request
+) -> None:
+    """Exit 2 with the id and the account: nothing is lost by a key that is not at hand."""
+    server, other, opened = simulator(), simulator(), await session()
+    took = access(server.url, "openai-hk", key=OLD, alias="env:OPENAI_HK_KEY")
+    submission = await submit(opened, song_request(), took, key="key")
+    with pytest.raises(errors.MissingCredentials) as caught:
+        await generate_in(opened, song_request(), access(other.url), key="key")
+    error = caught.value
+    assert (error.exit_code, error.billed, error.state) == (2, "yes", "accepted")
+    assert error.generation_id == submission.generation_id
+    assert "'env:OPENAI_HK_KEY'" in str(error)
+    assert (await opened.library.ledger.submissions.get(submission.id)).state is State.ACCEPTED
+
+
+async def test_another_account_of_the_same_gateway_is_only_the_second_choice(
+    simulator, access, session, song_request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway may show a generation to its own account alone; where that one is gone, any is tried."""
+    server, opened = simulator(), await session()
+    took = access(server.url, "openai-hk", key=OLD, alias="env:OPENAI_HK_KEY")
+    given = access(server.url, "openai-hk", key=NEW, alias="block:mine")
+    submission = await submit(opened, song_request(), took, key="key")
+    assert await opened.access_for(submission, given) is given
+    monkeypatch.setenv("OPENAI_HK_KEY", OLD)
+    assert (await opened.access_for(submission, given)).account.secret == OLD
+
+
+async def test_songs_that_are_only_to_be_downloaded_need_no_account(finished) -> None:
+    """Song hosts take no key, so a missing one holds nobody up."""
+    opened, _, _, submission, songs = await finished()
+    left = await collect(opened, submission, songs)
+    assert [song.state for song in left] == [SongState.STORED] * 2
+
+
+async def test_a_resolver_of_the_callers_own_finds_the_account(
+    simulator, access, session, song_request
+) -> None:
+    """Prefect's blocks are looked up this way."""
+    server = simulator(accept_keys={OLD})
+    took = access(server.url, "openai-hk", key=OLD, alias="block:mine")
+
+    async def resolve(submission):
+        assert submission.account == "block:mine"
+        return took
+
+    opened = await session(resolver=resolve)
+    submission = await submit(opened, song_request(), took, key="key")
+    assert len(await wait(opened, submission)) == 2

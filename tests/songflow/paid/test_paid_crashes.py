@@ -1,0 +1,119 @@
+"""Killed or stopped at every step of the paid step, and come back to: billed once, the songs whole."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from songflow.api import generate_in
+from songflow.audio import measure
+from songflow.errors import OutcomeUnknown
+from songflow.ledger import State
+
+KILLED = -signal.SIGKILL
+
+
+def _assert_whole(result, count: int = 2) -> None:
+    """Every song of the result is a file that decodes to its end, and nothing else calls itself a song."""
+    assert len(result.stored) == count == len(result.songs)
+    for song in result.songs:
+        assert measure(Path(song.path)).seconds == pytest.approx(2.0, abs=0.1)
+    folder = Path(result.songs[0].path).parent
+    assert {str(file) for file in folder.glob("*.mp3")} == {song.path for song in result.songs}
+    assert list((folder / ".parts").glob("*.part")) == []
+
+
+@pytest.mark.parametrize(
+    ("at", "billed_before", "state"),
+    [
+        ("before sending", 0, State.INTENDED),
+        ("before the ledger has the id", 1, State.SENDING),
+        ("before waiting", 1, State.ACCEPTED),
+        ("before downloading", 1, State.SUCCEEDED),
+        ("before the part becomes a song", 1, State.SUCCEEDED),
+        ("before the song's row", 1, State.SUCCEEDED),
+    ],
+)
+async def test_after_a_kill_the_same_key_ends_in_whole_songs_and_one_charge(
+    simulator,
+    access,
+    session,
+    song_request,
+    run_process,
+    library_settings,
+    at: str,
+    billed_before: int,
+    state,
+) -> None:
+    """Wherever a process is killed, the next one with its key goes on from there."""
+    server = simulator()
+    process = await run_process(folder=library_settings.folder, url=server.url, key="key", at=at)
+    _, said = await process.communicate()
+    assert process.returncode == KILLED, said.decode()
+    assert len(server.bill()) == billed_before
+    opened = await session()
+    (left,) = await opened.library.ledger.submissions.of_key("key")
+    assert left.state is state
+    result = await generate_in(opened, song_request(), access(server.url), key="key")
+    assert len(server.bill()) == 1
+    assert (result.state, result.billed, result.generation_id) == (
+        "succeeded",
+        "yes",
+        server.bill()[0].generation_id,
+    )
+    assert len(await opened.library.ledger.submissions.of_key("key")) == 1
+    _assert_whole(result)
+
+
+async def test_killed_in_the_post_it_is_unknown_and_never_sent_again(
+    simulator, access, session, song_request, run_process, library_settings, until, posts
+) -> None:
+    """A process that dies between the POST and its answer leaves what only a person can settle."""
+    server = simulator({"fault": "slow_answer", "seconds": 600})
+    process = await run_process(folder=library_settings.folder, url=server.url, key="key")
+
+    async def billed() -> bool:
+        return bool(server.bill())
+
+    await until(billed)
+    process.kill()
+    await process.communicate()
+    opened = await session()
+    for _ in range(2):
+        with pytest.raises(
+            OutcomeUnknown, match="its process died while the request was under way"
+        ) as caught:
+            await generate_in(opened, song_request(), access(server.url), key="key")
+        assert (caught.value.exit_code, caught.value.billed, caught.value.key) == (5, "maybe", "key")
+        assert "songflow rescue" in caught.value.next
+    assert posts(server) == 1
+    assert len(server.bill()) == 1
+
+
+async def test_stopped_before_the_post_it_leaves_the_sending_to_who_took_over(
+    simulator, access, session, song_request, run_process, library_settings, posts
+) -> None:
+    """A suspended process wakes after its lease, finds its fence gone, and collects what the other paid for."""
+    server = simulator()
+    process = await run_process(
+        folder=library_settings.folder,
+        url=server.url,
+        key="key",
+        at="before sending",
+        signal="SIGSTOP",
+        intent_lease=0.0,
+    )
+    _, status = await asyncio.to_thread(os.waitpid, process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    opened = await session()
+    result = await generate_in(opened, song_request(), access(server.url), key="key")
+    process.send_signal(signal.SIGCONT)
+    told, said = await process.communicate()
+    assert process.returncode == 0, said.decode()
+    assert result.generation_id in told.decode()
+    assert (posts(server), len(server.bill())) == (1, 1)
+    _assert_whole(result)

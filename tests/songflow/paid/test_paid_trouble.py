@@ -1,0 +1,400 @@
+"""Cancelled, locked out of the ledger, or beside a dead sender: nothing is paid twice and no id is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from songflow import errors, paid
+from songflow.collecting import wait
+from songflow.gateways import Gateway
+from songflow.ledger import State, engine
+from songflow.ledger.lease import Lease
+from songflow.ledger.spool import Spool, SpoolEntry
+from songflow.paid import shielded, submit
+
+AGO = datetime.now(UTC) - timedelta(hours=1)
+
+
+@pytest.fixture
+def after_the_answer(monkeypatch: pytest.MonkeyPatch):
+    """Does something between the gateway's answer and its commit."""
+
+    def do(act) -> None:
+        post = Gateway.submit
+
+        async def then(self, *args, **named):
+            outcome = await post(self, *args, **named)
+            act()
+            return outcome
+
+        monkeypatch.setattr(Gateway, "submit", then)
+
+    return do
+
+
+# --- cancellation -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_cancelled_during_the_post_the_answer_is_still_stored(
+    simulator, access, session, song_request, until, times: int
+) -> None:
+    """The cancellation takes effect when the paid id is safe, however often it is asked for."""
+    server, opened = simulator({"fault": "slow_answer", "seconds": 1}), await session()
+    sending = asyncio.create_task(submit(opened, song_request(), access(server.url), key="key"))
+
+    async def billed() -> bool:
+        return bool(server.bill())
+
+    await until(billed)
+    for _ in range(times):
+        sending.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    (left,) = await opened.library.ledger.submissions.of_key("key")
+    assert (left.state, left.generation_id) == (State.ACCEPTED, server.bill()[0].generation_id)
+    with pytest.raises(errors.UnsettledTwin):
+        await submit(opened, song_request(), access(server.url), key="new")
+    again = await submit(opened, song_request(), access(server.url), key="key")
+    assert again.id == left.id
+    assert len(server.bill()) == 1
+
+
+async def test_cancelled_while_waiting_it_runs_on_and_is_collected_later(
+    simulator, access, session, song_request
+) -> None:
+    """The lease goes with the cancelled wait; the generation does not."""
+    server, opened = simulator({"fault": "unknown_for_ever"}), await session()
+    submission = await submit(opened, song_request(), access(server.url), key="key")
+    asked = asyncio.Event()
+
+    async def progress(*_: object) -> None:
+        asked.set()
+
+    waiting = asyncio.create_task(wait(opened, submission, access(server.url), progress))
+    await asked.wait()
+    assert not (await opened.library.ledger.submissions.get(submission.id)).lease.is_dead()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    left = await opened.library.ledger.submissions.get(submission.id)
+    assert (left.state, left.lease.is_dead()) == (State.RUNNING, True)
+
+
+async def test_shielded_work_that_fails_after_a_cancellation_is_logged(caplog) -> None:
+    """Who is cancelled is cancelled, but an error that nobody will see otherwise is written down."""
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await go.wait()
+        raise errors.OutcomeUnknown("the answer was lost")
+
+    task = asyncio.create_task(shielded(work()))
+    await begun.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert "the answer was lost" in caplog.text
+
+
+async def test_shielded_work_gives_its_result_or_its_error() -> None:
+    """Without a cancellation nothing is different."""
+
+    async def good() -> int:
+        return 7
+
+    async def bad() -> int:
+        await asyncio.sleep(0)
+        raise KeyError
+
+    assert await shielded(good()) == 7
+    with pytest.raises(KeyError):
+        await shielded(bad())
+
+
+async def test_shielded_work_that_is_itself_cancelled_is_cancelled() -> None:
+    """A loop that shuts down cancels every task, ours too."""
+    inner: list[asyncio.Task] = []
+
+    async def work() -> None:
+        inner.append(asyncio.current_task())
+        await asyncio.Event().wait()
+
+    outer = asyncio.create_task(shielded(work()))
+    while not inner:
+        await asyncio.sleep(0)
+    inner[0].cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await outer
+
+
+# --- the ledger cannot be written -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks are waited for as short as can be."""
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr(paid, "_COMMIT_PATIENCE_SECONDS", 0.15)
+
+
+@pytest.fixture
+def lock(library_settings):
+    """Another process's lock on the ledger: `lock()` takes it, `lock.free()` gives it back."""
+
+    class Lock:
+        def __call__(self) -> None:
+            self.connection = sqlite3.connect(library_settings.folder / "ledger.sqlite", isolation_level=None)
+            self.connection.execute("BEGIN EXCLUSIVE")
+
+        def free(self) -> None:
+            self.connection.close()
+
+    return Lock()
+
+
+async def test_an_id_that_the_ledger_never_takes_is_in_the_spool_on_stderr_and_in_the_error(
+    simulator, access, session, song_request, impatient, lock, after_the_answer, capsys, change, posts
+) -> None:
+    """Paid and not committed: exit 5, and the next process with that key adopts it."""
+    server, opened = simulator(), await session()
+    after_the_answer(lock)
+    with pytest.raises(errors.NotCollected, match="held its lock") as caught:
+        await submit(opened, song_request(), access(server.url), key="key")
+    paid_for = server.bill()[0].generation_id
+    error = caught.value
+    assert (error.exit_code, error.billed, error.generation_id, error.key) == (5, "yes", paid_for, "key")
+    assert "--key key" in error.next
+    assert f"generation {paid_for}" in capsys.readouterr().err
+    lock.free()
+    (left,) = await opened.library.ledger.submissions.of_key("key")
+    assert left.state is State.SENDING
+    await change(opened, left, lease_expires_at=AGO)
+    adopted = await submit(opened, song_request(), access(server.url), key="key")
+    assert (adopted.id, adopted.state, adopted.generation_id) == (left.id, State.ACCEPTED, paid_for)
+    assert posts(server) == 1
+
+
+async def test_a_ledger_that_comes_back_in_time_gets_the_id(
+    simulator, access, session, song_request, monkeypatch, lock, after_the_answer, until, caplog
+) -> None:
+    """The commit of a paid id is tried again and again."""
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0)
+    server, opened = simulator(), await session()
+    after_the_answer(lock)
+    sending = asyncio.create_task(submit(opened, song_request(), access(server.url), key="key"))
+
+    async def tried() -> bool:
+        return "Trying again" in caplog.text
+
+    await until(tried)
+    lock.free()
+    assert (await sending).state is State.ACCEPTED
+
+
+async def test_an_unknown_outcome_is_said_even_where_it_cannot_be_committed(
+    simulator, access, session, song_request, impatient, lock, after_the_answer, change
+) -> None:
+    """It stays `sending`, which becomes `unknown` when its lease ends."""
+    server, opened = simulator({"fault": "lost_answer"}), await session()
+    after_the_answer(lock)
+    with pytest.raises(errors.OutcomeUnknown):
+        await submit(opened, song_request(), access(server.url), key="key")
+    lock.free()
+    (left,) = await opened.library.ledger.submissions.of_key("key")
+    await change(opened, left, lease_expires_at=AGO)
+    with pytest.raises(errors.OutcomeUnknown, match="its process died"):
+        await submit(opened, song_request(), access(server.url), key="key")
+    assert len(server.bill()) == 1
+
+
+async def test_a_ledger_that_is_locked_before_the_post_sends_nothing(
+    simulator, access, session, song_request, impatient, lock, posts
+) -> None:
+    """Exit 2: without a committed intent nothing leaves."""
+    server, opened = simulator(), await session()
+    lock()
+    with pytest.raises(errors.LibraryError) as caught:
+        await submit(opened, song_request(), access(server.url), key="key")
+    lock.free()
+    assert (caught.value.exit_code, caught.value.billed) == (2, "no")
+    assert posts(server) == 0
+
+
+async def test_a_ledger_that_is_locked_while_waiting_does_not_make_it_unpaid(
+    simulator, access, session, song_request, impatient, lock
+) -> None:
+    """After the POST, trouble with the ledger is exit 5 with the id, never 'nothing was sent'."""
+    server, opened = simulator(), await session()
+    submission = await submit(opened, song_request(), access(server.url), key="key")
+    lock()
+    with pytest.raises(errors.NotCollected) as caught:
+        await wait(opened, submission, access(server.url))
+    lock.free()
+    assert (caught.value.exit_code, caught.value.billed) == (5, "yes")
+    assert caught.value.generation_id == submission.generation_id
+
+
+async def test_a_cancellation_with_the_ledger_locked_is_still_a_cancellation(
+    simulator, access, session, song_request, impatient, lock, after_the_answer, capsys
+) -> None:
+    """The id is on stderr and in the spool; the caller gets the cancellation it asked for."""
+    server, opened = simulator(), await session()
+    sending = asyncio.create_task(submit(opened, song_request(), access(server.url), key="key"))
+
+    def lock_and_cancel() -> None:
+        lock()
+        sending.cancel()
+
+    after_the_answer(lock_and_cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    lock.free()
+    assert server.bill()[0].generation_id in capsys.readouterr().err
+    assert len(opened.library.spool.entries()) == 1
+
+
+async def test_a_spool_that_takes_nothing_does_not_keep_the_id_from_the_ledger(
+    simulator, access, session, song_request, after_the_answer, caplog
+) -> None:
+    """A full disk under the spool is said, and the ledger has the id all the same."""
+    server, opened = simulator(), await session()
+    opened.library.spool._file.symlink_to("/dev/full")
+    accepted = await submit(opened, song_request(), access(server.url), key="key")
+    assert accepted.state is State.ACCEPTED
+    assert f"spool would not take the accepted generation {accepted.generation_id}" in caplog.text
+
+
+# --- other processes' submissions -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def left_behind(simulator, access, session, song_request, change):
+    """A submission as a process left it, and the session and gateway to meet it with."""
+
+    async def leave(state: State, *, dead: bool = True, **columns):
+        server, opened = simulator(), await session()
+        request = song_request()
+        intent = paid._intent(request, access(server.url), "key", opened.settings.runs)
+        claim = await opened.library.ledger.submissions.intend(intent, Lease.take(-1.0 if dead else 60.0))
+        left = await change(opened, claim.submission, state=state, **columns)
+        return opened, server, left
+
+    return leave
+
+
+def _spooled(submission) -> SpoolEntry:
+    return SpoolEntry(submission.id, "key", "simulator", submission.base_url, "test", "id-7", ("t",), "2026")
+
+
+async def test_a_dead_sender_without_a_trace_is_unknown(left_behind, access, song_request) -> None:
+    """Its POST may have been billed: it is said, and not repeated."""
+    opened, server, left = await left_behind(State.SENDING)
+    with pytest.raises(errors.OutcomeUnknown, match="its process died"):
+        await submit(opened, song_request(), access(server.url), key="key")
+    assert (await opened.library.ledger.submissions.get(left.id)).state is State.UNKNOWN
+    assert server.bill() == []
+
+
+@pytest.mark.parametrize("state", [State.SENDING, State.UNKNOWN])
+async def test_an_answer_in_the_spool_makes_it_accepted(
+    left_behind, access, song_request, state: State
+) -> None:
+    """Whether its sender has just died or was given up for unknown before, the spool knows better."""
+    opened, server, left = await left_behind(state)
+    Spool(opened.library.settings.folder / "spool").append(_spooled(left))
+    accepted = await submit(opened, song_request(), access(server.url), key="key")
+    assert (accepted.id, accepted.state) == (left.id, State.ACCEPTED)
+    assert (accepted.generation_id, accepted.track_ids) == ("id-7", ("t",))
+    assert server.bill() == []
+
+
+@pytest.mark.parametrize("state", [State.INTENDED, State.SENDING])
+async def test_while_another_process_is_at_work_on_the_key_one_waits_and_then_takes_its_outcome(
+    left_behind, access, song_request, state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent beside a live lease; what the other brought is what one gets."""
+    opened, server, left = await left_behind(state, dead=False)
+    looks = 0
+    sleep = asyncio.sleep
+
+    async def other_works_on(seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        ledger = opened.library.ledger.submissions
+        if looks == 2:
+            await ledger.begin_send(left.id, left.lease)
+            await ledger.accepted(left.id, "theirs", (), None)
+        await sleep(0)
+
+    monkeypatch.setattr(paid.asyncio, "sleep", other_works_on)
+    got = await submit(opened, song_request(), access(server.url), key="key")
+    assert (got.id, got.generation_id, server.bill()) == (left.id, "theirs", [])
+    assert looks == 2
+
+
+async def test_an_intent_that_was_taken_over_meanwhile_is_not_sent(
+    left_behind, access, song_request, monkeypatch: pytest.MonkeyPatch, session
+) -> None:
+    """Between our intent and our POST another took the row: its fence decides, and we re-attach."""
+    opened, server, left = await left_behind(State.INTENDED)
+    gateway = type(opened).gateway
+
+    async def taken_over_meanwhile(self, way):
+        monkeypatch.undo()
+        ledger = self.library.ledger.submissions
+        lease = Lease.take(60.0)
+        await ledger.hold(left.id, lease)
+        await ledger.begin_send(left.id, lease)
+        await ledger.accepted(left.id, "theirs", (), None)
+        return await gateway(self, way)
+
+    monkeypatch.setattr(type(opened), "gateway", taken_over_meanwhile)
+    got = await submit(opened, song_request(), access(server.url), key="key")
+    assert (got.generation_id, server.bill()) == ("theirs", [])
+
+
+@pytest.mark.parametrize("state", [State.ACCEPTED, State.RUNNING, State.OVERDUE, State.SUCCEEDED])
+async def test_what_was_accepted_is_re_attached_to(left_behind, access, song_request, state: State) -> None:
+    """The stored submission comes back, and nothing is sent."""
+    opened, server, left = await left_behind(state, generation_id="id-7")
+    got = await submit(opened, song_request(), access(server.url), key="key", retry_errors=True)
+    assert (got, server.bill()) == (left, [])
+
+
+@pytest.mark.parametrize(
+    ("state", "error", "code", "billed"),
+    [
+        (State.UNKNOWN, errors.OutcomeUnknown, 5, "maybe"),
+        (State.LOST, errors.GenerationLost, 5, "maybe"),
+        (State.FAILED, errors.GenerationFailed, 4, "maybe"),
+    ],
+)
+@pytest.mark.parametrize("reason", [None, "moderated"])
+async def test_what_ended_badly_is_said_again(
+    left_behind, access, song_request, state: State, error, code: int, billed: str, reason: str | None
+) -> None:
+    """The stored end, with its reason where there is one, and nothing is sent."""
+    opened, server, _ = await left_behind(state, generation_id="id-7", error=reason)
+    with pytest.raises(error, match=reason) as caught:
+        await submit(opened, song_request(), access(server.url), key="key")
+    assert (caught.value.exit_code, caught.value.billed, caught.value.state) == (code, billed, state)
+    assert caught.value.next
+    assert server.bill() == []
+
+
+async def test_a_failure_is_paid_for_again_only_when_told_so(left_behind, access, song_request) -> None:
+    """`retry_errors` makes a second submission of the same generation."""
+    opened, server, left = await left_behind(State.FAILED)
+    again = await submit(opened, song_request(), access(server.url), key="key", retry_errors=True)
+    assert (again.ordinal, again.state) == (2, State.ACCEPTED)
+    assert (await opened.library.ledger.submissions.get(left.id)).state is State.FAILED
+    assert len(server.bill()) == 1

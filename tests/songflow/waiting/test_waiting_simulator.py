@@ -1,0 +1,247 @@
+"""Waiting at a gateway on a real socket that plays each of its tricks; what the ledger keeps of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from sqlalchemy import select, update
+
+from songflow import errors
+from songflow.api import generate_in
+from songflow.collecting import wait
+from songflow.ledger import SongState, State, schema
+from songflow.paid import submit
+
+
+def _heal(server) -> None:
+    httpx.put(f"{server.url}/_simulator/faults", json=[]).raise_for_status()
+
+
+@pytest.fixture
+def begun(simulator, access, session, song_request):
+    """A generation that a gateway with these faults has accepted: (session, server, access, submission)."""
+
+    async def begin(
+        *faults, dialect: str = "simulator", server=None, deadline: float = 30.0, key: str | None = None
+    ):
+        server = server or simulator(*faults)
+        opened = await session(deadline=deadline)
+        way = access(server.url, dialect, key=key)
+        return opened, server, way, await submit(opened, song_request(), way, key="key")
+
+    return begin
+
+
+async def _age(opened, submission, seconds: float):
+    """The submission as if it had been accepted so long ago."""
+    ledger = opened.library.ledger
+    async with ledger.database.write() as connection:
+        await connection.execute(
+            update(schema.submissions).values(answered_at=datetime.now(UTC) - timedelta(seconds=seconds))
+        )
+    return await ledger.submissions.get(submission.id)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"fault": "not_visible_yet", "fetches": 4},
+        {"fault": "backwards", "fetches": 2},
+        {"fault": "success_no_songs", "seconds": 150},
+        {"fault": "songs_before_success", "seconds": 150},
+        {"fault": "late_take", "seconds": 150, "listed": True},
+        {"fault": "status", "on": "fetch", "status": 500, "times": 3},
+        {"fault": "status", "on": "fetch", "status": 429, "times": 1, "retry_after": 0.05},
+        {"fault": "html", "on": "fetch", "times": 3},
+        {"fault": "empty", "times": 2},
+        {"fault": "reset", "times": 2},
+        {"fault": "null_data", "times": 3},
+        {"fault": "fail_to_fetch_task", "on": "fetch", "times": 3},
+    ],
+    ids=lambda fault: fault["fault"],
+)
+async def test_a_gateway_that_plays_tricks_still_gives_both_songs(begun, fault) -> None:
+    """Whatever it answers on the way, the end is what counts."""
+    opened, server, way, submission = await begun(fault)
+    songs = await wait(opened, submission, way)
+    assert [song.state for song in songs] == [SongState.ANNOUNCED] * 2
+    ended = await opened.library.ledger.submissions.get(submission.id)
+    assert (ended.state, ended.lease.is_dead()) == (State.SUCCEEDED, True)
+    assert len(server.bill()) == 1
+
+
+@pytest.mark.parametrize("dialect", ["cometapi", "shape-a", "shape-c", "shape-d"])
+async def test_every_dialect_is_waited_for(begun, dialect: str) -> None:
+    """With a status word or without, the takes are two."""
+    opened, _, way, submission = await begun(dialect=dialect)
+    assert len(await wait(opened, submission, way)) == 2
+
+
+async def test_a_take_that_shows_up_late_is_waited_for_where_it_was_promised(
+    simulator, access, session, song_request
+) -> None:
+    """The submit's answer named two track ids, so one song is not the end."""
+    server = simulator({"fault": "raw_generation_id"}, {"fault": "late_take", "seconds": 150})
+    opened, way = await session(), access(server.url, "cometapi")
+    submission = await submit(opened, song_request(), way, key="key")
+    songs = await wait(opened, submission, way)
+    assert {song.song_id for song in songs} == set(submission.track_ids)
+
+
+async def test_one_failed_take_does_not_hide_the_other(begun) -> None:
+    """The good one is to be collected, the bad one says why."""
+    opened, _, way, submission = await begun({"fault": "one_take_fails", "error_detail": "too loud"})
+    good, bad = await wait(opened, submission, way)
+    assert (good.state, bad.state) == (SongState.ANNOUNCED, SongState.FAILED)
+    assert "too loud" in bad.error
+    assert (await opened.library.ledger.submissions.get(submission.id)).state is State.SUCCEEDED
+
+
+async def test_a_song_is_worth_more_than_the_word_failure(begun) -> None:
+    """A finished song with an address is collected whatever is said beside it."""
+    opened, _, way, submission = await begun({"fault": "failure_with_song"})
+    songs = await wait(opened, submission, way)
+    assert [song.state for song in songs] == [SongState.ANNOUNCED, SongState.FAILED]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "rows"),
+    [
+        ({"fault": "all_takes_fail", "error_detail": "too loud"}, "too loud", 2),
+        ({"fault": "all_takes_fail", "word": "FAILURE", "error_detail": "too loud"}, "too loud", 2),
+        ({"fault": "failure", "fail_reason": "out of luck"}, "out of luck", 2),
+        ({"fault": "moderated", "fail_reason": "rude words"}, "rude words", 2),
+    ],
+    ids=["takes", "takes and word", "word", "moderated"],
+)
+async def test_a_failure_is_committed_with_its_reason_and_said_again(
+    begun, song_request, posts_of, fault, reason: str, rows: int
+) -> None:
+    """Exit 4, now and when the key comes back; a new submission only with `retry_errors`."""
+    opened, server, way, submission = await begun(fault)
+    with pytest.raises(errors.GenerationFailed, match=reason) as caught:
+        await wait(opened, submission, way)
+    assert (caught.value.exit_code, caught.value.billed) == (4, "maybe")
+    assert (caught.value.generation_id, caught.value.state) == (submission.generation_id, "failed")
+    left = await opened.library.ledger.submissions.get(submission.id)
+    assert (left.state, left.lease.is_dead()) == (State.FAILED, True)
+    assert reason in left.error
+    songs = await opened.library.ledger.songs.of_submission(submission.id)
+    assert [song.state for song in songs] in ([SongState.FAILED] * rows, [])
+    with pytest.raises(errors.GenerationFailed, match=reason):
+        await generate_in(opened, song_request(), way, key="key")
+    assert posts_of(server) == 1
+    result = await generate_in(opened, song_request(), way, key="key", retry_errors=True)
+    assert (len(result.stored), posts_of(server)) == (2, 2)
+
+
+async def test_a_failure_without_a_word_about_its_takes_keeps_the_raw_answer(begun) -> None:
+    """What the gateway said last is in the ledger, whatever it was."""
+    opened, _, way, submission = await begun({"fault": "failure", "fail_reason": "out of luck"})
+    with pytest.raises(errors.GenerationFailed):
+        await wait(opened, submission, way)
+    async with opened.library.ledger.database.read() as connection:
+        kept = (
+            await connection.execute(select(schema.answers.c.body).where(schema.answers.c.kind == "fetch"))
+        ).scalars()
+        assert "out of luck" in next(iter(kept))
+
+
+async def test_unknown_for_ever_is_overdue_at_our_deadline_and_collected_later(begun, song_request) -> None:
+    """Exit 5 with the id; the next run of the key waits on, and pays nothing."""
+    opened, server, way, submission = await begun({"fault": "unknown_for_ever"}, deadline=0.1)
+    with pytest.raises(errors.StillRunning, match="'unclear'") as caught:
+        await wait(opened, submission, way)
+    error = caught.value
+    assert (error.exit_code, error.billed, error.state) == (5, "yes", "overdue")
+    assert error.generation_id == submission.generation_id
+    assert "--key key" in error.next
+    assert "songflow rescue" in error.next
+    left = await opened.library.ledger.submissions.get(submission.id)
+    assert (left.state, left.lease.is_dead()) == (State.OVERDUE, True)
+    _heal(server)
+    opened.settings = type(opened.settings)(poll_interval=0.02, deadline=30.0)
+    result = await generate_in(opened, song_request(), way, key="key")
+    assert (len(result.stored), len(server.bill())) == (2, 1)
+
+
+async def test_an_old_generation_that_vanished_is_lost_with_its_id(begun, song_request) -> None:
+    """Perhaps billed, and only rescue asks again; the key says so each time."""
+    opened, server, way, submission = await begun({"fault": "vanishes", "fetches": 0})
+    with pytest.raises(errors.GenerationLost, match="no longer knows") as caught:
+        await wait(opened, await _age(opened, submission, 1000.0), way)
+    assert (caught.value.exit_code, caught.value.billed) == (5, "maybe")
+    assert caught.value.generation_id == submission.generation_id
+    left = await opened.library.ledger.submissions.get(submission.id)
+    assert (left.state, left.billed) == (State.LOST, "maybe")
+    with pytest.raises(errors.GenerationLost):
+        await generate_in(opened, song_request(), way, key="key")
+    _heal(server)
+    assert len(await wait(opened, left, way)) == 2
+    assert (await opened.library.ledger.submissions.get(submission.id)).state is State.SUCCEEDED
+
+
+async def test_a_key_that_is_refused_while_polling_is_overdue_never_failed(
+    simulator, access, session, song_request, tmp_path
+) -> None:
+    """The account is named; with its new key the songs are collected."""
+    old, new = "sk-old-old-old-old-old", "sk-new-new-new-new-new"
+    server = simulator(state_dir=tmp_path / "gateway", accept_keys={old})
+    opened = await session()
+    way = access(server.url, "openai-hk", key=old, alias="env:OPENAI_HK_KEY")
+    submission = await submit(opened, song_request(), way, key="key")
+    server.stop()
+    simulator(state_dir=tmp_path / "gateway", accept_keys={new}, port=int(server.url.rpartition(":")[2]))
+    with pytest.raises(errors.StillRunning, match="refuses our key") as caught:
+        await generate_in(opened, song_request(), way, key="key")
+    assert "'env:OPENAI_HK_KEY'" in str(caught.value)
+    assert old not in str(caught.value)
+    assert (await opened.library.ledger.submissions.get(submission.id)).state is State.OVERDUE
+    rotated = access(server.url, "openai-hk", key=new, alias="env:OPENAI_HK_KEY")
+    result = await generate_in(opened, song_request(), rotated, key="key")
+    assert (len(result.stored), len(server.bill())) == (2, 1)
+
+
+async def test_progress_is_told_and_running_is_committed_once(begun) -> None:
+    """The status word, the gateway's own progress, and the seconds since it was accepted."""
+    opened, _, way, submission = await begun()
+    told = []
+
+    async def progress(status: str, share: float | None, seconds: float) -> None:
+        told.append((status, share, seconds))
+
+    await wait(opened, submission, way, progress)
+    assert told[-1][:2] == ("succeeded", 1.0)
+    assert [seconds for *_, seconds in told] == sorted(seconds for *_, seconds in told)
+    ended = await opened.library.ledger.submissions.get(submission.id)
+    assert ended.running_at is not None
+    assert ended.running_at <= ended.settled_at
+
+
+async def test_a_generation_that_has_ended_is_not_asked_for_again(begun) -> None:
+    """The ledger already knows: no poll, no key needed."""
+    opened, server, way, submission = await begun()
+    songs = await wait(opened, submission, way)
+    server.stop()
+    ended = await opened.library.ledger.submissions.get(submission.id)
+    assert await wait(opened, ended) == songs
+
+
+async def test_a_wait_that_is_resumed_looks_at_once(begun, session, until) -> None:
+    """What is already there should not wait for another interval."""
+    opened, _, way, submission = await begun()
+    gateway = await opened.gateway(way)
+
+    async def finished() -> bool:
+        return bool((await gateway.fetch(submission.generation_id)).collectable)
+
+    await until(finished)
+    patient = await session(poll_interval=3600.0)
+    assert len(await wait(patient, await _age(opened, submission, 60.0), way)) == 2
+
+
+@pytest.fixture
+def posts_of():
+    return lambda server: int(httpx.get(f"{server.url}/_simulator/requests").json()["posts"]["seen"])
