@@ -16,9 +16,9 @@ from songflow.request import MODELS
 
 __all__ = ["ALIAS_PREFIX", "UNSAVED", "GatewayCredentials", "web_address"]
 
-# The one place that knows where the project is published.
-_REPOSITORY = "github.com/songflow/songflow"
-_LOGOS = "https://raw.githubusercontent.com/songflow/songflow/main/blocks/logos"
+# The one place that knows where the project is published. It has no public address yet, and `.invalid` belongs
+# to nobody: better no picture in the UI than a stranger's.
+_HOME = "https://songflow.invalid"
 
 ALIAS_PREFIX = "block:"
 UNSAVED = "unsaved"
@@ -28,7 +28,7 @@ _URL = TypeAdapter(HttpUrl)
 
 def web_address(path: str, *, logo: bool = False) -> HttpUrl:
     """The public address of a page of the documentation, or of a logo in this folder."""
-    return _URL.validate_python(f"{_LOGOS}/{path}" if logo else f"https://{_REPOSITORY}/blob/main/{path}")
+    return _URL.validate_python(f"{_HOME}/blocks/logos/{path}" if logo else f"{_HOME}/{path}")
 
 
 class GatewayCredentials(CredentialsBlock, ABC):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, field_validator
@@ -72,6 +72,17 @@ class SongLibrary(Block):
         except LibraryError as error:
             raise ValueError(str(error)) from None
         return template
+
+    @classmethod
+    def of(cls, settings: LibrarySettings) -> Self:
+        """A block, not saved, for settings found elsewhere (the command line's options and environment)."""
+        return cls(
+            folder=str(settings.folder),
+            ledger_url=SecretStr(settings.ledger_url) if settings.ledger_url else None,
+            audio_url=settings.audio_url,
+            name_template=settings.name_template,
+            verify_audio=settings.verify_audio,
+        )
 
     def get_settings(self) -> LibrarySettings:
         """The library's settings; a relative folder starts where the flow runs."""

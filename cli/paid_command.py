@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from cli.options import Common, Gateway, Paying, Waiting
 from cli.output import Output
 from cli.prefect_mode import use_prefect
-from songflow.access import DIALECTS, Access
+from songflow.access import Access
 from songflow.api import generate_in, mint_key
+from songflow.gateways import DIALECTS
 from songflow.errors import OutcomeUnknown, RequestNotSent, SongflowError, StillRunning
 from songflow.ledger.states import RULES
 from songflow.ledger.submissions import speaker
@@ -136,12 +137,15 @@ async def _as_flow(
         credentials = await load_credentials(gateway.credentials)
     else:
         gateway.access()  # a missing key is said here, before a flow run exists
-    return await generate_song(
+    result: GenerationResult = await generate_song(
         **request.model_dump(mode="json"),
         credentials=credentials,
         gateway=gateway.gateway,
         base_url=gateway.base_url,
-        library=SongLibrary(folder=str(common.library_settings().folder)),
+        submit_path=gateway.submit_path,
+        fetch_path=gateway.fetch_path,
+        shape=gateway.shape,
+        library=SongLibrary.of(common.library_settings()),
         key=key,
         if_unsettled=paying.if_unsettled,
         retry_errors=paying.retry_errors,
@@ -149,6 +153,7 @@ async def _as_flow(
         poll_interval=waiting.poll_interval,
         deadline=waiting.deadline,
     )
+    return result
 
 
 async def _detached(key: str, common: Common) -> SongflowError:

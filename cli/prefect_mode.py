@@ -44,7 +44,8 @@ def configured_api_url() -> str | None:
     try:
         profiles = tomllib.loads(path.read_text())
         name = os.environ.get("PREFECT_PROFILE") or profiles.get("active", "")
-        return profiles.get("profiles", {}).get(name, {}).get("PREFECT_API_URL")
+        found: str | None = profiles.get("profiles", {}).get(name, {}).get("PREFECT_API_URL")
+        return found
     except (OSError, ValueError, AttributeError):
         return None
 

@@ -21,6 +21,7 @@ __all__ = [
     "ContextLength",
     "Credentials",
     "Deadline",
+    "FetchPath",
     "GatewayName",
     "IfUnsettled",
     "Key",
@@ -42,8 +43,10 @@ __all__ = [
     "SectionEnd",
     "SectionStart",
     "Seed",
+    "ShapeName",
     "SourceSongId",
     "Step",
+    "SubmitPath",
 ]
 
 
@@ -105,6 +108,16 @@ GatewayName = Annotated[
 BaseUrl = Annotated[
     str | None,
     _described("Base URL", "Without credentials: the gateway's address, where it is not the usual one."),
+]
+SubmitPath = Annotated[
+    str | None, _described("Submit path", "A custom gateway's path for submits, such as /udio/submit/music.")
+]
+FetchPath = Annotated[
+    str | None,
+    _described("Fetch path", "A custom gateway's path for asking, such as /udio/fetch/{id} or /udio/query?ids={ids}."),
+]
+ShapeName = Annotated[
+    Literal["A", "B", "C", "D"] | None, _described("Shape", "A custom gateway's answer shape: A, B, C or D.")
 ]
 Library = Annotated[
     SongLibrary | None,

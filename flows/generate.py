@@ -54,6 +54,9 @@ async def generate_song(
     credentials: fields.Credentials = None,
     gateway: fields.GatewayName = None,
     base_url: fields.BaseUrl = None,
+    submit_path: fields.SubmitPath = None,
+    fetch_path: fields.FetchPath = None,
+    shape: fields.ShapeName = None,
     library: fields.Library = None,
     key: fields.Key = None,
     step: fields.Step = DEFAULT_STEP,
@@ -97,7 +100,9 @@ async def generate_song(
     )
     return await make_songs(
         request,
-        chosen_access(credentials, gateway, base_url),
+        chosen_access(
+            credentials, gateway, base_url, submit_path=submit_path, fetch_path=fetch_path, shape=shape
+        ),
         key=key or await request_key(step),
         library=library,
         settings=SessionSettings(poll_interval=poll_interval, deadline=deadline, retries=retries),
@@ -106,18 +111,22 @@ async def generate_song(
     )
 
 
-def chosen_access(credentials: GatewayBlock | None, gateway: str | None, base_url: str | None) -> Access:
+def chosen_access(
+    credentials: GatewayBlock | None, gateway: str | None, base_url: str | None, **custom: str | None
+) -> Access:
     """The account of a block, or of a gateway's name and the environment.
+
+    `custom` is a custom gateway's `submit_path`, `fetch_path` and `shape`.
 
     Raises:
         InputError: both were given, or what was given cannot be used.
     """
     if credentials is None:
-        return access_from_environment(gateway, base_url or None)
-    if gateway or base_url:
+        return access_from_environment(gateway, base_url or None, **custom)
+    if gateway or base_url or any(custom.values()):
         raise InputError(
             "The credentials block says already which gateway and base URL to use.",
-            next="give either `credentials`, or `gateway` and `base_url`; nothing was sent.",
+            next="give either `credentials`, or the gateway's own fields; nothing was sent.",
         )
     return credentials.get_access()
 

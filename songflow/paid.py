@@ -265,7 +265,7 @@ async def _commit_outcome(
                 )
             )
             raise refused_error(intent.key, submission, outcome)
-        case Unknown(reason, answer):
+        case Unknown(reason, answer):  # pragma: no branch (there is no fifth outcome)
             try:
                 await _persist(
                     lambda: ledger.settle_sending(

@@ -13,7 +13,7 @@ from songflow.api import finish
 from songflow.ledger.rows import Submission
 from songflow.results import GenerationResult
 from songflow.session import Session, SessionSettings
-from tasks.markdown import artifact_key, generation_page
+from tasks.markdown import artifact_key, escape, generation_page
 from tasks.runs import short
 from tasks.sessions import Where, open_session
 from tasks.wait import is_trouble_of_ours
@@ -71,7 +71,7 @@ async def _show(session: Session, submission: Submission) -> None:
             await acreate_markdown_artifact(
                 generation_page(submission, params, songs),
                 key=artifact_key(submission.key),
-                description=f"{len(songs)} takes by {submission.gateway}: {short(str(params.get('prompt')))}",
+                description=f"{len(songs)} takes by {submission.gateway}: {escape(params.get('prompt'), length=60)}",
             )
     except Exception as error:
         log.warning("The songs cannot be shown in Prefect (%s); they are stored.", type(error).__name__)

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from blocks import SongLibrary
+from songflow.library import LibrarySettings
 
 
 def test_a_library_is_the_settings_of_the_domain(tmp_path):
@@ -36,3 +37,12 @@ def test_a_relative_folder_and_a_home_become_absolute(monkeypatch, tmp_path):
 def test_wrong_values_are_refused(fields):
     with pytest.raises(ValidationError, match=next(iter(fields))):
         SongLibrary(**fields)
+
+
+def test_settings_found_elsewhere_survive_the_way_through_a_block(tmp_path):
+    settings = LibrarySettings(
+        tmp_path, "postgresql://u:secret@host/db", "s3://bucket/songs", "{song_id}", verify_audio=False
+    )
+    block = SongLibrary.of(settings)
+    assert block.get_settings() == settings
+    assert "secret" not in repr(block)

@@ -89,7 +89,7 @@ async def test_cancelled_while_a_song_is_fetched(studio, prefect_server):
     running = asyncio.create_task(generate_song("dripping", key="k", **here.options))
     await accepted(here, "k")
     async with asyncio.timeout(60):
-        while here.simulator._gateway.traffic.downloads == 0:  # noqa: ASYNC110 - as above
+        while here.simulator.gateway.traffic.downloads == 0:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.02)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

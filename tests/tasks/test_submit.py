@@ -44,7 +44,7 @@ async def test_an_unknown_outcome_is_never_sent_again(studio, fault, bill, condi
 
     with pytest.raises(OutcomeUnknown, match="may have been billed"):
         await parent()
-    assert here.simulator._gateway.traffic.posts == 1
+    assert here.simulator.gateway.traffic.posts == 1
     if bill is not None:
         assert here.billed == bill
 
@@ -85,7 +85,7 @@ async def test_a_final_refusal_is_not_repeated(studio):
 
     with pytest.raises(RequestRefused, match="not billed"):
         await parent()
-    assert here.simulator._gateway.traffic.posts == 1
+    assert here.simulator.gateway.traffic.posts == 1
 
 
 async def test_the_task_alone_takes_its_own_runs_key(studio):

@@ -196,9 +196,26 @@ async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_ledger_usable
         other.close()
 
 
-async def test_what_is_not_the_databases_trouble_is_not_put_into_its_words(ledger: Ledger) -> None:
+async def test_what_is_not_the_databases_trouble_is_not_put_into_its_words(
+    ledger: Ledger, intent, alive
+) -> None:
     """An error of the caller's own passes through a transaction as it is, and undoes it."""
-    with pytest.raises(KeyError):
+
+    async def fail() -> None:
         async with ledger.database.write() as connection:
-            await connection.execute(text("DELETE FROM generations"))
+            await connection.execute(text("DELETE FROM submissions"))
             raise KeyError("ours")
+
+    await ledger.submissions.intend(intent(), alive())
+    with pytest.raises(KeyError):
+        await fail()
+    assert len(await ledger.submissions.of_key("key")) == 1
+
+
+async def test_a_file_that_is_no_ledger_is_left_as_it_is(tmp_path: Path) -> None:
+    """Whatever lies there under the ledger's name was somebody's."""
+    file = tmp_path / "ledger.sqlite"
+    file.write_bytes(b"my diary, not a database " * 100)
+    with pytest.raises(LibraryError, match="not a database"):
+        await _open(None, tmp_path)
+    assert file.read_bytes() == b"my diary, not a database " * 100

@@ -182,4 +182,4 @@ async def test_whatever_a_gateway_says_can_be_kept(ledger: Ledger, in_state, tak
 
 def test_a_payload_is_kept_whole_even_where_json_does_not_know_its_values() -> None:
     """Unknown fields and unknown types are kept as text."""
-    assert payload_text({"name": "Lied für 漢", "when": {1, 1}}) == '{"name": "Lied für 漢", "when": "{1}"}'
+    assert payload_text({"name": "Lied für 漢", "when": {1}}) == '{"name": "Lied für 漢", "when": "{1}"}'

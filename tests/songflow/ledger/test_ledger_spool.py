@@ -107,7 +107,7 @@ def test_an_entry_and_a_new_files_name_are_synced_before_append_returns(
     fsync = os.fsync
 
     def watch(descriptor: int) -> None:
-        target = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        target = Path(f"/proc/self/fd/{descriptor}").readlink()
         if target == _file(tmp_path):
             assert target.read_bytes().endswith(b"}\n")
         synced.append(target.name)
@@ -166,10 +166,15 @@ def test_a_full_disk_is_an_error_and_loses_nothing_that_was_taken(small_disk: Pa
     """Entries are taken until the disk is full; when there is room again, it goes on."""
     spool = Spool(small_disk)
     taken = 0
-    with pytest.raises(OSError, match="No space"):
+
+    def fill() -> None:
+        nonlocal taken
         while True:
             spool.append(_entry(f"s{taken}"))
             taken += 1
+
+    with pytest.raises(OSError, match="No space"):
+        fill()
     assert taken > 100
     assert [entry.submission_id for entry in spool.entries()] == [f"s{number}" for number in range(taken)]
     subprocess.run(["mount", "-o", "remount,size=128k", str(small_disk)], check=True)

@@ -213,7 +213,7 @@ async def test_a_disk_that_fills_up_during_a_download_is_named(
 
     monkeypatch.setattr(Downloads, "fetch", without_pauses)
     server = simulator(takes=1)
-    with pytest.raises(NotCollected, match=r"it could not be written to .* \(No space left on device\\)"):
+    with pytest.raises(NotCollected, match=r"it could not be written to .* \(No space left on device\)"):
         await generate_in(opened, song_request(), access(server.url), key="k")
     assert len(server.bill()) == 1
 

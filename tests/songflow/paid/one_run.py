@@ -48,6 +48,12 @@ def interrupt(at: str, number: int) -> None:
     setattr(home, name, stop_first)
 
 
+def say(line: str) -> None:
+    """Tell the test something."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 async def main(plan: dict[str, Any]) -> int:
     if plan.get("at"):
         interrupt(plan["at"], signal.Signals[plan.get("signal", "SIGKILL")])
@@ -58,7 +64,7 @@ async def main(plan: dict[str, Any]) -> int:
     settings = SessionSettings(poll_interval=plan.get("poll", 0.02), deadline=60.0)
     async with Session(library, settings) as session:
         if plan.get("tasks"):
-            print("ready", flush=True)
+            say("ready")
             sys.stdin.readline()
         runs = [
             api.generate_in(session, request, access, key=plan["key"]) for _ in range(plan.get("tasks", 1))
@@ -67,11 +73,11 @@ async def main(plan: dict[str, Any]) -> int:
         for result in await asyncio.gather(*runs, return_exceptions=True):
             if isinstance(result, SongflowError):
                 worst = max(worst, result.exit_code)
-                print(json.dumps({"error": str(result), **result.facts()}))
+                say(json.dumps({"error": str(result), **result.facts()}))
             elif isinstance(result, BaseException):
                 raise result
             else:
-                print(json.dumps(result.as_dict()))
+                say(json.dumps(result.as_dict()))
         return worst
 
 

@@ -122,16 +122,14 @@ async def test_shielded_work_gives_its_result_or_its_error() -> None:
 
 async def test_shielded_work_that_is_itself_cancelled_is_cancelled() -> None:
     """A loop that shuts down cancels every task, ours too."""
-    inner: list[asyncio.Task] = []
+    inner: asyncio.Future[asyncio.Task] = asyncio.get_running_loop().create_future()
 
     async def work() -> None:
-        inner.append(asyncio.current_task())
+        inner.set_result(asyncio.current_task())
         await asyncio.Event().wait()
 
     outer = asyncio.create_task(shielded(work()))
-    while not inner:
-        await asyncio.sleep(0)
-    inner[0].cancel()
+    (await inner).cancel()
     with pytest.raises(asyncio.CancelledError):
         await outer
 

@@ -167,6 +167,26 @@ async def test_unknown_for_ever_is_overdue_at_our_deadline_and_collected_later(b
     assert (len(result.stored), len(server.bill())) == (2, 1)
 
 
+async def test_at_the_deadline_the_takes_that_are_ready_are_not_held_up_by_the_others(
+    begun, session, until, song_request
+) -> None:
+    """One of two songs is there: it is stored now, and the other is asked for whenever the key comes back."""
+    fault = {"fault": "late_take", "seconds": 1e9, "listed": True}
+    opened, server, way, submission = await begun(fault)
+    gateway = await opened.gateway(way)
+
+    async def one_is_ready() -> bool:
+        return bool((await gateway.fetch(submission.generation_id)).collectable)
+
+    await until(one_is_ready)
+    hasty = await session(deadline=0.0)
+    result = await generate_in(hasty, song_request(), way, key="key")
+    assert [song.path is not None for song in result.songs] == [True, False]
+    _heal(server)
+    result = await generate_in(opened, song_request(), way, key="key")
+    assert (len(result.stored), len(server.bill())) == (2, 1)
+
+
 async def test_an_old_generation_that_vanished_is_lost_with_its_id(begun, song_request) -> None:
     """Perhaps billed, and only rescue asks again; the key says so each time."""
     opened, server, way, submission = await begun({"fault": "vanishes", "fetches": 0})

@@ -1,0 +1,180 @@
+"""The command as a real process, with an environment of its own, against simulated gateways on real sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import pytest
+
+from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
+
+KEY = "sk-never/Show+me=0123456789abcdef"
+COMMAND = [str(Path(sys.executable).parent / "songflow")]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A command that has ended."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def out(self) -> str:
+        """What programs read."""
+        return self.stdout.decode()
+
+    @property
+    def err(self) -> str:
+        """What people read."""
+        return self.stderr.decode()
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one object on stdout; anything else there fails the test."""
+        assert self.stdout.endswith(b"\n")
+        assert self.stdout.count(b"\n") == 1
+        found = json.loads(self.stdout)
+        assert isinstance(found, dict)
+        return found
+
+
+@dataclass
+class Shell:
+    """Runs `songflow` in a folder of its own; `run` waits for the end, `start` does not."""
+
+    folder: Path
+    key: str = KEY
+    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def library(self) -> Path:
+        """The library, where nothing else is said."""
+        return self.folder / "songs"
+
+    def environment(self, **more: str | None) -> dict[str, str]:
+        """Nothing of the machine's but its PATH."""
+        plain = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder / "home"),
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "LANG": "C.UTF-8",
+            "COMETAPI_KEY": KEY,
+            "OPENAI_HK_KEY": KEY,
+            **more,
+        }
+        return {name: value for name, value in plain.items() if value is not None}
+
+    def start(self, *arguments: str, env: dict[str, str | None] | None = None) -> subprocess.Popen[bytes]:
+        """The process, with pipes; SIGINT reaches it alone."""
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            env=self.environment(**(env or {})),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.running.append(process)
+        return process
+
+    def run(self, *arguments: str, env: dict[str, str | None] | None = None) -> Run:
+        """The ended command; none shows a traceback or the key."""
+        return self.end(self.start(*arguments, env=env))
+
+    def end(self, process: subprocess.Popen[bytes]) -> Run:
+        """Wait for a process that was started."""
+        out, err = process.communicate(timeout=100)
+        run = Run(process.returncode, out, err)
+        assert b"Traceback" not in err + out, run.err
+        assert KEY.encode() not in err + out
+        return run
+
+    def interrupt(self, process: subprocess.Popen[bytes], when: str) -> Run:
+        """Ctrl-C as soon as a text is on stderr."""
+        assert process.stderr is not None
+        read = b""
+        while when.encode() not in read:
+            line = process.stderr.readline()
+            assert line, read.decode()
+            read += line
+        process.send_signal(signal.SIGINT)
+        ended = self.end(process)
+        return Run(ended.code, ended.stdout, read + ended.stderr)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """A folder with a command line."""
+    opened = Shell(tmp_path)
+    (tmp_path / "home").mkdir()
+    yield opened
+    for process in opened.running:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+class Gateways(Protocol):
+    """Starts a simulated gateway with these faults; `settings` are those of `SimulatorSettings`."""
+
+    def __call__(self, *faults: dict[str, Any], **settings: Any) -> SimulatorServer: ...
+
+
+@pytest.fixture
+def gateways() -> Iterator[Gateways]:
+    """Simulated gateways with songs of 2 s that are finished at once."""
+    running: list[SimulatorServer] = []
+
+    def start(*faults: dict[str, Any], **settings: Any) -> SimulatorServer:
+        chosen = {"clip_seconds": 2.0, "speed": 500.0, "sigma": 0.0, **settings}
+        server = SimulatorServer(SimulatorSettings(faults=FaultScript.of(*faults), **chosen))
+        server.start()
+        running.append(server)
+        return server
+
+    yield start
+    for server in running:
+        server.stop()
+
+
+@pytest.fixture
+def heal() -> Callable[[SimulatorServer], None]:
+    """Ends all faults of a gateway."""
+
+    def put(server: SimulatorServer) -> None:
+        httpx.put(f"{server.url}/_simulator/faults", json=[]).raise_for_status()
+
+    return put
+
+
+@pytest.fixture
+def posts() -> Callable[[SimulatorServer], int]:
+    """How many POSTs a gateway has seen, billed or not."""
+
+    def count(server: SimulatorServer) -> int:
+        found: int = httpx.get(f"{server.url}/_simulator/requests").json()["posts"]["seen"]
+        return found
+
+    return count
+
+
+@pytest.fixture
+def to() -> Callable[..., list[str]]:
+    """The options that lead to a simulated gateway."""
+
+    def options(server: SimulatorServer, gateway: str = "cometapi") -> list[str]:
+        return ["--gateway", gateway, "--base-url", server.url, "--poll-interval", "0.1", "--json"]
+
+    return options
