@@ -20,6 +20,7 @@ app = App(
     help="Songs through paid Udio gateways: never paid twice, never lost.",
     version=lambda: version("songflow"),
     help_on_error=False,
+    suppress_keyboard_interrupt=False,  # `run` tells it, in JSON where asked
 )
 # Each command's module is imported when the command is used: parsing stays fast.
 app.command("cli.demo:demo", name="demo")

@@ -220,7 +220,7 @@ class Song:
     """
 
     lyrics: str | None = None
-    lyrics_file: str | None = None
+    lyrics_file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None  # for -, stdin
     instrumental: Annotated[bool, Parameter(negative="")] = False
     model: str | None = None
     seed: int | None = None
@@ -241,10 +241,14 @@ class Song:
         Raises:
             InputError: naming each wrong value; nothing was sent.
         """
+        lyrics = self._lyrics()
+        sung = (
+            "user" if lyrics is not None else None
+        )  # an empty file is not a wish for words of the model's own
         given: dict[str, Any] = {
             "prompt": prompt,
-            "lyrics": self._lyrics(),
-            "lyrics_type": "instrumental" if self.instrumental else None,
+            "lyrics": lyrics,
+            "lyrics_type": "instrumental" if self.instrumental else sung,
             "model_type": self.model,
             "seed": self.seed,
             "negative_prompt": self.negative_prompt,
@@ -269,7 +273,7 @@ class Song:
             )
         try:
             if self.lyrics_file == "-":
-                return sys.stdin.read()
+                return sys.stdin.buffer.read().decode("utf-8")  # whatever the terminal speaks
             return Path(self.lyrics_file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"

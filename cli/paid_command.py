@@ -14,8 +14,8 @@ from cli.output import Output
 from cli.prefect_mode import use_prefect
 from songflow.access import Access
 from songflow.api import generate_in, mint_key
-from songflow.gateways import DIALECTS
 from songflow.errors import OutcomeUnknown, RequestNotSent, SongflowError, StillRunning
+from songflow.gateways import DIALECTS
 from songflow.ledger.states import RULES
 from songflow.ledger.submissions import speaker
 from songflow.request import SongRequest
@@ -119,6 +119,8 @@ async def _in_process(
 async def _access(gateway: Gateway) -> Access:
     if gateway.credentials is None:
         return gateway.access()
+    # Without a server Prefect starts one for this; its telemetry would write a traceback to our stderr.
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     from blocks.resolver import load_credentials
 
     block = await load_credentials(gateway.credentials)

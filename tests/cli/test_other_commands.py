@@ -11,7 +11,6 @@ from typing import Any
 
 import httpx
 import pandas as pd
-import pytest
 
 from songflow.manifest import COLUMNS
 
@@ -55,19 +54,11 @@ def test_songs_come_in_every_format(shell: Any, gateways: Any, to: Any) -> None:
     assert pd.read_parquet(shell.folder / "some.parquet")["take"].tolist() == [1]
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--where", "@__import__('os')"], "cannot be read"),
-        (["--where", "tempo > 3"], "no column"),
-        (["--format", "xml"], "--format"),
-    ],
-)
-def test_a_bad_look_at_songs_is_bad_input(shell: Any, options: list[str], words: str) -> None:
+def test_a_bad_look_at_songs_is_bad_input(shell: Any) -> None:
     """One object, and nothing is made."""
-    run = shell.run("songs", *options, "--json")
+    run = shell.run("songs", "--where", "@__import__('os')", "--json")
     assert run.code == 2
-    assert words in run.json["error"]
+    assert "cannot be read" in run.json["error"]
     assert not shell.library.exists()
 
 
@@ -114,24 +105,12 @@ def test_simulate_runs_until_ctrl_c(shell: Any) -> None:
     assert (shell.folder / "state" / "simulator.sqlite").is_file()
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--faults", "bad.json"], "no fault 'sharks' on any stage"),
-        (["--faults", "broken.json"], "Invalid JSON"),
-        (["--faults", "missing.json"], "missing.json cannot be read: No such file or directory"),
-        (["--port", "70000"], "--port is 70000: allowed are 0 (takes a free one) to 65535"),
-        (["--port", "0", "--state", "bad.json"], "bad.json cannot be used"),
-    ],
-    ids=lambda value: value[-1] if isinstance(value, list) else "",
-)
-def test_a_simulator_that_cannot_be_set_up_says_why(shell: Any, options: list[str], words: str) -> None:
+def test_a_simulator_that_cannot_be_set_up_says_why(shell: Any) -> None:
     """Exit 2, one object."""
     (shell.folder / "bad.json").write_text('[{"fault": "sharks"}]')
-    (shell.folder / "broken.json").write_text("[{")
-    run = shell.run("simulate", *options, "--json")
+    run = shell.run("simulate", "--faults", "bad.json", "--json")
     assert run.code == 2
-    assert words in run.json["error"]
+    assert "no fault 'sharks' on any stage" in run.json["error"]
 
 
 def test_a_port_that_is_taken_is_named(shell: Any, gateways: Any) -> None:

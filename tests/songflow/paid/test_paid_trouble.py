@@ -6,7 +6,9 @@ import asyncio
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
+from sqlalchemy import make_url
 
 from songflow import errors, paid
 from songflow.collecting import wait
@@ -14,6 +16,7 @@ from songflow.gateways import Gateway
 from songflow.ledger import State, engine
 from songflow.ledger.lease import Lease
 from songflow.ledger.spool import Spool, SpoolEntry
+from songflow.library import LibrarySettings
 from songflow.paid import shielded, submit
 
 AGO = datetime.now(UTC) - timedelta(hours=1)
@@ -23,12 +26,14 @@ AGO = datetime.now(UTC) - timedelta(hours=1)
 def after_the_answer(monkeypatch: pytest.MonkeyPatch):
     """Does something between the gateway's answer and its commit."""
 
-    def do(act) -> None:
+    def do(act, wait=None) -> None:
         post = Gateway.submit
 
         async def then(self, *args, **named):
             outcome = await post(self, *args, **named)
             act()
+            if wait is not None:
+                await wait()
             return outcome
 
         monkeypatch.setattr(Gateway, "submit", then)
@@ -196,6 +201,34 @@ async def test_a_ledger_that_comes_back_in_time_gets_the_id(
     await until(tried)
     lock.free()
     assert (await sending).state is State.ACCEPTED
+
+
+@pytest.mark.postgres
+async def test_a_server_that_goes_away_and_comes_back_gets_the_id(
+    simulator, access, session, song_request, new_postgres, after_the_answer, until, caplog, tmp_path
+) -> None:
+    """PostgreSQL drops every connection and takes no new one, just as the paid id is to be committed."""
+    database = make_url(new_postgres).database
+    admin = await asyncpg.connect(make_url(new_postgres).set(database="postgres").render_as_string(False))
+    away = f"ALTER DATABASE {database} ALLOW_CONNECTIONS false"
+    drop = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+    server = simulator()
+    opened = await session(library=LibrarySettings(tmp_path / "library", ledger_url=new_postgres))
+    answered, gone = asyncio.Event(), asyncio.Event()
+    after_the_answer(answered.set, gone.wait)
+    sending = asyncio.create_task(submit(opened, song_request(), access(server.url), key="key"))
+    await answered.wait()
+    await admin.execute(away)
+    await admin.execute(drop)
+    gone.set()
+
+    async def tried() -> bool:
+        return "Trying again" in caplog.text
+
+    await until(tried)
+    await admin.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
+    assert (await sending).generation_id == server.bill()[0].generation_id
+    await admin.close()
 
 
 async def test_an_unknown_outcome_is_said_even_where_it_cannot_be_committed(

@@ -1,0 +1,423 @@
+"""The command inside this process: what a subprocess cannot show, and the ways through that are quick to try."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cli.app
+import cli.main
+import cli.paid_command
+from cli.main import run
+from cli.options import Common, Gateway, Paying, Waiting
+from cli.output import Output
+from cli.paid_command import named
+from cli.prefect_mode import configured_api_url, server_answers, use_prefect
+from songflow.errors import InputError, KeyConflict, OutcomeUnknown, StillRunning
+from songflow.results import GenerationResult, SongResult
+from songflow.session import SessionSettings
+
+Call = Callable[..., tuple[int, str, str]]
+PREFECT = (
+    "PREFECT_API_URL",
+    "PREFECT_PROFILE",
+    "PREFECT_PROFILES_PATH",
+    "SONGFLOW_PREFECT",
+    "SONGFLOW_DEBUG",
+)
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the machine's own set-up is read, and nothing outside is written."""
+    for name in (*PREFECT, "COMETAPI_KEY", "OPENAI_HK_KEY", "SONGFLOW_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.setenv("SONGFLOW_LIBRARY", str(tmp_path / "songs"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def call(capfdbinary: pytest.CaptureFixture[bytes]) -> Iterator[Call]:
+    """Runs the command here: its code, stdout and stderr; afterwards the loggers are as they were."""
+    logger = logging.getLogger("songflow")
+    before = (list(logger.handlers), logger.level, logger.propagate)
+
+    def invoke(*arguments: str) -> tuple[int, str, str]:
+        code = run(list(arguments))
+        out, err = capfdbinary.readouterr()
+        return code, out.decode(), err.decode()
+
+    yield invoke
+    assert (list(logger.handlers), logger.level, logger.propagate) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["x", "y"], "There is more than the command takes: 'y' (a text of several words stands in quotes)"),
+        (["x", "--lyrics", "- la"], "--lyrics requires an argument"),
+        (["-soft piano"], "Unknown option: -soft piano"),
+        (["x", "--gateway", "suno"], 'Invalid value "suno" for --gateway'),
+        (["x", "--lyrics", "la", "--lyrics-file", "/dev/null"], "--lyrics and --lyrics-file were both given"),
+        (
+            ["x", "--quality", "0.3", "--model", "x"],
+            "model_type is 'x': allowed are udio32-v1.5, udio130-v1.5; generation_quality is 0.3",
+        ),
+        (["x", "--seed", "abc"], 'unable to convert "abc" into int'),
+        (["x", "--seed", "99999999999999999999"], "seed is 99999999999999999999: allowed is -1"),
+        (["x", "--poll-interval", "0"], "--poll-interval is 0: allowed are 0.05 to 604800 seconds"),
+        (["x", "--deadline", "-1"], "--deadline is -1: allowed are 0 to 604800 seconds"),
+        (["x", "--deadline", "nan"], "--deadline is nan: allowed are 0 to 604800 seconds"),
+        (["x", "--retries", "-1"], "--retries is -1: allowed are 0 to 100"),
+        (["x", "--key", " "], "--key must be a printable text of 1 to 255 characters"),
+        (["x", "--key", "k" * 256], "--key must be a printable text of 1 to 255 characters"),
+        (["x", "--key", "a\nb"], "--key must be a printable text of 1 to 255 characters"),
+        (["x", "--if-unsettled", "maybe"], 'Choose from: "stop", "new"'),
+        (
+            ["x", "--credentials", "b", "--gateway", "cometapi"],
+            "--credentials names the gateway and its address",
+        ),
+        (["x", "--shape", "B"], "--submit-path, --fetch-path and --shape belong to --gateway custom"),
+        (["x", "--gateway", "custom"], "a custom gateway needs a base URL"),
+        (["x", "--gateway", "cometapi", "--base-url", "ftp://x"], "The gateway cannot be used"),
+        (["x", "--lyrics-file", "\udcff"], "cannot be read"),
+        (["\udcff"], "prompt is '\\udcff'"),
+        (["x", "--lyrics", ""], "lyrics is required with lyrics_type user"),
+        (["x", "--lyrics-file", "/dev/null"], "lyrics is required with lyrics_type user"),
+        ([" "], "prompt is ' ': allowed is a text that is not blank"),
+        (["x", "--library", "~nobody-has-this-name/x"], "cannot be used"),
+    ],
+    ids=lambda value: (
+        " ".join(value).encode("ascii", "backslashreplace").decode()[:40] if isinstance(value, list) else ""
+    ),
+)
+def test_bad_input_is_told_in_one_object(
+    call: Call, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+) -> None:
+    """Exit 2, the same on stdout and stderr, and nothing is made."""
+    monkeypatch.setenv("COMETAPI_KEY", "sk-0123456789abcdef")
+    monkeypatch.setenv("SONGFLOW_API_KEY", "sk-0123456789abcdef")
+    code, out, err = call("generate", "--json", *arguments)
+    assert code == 2
+    assert words in json.loads(out)["error"]
+    assert err.rstrip().count("songflow: ") == 1
+    assert not Path("songs").exists()
+
+
+@pytest.mark.parametrize("arguments", [["generate"], ["nope"], ["generate", "x", "--bogus", "1"]])
+def test_without_json_stdout_stays_empty(call: Call, arguments: list[str]) -> None:
+    """Failures are on stderr, with what to do next."""
+    code, out, err = call(*arguments)
+    assert (code, out) == (2, "")
+    assert "Next: see `songflow --help`; nothing was sent." in err
+
+
+def test_a_prompt_called_json_is_a_prompt(call: Call) -> None:
+    """What stands after `--` is no option."""
+    code, out, _ = call("generate", "--seed", "-9", "--", "--json")
+    assert (code, out) == (2, "")
+
+
+def test_the_version_is_printed(call: Call) -> None:
+    """Exit 0."""
+    assert call("--version")[:2] == (0, "0.1.0\n")
+
+
+def test_lyrics_come_from_stdin(call: Call, monkeypatch: pytest.MonkeyPatch, gateways: Any, to: Any) -> None:
+    """`--lyrics-file -`."""
+    server = gateways(takes=1)
+    monkeypatch.setenv("COMETAPI_KEY", "sk-0123456789abcdef")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("Wörter".encode()), encoding="ascii"))
+    code, out, _ = call("generate", "x", "--lyrics-file", "-", *to(server))
+    assert code == 0
+    assert server.bill()[0].body["gen_params"]["lyrics"] == "Wörter"
+    assert len(json.loads(out)["songs"]) == 1
+
+
+def test_a_custom_gateway_is_an_address_two_paths_and_a_shape(
+    call: Call, gateways: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its key is in SONGFLOW_API_KEY."""
+    server = gateways(takes=1)
+    paths = ["--submit-path", "/shape-d/submit", "--fetch-path", "/shape-d/fetch/{id}", "--shape", "D"]
+    custom = ["--gateway", "custom", "--base-url", server.url, *paths]
+    monkeypatch.setenv("SONGFLOW_API_KEY", "sk-0123456789abcdef")
+    assert call("generate", "x", *custom, "--poll-interval", "0.1", "--json")[0] == 0
+    assert server.bill()[0].dialect == "shape-d"
+
+
+def test_the_simulator_is_the_default_and_says_so_where_a_key_is_set(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key in the environment does not choose its gateway: spending takes an explicit word."""
+    monkeypatch.setenv("COMETAPI_KEY", "sk-0123456789abcdef")
+    code, out, err = call("generate", "x", "--deadline", "0", "--json")
+    assert code == 5
+    assert json.loads(out)["billed"] == "yes"
+    assert "COMETAPI_KEY is set, but no --gateway was given" in err
+    assert "Using the built-in simulator" in err
+
+
+def test_something_unexpected_is_one_sentence(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 1 without a traceback; SONGFLOW_DEBUG=1 shows it."""
+
+    def burst(*_: object, **__: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("cli.songs.songs", burst)
+    monkeypatch.setattr(cli.app, "app", burst)
+    code, out, _ = call("songs", "--json")
+    assert code == 1
+    assert "(RuntimeError: boom)" in json.loads(out)["error"]
+    monkeypatch.setenv("SONGFLOW_DEBUG", "1")
+    with pytest.raises(RuntimeError):
+        call("songs")
+
+
+def test_something_unexpected_while_paying_may_have_cost_something(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the key, and claims nothing about the bill."""
+
+    async def burst(*_: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(cli.paid_command, "_in_process", burst)
+    code, out, _ = call("generate", "x", "--key", "mine", "--json")
+    found = json.loads(out)
+    assert (code, found["billed"], found["key"]) == (1, "maybe", "mine")
+    assert "--key mine" in found["next"]
+    monkeypatch.setenv("SONGFLOW_DEBUG", "1")
+    with pytest.raises(RuntimeError):
+        call("generate", "x")
+
+
+def test_a_second_ctrl_c_leaves_the_outcome_open(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It pays once at most with the same key, and says so."""
+
+    def interrupted(work: Any) -> None:
+        work.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.paid_command.asyncio, "run", interrupted)
+    code, out, _ = call("generate", "x", "--key", "mine", "--json")
+    assert (code, json.loads(out)["billed"], json.loads(out)["key"]) == (5, "maybe", "mine")
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_ctrl_c_in_a_command_that_pays_nothing(
+    call: Call, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    """Nothing was sent."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.app, "app", interrupted)
+    code, out, err = call("songs", *(["--json"] if as_json else []))
+    assert (code, err) == (3, "songflow: Interrupted; nothing was sent.\n")
+    assert (json.loads(out)["error"] if as_json else out) == (
+        "Interrupted; nothing was sent." if as_json else ""
+    )
+
+
+def test_the_command_exits_with_its_code(capsys: pytest.CaptureFixture[str]) -> None:
+    """From its arguments, or from the process's own."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main.main(["nope"])
+    assert caught.value.code == 2
+    assert "nope" in capsys.readouterr().err
+
+
+def test_an_error_is_given_the_key_that_it_does_not_know() -> None:
+    """And keeps one that it does."""
+    with pytest.raises(InputError) as caught, named("mine"):
+        raise InputError("no")
+    assert caught.value.key == "mine"
+    with pytest.raises(KeyConflict) as kept, named("mine"):
+        raise KeyConflict("no", key="other")
+    assert kept.value.key == "other"
+
+
+def test_a_song_without_title_or_length_has_a_line(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Gateways leave things out."""
+    takes = (
+        SongResult(None, None, None, None, None, "gone"),
+        SongResult("id", None, None, "/x.mp3", "0", None),
+        SongResult("id", "a\x1b[31m\nb\u202e", 2.0, "/y.mp3", "0", None),
+    )
+    Output().result(GenerationResult("k", "g", "succeeded", "yes", 1.0, takes))
+    out = capfdbinary.readouterr().out.decode()
+    assert out.splitlines()[:3] == ["- a take: gone", "+ id  /x.mp3", "+ a[31m b (2.0 s)  /y.mp3"]
+
+
+async def test_a_terminal_shows_a_live_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The word, the share and the time; quiet shows nothing."""
+    output = Output()
+    monkeypatch.setattr(type(output.err), "is_terminal", property(lambda _: True))
+    for shown in (output, Output(quiet=True)):
+        async with shown.waiting("a waltz") as progress:
+            await progress("running", 0.5, 3.0)
+            await progress("running", None, 4.0)
+    Output(quiet=True).say("nothing")
+    cli.app.stop_logging()
+
+
+# --- songs, simulate, demo ---
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--where", "tempo > 3"], "no column"),
+        (["--format", "xml"], "--format"),
+        (["--output", "missing/songs.csv"], "missing/songs.csv cannot be written: No such file or directory"),
+    ],
+)
+def test_a_bad_look_at_songs_is_told(call: Call, options: list[str], words: str) -> None:
+    """Exit 2, one object."""
+    code, out, _ = call("songs", *options, "--json")
+    assert code == 2
+    assert words in json.loads(out)["error"]
+
+
+def test_songs_go_to_a_file(
+    call: Call, monkeypatch: pytest.MonkeyPatch, gateways: Any, to: Any, tmp_path: Path
+) -> None:
+    """A table becomes CSV there; with JSON the answer is on stdout as well; a terminal gets no Parquet."""
+    monkeypatch.setenv("COMETAPI_KEY", "sk-0123456789abcdef")
+    assert call("generate", "x", *to(gateways(takes=1)))[0] == 0
+    code, out, err = call("songs", "-o", "songs.csv")
+    assert (code, out) == (0, "")
+    assert "Wrote 1 rows to songs.csv." in err
+    csv = (tmp_path / "songs.csv").read_text()
+    assert csv == call("songs", "--format", "csv")[1]
+    code, out, _ = call("songs", "-o", "songs.json", "--format", "json", "--json")
+    assert json.loads(out) == {"songs": json.loads((tmp_path / "songs.json").read_text())}
+    assert len(call("songs", "--where", "depth == 0")[1].splitlines()) == 2
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert "Parquet is not for a terminal" in call("songs", "--format", "parquet")[2]
+
+
+def test_a_library_that_is_not_there_has_no_songs(call: Call) -> None:
+    """Also where its name could be no folder's."""
+    assert json.loads(call("songs", "--json")[1]) == {"songs": []}
+    assert json.loads(call("songs", "--json", "--library", "n" * 300)[1]) == {"songs": []}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--faults", "broken.json"], "cannot be set up: Invalid JSON"),
+        (["--faults", "missing.json"], "missing.json cannot be read: No such file or directory"),
+        (["--clip-seconds", "0"], "clip_seconds: Input should be greater than 0"),
+        (["--port", "70000"], "--port is 70000: allowed are 0 (takes a free one) to 65535"),
+        (["--port", "0", "--state", "broken.json"], "broken.json cannot be used"),
+        (["--port", "0", "--host", "nowhere.invalid"], "cannot listen on nowhere.invalid:0"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+def test_a_simulator_that_cannot_be_set_up_is_told(call: Call, options: list[str], words: str) -> None:
+    """Exit 2, one object."""
+    Path("broken.json").write_bytes(b"[{")
+    code, out, _ = call("simulate", *options, "--json")
+    assert code == 2
+    assert words in json.loads(out)["error"]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_simulator_says_where_it_listens(
+    call: Call, monkeypatch: pytest.MonkeyPatch, as_json: bool
+) -> None:
+    """As JSON where asked, and an example for people."""
+
+    def serve(_settings: object, _host: str, _port: int, ready: Callable[[str], None]) -> None:
+        ready("http://127.0.0.1:9")
+
+    monkeypatch.setattr("songflow.simulator.server.serve", serve)
+    code, out, err = call("simulate", *(["--json"] if as_json else []))
+    assert (code, out) == (0, '{"url": "http://127.0.0.1:9"}\n' if as_json else "")
+    assert (
+        "COMETAPI_KEY=any songflow generate 'a waltz' --gateway cometapi --base-url http://127.0.0.1:9" in err
+    )
+
+
+def test_the_demo_shows_its_rows_and_where_to_listen(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For people: a table of the three steps, and the file of the whole."""
+    from cli import demo
+
+    def short(**settings: Any) -> SessionSettings:
+        return SessionSettings(**{**settings, "embedded_speed": 500.0, "clip_seconds": 2.0})
+
+    monkeypatch.setattr(demo, "SessionSettings", short)
+    code, out, _ = call("demo")
+    assert code == 0
+    assert [line.split("simulated) ")[-1].split()[0] for line in out.splitlines()[1:7:2]] == [
+        "regular", "precede", "continuation",
+    ]  # fmt: skip
+    assert "The whole song (simulated, 6 s): /" in out
+    assert "Open it in any player" in out
+
+
+# --- Prefect or not ---
+
+
+def test_without_a_server_configured_there_is_no_flow_run() -> None:
+    """The plain way needs no start of a server."""
+    assert configured_api_url() is None
+    assert use_prefect() is False
+
+
+def test_a_server_that_answers_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the environment; `SONGFLOW_PREFECT=off` says no."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.getsockname()[1]}/api")
+        assert use_prefect() is True
+        monkeypatch.setenv("SONGFLOW_PREFECT", "off")
+        assert use_prefect() is False
+
+
+def test_a_server_that_does_not_answer_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With a word about it: the ledger has everything either way."""
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    assert use_prefect() is False
+    assert "does not answer: running without it" in caplog.text
+    assert not server_answers("https://songs.invalid/api")
+    assert not server_answers("http://songs.invalid/api")
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ('active = "a"\n[profiles.a]\nPREFECT_API_URL = "http://a/api"\n', "http://a/api"),
+        ('active = "b"\n[profiles.a]\nPREFECT_API_URL = "http://a/api"\n', None),
+        ('active = "a"\n[profiles]\na = 3\n', None),
+        ("not toml", None),
+        ("", None),
+    ],
+)
+def test_the_active_profile_names_the_server(tmp_path: Path, text: str, url: str | None) -> None:
+    """As Prefect itself would read it; a broken file names none."""
+    (tmp_path / "prefect").mkdir()
+    (tmp_path / "prefect" / "profiles.toml").write_text(text)
+    assert configured_api_url() == url
+
+
+def test_options_have_checks_of_their_own() -> None:
+    """Defaults pass all of them."""
+    Paying().check()
+    Waiting().check()
+    Gateway().check()
+    assert Common().library_settings().folder.name == "songs"
+    assert StillRunning.exit_code == OutcomeUnknown.exit_code == 5
