@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 RUNS = 7
+_CLI = (sys.executable, "-m", "cli")
 
 _BARE = """
 import httpx, sys
@@ -41,7 +42,7 @@ def main() -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         server = subprocess.Popen(
-            [sys.executable, "-m", "cli", "simulate", "--port", "0", "--json", "--speed", "1000", "--clip-seconds", "1"],
+            [*_CLI, "simulate", "--port", "0", "--json", "--quiet", "--speed", "1000", "--clip-seconds", "1"],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -61,7 +62,7 @@ def main() -> None:
 
 def _command(url: str, library: Path, number: int) -> list[str]:
     return [
-        sys.executable, "-m", "cli", "generate", f"start {number}", "--gateway", "openai-hk",
+        *_CLI, "generate", f"start {number}", "--gateway", "openai-hk",
         "--base-url", url, "--library", str(library), "--poll-interval", "0.1", "--quiet",
     ]  # fmt: skip
 
@@ -71,9 +72,7 @@ def _until_post(url: str, command: list[str]) -> float:
     before = _posts(url)
     environment = {**os.environ, "OPENAI_HK_KEY": "any", "SONGFLOW_PREFECT": "off"}
     start = time.perf_counter()
-    process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while _posts(url) == before:
         if process.poll() is not None and _posts(url) == before:
             raise SystemExit(f"{command[1:4]} ended with {process.returncode} and sent nothing")
@@ -98,4 +97,6 @@ def _print(bare: list[float], songflow: list[float]) -> None:
     console = Console()
     console.print(table)
     ratio = statistics.median(ours / theirs for ours, theirs in zip(songflow, bare, strict=True))
-    console.print(f"ratio {ratio:.1f} (median of {len(bare)} pairs), {os.cpu_count()} cores, {platform.platform()}")
+    console.print(
+        f"ratio {ratio:.1f} (median of {len(bare)} pairs), {os.cpu_count()} cores, {platform.platform()}"
+    )

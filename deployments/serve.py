@@ -1,7 +1,7 @@
 """One process that serves the flows to a Prefect server: then Prefect's UI has a Run button for them.
 
-    prefect server start          # in one terminal
-    python -m deployments.serve   # in another
+prefect server start          # in one terminal
+python -m deployments.serve   # in another
 """
 
 from __future__ import annotations

@@ -114,7 +114,9 @@ SubmitPath = Annotated[
 ]
 FetchPath = Annotated[
     str | None,
-    _described("Fetch path", "A custom gateway's path for asking, such as /udio/fetch/{id} or /udio/query?ids={ids}."),
+    _described(
+        "Fetch path", "A custom gateway's path for asking, such as /udio/fetch/{id} or /udio/query?ids={ids}."
+    ),
 ]
 ShapeName = Annotated[
     Literal["A", "B", "C", "D"] | None, _described("Shape", "A custom gateway's answer shape: A, B, C or D.")

@@ -19,7 +19,14 @@ from songflow.gateways import DIALECTS, Account, Dialect, custom_dialect
 from songflow.ledger.rows import Submission
 from songflow.request import MODELS, SongRequest
 
-__all__ = ["EMBEDDED_URL", "GATEWAYS", "Access", "Resolver", "access_from_environment", "resolve_from_environment"]
+__all__ = [
+    "EMBEDDED_URL",
+    "GATEWAYS",
+    "Access",
+    "Resolver",
+    "access_from_environment",
+    "resolve_from_environment",
+]
 
 EMBEDDED_URL = "http://simulator.invalid"
 GATEWAYS = (*DIALECTS, "custom")
@@ -83,10 +90,8 @@ def access_from_environment(
             f"There is no gateway {name!r}.", next=f"choose one of {', '.join(GATEWAYS)}; nothing was sent."
         )
     try:
-        if name == "custom":
-            dialect = _custom(base_url, submit_path, fetch_path, shape)
-        else:
-            dialect = DIALECTS[name]
+        is_custom = name == "custom"
+        dialect = _custom(base_url, submit_path, fetch_path, shape) if is_custom else DIALECTS[name]
         if name == "simulator" and base_url is None:
             return Access(Account(dialect, EMBEDDED_URL, "simulator"))
         variable, key = _key_for(dialect)
@@ -98,7 +103,9 @@ def access_from_environment(
             )
         return Access(Account(dialect, base_url or "", f"env:{variable}", key))
     except ValueError as error:
-        raise InputError(f"The gateway cannot be used: {error}.", next="correct it; nothing was sent.") from None
+        raise InputError(
+            f"The gateway cannot be used: {error}.", next="correct it; nothing was sent."
+        ) from None
 
 
 async def resolve_from_environment(submission: Submission) -> Access | None:
@@ -125,7 +132,9 @@ def at_url(access: Access, url: str) -> Account:
     return replace(access.account, base_url=url)
 
 
-def _custom(base_url: str | None, submit_path: str | None, fetch_path: str | None, shape: str | None) -> Dialect:
+def _custom(
+    base_url: str | None, submit_path: str | None, fetch_path: str | None, shape: str | None
+) -> Dialect:
     if not base_url:
         raise ValueError("a custom gateway needs a base URL")
     relay = DIALECTS["openai-hk"]

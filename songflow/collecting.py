@@ -12,10 +12,9 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
 from songflow.access import Access
-from songflow.download import Downloaded, DownloadProblem, Downloads, forget, locked
+from songflow.download import Downloaded, DownloadProblem, forget, locked
 from songflow.errors import LibraryError
 from songflow.gateways import Gateway, Report, ReportStatus, TakeReport
 from songflow.ledger.lease import Lease
@@ -168,7 +167,9 @@ async def _until_settled(
         )
     except Overdue as error:
         if error.last is not None and error.last.collectable:
-            log.warning("Not every take of %s is ready (%s): storing those that are.", submission.any_id, error)
+            log.warning(
+                "Not every take of %s is ready (%s): storing those that are.", submission.any_id, error
+            )
             return error.last
         await ledger.stop_waiting(submission.id, State.OVERDUE, str(error))
         raise overdue_error(submission, str(error)) from None

@@ -216,7 +216,9 @@ async def _send(
     try:
         gateway = await session.gateway(access)
     except BaseException:
-        await ledger.release(submission.id, submission.lease.fence)  # nothing left: let the next one try at once
+        await ledger.release(
+            submission.id, submission.lease.fence
+        )  # nothing left: let the next one try at once
         raise
     seconds = session.settings.submit_timeout + session.settings.lease_margin
     lease = submission.lease.extended(seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
@@ -52,7 +52,7 @@ class SessionSettings:
     lease_margin: float = 30.0
     embedded_speed: float = EMBEDDED_SPEED
     clip_seconds: float | None = None
-    runs: RunIds = RunIds()
+    runs: RunIds = field(default_factory=RunIds)
 
 
 class Session:
@@ -132,9 +132,7 @@ class Session:
     async def downloads(self, base_url: str) -> Downloads:
         """How songs of the gateway there are fetched: from private addresses only when it is private itself."""
         private = base_url == EMBEDDED_URL or await _is_private(urlsplit(base_url).hostname or "")
-        return Downloads(
-            self._client, allow_private=private, verify_audio=self.library.settings.verify_audio
-        )
+        return Downloads(self._client, allow_private=private, verify_audio=self.library.settings.verify_audio)
 
     def schedule(self, access: Access) -> Schedule:
         """When to poll: fixed by the user, or 5 s of the gateway's time."""
@@ -145,7 +143,9 @@ class Session:
 
     def deadline(self, model: Model) -> float:
         """Seconds that one wait may take."""
-        return self.settings.deadline if self.settings.deadline is not None else default_deadline(model.seconds)
+        return (
+            self.settings.deadline if self.settings.deadline is not None else default_deadline(model.seconds)
+        )
 
     async def _embedded_url(self) -> str:
         if self._embedded is None:

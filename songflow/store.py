@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import re
 import shutil
 import string
 import unicodedata
@@ -68,9 +67,15 @@ def check_template(template: str) -> None:
 
 
 def _slug(text: str | None) -> str:
-    """Letters, digits, underscores, dashes, and dots inside; runs of everything else become one space."""
+    """Letters with their marks, digits, underscores, dashes, and dots inside; all else becomes single spaces."""
     plain = unicodedata.normalize("NFKC", text or "").encode("utf-8", "ignore").decode("utf-8")
-    return re.sub(r"[^\w\-.]+", " ", plain)[:120].strip(" .-")
+    kept = (char if _is_kept(char) else " " for char in plain)
+    return " ".join("".join(kept).split())[:120].strip(" .-")
+
+
+def _is_kept(char: str) -> bool:
+    # Many scripts write vowels as combining marks, which are no letters by themselves.
+    return char.isalnum() or char in "_-." or unicodedata.category(char) in {"Mn", "Mc"}
 
 
 class AudioStore:

@@ -46,7 +46,11 @@ def ledger_url(given: str | None, folder: Path) -> URL:
             "SONGFLOW_LEDGER_URL is not a database URL.",
             next="give one like postgresql://user:password@host/database, or leave it out for SQLite.",
         ) from None
-    drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+    drivers = {
+        "sqlite": "sqlite+aiosqlite",
+        "postgresql": "postgresql+asyncpg",
+        "postgres": "postgresql+asyncpg",
+    }
     driver = drivers.get(url.get_backend_name())
     if driver is None:
         raise LibraryError(
@@ -58,7 +62,9 @@ def ledger_url(given: str | None, folder: Path) -> URL:
             "A ledger in memory would forget what was paid for.",
             next="give a file, as in sqlite:////home/me/songs/ledger.sqlite, or leave the URL out.",
         )
-    if "sslmode" in url.query:  # libpq's name, which hosted databases print in their URLs; asyncpg's is shorter
+    if (
+        "sslmode" in url.query
+    ):  # libpq's name, which hosted databases print in their URLs; asyncpg's is shorter
         url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": url.query["sslmode"]})
     return url.set(drivername=driver)
 
@@ -174,14 +180,16 @@ class Database:
 
 def _is_missing_table(error: DBAPIError) -> bool:
     said = str(error.orig).lower()
-    return "no such table" in said or "does not exist" in said and "alembic_version" in said
+    return "no such table" in said or ("alembic_version" in said and "does not exist" in said)
 
 
 def _make_engine(url: URL) -> AsyncEngine:
     if url.get_backend_name() != "sqlite":
         # Transactions take milliseconds, and a server takes 100 connections in all unless told otherwise.
         return create_async_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=0)
-    engine = create_async_engine(url, pool_size=4, max_overflow=0, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    engine = create_async_engine(
+        url, pool_size=4, max_overflow=0, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def configure(connection: Any, _record: Any) -> None:

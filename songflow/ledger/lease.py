@@ -70,7 +70,7 @@ def _boot() -> str:
     """This boot and process-id namespace; a random text where the system does not tell (never equal later)."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return uuid.uuid4().hex
 

@@ -93,7 +93,7 @@ class Submission:
 
     @property
     def billed(self) -> str:
-        """"no", "maybe" or "yes"."""
+        """ "no", "maybe" or "yes"."""
         return RULES[self.state].billed.value
 
     @property

@@ -100,7 +100,8 @@ class Songs:
     async def stored(self, song: Song, file: StoredFile) -> None:
         """The take is whole on the store."""
         await self._update(
-            song.id, {**asdict(file), "state": SongState.STORED, "error": None, "stored_at": datetime.now(UTC)}
+            song.id,
+            {**asdict(file), "state": SongState.STORED, "error": None, "stored_at": datetime.now(UTC)},
         )
 
     async def problem(self, song: Song, error: str) -> None:

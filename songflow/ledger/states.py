@@ -1,7 +1,7 @@
 """The states of a submission: one table that says what each means for money and for the next step.
 
-    intended -> sending -> accepted -> running -> succeeded | failed
-    with the ways out: unsent, refused (nothing billed), unknown (perhaps billed), overdue, lost
+intended -> sending -> accepted -> running -> succeeded | failed
+with the ways out: unsent, refused (nothing billed), unknown (perhaps billed), overdue, lost
 """
 
 from __future__ import annotations
@@ -70,22 +70,16 @@ _ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.OVERDUE, State.LOST})
 
 RULES: Mapping[State, StateRule] = {
     # An intent that nobody sent costs nothing: whoever holds its lease (or finds it dead) may send it.
-    State.INTENDED: StateRule(
-        Billed.NO, rank=5, then=frozenset({State.SENDING, State.UNSENT})
-    ),
+    State.INTENDED: StateRule(Billed.NO, rank=5, then=frozenset({State.SENDING, State.UNSENT})),
     State.SENDING: StateRule(
         Billed.MAYBE,
         rank=6,
         unsettled=True,
         then=frozenset({State.ACCEPTED, State.UNSENT, State.REFUSED, State.UNKNOWN}),
     ),
-    State.ACCEPTED: StateRule(
-        Billed.YES, rank=8, waits=True, unsettled=True, then=_ENDS | {State.RUNNING}
-    ),
+    State.ACCEPTED: StateRule(Billed.YES, rank=8, waits=True, unsettled=True, then=_ENDS | {State.RUNNING}),
     State.RUNNING: StateRule(Billed.YES, rank=8, waits=True, unsettled=True, then=_ENDS),
-    State.OVERDUE: StateRule(
-        Billed.YES, rank=7, waits=True, unsettled=True, then=_ENDS | {State.RUNNING}
-    ),
+    State.OVERDUE: StateRule(Billed.YES, rank=7, waits=True, unsettled=True, then=_ENDS | {State.RUNNING}),
     # A gateway that forgot an id may remember it later (a restarted relay): rescue asks again.
     State.LOST: StateRule(Billed.MAYBE, rank=4, unsettled=True, then=_ENDS | {State.RUNNING}),
     State.SUCCEEDED: StateRule(Billed.YES, rank=9),

@@ -183,7 +183,9 @@ class Submissions:
         """Every submission in one of these states, oldest first."""
         async with self._database.read() as connection:
             rows = await connection.execute(
-                select(_submissions).where(_submissions.c.state.in_(states)).order_by(_submissions.c.intended_at)
+                select(_submissions)
+                .where(_submissions.c.state.in_(states))
+                .order_by(_submissions.c.intended_at)
             )
             return [Submission.from_row(dict(row)) for row in rows.mappings()]
 
@@ -338,8 +340,7 @@ async def _find_twin(connection: AsyncConnection, intent: Intent) -> Twin | None
         .where(
             or_(*_same_hash(intent)),
             _generations.c.key != intent.key,
-            _submissions.c.state.in_(unsettled)
-            | ((_submissions.c.state == State.SUCCEEDED) & uncollected),
+            _submissions.c.state.in_(unsettled) | ((_submissions.c.state == State.SUCCEEDED) & uncollected),
         )
         .order_by(_submissions.c.intended_at)
     )

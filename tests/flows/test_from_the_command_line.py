@@ -20,7 +20,9 @@ def command(tmp_path):
 
     async def run(here, *arguments, api_url, **variables):
         environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "SONGFLOW_"))
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PREFECT_", "SONGFLOW_"))
         }
         environment |= {"PREFECT_API_URL": api_url, "PREFECT_HOME": str(tmp_path / "home"), **variables}
         process = await asyncio.create_subprocess_exec(

@@ -90,6 +90,6 @@ class TestRefused:
 
     async def test_a_block_and_a_gateway_at_once(self, studio):
         here = studio()
-        with pytest.raises(InputError, match="either `credentials`, or the gateway.s own fields"):
+        with pytest.raises(InputError, match=r"either `credentials`, or the gateway.s own fields"):
             await generate_song("a song", gateway="simulator", **here.options)
         assert here.billed == 0
