@@ -162,7 +162,7 @@ def _log_to(console: Console, level: int) -> None:
     """Our own log lines to stderr in a form that a person reads."""
     stop_logging()
     logger = logging.getLogger("songflow")
-    logger.addHandler(_ConsoleHandler(console))
+    logger.addHandler(_ConsoleHandler(console, logger.level, logger.propagate))
     logger.setLevel(level)
     logger.propagate = False
 
@@ -173,14 +173,16 @@ def stop_logging() -> None:
     for handler in list(logger.handlers):
         if isinstance(handler, _ConsoleHandler):
             logger.removeHandler(handler)
-    logger.setLevel(logging.NOTSET)
-    logger.propagate = True
+            logger.setLevel(handler.level_before)
+            logger.propagate = handler.propagated_before
 
 
 class _ConsoleHandler(logging.Handler):
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, level_before: int, propagated_before: bool) -> None:
         super().__init__()
         self._console = console
+        self.level_before = level_before
+        self.propagated_before = propagated_before
 
     def emit(self, record: logging.LogRecord) -> None:
         """A time, a level where it matters, and the message as plain text (titles are not markup)."""

@@ -27,7 +27,6 @@ from tasks.logs import show_in_runs
 __all__ = ["Where", "Who", "access_of", "library_of", "open_session", "tells_when_cancelled"]
 
 log = logging.getLogger("songflow.tasks")
-show_in_runs()
 
 Who = GatewayBlock | Access
 """Whose account: a credentials block, or an access of the domain."""
@@ -65,6 +64,7 @@ async def open_session(
     Raises:
         LibraryError: the library cannot be used.
     """
+    show_in_runs()
     wanted = library_of(library) if library is not None else None
     current = _open.get()
     if current is not None and current.fits(wanted, settings):
