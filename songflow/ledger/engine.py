@@ -6,6 +6,8 @@ import asyncio
 import logging
 import os
 import re
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
@@ -109,8 +111,7 @@ class Database:
 
             async with self.write() as connection:
                 await connection.run_sync(upgrade)
-        except (SQLAlchemyError, OSError, TypeError, ValueError) as error:
-            # TypeError, ValueError: the driver meets the URL's options only when it connects.
+        except (SQLAlchemyError, OSError) as error:
             await self.close()
             raise self.problem(error) from None
         except LibraryError:
@@ -160,8 +161,11 @@ class Database:
     async def _check_durability(self) -> None:
         if self.is_sqlite:
             return
-        async with self.read() as connection:
-            mode = (await connection.execute(text("SHOW synchronous_commit"))).scalar_one()
+        try:
+            async with self.read() as connection:
+                mode = (await connection.execute(text("SHOW synchronous_commit"))).scalar_one()
+        except (TypeError, ValueError) as error:  # the driver meets the URL's options only here
+            raise self.problem(error) from None
         if mode == "off":
             raise LibraryError(
                 f"The ledger {self.name} has synchronous_commit=off: a crash could lose a paid song's id.",
@@ -195,9 +199,8 @@ def _make_engine(url: URL) -> AsyncEngine:
     def configure(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # we say BEGIN ourselves, below
         cursor = connection.cursor()
-        # The busy timeout first: switching a new file to WAL needs a lock that others may hold.
         cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
-        cursor.execute("PRAGMA journal_mode=WAL")
+        _switch_to_wal(connection, cursor)
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.execute("PRAGMA foreign_keys=ON")
         cursor.close()
@@ -208,6 +211,19 @@ def _make_engine(url: URL) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _switch_to_wal(connection: Any, cursor: Any) -> None:
+    """Give a new file its write-ahead log. SQLite does not wait for that lock where another process is writing."""
+    end = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() >= end:
+                raise
+        connection.run_async(lambda _: asyncio.sleep(0.02))
 
 
 def _check_file(path: Path) -> None:

@@ -179,6 +179,35 @@ async def test_a_ledger_that_stays_locked_is_said_in_words(
         assert await ledger.submissions.running("any") is False
 
 
+async def test_a_new_file_that_another_process_writes_to_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite itself gives up at once on a log mode that it cannot set; two first openings would collide."""
+    other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    sleep = asyncio.sleep
+
+    async def meanwhile_the_other_ends(seconds: float) -> None:
+        other.close()
+        await sleep(0)
+
+    monkeypatch.setattr(engine.asyncio, "sleep", meanwhile_the_other_ends)
+    async with Ledger(ledger_url(None, tmp_path)) as ledger:
+        assert await ledger.submissions.of_key("any") == []
+
+
+async def test_a_new_file_that_another_process_never_lets_go_of_is_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patience ends with the busy timeout."""
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0)
+    other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LibraryError, match="another process has held its lock"):
+        await _open(None, tmp_path)
+    other.close()
+
+
 async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_ledger_usable(tmp_path: Path) -> None:
     """Cancelling somebody who waits for the lock neither keeps the lock nor breaks the connection."""
     async with Ledger(ledger_url(None, tmp_path)) as ledger:
