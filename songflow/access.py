@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 
 from pydantic import SecretStr
@@ -25,6 +25,7 @@ __all__ = [
     "Access",
     "Resolver",
     "access_from_environment",
+    "fallbacks_from_environment",
     "resolve_from_environment",
 ]
 
@@ -36,15 +37,24 @@ FALLBACK_KEY_VARIABLE = "SONGFLOW_API_KEY"
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """An account and its prices, in units of the user's choice, by model."""
+    """An account and its prices, in units of the user's choice, by model.
+
+    `refunds_failed` says that the gateway gives the price of a failed generation back (neither documents it).
+    """
 
     account: Account
     prices: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_PRICES))
+    refunds_failed: bool = False
 
     @property
     def gateway(self) -> str:
         """The adapter's name."""
         return self.account.dialect.name
+
+    @property
+    def pace_name(self) -> str:
+        """What shares one rate limit at the gateway: its key, named without giving it away."""
+        return f"{self.account.base_url[:96]}#{self.account.fingerprint}"
 
     @property
     def is_embedded(self) -> bool:
@@ -106,6 +116,16 @@ def access_from_environment(
         raise InputError(
             f"The gateway cannot be used: {error}.", next="correct it; nothing was sent."
         ) from None
+
+
+def fallbacks_from_environment(names: Sequence[str]) -> list[Access]:
+    """The accesses of gateways to try in order, each as `NAME` or, at another address, `NAME=URL`.
+
+    Raises:
+        InputError, MissingCredentials: as `access_from_environment`; nothing was sent.
+    """
+    pairs = (text.partition("=") for text in names)
+    return [access_from_environment(name.strip(), url.strip() or None) for name, _, url in pairs]
 
 
 async def resolve_from_environment(submission: Submission) -> Access | None:

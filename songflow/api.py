@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from songflow.access import Access, access_from_environment
 from songflow.collecting import Progress, collect, wait
+from songflow.errors import NotBilled
 from songflow.ledger.rows import RunIds, Song, Submission
 from songflow.library import LibrarySettings
 from songflow.messages import not_collected_error
-from songflow.paid import repeat_refusals, submit
+from songflow.paid import AFTER_ERRORS, repeat_refusals, submit
 from songflow.request import SongRequest
 from songflow.results import GenerationResult
 from songflow.session import Session, SessionSettings
 
-__all__ = ["finish", "generate", "generate_in", "mint_key"]
+__all__ = ["finish", "first_that_takes", "generate", "generate_in", "mint_key"]
 
-Accepted = Callable[[Submission], Awaitable[None]]
+log = logging.getLogger("songflow")
 
 
 def mint_key() -> str:
@@ -67,25 +69,52 @@ async def generate_in(
     runs: RunIds | None = None,
     if_unsettled: str = "stop",
     retry_errors: bool = False,
+    fallbacks: Sequence[Access] = (),
     progress: Progress | None = None,
 ) -> GenerationResult:
-    """The same in an open session."""
-    submission = await repeat_refusals(
-        lambda: submit(
-            session,
-            request,
-            access,
-            key=key,
-            runs=runs,
-            if_unsettled=if_unsettled,
-            retry_errors=retry_errors,
+    """The same in an open session.
+
+    `fallbacks` are tried in order, each only after the one before has certainly not billed (refused, not sent).
+    """
+    choices = (access, *fallbacks)
+    submission = await first_that_takes(
+        choices,
+        lambda choice: repeat_refusals(
+            lambda: submit(
+                session,
+                request,
+                choice,
+                key=key,
+                runs=runs,
+                if_unsettled=if_unsettled,
+                pay_again=AFTER_ERRORS if retry_errors else frozenset(),
+            ),
+            retries=session.settings.retries,
+            within=session.settings.repeat_within,
         ),
-        retries=session.settings.retries,
-        within=session.settings.repeat_within,
     )
-    songs = await wait(session, submission, access, progress)
-    await collect(session, submission, songs, access)
+    taken_by = next((choice for choice in choices if choice.took(submission)), access)
+    songs = await wait(session, submission, taken_by, progress)
+    await collect(session, submission, songs, taken_by)
     return await finish(session, submission.id)
+
+
+async def first_that_takes(
+    choices: Sequence[Access], attempt: Callable[[Access], Awaitable[Submission]]
+) -> Submission:
+    """The submission of the first account that takes the request; the ledger's row says which one it was.
+
+    Raises:
+        NotBilled: the last account's refusal. Anything that may be billed ends the chain at once.
+    """
+    for choice, following in zip(choices, (*choices[1:], None), strict=True):
+        try:
+            return await attempt(choice)
+        except NotBilled as error:
+            if following is None:
+                raise
+            log.warning("%s Trying %s (%s).", error.message, following.gateway, following.account.alias)
+    raise AssertionError("the loop returns or raises")
 
 
 async def finish(session: Session, submission_id: str) -> GenerationResult:

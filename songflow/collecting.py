@@ -27,7 +27,7 @@ from songflow.session import Session
 from songflow.store import file_name
 from songflow.waiting import Overdue, Vanished, wait_until_settled
 
-__all__ = ["Progress", "collect", "store_song", "wait"]
+__all__ = ["Progress", "collect", "look_again", "store_song", "wait"]
 
 log = logging.getLogger("songflow.collecting")
 
@@ -60,7 +60,7 @@ async def wait(
         deadline = session.deadline(request.model)
         async with _held(session, submission, deadline + session.settings.lease_margin):
             report = await _until_settled(session, gateway, access, submission, deadline, progress)
-            return await _commit_end(session, submission, request, report)
+            return await _commit_end(session, submission, request, report, refund=access.refunds_failed)
 
 
 async def collect(
@@ -83,6 +83,26 @@ async def collect(
                     if isinstance(done, BaseException):
                         raise done
         return await session.library.ledger.songs.of_submission(submission.id)
+
+
+async def look_again(session: Session, submission: Submission, access: Access | None = None) -> list[Song]:
+    """Ask once more for a generation that ended: takes that a gateway lists late are paid for, too.
+
+    Returns:
+        A row per take, those that were known before first.
+
+    Raises:
+        MissingCredentials: the account that took it is not at hand.
+    """
+    access = await session.access_for(submission, access)
+    gateway = await session.gateway(access)
+    answer = await gateway.fetch(submission.generation_id, submission.track_ids)
+    known = await session.library.ledger.songs.of_submission(submission.id)
+    if not isinstance(answer, Report) or len(answer.takes) <= len(known):
+        return known
+    log.info("The gateway lists %d takes of %s now.", len(answer.takes), submission.any_id)
+    request = await _request_of(session, submission)
+    return await _commit_end(session, submission, request, answer, refund=False)
 
 
 async def store_song(
@@ -179,7 +199,7 @@ async def _until_settled(
 
 
 async def _commit_end(
-    session: Session, submission: Submission, request: SongRequest, report: Report
+    session: Session, submission: Submission, request: SongRequest, report: Report, *, refund: bool
 ) -> list[Song]:
     """The raw payload and every take in one transaction; a failure without any good take is one."""
     failure = _failure_of(report)
@@ -190,6 +210,7 @@ async def _commit_end(
         [*map(_announced, report.takes), *_promised(submission, report)],
         {"status": 200, "body": report.raw},
         failure,
+        refund=refund and failure is not None,
     )
     if failure is not None:
         raise failed_error(submission, failure)

@@ -21,6 +21,8 @@ import httpx
 
 from songflow.addresses import AddressRefused, check_peer, check_url
 from songflow.audio import AudioFacts, AudioProblem, check_whole, measure, sha256_of
+from songflow.failpoints import reached
+from songflow.gateways.redaction import without_keys
 
 __all__ = ["DownloadProblem", "Downloaded", "Downloads", "download_client", "locked"]
 
@@ -153,7 +155,10 @@ class Downloads:
             _discard(part)
             raise DownloadProblem(f"it is not a whole song: {error}") from None
         except (httpx.HTTPError, httpx.InvalidURL, socket.gaierror, TimeoutError) as error:
-            said = str(error) or type(error).__name__
+            if _resume_point(url, part) is None:
+                _discard(part)
+            # Libraries quote what they stumble over, and a gateway that is the host knows a key to put there.
+            said = without_keys(str(error)) or type(error).__name__
             raise DownloadProblem(f"its host could not be read ({said})", dead=_is_gone(error)) from None
         except OSError as error:
             said = error.strerror or str(error)
@@ -184,7 +189,8 @@ class Downloads:
             async with self._client.stream("GET", target, headers=headers) as response:
                 check_peer(response, allow_private=self._allow_private)
                 if response.has_redirect_location:
-                    target = str(response.url.join(response.headers["location"]))
+                    # A gateway that is the host could hand its key on to another.
+                    target = str(response.url.join(without_keys(response.headers["location"])))
                     continue
                 await self._receive(response, url, part, resume)
                 return
@@ -240,10 +246,11 @@ def _resume_point(url: str, part: Path) -> _ResumePoint | None:
 
 
 def _remember(part: Path, url: str, response: httpx.Response) -> None:
-    """Note what this answer can be resumed by; an encoded or weakly tagged one cannot."""
+    """Note what this answer can be resumed by; an encoded or weakly tagged one cannot, nor one that tells a key."""
     tag = response.headers.get("etag", "")
     validator = tag if tag and not tag.startswith("W/") else response.headers.get("last-modified")
-    if response.headers.get("content-encoding", "identity") != "identity":
+    encoded = response.headers.get("content-encoding", "identity") != "identity"
+    if encoded or (validator and without_keys(validator) != validator):
         validator = None
     _note(part).write_text(json.dumps({"url": url, "validator": validator}))
 
@@ -251,9 +258,8 @@ def _remember(part: Path, url: str, response: httpx.Response) -> None:
 async def _copy(response: httpx.Response, file: IO[bytes], start: int) -> bool:
     """Copy the body; False where it is larger than a song can be."""
     size = start
-    async for (
-        chunk
-    ) in response.aiter_bytes():  # as they come: what is gathered first would be lost with a cut
+    # As they come: what is gathered first would be lost with a cut.
+    async for chunk in response.aiter_bytes():
         size += len(chunk)
         if size > MAX_SONG_BYTES:
             return False
@@ -263,7 +269,9 @@ async def _copy(response: httpx.Response, file: IO[bytes], start: int) -> bool:
 
 def _sync(file: IO[bytes]) -> None:
     file.flush()
+    reached("part: before fsync")
     os.fsync(file.fileno())
+    reached("part: after fsync")
 
 
 def _content_range_start(response: httpx.Response) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,9 @@ class LibrarySettings:
         audio_url: Any fsspec URL for the songs instead of `audio/` in the folder.
         name_template: File names of songs, from `{title}`, `{song_id}`, `{uid}`.
         verify_audio: Decode each download to its end (off: only its size is checked).
+        budget: The most that this library may ever spend, in the accounts' units (None: no cap).
+        budget_per_day: The same for a day (UTC).
+        unit: What the units are called.
     """
 
     folder: Path
@@ -32,12 +36,16 @@ class LibrarySettings:
     audio_url: str | None = None
     name_template: str = DEFAULT_NAME_TEMPLATE
     verify_audio: bool = True
+    budget: float | None = None
+    budget_per_day: float | None = None
+    unit: str = "units"
 
     @classmethod
     def from_environment(cls, folder: str | Path | None = None) -> LibrarySettings:
         """The folder given, else SONGFLOW_LIBRARY, else `./songs`; the rest from the environment.
 
-        Read are SONGFLOW_LEDGER_URL, SONGFLOW_AUDIO_URL, SONGFLOW_NAME_TEMPLATE and SONGFLOW_VERIFY_AUDIO.
+        Read are SONGFLOW_LEDGER_URL, SONGFLOW_AUDIO_URL, SONGFLOW_NAME_TEMPLATE, SONGFLOW_VERIFY_AUDIO,
+        SONGFLOW_BUDGET, SONGFLOW_BUDGET_PER_DAY and SONGFLOW_UNIT.
 
         Raises:
             LibraryError: the folder is that of a user who is not known here.
@@ -49,7 +57,32 @@ class LibrarySettings:
             audio_url=os.environ.get("SONGFLOW_AUDIO_URL") or None,
             name_template=os.environ.get("SONGFLOW_NAME_TEMPLATE") or DEFAULT_NAME_TEMPLATE,
             verify_audio=os.environ.get("SONGFLOW_VERIFY_AUDIO", "1").lower() not in {"0", "no", "false"},
+            budget=_units("SONGFLOW_BUDGET"),
+            budget_per_day=_units("SONGFLOW_BUDGET_PER_DAY"),
+            unit=os.environ.get("SONGFLOW_UNIT") or "units",
         )
+
+    def exists(self) -> bool:
+        """False where opening this library would make a new one (a ledger elsewhere always counts as there)."""
+        try:
+            return self.ledger_url is not None or (self.folder / "ledger.sqlite").is_file()
+        except OSError:  # a name that is too long, a folder that may not be looked into
+            return False
+
+
+def _units(variable: str) -> float | None:
+    text = os.environ.get(variable, "").strip()
+    if not text:
+        return None
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = math.nan
+    if not (math.isfinite(amount) and amount >= 0):
+        raise LibraryError(
+            f"{variable} is {text[:40]!r}: allowed is a number from 0.", next="correct it; nothing was sent."
+        )
+    return amount
 
 
 def _absolute(folder: Path) -> Path:

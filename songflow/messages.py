@@ -18,10 +18,12 @@ __all__ = [
     "not_sent_error",
     "overdue_error",
     "refused_error",
+    "stopped_error",
     "told_as_paid",
     "twin_error",
     "unkept_error",
     "unknown_error",
+    "unsettled_error",
 ]
 
 
@@ -44,13 +46,16 @@ def _place(submission: Submission) -> str:
     return f"{submission.gateway} ({submission.base_url})"
 
 
-def not_sent_error(key: str, submission: Submission, reason: str) -> errors.RequestNotSent:
+def not_sent_error(
+    key: str, submission: Submission, reason: str, retry_after: float | None = None
+) -> errors.RequestNotSent:
     """No byte of the request left."""
     return errors.RequestNotSent(
         f"{_place(submission)} was not reached: {reason}. Nothing was sent or billed.",
         key=key,
         state=State.UNSENT,
         repeatable=True,
+        retry_after=retry_after,
         next="check the address and the network, then run the same command again.",
     )
 
@@ -159,3 +164,24 @@ def not_collected_error(submission: Submission, songs: list[Song]) -> errors.Not
         next=f"run the same command with --key {submission.key}, or `songflow rescue`, to try again; "
         "it is paid for and costs nothing more.",
     )
+
+
+def stopped_error(key: str, reason: str) -> errors.SpendingStopped:
+    """Over budget, or paused."""
+    return errors.SpendingStopped(
+        f"Nothing was sent: {reason}.",
+        key=key,
+        next="raise the budget, or `songflow resume` where spending is paused; what runs is still collected.",
+    )
+
+
+def unsettled_error(submission: Submission) -> errors.Unsettled:
+    """Why a submission that rescue cannot collect by itself is still open."""
+    if submission.state is State.SENDING:
+        return errors.OutcomeUnknown(
+            "Its process is sending it just now.",
+            key=submission.key,
+            state=submission.state,
+            next="look again later.",
+        )
+    return unknown_error(submission.key, submission.error or "its answer was lost")

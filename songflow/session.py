@@ -42,6 +42,8 @@ class SessionSettings:
         submit_timeout: The time that one POST may take in all.
         lease_margin: How long a lease outlives what it covers.
         clip_seconds: Shortens the embedded simulator's songs.
+        budget: The most that this run may spend, in units.
+        budget_run: What counts as this run (None: the root flow run, else the request key).
     """
 
     poll_interval: float | None = None
@@ -52,6 +54,8 @@ class SessionSettings:
     lease_margin: float = 30.0
     embedded_speed: float = EMBEDDED_SPEED
     clip_seconds: float | None = None
+    budget: float | None = None
+    budget_run: str | None = None
     runs: RunIds = field(default_factory=RunIds)
 
 

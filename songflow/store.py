@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from songflow.errors import LibraryError
+from songflow.failpoints import reached
 from songflow.ledger.spool import sync_folder
 
 __all__ = ["AudioStore", "check_template", "file_name"]
@@ -132,7 +133,9 @@ class AudioStore:
 
     def _upload(self, part: Path, address: str) -> None:
         self._remote.makedirs(self._root, exist_ok=True)
+        reached("song: before upload")
         self._remote.put_file(str(part), address)
+        reached("song: after upload")
         size = self._remote.size(address)
         if size != part.stat().st_size:
             raise OSError(errno.EIO, f"the store holds {size} bytes of {part.stat().st_size}", address)
@@ -180,9 +183,13 @@ def require_space(folder: Path, needed: int = MIN_FREE_BYTES) -> None:
 
 def _move(part: Path, target: Path) -> None:
     with part.open("rb") as file:
+        reached("song: before fsync")
         os.fsync(file.fileno())
+        reached("song: after fsync")
     target.parent.mkdir(parents=True, exist_ok=True)
+    reached("song: before rename")
     part.replace(target)
+    reached("song: after rename")
     sync_folder(target.parent)
 
 

@@ -128,6 +128,8 @@ async def wait_until_settled(
                 raise Overdue(f"the gateway refuses our key: {answer.message}", previous)
             if misses >= MISSES_UNTIL_LOST and age + waited > VISIBILITY_SECONDS:
                 raise Vanished(answer.message, previous)
+        if waited >= deadline and misses and previous is None and age + waited > VISIBILITY_SECONDS:
+            raise Vanished(trouble, previous)
         if waited >= deadline:
             seen = previous.status if previous is not None else ReportStatus.UNCLEAR
             raise Overdue(trouble or f"after {waited:.0f} s its status is still '{seen}'", previous)

@@ -65,7 +65,8 @@ def check_base_url(url: str) -> str:
     if "@" in parts.netloc:
         raise ValueError("the gateway's base URL must not hold a user or password; the key has its own place")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"the gateway's base URL must look like https://api.example.com, not {url!r}")
+        # Not repeated: somebody may have put the key in its place.
+        raise ValueError("the gateway's base URL must look like https://api.example.com")
     if "?" in url or "#" in url:
         raise ValueError("the gateway's base URL must end before any ? or #")
     return parts.scheme + url[len(parts.scheme) :].rstrip("/")

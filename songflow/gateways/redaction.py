@@ -12,14 +12,18 @@ MASK = "***"
 # alone.
 _LONG_KEY = 16
 
+_ENTITIES = {"&": ("amp",), "<": ("lt",), ">": ("gt",), '"': ("quot",), "'": ("apos",)}
+
 _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")
 
 
 def _forms(character: str) -> str:
-    """A pattern for one character as it is, JSON-escaped, or percent-encoded once or twice."""
+    """A pattern for one character as it is, JSON-escaped, percent-encoded once or twice, or an HTML entity."""
     code = ord(character)
     literal = re.escape(character)
-    return rf"(?:{literal}|\\{literal}|\\u00(?i:{code:02x})|%(?:25)?(?i:{code:02x}))"
+    named = "".join(rf"|&{name};" for name in _ENTITIES.get(character, ()))
+    entity = rf"&#(?:0*{code}|(?i:x0*{code:x}));{named}"
+    return rf"(?:{literal}|\\{literal}|\\u00(?i:{code:02x})|%(?:25)?(?i:{code:02x})|{entity})"
 
 
 class Redactor:
@@ -51,10 +55,14 @@ class _LogFilter(logging.Filter):
     def add(self, key: str) -> None:
         self._redactors.setdefault(key, Redactor(key))
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        text = said = record.getMessage()
-        for redactor in self._redactors.values():
+    def mask(self, text: str) -> str:
+        for redactor in list(self._redactors.values()):
             text = redactor(text)
+        return text
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        text = self.mask(said)
         if text != said:
             record.msg, record.args = text, ()
         return True
@@ -69,3 +77,8 @@ def keep_out_of_logs(key: str | None) -> None:
         _log_filter.add(key)
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(_log_filter)
+
+
+def without_keys(text: str) -> str:
+    """The text with every key in use in this process masked: for what the hosts of songs say, who get no key."""
+    return _log_filter.mask(text)

@@ -247,8 +247,8 @@ def _read(answer: Answer) -> _Reading:
 
 
 def _id(value: object) -> str | None:
-    """An opaque id exactly as given, or None for anything that cannot be one."""
-    return value if isinstance(value, str) and value.strip() else None
+    """An opaque id exactly as given, or None for anything that cannot be one, such as what decoding has broken."""
+    return value if isinstance(value, str) and value.strip() and "\ufffd" not in value else None
 
 
 def _ids(value: object) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from songflow.errors import LibraryError
+from songflow.failpoints import reached
 from songflow.ledger.schema import SCHEMA_VERSION
 
 __all__ = ["Database", "ledger_url"]
@@ -109,7 +110,7 @@ class Database:
             # Alembic takes most of a second to import, so only a ledger that needs it pays for it.
             from songflow.ledger.migrate import upgrade
 
-            async with self.write() as connection:
+            async with self.write("migrate") as connection:
                 await connection.run_sync(upgrade)
         except (SQLAlchemyError, OSError) as error:
             await self.close()
@@ -134,11 +135,16 @@ class Database:
                 yield connection
 
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that is on the disk when the block ends (SQLite: BEGIN IMMEDIATE)."""
+    async def write(self, act: str) -> AsyncIterator[AsyncConnection]:
+        """A transaction that is on the disk when the block ends (SQLite: BEGIN IMMEDIATE).
+
+        `act` names it among the fail points: a process can be killed before and after its commit.
+        """
         with self._in_words():
             async with self._turn or nullcontext(), self._writer.begin() as connection:
                 yield connection
+                reached(f"{act}: before commit")
+        reached(f"{act}: after commit")
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:

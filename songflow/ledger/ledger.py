@@ -5,6 +5,8 @@ from __future__ import annotations
 from sqlalchemy import URL
 
 from songflow.ledger.engine import Database
+from songflow.ledger.money import Money
+from songflow.ledger.pace import Pace
 from songflow.ledger.songs import Songs
 from songflow.ledger.submissions import Submissions
 
@@ -12,7 +14,7 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """One open ledger: `submissions` is the paid step, `songs` what came of it.
+    """One open ledger: `submissions` is the paid step, `songs` what came of it, `money` what it cost, `pace` how fast.
 
     Use it as an async context manager, in one event loop.
 
@@ -24,6 +26,8 @@ class Ledger:
         self.database = Database(url)
         self.submissions = Submissions(self.database)
         self.songs = Songs(self.database)
+        self.money = Money(self.database)
+        self.pace = Pace(self.database)
 
     async def __aenter__(self) -> Ledger:
         await self.database.open()

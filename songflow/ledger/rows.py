@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from songflow.ledger.lease import Lease, ProcessIdentity
 from songflow.ledger.states import RULES, SongState, State
 
-__all__ = ["Generation", "Intent", "RunIds", "Song", "Submission", "clean_text"]
+__all__ = ["Caps", "Generation", "Intent", "RunIds", "Song", "Submission", "clean_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,15 @@ class RunIds:
     flow_run_id: str | None = None
     root_flow_run_id: str | None = None
     task_run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """The most that may be spent and reserved together, in the account's units; None is no cap."""
+
+    total: float | None = None
+    per_day: float | None = None
+    per_run: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +43,9 @@ class Intent:
         gateway: The adapter's name; `dialect` holds its paths and shape as JSON, for a custom gateway.
         account: The alias of the credentials; `key_fingerprint` tells keys apart without being one.
         price: Units the gateway charges for the request.
+        caps: What may be spent in all, on this day and by this run.
+        day: The day that the price is counted on, in UTC.
+        budget_run: The run that the price is counted for.
     """
 
     key: str
@@ -47,6 +59,9 @@ class Intent:
     key_fingerprint: str
     price: float
     runs: RunIds = RunIds()
+    caps: Caps = Caps()
+    day: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
+    budget_run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +105,7 @@ class Submission:
     answered_at: datetime | None
     running_at: datetime | None
     settled_at: datetime | None
+    written_off_at: datetime | None
 
     @property
     def billed(self) -> str:
@@ -116,7 +132,7 @@ class Submission:
 
 _SAME_IN_ROW = (
     "id", "key", "ordinal", "gateway", "dialect", "base_url", "account", "key_fingerprint", "price",
-    "generation_id", "error", "intended_at", "sending_at", "answered_at", "running_at", "settled_at",
+    "generation_id", "error", "intended_at", "sending_at", "answered_at", "running_at", "settled_at", "written_off_at",
 )  # fmt: skip
 
 

@@ -18,11 +18,22 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
-__all__ = ["SCHEMA_VERSION", "answers", "generations", "metadata", "songs", "submissions"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "answers",
+    "budgets",
+    "generations",
+    "metadata",
+    "paces",
+    "songs",
+    "submissions",
+    "switches",
+]
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest migration that this code knows. Versions are four digits and compare as text."""
 
 
@@ -97,6 +108,12 @@ submissions = Table(
     Column("answered_at", UtcDateTime),
     Column("running_at", UtcDateTime),
     Column("settled_at", UtcDateTime),
+    # Money: what is still reserved for it, what came back, and the counters that it stands on.
+    Column("held", Float, nullable=False, server_default="0"),
+    Column("refunded", Float, nullable=False, server_default="0"),
+    Column("budget_day", String(10), nullable=False, server_default=text("''")),
+    Column("budget_run", String(255)),
+    Column("written_off_at", UtcDateTime),
     UniqueConstraint("key", "ordinal"),
     Index(None, "state"),
     Index(None, "generation_id"),
@@ -146,4 +163,29 @@ songs = Table(
     Column("announced_at", UtcDateTime, nullable=False),
     Column("stored_at", UtcDateTime),
     UniqueConstraint("submission_id", "take"),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("scope", String(300), primary_key=True),
+    Column("spent", Float, nullable=False),
+    Column("reserved", Float, nullable=False),
+    Column("refunded", Float, nullable=False),
+)
+
+switches = Table(
+    "switches",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
+    Column("reason", Text),
+)
+
+paces = Table(
+    "paces",
+    metadata,
+    Column("account", String(128), primary_key=True),
+    Column("pause", Float, nullable=False),
+    Column("not_before", UtcDateTime, nullable=False),
 )

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from songflow.ledger import schema
 from songflow.ledger.engine import Database
+from songflow.ledger.money import settle_money
 from songflow.ledger.rows import Song, StoredFile, clean_text, json_list
 from songflow.ledger.states import SongState, State, sources_of
 from songflow.ledger.submissions import store_answer
@@ -59,23 +60,31 @@ class Songs:
         takes: Sequence[AnnouncedTake],
         payload: Mapping[str, Any],
         failure: str | None = None,
+        refund: bool = False,
     ) -> list[Song]:
         """Commit the end of a generation in one transaction: its state, the raw payload and a row per take.
 
         A second call (a late take, a fresh URL) updates the takes that it knows and adds those it does not.
-        `failure` is the reason where the generation failed as a whole.
+        `failure` is the reason where the generation failed as a whole, `refund` whether its price comes back.
         """
         state = State.SUCCEEDED if failure is None else State.FAILED
-        async with self._database.write() as connection:
+        async with self._database.write(str(state)) as connection:
             # PostgreSQL: two processes that saw the same end take turns, so that no take gets two rows.
             await connection.execute(
                 select(_submissions.c.id).where(_submissions.c.id == submission_id).with_for_update()
             )
-            await connection.execute(
+            moved = await connection.execute(
                 update(_submissions)
                 .where(_submissions.c.id == submission_id, _submissions.c.state.in_(sources_of(state)))
-                .values(state=state, settled_at=datetime.now(UTC), error=clean_text(failure))
+                .values(
+                    state=state,
+                    settled_at=datetime.now(UTC),
+                    error=clean_text(failure),
+                    written_off_at=None,  # it was given up too early: its songs are looked after again
+                )
             )
+            if moved.rowcount == 1:
+                await settle_money(connection, submission_id, state, refund=refund)
             await store_answer(connection, submission_id, "fetch", payload)
             known = await _songs_where(connection, _songs.c.submission_id == submission_id)
             common = {
@@ -100,13 +109,14 @@ class Songs:
     async def stored(self, song: Song, file: StoredFile) -> None:
         """The take is whole on the store."""
         await self._update(
+            "song stored",
             song.id,
             {**asdict(file), "state": SongState.STORED, "error": None, "stored_at": datetime.now(UTC)},
         )
 
     async def problem(self, song: Song, error: str) -> None:
         """The take could not be stored now; it stays announced, so that it is tried again."""
-        await self._update(song.id, {"error": clean_text(error)})
+        await self._update("song problem", song.id, {"error": clean_text(error)})
 
     async def get(self, row_id: int) -> Song:
         """One song as it stands now."""
@@ -128,8 +138,8 @@ class Songs:
         async with self._database.read() as connection:
             return await _songs_where(connection, _songs.c.song_id == song_id)
 
-    async def _update(self, row_id: int, values: Mapping[str, Any]) -> None:
-        async with self._database.write() as connection:
+    async def _update(self, act: str, row_id: int, values: Mapping[str, Any]) -> None:
+        async with self._database.write(act) as connection:
             await connection.execute(update(_songs).where(_songs.c.id == row_id).values(values))
 
 

@@ -14,6 +14,8 @@ import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from songflow.failpoints import reached
+
 __all__ = ["Spool", "SpoolEntry"]
 
 
@@ -52,7 +54,9 @@ class Spool:
         try:
             if os.write(descriptor, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._file))
+            reached("spool: before fsync")
             os.fsync(descriptor)
+            reached("spool: after fsync")
         finally:
             os.close(descriptor)
         if is_new:
@@ -77,7 +81,9 @@ def sync_folder(folder: Path) -> None:
     """Make a folder's own entries (new and renamed files) survive a power loss."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
+        reached("folder: before fsync")
         os.fsync(descriptor)
+        reached("folder: after fsync")
     finally:
         os.close(descriptor)
 

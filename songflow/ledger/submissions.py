@@ -1,50 +1,27 @@
-"""Generations and their submissions: each method is one committed transaction of the paid step."""
+"""Submissions: each method is one committed transaction of the paid step."""
 
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from songflow.ledger import schema
 from songflow.ledger.engine import Database
+from songflow.ledger.intents import Claim, Twin, intend
 from songflow.ledger.lease import Lease
+from songflow.ledger.money import release_held, settle_money
+from songflow.ledger.queries import one_generation, speaker, submissions_of
 from songflow.ledger.rows import Generation, Intent, Submission, clean_text, json_list, lease_columns
 from songflow.ledger.states import RULES, SongState, State, sources_of
-from songflow.request import body_hash
 
-__all__ = ["Claim", "Submissions", "Twin"]
+__all__ = ["Claim", "Submissions", "Twin", "speaker", "store_answer"]
 
-_generations, _submissions, _songs = schema.generations, schema.submissions, schema.songs
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What `intend` found or made.
-
-    `mine` is True where the submission is in state `intended` under the caller's lease: the caller, and
-    nobody else, may send it. `conflict` is the stored generation where the key stands for another body.
-    """
-
-    submission: Submission | None = None
-    mine: bool = False
-    conflict: Generation | None = None
-    twin: Twin | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Twin:
-    """A generation of the same body under another key, unsettled or uncollected, whose process is dead."""
-
-    key: str
-    submission: Submission
+_submissions, _songs = schema.submissions, schema.songs
 
 
 class Submissions:
@@ -54,7 +31,12 @@ class Submissions:
         self._database = database
 
     async def intend(
-        self, intent: Intent, lease: Lease, *, stop_at_twin: bool = True, retry_failed: bool = False
+        self,
+        intent: Intent,
+        lease: Lease,
+        *,
+        stop_at_twin: bool = True,
+        pay_again: frozenset[State] = frozenset(),
     ) -> Claim:
         """Commit the intent to pay, or find what the key already stands for.
 
@@ -62,35 +44,13 @@ class Submissions:
             intent: What is to be paid for.
             lease: The caller's lease; it is stored only where the caller may send.
             stop_at_twin: Look for an unsettled generation of the same body before a new one is made.
-            retry_failed: Allow a new submission where the last one failed at the gateway.
+            pay_again: States of the last submission from which a person allows a new one.
         """
-        async with self._database.write() as connection:
-            inserted = await self._insert_generation(connection, intent)
-            if inserted:
-                twin = await _find_twin(connection, intent) if stop_at_twin else None
-                if twin is not None:
-                    await connection.rollback()
-                    return Claim(twin=twin)
-                return Claim(await _add_submission(connection, intent, lease, ordinal=1), mine=True)
-            generation = await _generation(connection, intent.key, lock=True)
-            assert generation is not None, "the insert found it there"
-            known = await _submissions_of(connection, intent.key)
-            return await _reattach(connection, intent, lease, generation, known, retry_failed)
-
-    async def _insert_generation(self, connection: AsyncConnection, intent: Intent) -> bool:
-        insert_on = sqlite.insert if self._database.is_sqlite else postgresql.insert
-        result = await connection.execute(
-            insert_on(_generations)
-            .values(
-                key=intent.key,
-                body=intent.body,
-                body_hash=intent.body_hash,
-                hash_version=intent.hash_version,
-                created_at=datetime.now(UTC),
-            )
-            .on_conflict_do_nothing(index_elements=["key"])
-        )
-        return result.rowcount == 1
+        async with self._database.write("intent") as connection:
+            claim = await intend(connection, intent, lease, stop_at_twin, pay_again)
+            if claim.refused:
+                await connection.rollback()
+            return claim
 
     async def begin_send(self, submission_id: str, lease: Lease) -> bool:
         """`intended` -> `sending`, only for the holder of the fence; False: somebody else has it, do not send."""
@@ -115,6 +75,7 @@ class Submissions:
             "track_ids": json_list(track_ids),
             "answered_at": datetime.now(UTC),
             "settled_at": None,
+            "written_off_at": None,
             "error": None,
         }
         if lease is not None:
@@ -129,6 +90,11 @@ class Submissions:
         values = {"error": clean_text(error), "settled_at": now, "lease_expires_at": now}
         return await self._move(submission_id, to, values, answer=answer)
 
+    async def never_sent(self, submission_id: str, fence: str) -> bool:
+        """`intended` -> `unsent` for an intent found dead, under the same fence still: it reserves nothing any more."""
+        values = {"error": "its process died before it sent anything", "settled_at": datetime.now(UTC)}
+        return await self._move(submission_id, State.UNSENT, values, fence=fence)
+
     async def unknown(self, submission_id: str, fence: str, error: str) -> bool:
         """`sending` -> `unknown` for a sender found dead; the fence makes sure that it is still that sender's."""
         return await self._move(
@@ -139,28 +105,25 @@ class Submissions:
         """The gateway says that it works on it."""
         return await self._move(submission_id, State.RUNNING, {"running_at": datetime.now(UTC)})
 
-    async def stop_waiting(self, submission_id: str, to: State, error: str) -> bool:
-        """`overdue`, `lost` or `failed`: why we no longer wait."""
+    async def stop_waiting(self, submission_id: str, to: State, error: str, *, refund: bool = False) -> bool:
+        """`overdue`, `lost` or `failed`: why we no longer wait. `refund`: the gateway gives a failure's price back."""
         settled = {"settled_at": datetime.now(UTC)} if to is not State.OVERDUE else {}
-        return await self._move(submission_id, to, {"error": clean_text(error), **settled})
+        return await self._move(submission_id, to, {"error": clean_text(error), **settled}, refund=refund)
 
     async def hold(self, submission_id: str, lease: Lease) -> None:
         """Say that this process now waits for or collects it."""
-        async with self._database.write() as connection:
+        async with self._database.write("hold") as connection:
             await connection.execute(
                 update(_submissions).where(_submissions.c.id == submission_id).values(lease_columns(lease))
             )
 
     async def release(self, submission_id: str, fence: str) -> None:
         """Say that nobody is at work on it any more (only by the lease's holder)."""
-        await self._update_where_fence(submission_id, fence, {"lease_expires_at": datetime.now(UTC)})
-
-    async def _update_where_fence(self, submission_id: str, fence: str, values: Mapping[str, Any]) -> None:
-        async with self._database.write() as connection:
+        async with self._database.write("release") as connection:
             await connection.execute(
                 update(_submissions)
                 .where(_submissions.c.id == submission_id, _submissions.c.fence == fence)
-                .values(values)
+                .values(lease_expires_at=datetime.now(UTC))
             )
 
     async def get(self, submission_id: str) -> Submission:
@@ -172,12 +135,12 @@ class Submissions:
     async def of_key(self, key: str) -> list[Submission]:
         """Every submission of a request key, first to last; empty for a key that the ledger does not know."""
         async with self._database.read() as connection:
-            return await _submissions_of(connection, key)
+            return await submissions_of(connection, key)
 
     async def generation(self, key: str) -> Generation | None:
         """What a request key asks for."""
         async with self._database.read() as connection:
-            return await _generation(connection, key)
+            return await one_generation(connection, key)
 
     async def in_states(self, states: Sequence[State]) -> list[Submission]:
         """Every submission in one of these states, oldest first."""
@@ -189,6 +152,82 @@ class Submissions:
             )
             return [Submission.from_row(dict(row)) for row in rows.mappings()]
 
+    async def uncollected(self) -> list[Submission]:
+        """Everything that was perhaps paid for and has neither its songs nor an end, oldest first."""
+        unsettled = [state for state, rule in RULES.items() if rule.unsettled]
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(_submissions)
+                .where(
+                    _submissions.c.written_off_at.is_(None),
+                    _submissions.c.state.in_(unsettled) | _has_announced(),
+                )
+                .order_by(_submissions.c.intended_at)
+            )
+            return [Submission.from_row(dict(row)) for row in rows.mappings()]
+
+    async def of_one_take(self, ended_after: datetime) -> list[Submission]:
+        """Succeeded generations that ended lately with one take only: the second of the usual two may be late."""
+        takes = select(func.count()).where(_songs.c.submission_id == _submissions.c.id).scalar_subquery()
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(_submissions).where(
+                    _submissions.c.state == State.SUCCEEDED,
+                    _submissions.c.settled_at >= ended_after,
+                    takes == 1,
+                )
+            )
+            return [Submission.from_row(dict(row)) for row in rows.mappings()]
+
+    async def by_generation_id(self, generation_id: str) -> list[Submission]:
+        """The submissions that a gateway answered with this id."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(_submissions).where(_submissions.c.generation_id == generation_id)
+            )
+            return [Submission.from_row(dict(row)) for row in rows.mappings()]
+
+    async def write_off(self, submission_id: str) -> bool:
+        """Stop looking for what became of it and release its reservation; False where it has an end already."""
+        open_ends = [State.UNKNOWN, State.LOST, State.OVERDUE]
+        async with self._database.write("write-off") as connection:
+            result = await connection.execute(
+                update(_submissions)
+                .where(
+                    _submissions.c.id == submission_id,
+                    _submissions.c.state.in_(open_ends)
+                    | ((_submissions.c.state == State.SUCCEEDED) & _has_announced()),
+                    _submissions.c.written_off_at.is_(None),
+                )
+                .values(written_off_at=datetime.now(UTC))
+            )
+            if result.rowcount == 1:
+                await release_held(connection, submission_id)
+            return result.rowcount == 1
+
+    async def release_run(self, flow_run_id: str) -> int:
+        """A flow run has crashed or was cancelled: nobody looks after its submissions. How many there were."""
+        async with self._database.write("release") as connection:
+            result = await connection.execute(
+                update(_submissions)
+                .where(
+                    _submissions.c.flow_run_id == flow_run_id,
+                    _submissions.c.lease_expires_at > datetime.now(UTC),
+                    # A POST under way keeps its lease: its process may live and bring the answer.
+                    _submissions.c.state != State.SENDING,
+                )
+                .values(lease_expires_at=datetime.now(UTC))
+            )
+            return result.rowcount
+
+    async def of_flow_run(self, flow_run_id: str) -> list[Submission]:
+        """The submissions that a flow run asked for."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(_submissions).where(_submissions.c.flow_run_id == flow_run_id)
+            )
+            return [Submission.from_row(dict(row)) for row in rows.mappings()]
+
     async def _move(
         self,
         submission_id: str,
@@ -197,22 +236,29 @@ class Submissions:
         *,
         fence: str | None = None,
         answer: Mapping[str, Any] | None = None,
+        refund: bool = False,
     ) -> bool:
         statement = update(_submissions).where(
             _submissions.c.id == submission_id, _submissions.c.state.in_(sources_of(to))
         )
         if fence is not None:
             statement = statement.where(_submissions.c.fence == fence)
-        async with self._database.write() as connection:
+        async with self._database.write(str(to)) as connection:
             result = await connection.execute(statement.values(state=to, **values))
             if answer is not None:
                 await store_answer(connection, submission_id, "submit", answer)
+            if result.rowcount == 1:
+                await settle_money(connection, submission_id, to, refund=refund)
             return result.rowcount == 1
 
 
-def speaker(submissions: Sequence[Submission]) -> Submission | None:
-    """Of a generation's submissions, the one that speaks for it: the furthest along, then the newest."""
-    return max(submissions, key=lambda one: (RULES[one.state].rank, one.ordinal), default=None)
+def _has_announced() -> ColumnElement[bool]:
+    """A take of the submission was announced and is not stored."""
+    return (
+        select(_songs.c.id)
+        .where(_songs.c.submission_id == _submissions.c.id, _songs.c.state == SongState.ANNOUNCED)
+        .exists()
+    )
 
 
 async def store_answer(
@@ -229,123 +275,3 @@ async def store_answer(
             received_at=datetime.now(UTC),
         )
     )
-
-
-async def _reattach(
-    connection: AsyncConnection,
-    intent: Intent,
-    lease: Lease,
-    generation: Generation,
-    known: Sequence[Submission],
-    retry_failed: bool,
-) -> Claim:
-    """What a process that meets an existing key may do: send, or take what stands there."""
-    if not _same_body(generation, intent):
-        return Claim(conflict=generation)
-    current = speaker(known)
-    if current is None:
-        return Claim(await _add_submission(connection, intent, lease, ordinal=1), mine=True)
-    if current.state is State.INTENDED and current.lease.is_dead():
-        # Nobody sent it: the same row under a new fence. Its old holder, should it wake, finds the fence gone.
-        await connection.execute(
-            update(_submissions)
-            .where(_submissions.c.id == current.id)
-            .values(**lease_columns(lease), **_who_takes_it(intent))
-        )
-        return Claim(await _submission(connection, current.id), mine=True)
-    if RULES[current.state].sends or (current.state is State.FAILED and retry_failed):
-        ordinal = max(one.ordinal for one in known) + 1
-        return Claim(await _add_submission(connection, intent, lease, ordinal), mine=True)
-    return Claim(current)
-
-
-def _same_body(generation: Generation, intent: Intent) -> bool:
-    """Equal over the fields of the stored row's hash version: a later default makes no new body of an old one."""
-    if generation.hash_version == intent.hash_version:
-        return generation.body_hash == intent.body_hash
-    return body_hash(json.loads(intent.body), generation.hash_version) == generation.body_hash
-
-
-def _same_hash(intent: Intent) -> list[ColumnElement[bool]]:
-    """The intent's body as each hash version up to its own would have stored it."""
-    body = json.loads(intent.body)
-    return [
-        (_generations.c.hash_version == version) & (_generations.c.body_hash == body_hash(body, version))
-        for version in range(1, intent.hash_version + 1)
-    ]
-
-
-def _who_takes_it(intent: Intent) -> dict[str, Any]:
-    return {
-        "gateway": intent.gateway,
-        "dialect": intent.dialect,
-        "base_url": intent.base_url,
-        "account": intent.account,
-        "key_fingerprint": intent.key_fingerprint,
-        "price": intent.price,
-        "flow_run_id": intent.runs.flow_run_id,
-        "root_flow_run_id": intent.runs.root_flow_run_id,
-        "task_run_id": intent.runs.task_run_id,
-    }
-
-
-async def _add_submission(
-    connection: AsyncConnection, intent: Intent, lease: Lease, ordinal: int
-) -> Submission:
-    submission_id = uuid.uuid4().hex
-    await connection.execute(
-        insert(_submissions).values(
-            id=submission_id,
-            key=intent.key,
-            ordinal=ordinal,
-            state=State.INTENDED,
-            intended_at=datetime.now(UTC),
-            **_who_takes_it(intent),
-            **lease_columns(lease),
-        )
-    )
-    return await _submission(connection, submission_id)
-
-
-async def _submission(connection: AsyncConnection, submission_id: str) -> Submission:
-    rows = await connection.execute(select(_submissions).where(_submissions.c.id == submission_id))
-    return Submission.from_row(dict(rows.mappings().one()))
-
-
-async def _submissions_of(connection: AsyncConnection, key: str) -> list[Submission]:
-    rows = await connection.execute(
-        select(_submissions).where(_submissions.c.key == key).order_by(_submissions.c.ordinal)
-    )
-    return [Submission.from_row(dict(row)) for row in rows.mappings()]
-
-
-async def _generation(connection: AsyncConnection, key: str, lock: bool = False) -> Generation | None:
-    statement = select(_generations).where(_generations.c.key == key)
-    rows = await connection.execute(statement.with_for_update() if lock else statement)
-    row: RowMapping | None = rows.mappings().one_or_none()
-    return None if row is None else Generation(**row)
-
-
-async def _find_twin(connection: AsyncConnection, intent: Intent) -> Twin | None:
-    """The oldest generation of the same body that was perhaps paid for, and that no live process looks after."""
-    uncollected = (
-        select(_songs.c.id)
-        .where(_songs.c.submission_id == _submissions.c.id, _songs.c.state == SongState.ANNOUNCED)
-        .exists()
-    )
-    unsettled = [state for state, rule in RULES.items() if rule.unsettled]
-    rows = await connection.execute(
-        select(_submissions)
-        .join(_generations, _generations.c.key == _submissions.c.key)
-        .where(
-            or_(*_same_hash(intent)),
-            _generations.c.key != intent.key,
-            _submissions.c.state.in_(unsettled) | ((_submissions.c.state == State.SUCCEEDED) & uncollected),
-        )
-        .order_by(_submissions.c.intended_at)
-    )
-    for row in rows.mappings():
-        submission = Submission.from_row(dict(row))
-        if submission.lease.is_dead():
-            return Twin(submission.key, submission)
-    return None

@@ -37,6 +37,9 @@ CONFIGURATION = (
     "SONGFLOW_AUDIO_URL",
     "SONGFLOW_NAME_TEMPLATE",
     "SONGFLOW_VERIFY_AUDIO",
+    "SONGFLOW_BUDGET",
+    "SONGFLOW_BUDGET_PER_DAY",
+    "SONGFLOW_UNIT",
     "SONGFLOW_API_KEY",
     "COMETAPI_KEY",
     "OPENAI_HK_KEY",
@@ -197,7 +200,10 @@ def _migrated_postgres() -> Iterator[str]:
 def postgres_url(_migrated_postgres: str) -> str:
     """The URL of an empty PostgreSQL ledger: one database per test process, emptied for each test."""
     in_own_loop(
-        _command(_migrated_postgres, "TRUNCATE songs, answers, submissions, generations RESTART IDENTITY")
+        _command(
+            _migrated_postgres,
+            "TRUNCATE songs, answers, submissions, generations, budgets, switches, paces RESTART IDENTITY",
+        )
     )
     return _migrated_postgres
 

@@ -71,7 +71,7 @@ def in_state(
             intent(key, **changes), lease or alive(), stop_at_twin=stop_at_twin
         )
         assert claim.submission is not None
-        async with ledger.database.write() as connection:
+        async with ledger.database.write("test") as connection:
             await connection.execute(
                 update(schema.submissions)
                 .where(schema.submissions.c.id == claim.submission.id)

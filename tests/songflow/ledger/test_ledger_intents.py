@@ -6,12 +6,15 @@ import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
+import asyncpg
 import pytest
 from sqlalchemy import func, select
 
 import songflow.request
 from songflow.ledger import Ledger, RunIds, State, schema
+from songflow.ledger.engine import ledger_url
 from songflow.ledger.lease import Lease
 from songflow.ledger.songs import Lineage
 from songflow.request import SongRequest, body_hash
@@ -45,7 +48,7 @@ async def test_a_key_that_may_be_paid_for_is_never_anybodys_to_send(
 ) -> None:
     """From `sending` on, a second caller gets what stands there, whether its process lives or not."""
     before = await in_state(state, lease=request.getfixturevalue(lease)())
-    claim = await ledger.submissions.intend(intent(), alive(), retry_failed=True)
+    claim = await ledger.submissions.intend(intent(), alive(), pay_again=frozenset({State.FAILED}))
     assert (claim.mine, claim.submission) == (False, before)
     assert len(await ledger.submissions.of_key("key")) == 1
 
@@ -104,7 +107,7 @@ async def test_a_failed_generation_is_paid_for_again_only_when_told_so(
     failed = await in_state(State.FAILED)
     claim = await ledger.submissions.intend(intent(), alive())
     assert (claim.mine, claim.submission) == (False, failed)
-    again = await ledger.submissions.intend(intent(), alive(), retry_failed=True)
+    again = await ledger.submissions.intend(intent(), alive(), pay_again=frozenset({State.FAILED}))
     assert again.mine
     assert again.submission.ordinal == 2
 
@@ -134,7 +137,7 @@ async def test_a_generation_without_a_submission_gets_its_first(
 ) -> None:
     """A ledger that was mended by hand is no dead end."""
     await in_state(State.INTENDED)
-    async with ledger.database.write() as connection:
+    async with ledger.database.write("test") as connection:
         await connection.execute(schema.submissions.delete())
     claim = await ledger.submissions.intend(intent(), alive())
     assert (claim.mine, claim.submission.ordinal) == (True, 1)
@@ -240,7 +243,7 @@ async def test_a_success_is_a_twin_until_each_of_its_songs_is_collected(
     takes = [take("a"), take("b", error="moderated")]
     songs = await ledger.songs.ended(old.id, "old", Lineage("regular", None), takes, PAYLOAD)
     assert (await ledger.submissions.intend(intent("new"), alive())).twin.key == "old"
-    async with ledger.database.write() as connection:
+    async with ledger.database.write("test") as connection:
         await connection.execute(
             schema.songs.update().where(schema.songs.c.id == songs[0].id).values(state="stored")
         )
@@ -374,3 +377,39 @@ async def test_a_stopped_twin_makes_way_for_whoever_waits_on_its_key(
     )
     assert went_on.mine
     assert stopped.twin is not None or stopped.submission == replace(went_on.submission)
+
+
+# --- a holder that wakes up -------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+async def test_a_holder_that_wakes_up_as_it_is_taken_over_keeps_its_submission(
+    postgres_url: str, tmp_path: Path, intent, alive, dead, until
+) -> None:
+    """PostgreSQL: its `sending` is committed between the other's look and the other's lock; one of them sends."""
+    async with Ledger(ledger_url(postgres_url, tmp_path)) as ledger:
+        claim = await ledger.submissions.intend(intent(), dead())
+        holder, watcher = await asyncpg.connect(postgres_url), await asyncpg.connect(postgres_url)
+        waking = holder.transaction()
+        await waking.start()
+        await holder.execute("UPDATE submissions SET state = 'sending'")
+        taking = asyncio.create_task(ledger.submissions.intend(intent(), alive()))
+
+        async def waits_for_the_row() -> int:
+            return await watcher.fetchval(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+
+        await until(waits_for_the_row)
+        await waking.commit()
+        found = await taking
+        assert (found.mine, found.submission.id, found.submission.state) == (
+            False,
+            claim.submission.id,
+            State.SENDING,
+        )
+        assert found.submission.lease == claim.submission.lease
+        assert (await ledger.money.balance()).reserved == 1.0
+        await holder.close()
+        await watcher.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from songflow.ledger import lease
+from songflow.ledger import Ledger, RunIds, State, lease
 from songflow.ledger.lease import Lease, ProcessIdentity, this_process
 
 
@@ -162,3 +162,16 @@ def test_a_forked_child_is_another_process() -> None:
     os.close(writer)
     assert int(told[0]) == pid != parent.pid
     assert told[1] >= parent.start
+
+
+async def test_a_flow_run_that_crashed_looks_after_nothing_any_more(ledger: Ledger, in_state) -> None:
+    """Its leases end at once, except that of a POST under way; those of other runs stand."""
+    mine = RunIds("crashed", "root", None)
+    waiting = await in_state(State.RUNNING, "waiting", runs=mine)
+    sending = await in_state(State.SENDING, "sending", runs=mine)
+    other = await in_state(State.RUNNING, "other", runs=RunIds("alive"))
+    assert await ledger.submissions.release_run("crashed") == 1
+    assert await ledger.submissions.release_run("crashed") == 0
+    found = {one.key: one.lease.is_dead() for one in await ledger.submissions.of_flow_run("crashed")}
+    assert found == {waiting.key: True, sending.key: False}
+    assert await ledger.submissions.of_flow_run("alive") == [other]

@@ -82,8 +82,8 @@ async def test_a_server_that_turns_us_away_is_named_without_the_password(
 async def test_sqlite_commits_are_on_the_disk(tmp_path: Path) -> None:
     """SQLite runs with a write-ahead log, full synchronisation and foreign keys on every connection."""
     async with Ledger(ledger_url(None, tmp_path)) as ledger:
-        for transaction in (ledger.database.read, ledger.database.write):
-            async with transaction() as connection:
+        for transaction in (ledger.database.read(), ledger.database.write("test")):
+            async with transaction as connection:
                 found = [
                     (await connection.execute(text(f"PRAGMA {name}"))).scalar()
                     for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -231,7 +231,7 @@ async def test_what_is_not_the_databases_trouble_is_not_put_into_its_words(
     """An error of the caller's own passes through a transaction as it is, and undoes it."""
 
     async def fail() -> None:
-        async with ledger.database.write() as connection:
+        async with ledger.database.write("test") as connection:
             await connection.execute(text("DELETE FROM submissions"))
             raise KeyError("ours")
 

@@ -19,6 +19,8 @@ from songflow.ledger.engine import ledger_url
 from songflow.ledger.migrate import alembic_config
 from songflow.ledger.schema import SCHEMA_VERSION, metadata
 
+NEXT_VERSION = f"{int(SCHEMA_VERSION) + 1:04}"
+
 
 def test_the_schema_version_is_the_newest_migration() -> None:
     """The version that is checked at each opening is Alembic's only head."""
@@ -51,7 +53,7 @@ async def _version(ledger: Ledger) -> str:
 
 
 async def _set_version(ledger: Ledger, version: str) -> None:
-    async with ledger.database.write() as connection:
+    async with ledger.database.write("test") as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": version})
 
 
@@ -67,15 +69,15 @@ async def test_an_older_schema_is_migrated(
     fresh_url, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A ledger of an earlier version gets the migrations that it lacks, and keeps what is in it."""
-    async with Ledger(fresh_url) as ledger, ledger.database.write() as connection:
+    async with Ledger(fresh_url) as ledger, ledger.database.write("test") as connection:
         await connection.execute(
             text("INSERT INTO generations VALUES ('old', '{}', 'hash', 1, '2026-01-01 00:00:00+00')")
         )
-    newer = _with_second_migration(tmp_path / "migrations")
+    newer = _with_another_migration(tmp_path / "migrations")
     monkeypatch.setattr("songflow.ledger.migrate._MIGRATIONS", newer)
-    monkeypatch.setattr("songflow.ledger.engine.SCHEMA_VERSION", "0002")
+    monkeypatch.setattr("songflow.ledger.engine.SCHEMA_VERSION", NEXT_VERSION)
     async with Ledger(fresh_url) as ledger:
-        assert await _version(ledger) == "0002"
+        assert await _version(ledger) == NEXT_VERSION
         async with ledger.database.read() as connection:
             rows = await connection.execute(text("SELECT key, note FROM generations"))
             assert [tuple(row) for row in rows] == [("old", None)]
@@ -127,7 +129,7 @@ async def test_a_migration_that_fails_leaves_an_empty_ledger_empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The schema is built in one transaction: a fault in its middle leaves nothing half-built."""
-    broken = _with_second_migration(tmp_path / "migrations", upgrade="op.execute('SELECT nonsense')")
+    broken = _with_another_migration(tmp_path / "migrations", upgrade="op.execute('SELECT nonsense')")
     monkeypatch.setattr("songflow.ledger.migrate._MIGRATIONS", broken)
     with pytest.raises(LibraryError):
         async with Ledger(ledger_url(None, tmp_path)):
@@ -137,7 +139,7 @@ async def test_a_migration_that_fails_leaves_an_empty_ledger_empty(
     connection.close()
 
 
-def _with_second_migration(
+def _with_another_migration(
     folder: Path, upgrade: str = "op.add_column('generations', sa.Column('note', sa.Text()))"
 ) -> Path:
     """The package's migrations and one more, as a later version would have."""
@@ -146,9 +148,9 @@ def _with_second_migration(
     import songflow.ledger.migrate as migrate
 
     shutil.copytree(Path(migrate.__file__).parent / "migrations", folder)
-    (folder / "versions" / "0002_note.py").write_text(
+    (folder / "versions" / f"{NEXT_VERSION}_note.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n"
-        "revision, down_revision, branch_labels, depends_on = '0002', '0001', None, None\n"
+        f"revision, down_revision, branch_labels, depends_on = '{NEXT_VERSION}', '{SCHEMA_VERSION}', None, None\n"
         f"def upgrade() -> None:\n    {upgrade}\n"
     )
     return folder

@@ -130,7 +130,7 @@ async def test_a_child_of_a_song_without_a_root_begins_a_line(ledger: Ledger, in
     """A parent whose own root is not known stands in for it."""
     core = await in_state(State.RUNNING, "core")
     await _end(ledger, core, [take("a")])
-    async with ledger.database.write() as connection:
+    async with ledger.database.write("test") as connection:
         await connection.execute(schema.songs.update().values(root_song_id=None))
     child = await in_state(State.RUNNING, "child")
     (song,) = await _end(ledger, child, [take("b")], Lineage("precede", "a"))

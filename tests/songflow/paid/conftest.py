@@ -55,7 +55,7 @@ def change() -> Callable[..., Awaitable[Submission]]:
 
     async def set_columns(session: Session, submission: Submission, **columns: Any) -> Submission:
         ledger = session.library.ledger
-        async with ledger.database.write() as connection:
+        async with ledger.database.write("test") as connection:
             table = schema.submissions
             await connection.execute(update(table).where(table.c.id == submission.id).values(columns))
         return await ledger.submissions.get(submission.id)

@@ -167,7 +167,7 @@ async def test_a_dead_address_is_asked_for_again_even_where_the_gateway_is_in_tr
 async def test_a_song_without_an_address_is_asked_for_and_waits_for_one(finished, play) -> None:
     """A gateway may announce a take and say where it lies only later."""
     opened, server, way, submission, songs = await finished()
-    async with opened.library.ledger.database.write() as connection:
+    async with opened.library.ledger.database.write("test") as connection:
         await connection.execute(update(schema.songs).values(song_url=None))
     play(server, {"fault": "status", "on": "fetch", "status": 500})
     song = await store_song(opened, submission, songs[0], way)

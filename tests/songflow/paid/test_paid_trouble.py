@@ -10,14 +10,15 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from songflow import errors, paid
+from songflow import errors, paid, sending
 from songflow.collecting import wait
 from songflow.gateways import Gateway
 from songflow.ledger import State, engine
 from songflow.ledger.lease import Lease
 from songflow.ledger.spool import Spool, SpoolEntry
 from songflow.library import LibrarySettings
-from songflow.paid import shielded, submit
+from songflow.paid import AFTER_ERRORS, submit
+from songflow.sending import shielded
 
 AGO = datetime.now(UTC) - timedelta(hours=1)
 
@@ -146,7 +147,7 @@ async def test_shielded_work_that_is_itself_cancelled_is_cancelled() -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks are waited for as short as can be."""
     monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0)
-    monkeypatch.setattr(paid, "_COMMIT_PATIENCE_SECONDS", 0.15)
+    monkeypatch.setattr(sending, "_COMMIT_PATIENCE_SECONDS", 0.15)
 
 
 @pytest.fixture
@@ -314,7 +315,7 @@ def left_behind(simulator, access, session, song_request, change):
     async def leave(state: State, *, dead: bool = True, **columns):
         server, opened = simulator(), await session()
         request = song_request()
-        intent = paid._intent(request, access(server.url), "key", opened.settings.runs)
+        intent = paid._intent(opened, request, access(server.url), "key", opened.settings.runs)
         claim = await opened.library.ledger.submissions.intend(intent, Lease.take(-1.0 if dead else 60.0))
         left = await change(opened, claim.submission, state=state, **columns)
         return opened, server, left
@@ -397,7 +398,7 @@ async def test_an_intent_that_was_taken_over_meanwhile_is_not_sent(
 async def test_what_was_accepted_is_re_attached_to(left_behind, access, song_request, state: State) -> None:
     """The stored submission comes back, and nothing is sent."""
     opened, server, left = await left_behind(state, generation_id="id-7")
-    got = await submit(opened, song_request(), access(server.url), key="key", retry_errors=True)
+    got = await submit(opened, song_request(), access(server.url), key="key", pay_again=AFTER_ERRORS)
     assert (got, server.bill()) == (left, [])
 
 
@@ -423,9 +424,9 @@ async def test_what_ended_badly_is_said_again(
 
 
 async def test_a_failure_is_paid_for_again_only_when_told_so(left_behind, access, song_request) -> None:
-    """`retry_errors` makes a second submission of the same generation."""
+    """`pay_again` makes a second submission of the same generation."""
     opened, server, left = await left_behind(State.FAILED)
-    again = await submit(opened, song_request(), access(server.url), key="key", retry_errors=True)
+    again = await submit(opened, song_request(), access(server.url), key="key", pay_again=AFTER_ERRORS)
     assert (again.ordinal, again.state) == (2, State.ACCEPTED)
     assert (await opened.library.ledger.submissions.get(left.id)).state is State.FAILED
     assert len(server.bill()) == 1

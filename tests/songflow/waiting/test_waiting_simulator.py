@@ -37,7 +37,7 @@ def begun(simulator, access, session, song_request):
 async def _age(opened, submission, seconds: float):
     """The submission as if it had been accepted so long ago."""
     ledger = opened.library.ledger
-    async with ledger.database.write() as connection:
+    async with ledger.database.write("test") as connection:
         await connection.execute(
             update(schema.submissions).values(answered_at=datetime.now(UTC) - timedelta(seconds=seconds))
         )

@@ -1,0 +1,226 @@
+"""The intent to pay: what one transaction decides before anything is sent."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from songflow.ledger import schema
+from songflow.ledger.lease import Lease
+from songflow.ledger.money import reserve, stop_reason
+from songflow.ledger.queries import one_generation, one_submission, speaker, submissions_of
+from songflow.ledger.rows import Generation, Intent, Submission, lease_columns
+from songflow.ledger.states import RULES, SongState, State
+from songflow.request import body_hash
+
+__all__ = ["Claim", "Twin", "intend"]
+
+SIMULATOR = "simulator"
+
+_generations, _submissions, _songs = schema.generations, schema.submissions, schema.songs
+
+_BEFORE_THE_ANSWER = frozenset({State.INTENDED, State.SENDING})
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What `intend` found or made.
+
+    `mine` is True where the submission is in state `intended` under the caller's lease: the caller, and
+    nobody else, may send it. `conflict` is the stored generation where the key stands for another body, `stopped`
+    the reason why no money may be spent.
+    """
+
+    submission: Submission | None = None
+    mine: bool = False
+    conflict: Generation | None = None
+    twin: Twin | None = None
+    stopped: str | None = None
+
+    @property
+    def refused(self) -> bool:
+        """True where nothing of the transaction may stay."""
+        return self.twin is not None or self.stopped is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A generation of the same body under another key, unsettled or uncollected, whose process is dead."""
+
+    key: str
+    submission: Submission
+
+
+async def intend(
+    connection: AsyncConnection,
+    intent: Intent,
+    lease: Lease,
+    stop_at_twin: bool,
+    pay_again: frozenset[State],
+) -> Claim:
+    """Decide, inside the caller's transaction, who pays for an intent; see `Submissions.intend`."""
+    if await _insert_generation(connection, intent):
+        twin = await _find_twin(connection, intent) if stop_at_twin else None
+        return Claim(twin=twin) if twin is not None else await _admit(connection, intent, lease, ordinal=1)
+    generation = await one_generation(connection, intent.key, lock=True)
+    assert generation is not None, "the insert found it there"
+    known = await submissions_of(connection, intent.key)
+    return await _reattach(connection, intent, lease, generation, known, pay_again)
+
+
+async def _insert_generation(connection: AsyncConnection, intent: Intent) -> bool:
+    insert_on = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    result = await connection.execute(
+        insert_on(_generations)
+        .values(
+            key=intent.key,
+            body=intent.body,
+            body_hash=intent.body_hash,
+            hash_version=intent.hash_version,
+            created_at=datetime.now(UTC),
+        )
+        .on_conflict_do_nothing(index_elements=["key"])
+    )
+    return result.rowcount == 1
+
+
+async def _reattach(
+    connection: AsyncConnection,
+    intent: Intent,
+    lease: Lease,
+    generation: Generation,
+    known: Sequence[Submission],
+    pay_again: frozenset[State],
+) -> Claim:
+    """What a process that meets an existing key may do: send, or take what stands there."""
+    if not _same_body(generation, intent):
+        return Claim(conflict=generation)
+    current = speaker(known)
+    if current is None:
+        return await _admit(connection, intent, lease, ordinal=1)
+    if RULES[current.state].sends or current.state in pay_again:
+        # A person's second try may be under way without speaking yet (an overdue first ranks higher): no third.
+        current = next((one for one in reversed(known) if one.state in _BEFORE_THE_ANSWER), current)
+    if current.state is State.INTENDED and current.lease.is_dead():
+        return await _take_over(connection, intent, lease, current)
+    if RULES[current.state].sends or current.state in pay_again:
+        return await _admit(connection, intent, lease, max(one.ordinal for one in known) + 1)
+    return Claim(current)
+
+
+async def _admit(connection: AsyncConnection, intent: Intent, lease: Lease, ordinal: int) -> Claim:
+    """A new submission, if money may be spent: the switch, the budgets and the row are one transaction."""
+    stopped = await _permit(connection, intent)
+    if stopped is not None:
+        return Claim(stopped=stopped)
+    submission_id = uuid.uuid4().hex
+    await connection.execute(
+        insert(_submissions).values(
+            id=submission_id,
+            key=intent.key,
+            ordinal=ordinal,
+            state=State.INTENDED,
+            intended_at=datetime.now(UTC),
+            **_who_takes_it(intent),
+            **lease_columns(lease),
+        )
+    )
+    return Claim(await one_submission(connection, submission_id), mine=True)
+
+
+async def _take_over(connection: AsyncConnection, intent: Intent, lease: Lease, current: Submission) -> Claim:
+    """An intent that nobody sent: the same row under a new fence. Its old holder, should it wake, finds it gone."""
+    found = await one_submission(connection, current.id, lock=True)
+    if (found.state, found.lease.fence) != (State.INTENDED, current.lease.fence):
+        return Claim(found)  # PostgreSQL: its holder woke up between our look and our lock
+    stopped = await _permit(connection, intent, instead_of=current.id)
+    if stopped is not None:
+        return Claim(stopped=stopped)
+    await connection.execute(
+        update(_submissions)
+        .where(_submissions.c.id == current.id)
+        .values(**lease_columns(lease), **_who_takes_it(intent))
+    )
+    return Claim(await one_submission(connection, current.id), mine=True)
+
+
+async def _permit(connection: AsyncConnection, intent: Intent, instead_of: str | None = None) -> str | None:
+    """Reserve the price; what returns is the reason why nothing may be spent, or None."""
+    stopped = await stop_reason(connection)
+    return stopped or await reserve(
+        connection,
+        price=intent.price,
+        day=intent.day,
+        run=intent.budget_run,
+        caps=intent.caps,
+        instead_of=instead_of,
+    )
+
+
+def _same_body(generation: Generation, intent: Intent) -> bool:
+    """Equal over the fields of the stored row's hash version: a later default makes no new body of an old one."""
+    if generation.hash_version == intent.hash_version:
+        return generation.body_hash == intent.body_hash
+    return body_hash(json.loads(intent.body), generation.hash_version) == generation.body_hash
+
+
+def _same_hash(intent: Intent) -> list[ColumnElement[bool]]:
+    """The intent's body as each hash version up to its own would have stored it."""
+    body = json.loads(intent.body)
+    return [
+        (_generations.c.hash_version == version) & (_generations.c.body_hash == body_hash(body, version))
+        for version in range(1, intent.hash_version + 1)
+    ]
+
+
+def _who_takes_it(intent: Intent) -> dict[str, Any]:
+    return {
+        "gateway": intent.gateway,
+        "dialect": intent.dialect,
+        "base_url": intent.base_url,
+        "account": intent.account,
+        "key_fingerprint": intent.key_fingerprint,
+        "price": intent.price,
+        "held": intent.price,
+        "budget_day": intent.day,
+        "budget_run": intent.budget_run,
+        "flow_run_id": intent.runs.flow_run_id,
+        "root_flow_run_id": intent.runs.root_flow_run_id,
+        "task_run_id": intent.runs.task_run_id,
+    }
+
+
+async def _find_twin(connection: AsyncConnection, intent: Intent) -> Twin | None:
+    """The oldest generation of the same body that was perhaps paid for, and that no live process looks after."""
+    uncollected = (
+        select(_songs.c.id)
+        .where(_songs.c.submission_id == _submissions.c.id, _songs.c.state == SongState.ANNOUNCED)
+        .exists()
+    )
+    unsettled = [state for state, rule in RULES.items() if rule.unsettled]
+    rows = await connection.execute(
+        select(_submissions)
+        .join(_generations, _generations.c.key == _submissions.c.key)
+        .where(
+            or_(*_same_hash(intent)),
+            _generations.c.key != intent.key,
+            _submissions.c.written_off_at.is_(None),
+            # A simulated song costs nothing: it does not stand in the way of a paid one.
+            (_submissions.c.gateway == SIMULATOR) == (intent.gateway == SIMULATOR),
+            _submissions.c.state.in_(unsettled) | ((_submissions.c.state == State.SUCCEEDED) & uncollected),
+        )
+        .order_by(_submissions.c.intended_at)
+    )
+    for row in rows.mappings():
+        submission = Submission.from_row(dict(row))
+        if submission.lease.is_dead():
+            return Twin(submission.key, submission)
+    return None

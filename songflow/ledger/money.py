@@ -1,0 +1,193 @@
+"""Money: what a library has spent, what it may spend, and whether it may spend at all.
+
+Three counters stand for each submission: its library's, its day's (UTC) and its run's. A price is *reserved* in
+the transaction that writes the intent, becomes *spent* when the gateway accepts, and is released when nothing
+was or will be billed. An unknown outcome keeps its reservation until somebody settles it. Each counter is one
+row that moves by one conditional UPDATE, so any number of processes together never go over a cap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import RowMapping, delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from songflow.ledger import schema
+from songflow.ledger.engine import Database
+from songflow.ledger.rows import Caps, clean_text
+from songflow.ledger.states import State
+
+__all__ = ["LIBRARY_SCOPE", "Balance", "Money", "release_held", "reserve", "settle_money", "stop_reason"]
+
+_budgets, _submissions, _switches = schema.budgets, schema.submissions, schema.switches
+
+LIBRARY_SCOPE = "library"
+_SPENDING = "spending"
+_NO_CAP = 1e18
+# Sums of decimal prices are off by a little in binary; a cap of 10 takes ten songs at 0.1 a hundred times over.
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One counter: units spent, reserved for what is under way or unknown, and refunded."""
+
+    scope: str
+    spent: float
+    reserved: float
+    refunded: float
+
+
+def scopes_of(day: str, run: str | None) -> list[str]:
+    """The counters of a submission, the library's first: every transaction locks them in this order."""
+    return [LIBRARY_SCOPE, f"day:{day}", *([f"run:{run}"] if run else [])]
+
+
+async def stop_reason(connection: AsyncConnection) -> str | None:
+    """Why nothing may be spent now (`songflow pause`), or None."""
+    rows = await connection.execute(select(_switches).where(_switches.c.name == _SPENDING))
+    row = rows.mappings().one_or_none()
+    if row is None:
+        return None
+    note = f": {row['reason']}" if row["reason"] else ""
+    return f"spending is paused for this library since {row['since']:%Y-%m-%d %H:%M} UTC{note}"
+
+
+async def reserve(
+    connection: AsyncConnection,
+    *,
+    price: float,
+    day: str,
+    run: str | None,
+    caps: Caps,
+    instead_of: str | None = None,
+) -> str | None:
+    """Reserve a price on its counters; what returns is the reason why it cannot be, or None.
+
+    `instead_of` is the submission whose own reservation this one replaces. The caller rolls its transaction back
+    on a reason: a counter that was moved before the full one moves back.
+    """
+    scopes = scopes_of(day, run)
+    # Before any counter is locked: who makes a row holds off others that make it until its commit.
+    await _make_rows(connection, scopes)
+    if instead_of is not None:
+        await release_held(connection, instead_of)
+    limits = dict(zip(scopes, (caps.total, caps.per_day, caps.per_run), strict=False))
+    for scope in scopes:
+        cap = limits[scope]
+        taken = _budgets.c.spent + _budgets.c.reserved
+        moved = await connection.execute(
+            update(_budgets)
+            .where(_budgets.c.scope == scope, taken + price <= (_NO_CAP if cap is None else cap + _ROUNDING))
+            .values(reserved=_budgets.c.reserved + price)
+        )
+        if moved.rowcount == 0:
+            return await _over(connection, scope, price, cap or 0.0)
+    return None
+
+
+async def settle_money(connection: AsyncConnection, submission_id: str, to: State, *, refund: bool) -> None:
+    """Move a submission's price as its state moved, in the same transaction."""
+    if to is State.ACCEPTED:
+        row = await _counted(connection, submission_id)
+        # Without a reservation (it was written off meanwhile) it is spent all the same.
+        await _move(connection, row, reserved=-row["held"], spent=row["price"])
+        await _set(connection, submission_id, held=0.0)
+    elif to in {State.REFUSED, State.UNSENT}:
+        await release_held(connection, submission_id)
+    elif to is State.FAILED and refund:
+        row = await _counted(connection, submission_id)
+        await _move(connection, row, spent=-row["price"], refunded=row["price"])
+        await _set(connection, submission_id, refunded=row["price"])
+    elif to is State.SUCCEEDED:
+        row = await _counted(connection, submission_id)
+        if row["refunded"]:
+            await _move(connection, row, spent=row["refunded"], refunded=-row["refunded"])
+            await _set(connection, submission_id, refunded=0.0)
+
+
+async def release_held(connection: AsyncConnection, submission_id: str) -> None:
+    """Nothing is billed, or nobody waits for it any more: what was reserved is free again."""
+    row = await _counted(connection, submission_id)
+    if row["held"]:
+        await _move(connection, row, reserved=-row["held"])
+        await _set(connection, submission_id, held=0.0)
+
+
+async def _counted(connection: AsyncConnection, submission_id: str) -> RowMapping:
+    columns = [_submissions.c[name] for name in ("price", "held", "refunded", "budget_day", "budget_run")]
+    # Locked: every transaction takes the submission before the counters, so that none waits in a circle.
+    chosen = select(*columns).where(_submissions.c.id == submission_id).with_for_update()
+    return (await connection.execute(chosen)).mappings().one()
+
+
+async def _set(connection: AsyncConnection, submission_id: str, **values: float) -> None:
+    await connection.execute(update(_submissions).where(_submissions.c.id == submission_id).values(values))
+
+
+async def _move(connection: AsyncConnection, row: RowMapping, **changes: float) -> None:
+    values = {name: _budgets.c[name] + change for name, change in changes.items()}
+    for scope in scopes_of(row["budget_day"], row["budget_run"]):
+        await connection.execute(update(_budgets).where(_budgets.c.scope == scope).values(values))
+
+
+async def _make_rows(connection: AsyncConnection, scopes: Sequence[str]) -> None:
+    insert_on = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    rows = [{"scope": scope, "spent": 0.0, "reserved": 0.0, "refunded": 0.0} for scope in scopes]
+    await connection.execute(
+        insert_on(_budgets).values(rows).on_conflict_do_nothing(index_elements=["scope"])
+    )
+
+
+async def _over(connection: AsyncConnection, scope: str, price: float, cap: float) -> str:
+    row = (await connection.execute(select(_budgets).where(_budgets.c.scope == scope))).mappings().one()
+    kind = {"library": "The library's budget", "day": "Today's budget", "run": "This run's budget"}
+    return (
+        f"{kind[scope.partition(':')[0]]} of {_shown(cap)} units is used up: {_shown(row['spent'])} are spent, "
+        f"{_shown(row['reserved'])} reserved, and this costs {_shown(price)}"
+    )
+
+
+def _shown(amount: float) -> str:
+    """An amount for people, without what binary sums leave behind."""
+    return f"{round(amount, 6) + 0.0:.12g}"
+
+
+class Money:
+    """What a person asks and says about money."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def balance(self, scope: str = LIBRARY_SCOPE) -> Balance:
+        """One counter as it stands now."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(_budgets).where(_budgets.c.scope == scope))
+            row = rows.mappings().one_or_none()
+        return Balance(**row) if row is not None else Balance(scope, 0.0, 0.0, 0.0)
+
+    async def pause(self, reason: str | None = None) -> None:
+        """Stop all new spending of this library at once, everywhere; what runs is still collected."""
+        values = {"since": datetime.now(UTC), "reason": clean_text(reason)}
+        insert_on = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        async with self._database.write("pause") as connection:
+            await connection.execute(
+                insert_on(_switches)
+                .values(name=_SPENDING, **values)
+                .on_conflict_do_update(index_elements=["name"], set_=values)
+            )
+
+    async def resume(self) -> bool:
+        """Allow spending again; False where it was not paused."""
+        async with self._database.write("resume") as connection:
+            result = await connection.execute(delete(_switches).where(_switches.c.name == _SPENDING))
+            return result.rowcount == 1
+
+    async def stop_reason(self) -> str | None:
+        """Why nothing may be spent now, or None."""
+        async with self._database.read() as connection:
+            return await stop_reason(connection)

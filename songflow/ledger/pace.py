@@ -1,0 +1,83 @@
+"""The pace of submits: when a gateway says "too many", everybody who uses that key slows down, then recovers.
+
+One row for each key that was told to slow down, shared through the ledger. While it stands, each submit takes
+the next slot of `pause` seconds; a 429 doubles the pause (or takes the gateway's Retry-After), an accepted
+submit halves it, and below half a second the row goes.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from songflow.ledger import schema
+from songflow.ledger.engine import Database
+
+__all__ = ["LONGEST_PAUSE_SECONDS", "Pace"]
+
+_paces = schema.paces
+
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 300.0
+_FORGET_BELOW_SECONDS = 0.5
+
+
+class Pace:
+    """How fast requests may be submitted with a key; `account` names gateway and key without being the key."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def slot(self, account: str) -> float | None:
+        """Take the next slot: seconds to wait for it, or None where nothing slows this key down."""
+        async with self._database.read() as connection:
+            known = await connection.execute(select(_paces.c.pause).where(_paces.c.account == account))
+            if known.scalar() is None:
+                return None
+        async with self._database.write("pace") as connection:
+            rows = await connection.execute(
+                select(_paces).where(_paces.c.account == account).with_for_update()
+            )
+            row = rows.mappings().one_or_none()
+            if row is None:
+                return None
+            now = datetime.now(UTC)
+            # A clock that jumped must not hold submits up for longer than a pause can be.
+            slot = min(max(now, row["not_before"]), now + timedelta(seconds=LONGEST_PAUSE_SECONDS))
+            await connection.execute(
+                update(_paces)
+                .where(_paces.c.account == account)
+                .values(not_before=slot + timedelta(seconds=row["pause"]))
+            )
+            seconds: float = (slot - now).total_seconds()
+            return seconds
+
+    async def slow_down(self, account: str, asked: float | None) -> None:
+        """The gateway said "too many"; `asked` is its Retry-After in seconds, where it gave one."""
+        async with self._database.write("pace") as connection:
+            rows = await connection.execute(
+                select(_paces.c.pause).where(_paces.c.account == account).with_for_update()
+            )
+            before = rows.scalar()
+            doubled = FIRST_PAUSE_SECONDS if before is None else 2 * before
+            pause = min(max(doubled, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
+            wait = min(pause if asked is None else max(asked, pause), LONGEST_PAUSE_SECONDS)
+            values = {"pause": pause, "not_before": datetime.now(UTC) + timedelta(seconds=wait)}
+            insert_on = sqlite.insert if self._database.is_sqlite else postgresql.insert
+            await connection.execute(
+                insert_on(_paces)
+                .values(account=account, **values)
+                .on_conflict_do_update(index_elements=["account"], set_=values)
+            )
+
+    async def speed_up(self, account: str) -> None:
+        """A submit was accepted: half the pause, and none once it is short."""
+        async with self._database.write("pace") as connection:
+            await connection.execute(
+                delete(_paces).where(_paces.c.account == account, _paces.c.pause < 2 * _FORGET_BELOW_SECONDS)
+            )
+            await connection.execute(
+                update(_paces).where(_paces.c.account == account).values(pause=_paces.c.pause / 2)
+            )

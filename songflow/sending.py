@@ -1,0 +1,234 @@
+"""The POST: sent in turn and at most once, shielded, and its outcome committed before anything else.
+
+The intent is committed and ours when this begins (`songflow.paid`). An accepted id goes to the local spool and
+then into the ledger, which is tried until it commits; as the last resort it is written to stderr.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from songflow import errors
+from songflow.access import Access
+from songflow.failpoints import reached
+from songflow.gateways import Accepted, Answer, NotSent, Outcome, RefusalKind, Refused, Unknown
+from songflow.ledger.rows import Intent, Submission
+from songflow.ledger.spool import SpoolEntry
+from songflow.ledger.states import State
+from songflow.messages import not_sent_error, refused_error, told_as_paid, unknown_error
+from songflow.request import Model, SongRequest
+from songflow.session import Session
+
+__all__ = ["send_in_turn", "shielded"]
+
+log = logging.getLogger("songflow.paid")
+
+_COMMIT_PATIENCE_SECONDS = 60.0
+# The intent's lease must outlive the wait for a slot.
+_LONGEST_TURN_SECONDS = 45.0
+_T = TypeVar("_T")
+
+
+async def send_in_turn(
+    session: Session, intent: Intent, access: Access, submission: Submission
+) -> Submission | None:
+    """Wait for a slot where this key is slowed down, then send; a slot too far away counts as not sent."""
+    ledger = session.library.ledger
+    try:
+        pause = await ledger.pace.slot(access.pace_name)
+        if pause is not None and pause > min(session.settings.repeat_within, _LONGEST_TURN_SECONDS):
+            reason = "the gateway has asked everybody with this key to slow down"
+            await ledger.submissions.settle_sending(submission.id, State.UNSENT, reason)
+            raise not_sent_error(intent.key, submission, reason, retry_after=pause)
+        if pause:
+            log.info("The gateway has asked to slow down: sending in %.0f s.", pause)
+            await asyncio.sleep(pause)
+    except BaseException:
+        # Nothing was sent: whoever meets this key next need not wait for the lease to end.
+        with suppress(errors.LibraryError):
+            await shielded(ledger.submissions.release(submission.id, submission.lease.fence))
+        raise
+    sent = await _send_shielded(session, intent, access, submission)
+    if pause is not None and sent is not None:
+        with suppress(errors.LibraryError):  # it is paid for; only the next one goes slower than it need
+            await ledger.pace.speed_up(access.pace_name)
+    return sent
+
+
+async def _send_shielded(
+    session: Session, intent: Intent, access: Access, submission: Submission
+) -> Submission | None:
+    try:
+        return await shielded(_send(session, intent, access, submission))
+    except asyncio.CancelledError:
+        # This process lives on, but nobody in it looks after the submission any more.
+        with suppress(errors.LibraryError):
+            await shielded(session.library.ledger.submissions.release(submission.id, submission.lease.fence))
+        raise
+
+
+async def _send(
+    session: Session, intent: Intent, access: Access, submission: Submission
+) -> Submission | None:
+    """The POST and the commit of its outcome; None where another process took the intent over."""
+    ledger = session.library.ledger.submissions
+    try:
+        gateway = await session.gateway(access)
+    except BaseException:
+        await ledger.release(
+            submission.id, submission.lease.fence
+        )  # nothing left: let the next one try at once
+        raise
+    seconds = session.settings.submit_timeout + session.settings.lease_margin
+    lease = submission.lease.extended(seconds)
+    if not await ledger.begin_send(submission.id, lease):
+        return None
+    send_before = _awake_clock() + seconds
+    log.info("Sending the request (key %s, %s, price %g).", intent.key, intent.gateway, intent.price)
+    outcome: Outcome
+    reached("post: before request")
+    try:
+        outcome = await gateway.submit(json.loads(intent.body), may_send=lambda: _awake_clock() < send_before)
+    except Exception as error:
+        log.exception("The gateway's client failed.")
+        outcome = Unknown(f"our own client failed ({type(error).__name__})", None)
+    reached("post: after request")
+    return await _commit_outcome(session, intent, access, submission, outcome)
+
+
+def _awake_clock() -> float:
+    """Seconds that go on while the process is stopped or the machine sleeps: a lease's time does, too."""
+    boot_time = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
+
+
+async def _commit_outcome(
+    session: Session, intent: Intent, access: Access, submission: Submission, outcome: Outcome
+) -> Submission:
+    ledger = session.library.ledger.submissions
+    match outcome:
+        case Accepted():
+            taken = replace(
+                submission,
+                state=State.ACCEPTED,
+                generation_id=outcome.generation_id,
+                track_ids=outcome.track_ids,
+            )
+            with told_as_paid(taken):
+                await _commit_accepted(session, intent, submission, outcome)
+                log.info("Accepted as generation %s.", taken.any_id)
+                return await ledger.get(submission.id)
+        case NotSent(reason):
+            await _persist(lambda: ledger.settle_sending(submission.id, State.UNSENT, reason))
+            raise not_sent_error(intent.key, submission, reason)
+        case Refused():
+            await _persist(
+                lambda: ledger.settle_sending(
+                    submission.id, State.REFUSED, outcome.message, _answer_row(outcome.answer)
+                )
+            )
+            if outcome.kind is RefusalKind.RATE_LIMITED:
+                with suppress(errors.LibraryError):  # the refusal itself is what the caller must hear
+                    await session.library.ledger.pace.slow_down(access.pace_name, outcome.retry_after)
+            raise refused_error(intent.key, submission, outcome)
+        case Unknown(reason, answer):  # pragma: no branch (there is no fifth outcome)
+            try:
+                await _persist(
+                    lambda: ledger.settle_sending(
+                        submission.id, State.UNKNOWN, reason, _answer_row(answer) if answer else None
+                    )
+                )
+            except errors.LibraryError as error:
+                # It stays `sending`, which means the same as soon as its lease has ended.
+                log.error("%s", error)
+            raise unknown_error(intent.key, reason)
+
+
+async def _commit_accepted(
+    session: Session, intent: Intent, submission: Submission, outcome: Accepted
+) -> None:
+    """The id goes to the local spool, then into the ledger until it commits."""
+    entry = SpoolEntry(
+        submission_id=submission.id,
+        key=intent.key,
+        gateway=intent.gateway,
+        base_url=intent.base_url,
+        account=intent.account,
+        generation_id=outcome.generation_id,
+        track_ids=outcome.track_ids,
+        accepted_at=datetime.now(UTC).isoformat(),
+    )
+    named = f"{outcome.generation_id or list(outcome.track_ids)} (key {intent.key}, {intent.gateway})"
+    try:
+        await asyncio.to_thread(session.library.spool.append, entry)
+    except OSError as error:
+        log.error("The spool would not take the accepted generation %s: %s", named, error)
+    lease = submission.lease.extended(session.deadline(_model_of(intent)) + session.settings.lease_margin)
+    try:
+        await _persist(
+            lambda: session.library.ledger.submissions.accepted(
+                submission.id, outcome.generation_id, outcome.track_ids, _answer_row(outcome.answer), lease
+            )
+        )
+    except BaseException:
+        # The last resort: a paid id must reach a person even if nothing can be written any more.
+        sys.stderr.write(f"songflow: PAID, and the ledger cannot be written: generation {named}\n")
+        raise
+
+
+async def _persist(commit: Callable[[], Awaitable[bool]]) -> None:
+    """Try a commit that must not be given up lightly, for a minute.
+
+    Raises:
+        LibraryError: the database's last word.
+    """
+    end = time.monotonic() + _COMMIT_PATIENCE_SECONDS
+    pause = 0.1
+    while True:
+        try:
+            await commit()
+            return
+        except errors.LibraryError as error:
+            if time.monotonic() + pause > end:
+                raise
+            log.warning("%s Trying again.", error.message)
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, 5.0)
+
+
+def _model_of(intent: Intent) -> Model:
+    return SongRequest.from_body(json.loads(intent.body)).model
+
+
+def _answer_row(answer: Answer) -> dict[str, Any]:
+    fields = asdict(answer)
+    return {name: fields[name] for name in ("status", "headers", "body")}
+
+
+async def shielded(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run work to its end even if we are cancelled meanwhile; the cancellation then takes effect."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if task.cancelled():
+                raise
+            cancelled = error
+        except Exception:
+            break  # the task's own error: raised from result() below
+    if cancelled is not None:
+        if not task.cancelled() and task.exception() is not None:
+            log.error("%s", task.exception())
+        raise cancelled
+    return task.result()

@@ -1,0 +1,248 @@
+"""Processes that are killed where they are told, one gateway for all of them, and the table of what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from songflow.failpoints import VARIABLE
+from songflow.ledger import Ledger
+from songflow.ledger.engine import ledger_url
+from songflow.ledger.money import Balance
+from songflow.ledger.rows import Song, Submission
+from songflow.library import LibrarySettings
+from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
+
+FORKS = Path(__file__).parent / "forks.py"
+REPORTED = "crash"
+
+
+# --- processes --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: its return code (negative: the signal), its answer, and what it logged."""
+
+    code: int
+    answer: Any
+    log: str
+
+
+class Forks:
+    """Hands out processes of their own; see `forks.py`."""
+
+    def __init__(self) -> None:
+        quiet = {name: value for name, value in os.environ.items() if not name.startswith("SONGFLOW")}
+        self._process = subprocess.Popen(
+            [sys.executable, FORKS],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            # A fork takes no threads with it.
+            env={**quiet, "OPENBLAS_NUM_THREADS": "1"},
+        )
+
+    def start(self, plans: Sequence[dict[str, Any]]) -> list[int]:
+        """Begin all of these at once; returns their process ids."""
+        return self._ask({"start": plans})
+
+    def wait(self, pids: Sequence[int]) -> list[Ended]:
+        """The ends of processes, when all of them have come."""
+        return [
+            Ended(code, json.loads(said) if said else None, log)
+            for code, said, log in self._ask({"wait": pids})
+        ]
+
+    def run(self, plan: dict[str, Any], *, kill_at: str | None = None) -> Ended:
+        """Begin one and wait for its end; `kill_at` arms a fail point in its environment."""
+        if kill_at is not None:
+            plan = {**plan, "environment": {VARIABLE: kill_at}}
+        return self.wait(self.start([plan]))[0]
+
+    def log(self, pid: int) -> str:
+        """What a running process has logged so far."""
+        return str(self._ask({"log": pid}))
+
+    def close(self) -> None:
+        """End the process that forks."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _ask(self, question: dict[str, Any]) -> Any:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(question, default=str) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Starts processes that begin in milliseconds."""
+    running = Forks()
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def suspended() -> Callable[[int], None]:
+    """Waits until a process has been stopped by a signal."""
+
+    def wait(pid: int) -> None:
+        while Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"T":
+            time.sleep(0.005)
+
+    return wait
+
+
+# --- the gateway ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def closed_url() -> str:
+    """The URL of a port where nobody listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+class Desk:
+    """A simulated gateway that several tests share: each looks at its own prompt only."""
+
+    def __init__(self, server: SimulatorServer) -> None:
+        self.server = server
+        self.url = server.url
+
+    def play(self, *faults: dict[str, Any]) -> None:
+        """Another script of faults; none: it is well."""
+        httpx.put(f"{self.url}/_simulator/faults", json=list(faults)).raise_for_status()
+
+    def posts(self) -> int:
+        """POSTs seen since it was started, billed or not."""
+        return int(httpx.get(f"{self.url}/_simulator/requests").json()["posts"]["seen"])
+
+    def billed(self, prompt: str) -> int:
+        """How many generations of a prompt stand on its durable bill."""
+        return sum(entry.body["gen_params"]["prompt"] == prompt for entry in self.server.bill())
+
+
+@pytest.fixture(scope="session")
+def _desk() -> Iterator[Desk]:
+    settings = SimulatorSettings(clip_seconds=1.0, speed=1000.0, sigma=0.0, pool=2, faults=FaultScript())
+    with SimulatorServer(settings) as server:
+        yield Desk(server)
+
+
+@pytest.fixture
+def desk(_desk: Desk) -> Desk:
+    """The gateway of this test process, well again."""
+    _desk.play()
+    return _desk
+
+
+# --- one key in one library -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ledgered:
+    """What the ledger says of a key."""
+
+    submissions: list[Submission]
+    songs: list[Song]
+    balance: Balance
+
+
+@dataclass(frozen=True)
+class Place:
+    """A library, a gateway, a key and a prompt that is nobody else's: what every step of a test is about."""
+
+    library: LibrarySettings
+    desk: Desk
+    prompt: str
+    key: str = "key"
+    more: dict[str, Any] = field(default_factory=dict)
+
+    def plan(self, command: str = "generate", **more: Any) -> dict[str, Any]:
+        """A step here, for `Forks`."""
+        return {
+            "command": command,
+            "folder": self.library.folder,
+            "ledger_url": self.library.ledger_url,
+            "audio_url": self.library.audio_url,
+            "url": self.desk.url,
+            "key": self.key,
+            "prompt": self.prompt,
+            **more,
+        }
+
+    def look(self) -> Ledgered:
+        """The ledger's rows now."""
+
+        async def read() -> Ledgered:
+            async with Ledger(ledger_url(self.library.ledger_url, self.library.folder)) as ledger:
+                return Ledgered(
+                    await ledger.submissions.of_key(self.key),
+                    await ledger.songs.of_key(self.key),
+                    await ledger.money.balance(),
+                )
+
+        return asyncio.run(read())
+
+
+@pytest.fixture
+def make_place(desk: Desk, request: pytest.FixtureRequest) -> Callable[[LibrarySettings], Place]:
+    """Places in libraries of the test's own choice."""
+    return lambda library: Place(library, desk, request.node.nodeid)
+
+
+@pytest.fixture
+def place(any_library: LibrarySettings, desk: Desk, request: pytest.FixtureRequest) -> Place:
+    """A place of this test's own, on SQLite and on PostgreSQL."""
+    return Place(any_library, desk, request.node.nodeid)
+
+
+@pytest.fixture
+def local_place(library_settings: LibrarySettings, desk: Desk, request: pytest.FixtureRequest) -> Place:
+    """A place of this test's own, on SQLite."""
+    return Place(library_settings, desk, request.node.nodeid)
+
+
+# --- the report -------------------------------------------------------------------------------------------------
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Every fail point, on every database: where it was killed, as what it was resumed, what it cost."""
+    rows = sorted(
+        (
+            value.split("|")
+            for reports in terminalreporter.stats.values()
+            for report in reports
+            for name, value in getattr(report, "user_properties", ())
+            if name == REPORTED and report.when == "call"
+        ),
+        key=lambda row: int(row[0]),
+    )
+    if not rows:
+        return
+    heads = ["fail point", "in", "database", "left", "resumed as", "POSTs", "billed", "songs"]
+    table = [heads, *(row[1:] for row in rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
+    terminalreporter.section(f"killed and come back to: {len(rows)} times")
+    for row in table:
+        terminalreporter.write_line(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        )

@@ -1,0 +1,217 @@
+"""A process that forks processes, each of which takes one step in a library and may be killed in it.
+
+Importing Songflow takes a second of CPU and a fork takes milliseconds, so it is imported once. A fork is a
+process of its own: it sets the environment that it was given and reads the armed fail point from there, as a
+new interpreter does. Lines of JSON come on stdin and go out on stdout:
+
+    {"start": [plan, ...]}  -> the process ids; all of them begin together
+    {"wait": [pid, ...]}    -> returncode, stdout and stderr of each
+    {"log": pid}            -> its stderr so far
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+# Imported here so that no fork needs to: what a generation uses, to its end.
+import songflow.ledger.migrate
+import songflow.simulator  # noqa: F401
+from songflow import api, collecting, download, failpoints, paid, rescue, sending, store, waiting
+from songflow.access import Access
+from songflow.errors import SongflowError
+from songflow.gateways import DIALECTS, Account
+from songflow.ledger import engine, lease, spool, submissions
+from songflow.library import LibrarySettings
+from songflow.request import SongRequest
+from songflow.session import Session, SessionSettings
+
+LOADED_LATE = ("soundfile", "httpx", "asyncpg", "fsspec.implementations.local")
+WITH_POINTS = (sending, spool, engine, store, download)
+WITH_CLOCKS = (lease, submissions, paid, sending, collecting)
+
+
+def at_point(point: str, act: Callable[[], None]) -> None:
+    """Have something happen when the process is at a fail point for the first time."""
+    acts = [act]
+
+    def reached(name: str) -> None:
+        if name == point and acts:
+            acts.pop()()
+        failpoints.reached(name)
+
+    for module in WITH_POINTS:
+        module.reached = reached
+
+
+def stop() -> None:
+    """Suspend this process until somebody continues it."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def fill(folder: str) -> None:
+    """Leave no free byte on a folder's file system."""
+    # Whole pages first, then what is left of them.
+    with suppress(OSError), (Path(folder) / "filler").open("ab", buffering=0) as file:
+        while file.write(bytes(65536)) == 65536:
+            pass
+    with suppress(OSError), (Path(folder) / "filler").open("ab", buffering=0) as file:
+        while file.write(b"\0"):
+            pass
+
+
+def turn_clock(seconds: float) -> None:
+    """Have this process believe that it is so many seconds later (its monotonic clock goes on as it was)."""
+
+    class Shifted(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz or UTC) + timedelta(seconds=seconds)
+
+    for module in WITH_CLOCKS:
+        module.datetime = Shifted
+
+
+def prepare(plan: dict[str, Any]) -> None:
+    """What this process is to suffer or to know before it begins."""
+    if "stop_at" in plan:
+        at_point(plan["stop_at"], stop)
+    if "fill_at" in plan:
+        at_point(plan["fill_at"], lambda: fill(plan["disk"]))
+    if "turn_at" in plan:
+        at_point(plan["turn_at"], lambda: turn_clock(plan["clock"]))
+    elif "clock" in plan:
+        turn_clock(plan["clock"])
+    if "connections" in plan:
+        make = engine.create_async_engine
+        engine.create_async_engine = lambda url, **how: make(url, **{**how, "pool_size": plan["connections"]})
+    sending._COMMIT_PATIENCE_SECONDS = plan.get("patience", sending._COMMIT_PATIENCE_SECONDS)
+    engine.BUSY_TIMEOUT_SECONDS = plan.get("busy", engine.BUSY_TIMEOUT_SECONDS)
+    waiting.VISIBILITY_SECONDS = plan.get("visibility", waiting.VISIBILITY_SECONDS)
+
+
+async def step(plan: dict[str, Any]) -> Any:
+    """One command, on one library."""
+    library = LibrarySettings(
+        Path(plan["folder"]),
+        ledger_url=plan.get("ledger_url"),
+        audio_url=plan.get("audio_url"),
+        budget=plan.get("budget"),
+    )
+    chosen = {"poll_interval": 0.05, "deadline": 60.0, "retries": 0, **plan.get("settings", {})}
+    settings = SessionSettings(**chosen)
+    access = Access(Account(DIALECTS["simulator"], plan["url"], "test"))
+    key = plan["key"]
+
+    async def resolver(_: Any) -> Access:
+        return access
+
+    async with Session(library, settings, resolver) as session:
+        match plan.get("command", "generate"):
+            case "generate":
+                request = SongRequest(prompt=plan["prompt"])
+                return (await api.generate_in(session, request, access, key=key)).as_dict()
+            case "resubmit":
+                return (await rescue.resubmit(session, key, access)).as_dict()
+            case "adopt":
+                return (await rescue.adopt(session, plan["id"], key=key, given=access)).as_dict()
+            case "rescue":
+                rescued = await rescue.rescue(session, access)
+                return {"exit_code": rescue.exit_code(rescued), "rows": [one.as_dict() for one in rescued]}
+            case "write-off":
+                return (await rescue.write_off(session, key)).as_dict()
+            case "pause":
+                return await session.library.ledger.money.pause("a test")
+            case "resume":
+                return await session.library.ledger.money.resume()
+            case other:
+                raise ValueError(other)
+
+
+def run(plan: dict[str, Any]) -> int:
+    """Take the step; what returns is the command line's exit code."""
+    os.environ.update(plan.get("environment", {}))
+    importlib.reload(failpoints)  # it reads the environment, as in a new interpreter
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, force=True)
+    prepare(plan)
+    try:
+        result = asyncio.run(step(plan))
+    except SongflowError as error:
+        sys.stdout.write(json.dumps({"error": str(error), "kind": type(error).__name__, **error.facts()}))
+        return error.exit_code
+    sys.stdout.write(json.dumps(result))
+    code = result.get("exit_code", 0) if isinstance(result, dict) else 0
+    return int(code)
+
+
+def fork(plan: dict[str, Any], gate: tuple[int, int], said: IO[str], complained: IO[str]) -> int:
+    """Fork a process that waits at the gate and then takes its step."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        os.close(gate[1])
+        os.dup2(said.fileno(), 1)
+        os.dup2(complained.fileno(), 2)
+        os.read(gate[0], 1)  # returns when the last writer has closed it
+        code = run(plan)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    outputs: dict[int, tuple[IO[str], IO[str]]] = {}
+    for name in LOADED_LATE:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "start" in asked:
+            gate = os.pipe()
+            pids = []
+            for plan in asked["start"]:
+                files = (tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+"))  # noqa: SIM115
+                pid = fork(plan, gate, *files)
+                outputs[pid] = files
+                pids.append(pid)
+            os.close(gate[1])
+            os.close(gate[0])
+            answer: Any = pids
+        elif "log" in asked:
+            file = outputs[asked["log"]][1]
+            answer = os.pread(file.fileno(), 1 << 20, 0).decode()
+        else:
+            answer = []
+            for pid in asked["wait"]:
+                _, status = os.waitpid(pid, 0)
+                texts = []
+                for file in outputs.pop(pid):
+                    file.seek(0)
+                    texts.append(file.read())
+                    file.close()
+                answer.append([os.waitstatus_to_exitcode(status), *texts])
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+    for pid in outputs:  # a test has failed before it waited for them
+        os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Read from the sources: every act that lasts stands between two fail points, and every fail point is used."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import songflow
+from songflow.failpoints import ACTS, COMMITS, FAIL_POINTS
+from songflow.ledger.states import State
+
+PACKAGE = Path(songflow.__file__).parent
+# The simulator is the other side; migrations run inside the "migrate" commit.
+APART = ("simulator/", "ledger/migrations/")
+FILES = {
+    name: ast.parse(path.read_text())
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if not (name := path.relative_to(PACKAGE).as_posix()).startswith(APART) and name != "failpoints.py"
+}
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def functions() -> Iterator[tuple[str, Function]]:
+    """Every function of the package, with its file."""
+    for name, tree in FILES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, Function):
+                yield name, node
+
+
+def calls(node: ast.AST) -> Iterator[ast.Call]:
+    """Every call inside a node, not those of functions nested in it."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, Function):
+            continue
+        if isinstance(child, ast.Call):
+            yield child
+        yield from calls(child)
+
+
+def name_of(call: ast.Call) -> str:
+    """What is called, as it is written: `os.fsync`, `part.replace`."""
+    return ast.unparse(call.func)
+
+
+def points(function: Function) -> list[tuple[int, str]]:
+    """The fail points of a function, as (line, text in the source)."""
+    return [
+        (call.lineno, str(ast.literal_eval(call.args[0])))
+        for call in calls(function)
+        if name_of(call) == "reached" and isinstance(call.args[0], ast.Constant)
+    ]
+
+
+def is_act(call: ast.Call) -> str | None:
+    """The kind of an outward act that lasts, or None."""
+    name = name_of(call)
+    attribute = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    if attribute in {"fsync", "fdatasync"}:
+        return "fsync"
+    if name in {"os.replace", "os.rename", "os.link", "shutil.move"}:
+        return "rename"
+    # A path's `replace` and `rename` take one path; a text's take two texts, a date's only names.
+    if attribute in {"replace", "rename"} and len(call.args) == 1 and not call.keywords:
+        return "rename"
+    if attribute in {"put_file", "put", "upload", "pipe", "pipe_file"} and "remote" in name:
+        return "upload"
+    if name == "gateway.submit":
+        return "request"
+    return None
+
+
+ACTS_IN_CODE = [
+    pytest.param(function, call, kind, id=f"{file}:{function.name}:{name_of(call)}")
+    for file, function in functions()
+    for call in calls(function)
+    if (kind := is_act(call)) is not None
+]
+
+
+def test_the_acts_are_found() -> None:
+    """The test below looks at something: as many acts as the list of fail points has beside the commits."""
+    kinds = sorted(param.values[2] for param in ACTS_IN_CODE)
+    assert kinds == sorted(kind for _, kind in ACTS if kind != "commit")
+
+
+@pytest.mark.parametrize(("function", "call", "kind"), ACTS_IN_CODE)
+def test_every_act_stands_between_two_fail_points(function: Function, call: ast.Call, kind: str) -> None:
+    """The nearest points before and after an act, in its own function, are its own."""
+    known = points(function)
+    before = [point for line, point in known if line < call.lineno]
+    after = [point for line, point in known if line > call.lineno]
+    assert before, "no fail point before it"
+    assert after, "no fail point after it"
+    act, _, told = before[-1].partition(": before ")
+    assert told == kind
+    assert after[0] == f"{act}: after {kind}"
+    assert (act, kind) in ACTS
+
+
+def _acts_of_writes() -> Iterator[tuple[str, str, ast.expr]]:
+    """The argument of every `.write(` on a database, with its function."""
+    for file, function in functions():
+        for call in calls(function):
+            name = name_of(call)
+            if name.endswith(("database.write", "self.write")) and file.startswith("ledger/"):
+                assert len(call.args) == 1, f"{file}: {function.name} writes without the name of its act"
+                yield file, function.name, call.args[0]
+
+
+def test_every_commit_names_its_act() -> None:
+    """A transaction that writes says which fail points it has, and each name of the list is used by one."""
+    named: set[str] = set()
+    for file, function, argument in _acts_of_writes():
+        if isinstance(argument, ast.Constant):
+            named.add(argument.value)
+            continue
+        # Names that are known only at run time: a state, or what a caller in the same file hands in.
+        written = ast.unparse(argument)
+        assert (file, function, written) in {
+            ("ledger/submissions.py", "_move", "str(to)"),
+            ("ledger/songs.py", "ended", "str(state)"),
+            ("ledger/songs.py", "_update", "act"),
+        }, f"{file}: {function} writes {written}: say here which acts that can be"
+    named |= {str(state) for state in State} - {"intended"}  # an intent is made by "intent"
+    for function in (one for file, one in functions() if file == "ledger/songs.py"):
+        for call in calls(function):
+            if name_of(call) == "self._update":
+                named.add(ast.literal_eval(call.args[0]))
+    assert named == set(COMMITS)
+
+
+def test_only_the_ledger_writes_to_its_database() -> None:
+    """No transaction is begun around `Database.write`, so none can miss its fail points."""
+    for file, tree in FILES.items():
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            name = name_of(call)
+            if name.endswith(("database.write", "_writer.begin", ".commit")) or name == "create_async_engine":
+                assert file.startswith("ledger/"), f"{file}: {name}"
+            if name.endswith(("_writer.begin", "_writer.connect", "_engine.begin", ".commit")):
+                assert file == "ledger/engine.py", f"{file}: {name}"
+
+
+def test_every_point_in_the_code_is_in_the_list_and_every_listed_one_is_in_the_code() -> None:
+    """The list is the truth: a test that goes through it goes through everything."""
+    inside = {f"{act}: {when} commit" for act in COMMITS for when in ("before", "after")}
+    used = {point for _, function in functions() for _, point in points(function)}
+    assert used <= set(FAIL_POINTS)
+    assert used | inside == set(FAIL_POINTS)
+    computed = [
+        (file, ast.unparse(call.args[0]))
+        for file, function in functions()
+        for call in calls(function)
+        if name_of(call) == "reached" and not isinstance(call.args[0], ast.Constant)
+    ]
+    assert computed == [
+        ("ledger/engine.py", "f'{act}: before commit'"),
+        ("ledger/engine.py", "f'{act}: after commit'"),
+    ]
+
+
+def test_the_list_has_no_name_twice() -> None:
+    """Each name means one place."""
+    assert len(FAIL_POINTS) == len(set(FAIL_POINTS))

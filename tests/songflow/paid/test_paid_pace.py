@@ -1,0 +1,64 @@
+"""Too many requests: everybody with the key slows down, and nothing that waits is sent, billed or reserved."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from songflow import errors
+from songflow.ledger import State
+from songflow.ledger.money import Balance
+from songflow.paid import submit
+
+TOO_MANY = {"fault": "status", "on": "submit", "status": 429, "envelope": "openai"}
+
+
+async def test_a_refusal_for_too_many_slows_the_key_down_until_one_is_accepted(
+    simulator, access, session, song_request, posts
+) -> None:
+    """The next submit takes its slot, and its acceptance ends the slowness."""
+    server, opened = simulator({**TOO_MANY, "retry_after": 0.05}), await session()
+    way = access(server.url)
+    with pytest.raises(errors.RequestRefused):
+        await submit(opened, song_request(), way, key="key")
+    assert await opened.library.ledger.pace.slot(way.pace_name) is not None
+    assert (await submit(opened, song_request(), way, key="key")).state is State.ACCEPTED
+    await opened.library.ledger.pace.speed_up(way.pace_name)
+    assert await opened.library.ledger.pace.slot(way.pace_name) is None
+    assert (posts(server), len(server.bill())) == (2, 1)
+
+
+async def test_a_slot_too_far_away_is_not_waited_for(simulator, access, session, song_request, posts) -> None:
+    """Exit 3 with the time to come back; another key of the same gateway goes on."""
+    server, opened = simulator(), await session()
+    way = access(server.url)
+    await opened.library.ledger.pace.slow_down(way.pace_name, 200.0)
+    with pytest.raises(errors.RequestNotSent, match="asked everybody with this key to slow down") as caught:
+        await submit(opened, song_request(), way, key="key")
+    assert (caught.value.exit_code, caught.value.repeatable, caught.value.billed) == (3, True, "no")
+    assert 100.0 < caught.value.retry_after <= 200.0
+    assert posts(server) == 0
+    assert await opened.library.ledger.money.balance() == Balance("library", 0.0, 0.0, 0.0)
+    assert (await submit(opened, song_request(), access(server.url, key="sk-other"), key="key")).ordinal == 2
+
+
+async def test_who_is_cancelled_while_waiting_for_a_slot_leaves_the_intent_to_the_next(
+    simulator, access, session, song_request, until, posts, caplog
+) -> None:
+    """Nothing was sent, and nobody has to wait for the lease to end."""
+    server, opened = simulator(), await session()
+    way = access(server.url)
+    caplog.set_level("INFO", "songflow")
+    await opened.library.ledger.pace.slow_down(way.pace_name, 40.0)
+    waiting = asyncio.create_task(submit(opened, song_request(), way, key="key"))
+
+    async def waits() -> bool:
+        return "asked to slow down: sending in" in caplog.text
+
+    await until(waits)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    (left,) = await opened.library.ledger.submissions.of_key("key")
+    assert (left.state, left.lease.is_dead(), posts(server)) == (State.INTENDED, True, 0)

@@ -1,0 +1,286 @@
+"""Rescue collects what dead processes paid for: once, without paying, and beside the living."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from songflow import errors
+from songflow.collecting import collect, wait
+from songflow.ledger import SongState, State
+from songflow.ledger.lease import Lease
+from songflow.ledger.money import Balance
+from songflow.rescue import Rescued, exit_code, rescue, stranded
+
+LOST_ANSWER = {"fault": "lost_answer"}
+
+
+@pytest.mark.parametrize("state", [State.ACCEPTED, State.RUNNING, State.OVERDUE, State.LOST])
+async def test_what_a_dead_process_waited_for_is_collected(
+    simulator, access, session, left, posts, state: State
+) -> None:
+    """Whole songs on disk, the bill as it was, and nothing left to rescue."""
+    server, opened = simulator(), await session()
+    submission = await left(opened, server, state)
+    (found,) = await rescue(opened, access(server.url))
+    assert (found.key, found.generation_id, found.state) == ("key", submission.generation_id, "succeeded")
+    assert (found.billed, found.error, found.exit_code, found.submission) == ("yes", None, 0, 1)
+    assert [Path(song.path).is_file() for song in found.songs] == [True, True]
+    assert (posts(server), len(server.bill())) == (1, 1)
+    assert await rescue(opened, access(server.url)) == []
+    assert found.as_dict()["songs"][0]["path"] == found.songs[0].path
+
+
+async def test_what_had_ended_and_was_not_fetched_is_fetched(simulator, access, session, left, die) -> None:
+    """A process that died between the end and the first download."""
+    server, opened = simulator(), await session()
+    await wait(opened, await left(opened, server), access(server.url))
+    await die(opened)
+    (found,) = await rescue(opened, access(server.url))
+    assert all(song.path and song.error is None for song in found.songs)
+    assert len(server.bill()) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"fault": "reset_during", "on": "download", "bytes": 5000, "times": None},
+        {"fault": "truncated", "on": "download", "bytes": 5000, "times": None},
+        {"fault": "dead", "on": "download", "times": None},
+    ],
+)
+async def test_an_interrupted_download_is_finished(
+    simulator, access, session, left, die, play, fault: dict
+) -> None:
+    """Whatever cut it off; the address is asked for again where it is dead."""
+    server, opened = simulator(fault), await session()
+    way = access(server.url)
+    submission = await left(opened, server)
+    songs = await collect(opened, submission, await wait(opened, submission, way), way)
+    assert {song.state for song in songs} == {SongState.ANNOUNCED}
+    await die(opened)
+    if fault["fault"] == "dead":  # the others get on by some bytes with each try
+        (still,) = await rescue(opened, way)
+        assert (still.exit_code, still.state, still.billed) == (5, "succeeded", "yes")
+        assert "none of its songs could be stored" in still.error
+    play(server)
+    (found,) = await rescue(opened, way)
+    assert (found.exit_code, [song.error for song in found.songs]) == (0, [None, None])
+    assert len(server.bill()) == 1
+
+
+async def test_a_take_that_is_missing_beside_a_stored_one_is_said(simulator, access, session, left) -> None:
+    """One song on disk is a success for its maker, but not the end of the rescue."""
+    server = simulator({"fault": "dead", "on": "download", "times": None, "skip": 1})
+    opened = await session()
+    await left(opened, server)
+    (found,) = await rescue(opened, access(server.url))
+    assert sorted(song.path is None for song in found.songs) == [False, True]
+    assert (found.exit_code, found.error is None) == (5, False)
+    assert len(await stranded(opened)) == 1
+
+
+async def test_what_a_live_process_looks_after_is_left_to_it(
+    simulator, access, session, song_request
+) -> None:
+    """Its lease stands: not asked for, not collected, not listed."""
+    from songflow.paid import submit
+
+    server, opened = simulator(), await session()
+    submission = await submit(opened, song_request(), access(server.url), key="key")
+    assert (await stranded(opened), await rescue(opened, access(server.url))) == ([], [])
+    assert await opened.library.ledger.submissions.get(submission.id) == submission
+
+
+@pytest.mark.parametrize("state", [State.SENDING, State.UNKNOWN])
+async def test_an_answer_in_the_spool_is_adopted_and_collected(
+    simulator, access, session, left, die, posts, state: State
+) -> None:
+    """Its process died between the spool and the ledger's commit."""
+    server, opened = simulator(), await session()
+    submission = await left(opened, server)
+    await die(opened, state=state, generation_id=None)
+    (found,) = await rescue(opened, access(server.url))
+    assert (found.generation_id, found.state, found.exit_code) == (submission.generation_id, "succeeded", 0)
+    assert posts(server) == 1
+
+
+async def test_a_dead_sender_without_a_trace_is_listed_as_unknown(
+    simulator, access, session, left, die, posts
+) -> None:
+    """And a live one is left to its POST."""
+    server, opened = simulator(LOST_ANSWER), await session()
+    await left(opened, server, State.UNKNOWN)
+    await die(opened, state=State.SENDING)
+    (found,) = await rescue(opened, access(server.url))
+    assert (found.state, found.exit_code) == ("unknown", 5)
+    assert "its process died while the request was under way" in found.error
+    assert posts(server) == 1
+
+
+async def test_a_sender_that_dies_while_rescue_looks_is_not_called_lost(
+    simulator, access, session, left, die, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between settling the dead and listing the rest another may die: it is said, and settled next time."""
+    server, opened = simulator(LOST_ANSWER), await session()
+    await left(opened, server, State.UNKNOWN)
+    await die(opened, state=State.SENDING)
+
+    async def nothing(*_: object) -> None:
+        """The settling came a moment too early for it."""
+
+    monkeypatch.setattr("songflow.rescue._settle_senders", nothing)
+    (found,) = await rescue(opened, access(server.url))
+    assert (found.state, found.billed, found.exit_code) == ("sending", "maybe", 5)
+    assert found.next == "look again later."
+
+
+async def test_an_unknown_outcome_is_listed_with_what_is_known(
+    simulator, access, session, left, posts
+) -> None:
+    """Key, gateway, account, price and time: what a person needs to look it up in the gateway's log."""
+    server, opened = simulator(LOST_ANSWER), await session()
+    submission = await left(opened, server, State.UNKNOWN)
+    (found,) = await rescue(opened, access(server.url))
+    assert (found.key, found.state, found.billed, found.generation_id) == ("key", "unknown", "maybe", None)
+    assert (found.gateway, found.base_url, found.account) == ("simulator", server.url, "test")
+    assert (found.price, found.asked_at) == (submission.price, submission.intended_at.isoformat())
+    assert (found.exit_code, "songflow rescue" in found.next) == (5, True)
+    assert posts(server) == 1
+
+
+async def test_an_intent_that_was_never_sent_gives_its_reservation_back(
+    simulator, access, session, left, die, song_request, posts
+) -> None:
+    """It cost nothing, so it is not listed; the next process with that key sends it."""
+    from songflow.paid import submit
+
+    server, opened = simulator(LOST_ANSWER), await session()
+    submission = await left(opened, server, State.UNKNOWN)
+    await die(opened, state=State.INTENDED)
+    assert await rescue(opened, access(server.url)) == []
+    assert await opened.library.ledger.money.balance() == Balance("library", 0.0, 0.0, 0.0)
+    assert (await opened.library.ledger.submissions.get(submission.id)).state is State.UNSENT
+    assert (await submit(opened, song_request(), access(server.url), key="key")).ordinal == 2
+    assert posts(server) == 2
+
+
+async def test_with_a_deadline_of_nothing_each_is_asked_once(simulator, access, session, left) -> None:
+    """What still runs is said to run, and is collected another time."""
+    server, opened = simulator({"fault": "unknown_for_ever"}), await session(deadline=0.0)
+    await left(opened, server)
+    (found,) = await rescue(opened, access(server.url))
+    assert (found.state, found.exit_code, found.billed) == ("overdue", 5, "yes")
+    assert "still runs" in found.error
+    assert server.gateway.traffic.fetches == 1
+
+
+async def test_a_failure_at_the_gateway_is_exit_4(simulator, access, session, left) -> None:
+    """It is over: the next rescue does not list it."""
+    server, opened = simulator({"fault": "failure", "fail_reason": "moderated"}), await session()
+    await left(opened, server)
+    (found,) = await rescue(opened, access(server.url))
+    assert (found.state, found.exit_code, "moderated" in found.error) == ("failed", 4, True)
+    assert await rescue(opened, access(server.url)) == []
+
+
+async def test_two_rescues_at_once_store_each_take_once(simulator, access, session, left, posts) -> None:
+    """From two processes' sessions; both say that it is collected."""
+    server, one, two = simulator(), await session(), await session()
+    for number in range(3):
+        await left(one, server, key=f"key {number}", prompt=f"waltz {number}")
+    first, second = await asyncio.gather(rescue(one, access(server.url)), rescue(two, access(server.url)))
+    assert (exit_code(first), exit_code(second)) == (0, 0)
+    files = list((one.library.settings.folder / "audio").glob("**/*.mp3"))
+    assert (len(files), posts(server)) == (6, 3)
+
+
+async def test_an_account_without_a_key_holds_up_nobody_else(simulator, access, session, left) -> None:
+    """It is listed as still to be collected, with its account's name; the others are collected."""
+    there, away = simulator(), simulator()
+    opened = await session()
+    await left(opened, away, key="away", prompt="a waltz far away")
+    await left(opened, there, key="there")
+
+    async def no_access(_: object) -> None:
+        """The account's key is not on this machine."""
+
+    other = await session(resolver=no_access)
+    found = {one.key: one for one in await rescue(other, access(there.url))}
+    assert found["there"].exit_code == 0
+    assert (found["away"].state, found["away"].exit_code) == ("accepted", 5)
+    assert "no key for its account 'test'" in found["away"].error
+    assert exit_code(list(found.values())) == 5
+
+
+async def test_a_new_key_of_the_same_account_collects_what_the_old_one_paid_for(
+    simulator, access, session, left
+) -> None:
+    """Keys are rotated; the alias stays."""
+    server, opened = simulator(), await session()
+    await left(opened, server)
+    (found,) = await rescue(opened, access(server.url, key="sk-new"))
+    assert (found.exit_code, found.account) == (0, "test")
+
+
+@pytest.mark.parametrize(
+    ("codes", "worst"),
+    [((), 0), ((0,), 0), ((0, 3), 3), ((4, 3), 4), ((4, 5, 0), 5), ((6, 5), 6), ((6, 0, 4), 6)],
+)
+def test_the_worst_of_all_is_the_exit_code(codes: tuple[int, ...], worst: int) -> None:
+    """In the order 0 3 4 5 6."""
+    one = Rescued("k", 1, None, "g", "u", "a", "s", "no", 1.0, "t")
+    assert exit_code([replace(one, exit_code=code) for code in codes]) == worst
+
+
+async def test_trouble_with_the_ledger_does_not_make_it_unpaid(
+    simulator, access, session, left, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that cannot be used while it is collected: exit 5, never "nothing was sent"."""
+    from songflow.ledger.submissions import Submissions
+
+    server, opened = simulator(), await session()
+    await left(opened, server)
+
+    async def full(*_: object) -> None:
+        raise errors.LibraryError("the disk is full")
+
+    monkeypatch.setattr(Submissions, "hold", full)
+    (found,) = await rescue(opened, access(server.url))
+    assert (found.exit_code, "paid for, but not collected: the disk is full" in found.error) == (5, True)
+
+
+async def test_a_take_that_the_gateway_lists_late_is_collected_by_a_later_rescue(
+    simulator, access, session, left, play
+) -> None:
+    """It ended with one take; the second was paid for, too. While its process lives, that is left alone."""
+    server, opened = simulator({"fault": "one_take_only"}), await session()
+    way = access(server.url)
+    submission = await left(opened, server)
+    (found,) = await rescue(opened, way)
+    assert (len(found.songs), found.exit_code) == (1, 0)
+    assert await rescue(opened, way) == [], "there is still one take only"
+    play(server)
+    ledger = opened.library.ledger.submissions
+    await ledger.hold(submission.id, Lease.take(60.0))
+    assert await rescue(opened, way) == []
+    assert len(await opened.library.ledger.songs.of_key("key")) == 1
+    await ledger.release(submission.id, (await ledger.get(submission.id)).lease.fence)
+    (late,) = await rescue(opened, way)
+    assert ([song.path is None for song in late.songs], late.exit_code) == ([False, False], 0)
+    assert len(server.bill()) == 1
+
+
+async def test_an_intent_of_a_live_process_keeps_its_reservation(
+    simulator, access, session, left, die
+) -> None:
+    """It may be about to send."""
+    server, opened = simulator(LOST_ANSWER), await session()
+    submission = await left(opened, server, State.UNKNOWN)
+    await die(opened, state=State.INTENDED)
+    await opened.library.ledger.submissions.hold(submission.id, Lease.take(60.0))
+    assert await rescue(opened, access(server.url)) == []
+    assert (await opened.library.ledger.submissions.get(submission.id)).state is State.INTENDED

@@ -1,0 +1,39 @@
+"""A take that a gateway lists after the end is paid for, too: rescue looks for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from songflow.api import generate_in
+from songflow.rescue import rescue
+
+
+@pytest.mark.parametrize("dialect", ["openai-hk", "cometapi"])
+async def test_a_take_that_shows_up_after_the_end_is_collected(
+    simulator, access, session, song_request, play, dialect: str
+) -> None:
+    """The generation had ended with one song; asking costs nothing and brings the other."""
+    server, opened = simulator({"fault": "one_take_only"}), await session()
+    way = access(server.url, dialect)
+    result = await generate_in(opened, song_request(), way, key="key")
+    assert len(result.songs) == 1
+    assert await rescue(opened, way) == []
+    play(server)
+    (found,) = await rescue(opened, way)
+    assert [Path(song.path).is_file() for song in found.songs] == [True, True]
+    assert found.songs[0] == result.songs[0]
+    assert (found.exit_code, len(server.bill())) == (0, 1)
+    assert await rescue(opened, way) == []
+
+
+async def test_an_end_that_cannot_be_looked_at_again_stays_an_end(
+    simulator, access, session, song_request
+) -> None:
+    """Neither a gateway that is away nor a key that is not at hand makes trouble of a song that is stored."""
+    server, opened = simulator({"fault": "one_take_only"}), await session()
+    await generate_in(opened, song_request(), access(server.url), key="key")
+    server.stop()
+    assert await rescue(opened, access(server.url)) == []
+    assert await rescue(opened) == []
