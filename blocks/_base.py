@@ -49,6 +49,12 @@ class GatewayCredentials(CredentialsBlock, ABC):
         description="What one request costs by model, in units of your choice (budgets count in them).",
     )
 
+    refunds_failed: bool = Field(
+        default=False,
+        title="Refunds failures",
+        description="Whether the gateway gives the price of a failed generation back (ask it; few document it).",
+    )
+
     @field_validator("prices")
     @classmethod
     def _check_prices(cls, prices: dict[str, float]) -> dict[str, float]:
@@ -86,7 +92,7 @@ class GatewayCredentials(CredentialsBlock, ABC):
 
     def get_access(self) -> Access:
         """The account with its prices, as the paid step takes it."""
-        return Access(self._account(self.alias), dict(self.prices))
+        return Access(self._account(self.alias), dict(self.prices), self.refunds_failed)
 
     def get_client(self) -> Gateway:
         """A client of the gateway, not opened yet: `async with block.get_client() as gateway`.

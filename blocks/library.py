@@ -63,6 +63,26 @@ class SongLibrary(Block):
         title="Verify audio",
         description="Decode each download to its end before it counts as stored.",
     )
+    budget: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        title="Budget",
+        description="The most that this library may ever spend, in the units of the prices; empty for no cap.",
+    )
+    budget_per_day: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        title="Budget per day",
+        description="The most that this library may spend on one day (UTC); empty for no cap.",
+    )
+    unit: str = Field(
+        default="units",
+        min_length=1,
+        title="Unit",
+        description="What the units of prices and budgets are called.",
+    )
 
     @field_validator("name_template")
     @classmethod
@@ -82,6 +102,9 @@ class SongLibrary(Block):
             audio_url=settings.audio_url,
             name_template=settings.name_template,
             verify_audio=settings.verify_audio,
+            budget=settings.budget,
+            budget_per_day=settings.budget_per_day,
+            unit=settings.unit,
         )
 
     def get_settings(self) -> LibrarySettings:
@@ -92,4 +115,7 @@ class SongLibrary(Block):
             audio_url=self.audio_url,
             name_template=self.name_template,
             verify_audio=self.verify_audio,
+            budget=self.budget,
+            budget_per_day=self.budget_per_day,
+            unit=self.unit,
         )

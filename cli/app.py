@@ -26,13 +26,17 @@ app = App(
 app.command("cli.demo:demo", name="demo")
 app.command("cli.generate:generate", name="generate")
 app.command("cli.songs:songs", name="songs")
+app.command("cli.rescue:rescue", name="rescue")
+app.command("cli.spending:pause", name="pause")
+app.command("cli.spending:resume", name="resume")
 app.command("cli.simulate:simulate", name="simulate")
 
 
 def dispatch(arguments: Sequence[str], *, as_json: bool) -> int:
-    """Run one command; what returns is its exit code."""
+    """Run one command; what returns is its exit code (a command that returns one did not raise its failures)."""
     try:
-        app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        return code if isinstance(code, int) else 0
     except CycloptsError as error:
         return _fail(InputError(_parser_message(error), next=_parser_advice(error)), as_json)
     except SongflowError as error:
@@ -53,7 +57,6 @@ def dispatch(arguments: Sequence[str], *, as_json: bool) -> int:
         )
     finally:
         stop_logging()
-    return 0
 
 
 def _fail(error: SongflowError, as_json: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,15 +154,27 @@ class Paying:
     if_unsettled
         What to do where the same request is unsettled under another key of a dead run: stop, or pay for a
         new one.
+    budget
+        The most that this command may spend, in the units of the prices.
+    fallback
+        Another gateway, whose key stands in the environment, for a request that the one before has certainly
+        not taken: NAME or NAME=URL (can be given several times). Never after an unknown outcome.
     """
 
     key: str | None = None
     retries: int = 4
     retry_errors: Annotated[bool, Parameter(negative="")] = False
     if_unsettled: Literal["stop", "new"] = "stop"
+    budget: float | None = None
+    fallback: Annotated[tuple[str, ...], Parameter(negative="")] = ()
 
     def check(self) -> None:
         """Raise InputError for values that cannot be."""
+        if self.budget is not None and not (math.isfinite(self.budget) and self.budget >= 0):
+            raise InputError(
+                f"--budget is {self.budget:g}: allowed is a number from 0.",
+                next="correct it; nothing was sent.",
+            )
         if not 0 <= self.retries <= 100:
             raise InputError(
                 f"--retries is {self.retries}: allowed are 0 to 100.", next="correct it; nothing was sent."
@@ -176,7 +189,10 @@ class Paying:
     def session_settings(self, waiting: Waiting) -> SessionSettings:
         """These options as a session's settings."""
         return SessionSettings(
-            poll_interval=waiting.poll_interval, deadline=waiting.deadline, retries=self.retries
+            poll_interval=waiting.poll_interval,
+            deadline=waiting.deadline,
+            retries=self.retries,
+            budget=self.budget,
         )
 
 

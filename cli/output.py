@@ -60,6 +60,10 @@ class Output:
         if not self.quiet:
             self.err.print(_plain(text))
 
+    def line(self, text: str) -> None:
+        """A line of the answer for people, on stdout."""
+        self.out.print(_plain(text))
+
     def object(self, value: Mapping[str, Any]) -> None:
         """The one JSON object, in UTF-8 whatever the terminal speaks; a lone surrogate stays an escape."""
         sys.stdout.flush()

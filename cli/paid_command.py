@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from cli.accounts import access_of, resolve
 from cli.options import Common, Gateway, Paying, Waiting
 from cli.output import Output
 from cli.prefect_mode import use_prefect
-from songflow.access import Access
+from songflow.access import fallbacks_from_environment
 from songflow.api import generate_in, mint_key
 from songflow.errors import OutcomeUnknown, RequestNotSent, SongflowError, StillRunning
 from songflow.gateways import DIALECTS
@@ -25,7 +26,9 @@ from songflow.session import Session
 if TYPE_CHECKING:
     from prefect.blocks.core import Block
 
-__all__ = ["named", "run_paid"]
+__all__ = ["guarded", "named", "run_paid"]
+
+_T = TypeVar("_T")
 
 log = logging.getLogger("songflow")
 
@@ -43,13 +46,25 @@ def run_paid(
         # Always, even with --quiet: without it a killed command could not be come back to.
         output.err.print(f"key: {key}", markup=False)
     _hint_at_unused_keys(gateway)
+    come_back = f"run the same command with --key {key}"
+    return guarded(
+        lambda: _run_paid(output, request, key, paying, gateway, waiting, common), key, common, come_back
+    )
+
+
+def guarded(work: Callable[[], Awaitable[_T]], key: str, common: Common, come_back: str) -> _T:
+    """Run what pays under a key; whatever ends it, the error says what it may have cost and how to `come_back`.
+
+    Raises:
+        SongflowError: with everything a person needs to go on.
+    """
     with named(key):
         try:
-            return asyncio.run(_run_paid(output, request, key, paying, gateway, waiting, common))
+            return asyncio.run(_detaching(work, key, common))
         except KeyboardInterrupt:
             raise OutcomeUnknown(
                 "Interrupted twice, so the ledger was not asked what became of the request.",
-                next=f"run the same command with --key {key}: it pays once at most.",
+                next=f"{come_back}: it pays once at most.",
             ) from None
         except SongflowError:
             raise
@@ -59,8 +74,8 @@ def run_paid(
             raise SongflowError(
                 f"Something unexpected went wrong ({type(error).__name__}: {error}).",
                 billed="maybe",
-                next=f"run the same command with --key {key}: it pays once at most, and the ledger has what "
-                "was paid for; SONGFLOW_DEBUG=1 shows the details.",
+                next=f"{come_back}: it pays once at most, and the ledger has what was paid for; "
+                "SONGFLOW_DEBUG=1 shows the details.",
             ) from None
 
 
@@ -83,10 +98,15 @@ async def _run_paid(
     waiting: Waiting,
     common: Common,
 ) -> GenerationResult:
+    fallbacks_from_environment(paying.fallback)  # a missing key is said here, before anything is sent
+    if use_prefect():
+        return await _as_flow(request, key, paying, gateway, waiting, common)
+    return await _in_process(output, request, key, paying, gateway, waiting, common)
+
+
+async def _detaching(work: Callable[[], Awaitable[_T]], key: str, common: Common) -> _T:
     try:
-        if use_prefect():
-            return await _as_flow(request, key, paying, gateway, waiting, common)
-        return await _in_process(output, request, key, paying, gateway, waiting, common)
+        return await work()
     except asyncio.CancelledError:
         raise await _detached(key, common) from None
 
@@ -100,9 +120,9 @@ async def _in_process(
     waiting: Waiting,
     common: Common,
 ) -> GenerationResult:
-    access = await _access(gateway)
+    access = await access_of(gateway)
     async with (
-        Session(common.library_settings(), paying.session_settings(waiting)) as session,
+        Session(common.library_settings(), paying.session_settings(waiting), resolve) as session,
         output.waiting(f"'{request.prompt[:40]}'") as progress,
     ):
         return await generate_in(
@@ -112,19 +132,9 @@ async def _in_process(
             key=key,
             if_unsettled=paying.if_unsettled,
             retry_errors=paying.retry_errors,
+            fallbacks=fallbacks_from_environment(paying.fallback),
             progress=progress,
         )
-
-
-async def _access(gateway: Gateway) -> Access:
-    if gateway.credentials is None:
-        return gateway.access()
-    # Without a server Prefect starts one for this; its telemetry would write a traceback to our stderr.
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    from blocks.resolver import load_credentials
-
-    block = await load_credentials(gateway.credentials)
-    return block.get_access()
 
 
 async def _as_flow(
@@ -154,6 +164,8 @@ async def _as_flow(
         retries=paying.retries,
         poll_interval=waiting.poll_interval,
         deadline=waiting.deadline,
+        budget=paying.budget,
+        fallback_gateways=list(paying.fallback) or None,
     )
     return result
 

@@ -12,6 +12,8 @@ from cyclopts import Parameter
 
 from cli.options import Common
 from cli.output import Output
+from cli.spending import cost as cost_of
+from cli.spending import show_cost
 from songflow.errors import InputError
 from songflow.library import Library, LibrarySettings
 from songflow.manifest import empty_manifest, filter_manifest, read_manifest
@@ -29,6 +31,7 @@ def songs(
     format: Format = "table",
     where: str | None = None,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    cost: Annotated[bool, Parameter(negative="")] = False,
     common: Common = Common(),
 ) -> None:
     """Show the manifest: a row per song, and one for each generation without songs.
@@ -41,8 +44,21 @@ def songs(
         Only rows for which this holds, such as: seconds > 30 and title == "Rain".
     output
         Write to a file instead of stdout.
+    cost
+        Show what the library has spent, reserved and may spend instead.
     """
     speaker = Output(as_json=common.json, quiet=common.quiet)
+    if cost:
+        if where or output is not None or format not in {"table", "json"}:
+            raise InputError(
+                "--cost shows sums, not rows.", next="leave out --where, --output and --format, or --cost."
+            )
+        found = asyncio.run(cost_of(common.library_settings()))
+        if common.json or format == "json":
+            speaker.object({"cost": found})
+        else:
+            show_cost(speaker, found)
+        return
     frame = asyncio.run(_read(common.library_settings(), speaker))
     if where:
         frame = filter_manifest(frame, where)
@@ -60,20 +76,13 @@ def songs(
 
 async def _read(settings: LibrarySettings, output: Output) -> pandas.DataFrame:
     """The manifest; looking at a library that is not there does not make one."""
-    if settings.ledger_url is None and not _is_there(settings.folder / "ledger.sqlite"):
+    if not settings.exists():
         output.say(
             f"There is no library at {settings.folder} yet; `songflow demo` makes one with simulated songs."
         )
         return empty_manifest()
     async with Library(settings) as library:
         return await read_manifest(library.ledger)
-
-
-def _is_there(file: Path) -> bool:
-    try:
-        return file.is_file()
-    except OSError:  # a name that is too long, a folder that may not be looked into
-        return False
 
 
 def _write(frame: pandas.DataFrame, format: Format, target: Path | None) -> None:

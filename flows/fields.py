@@ -16,11 +16,14 @@ from songflow.request import SongRequest
 
 __all__ = [
     "BaseUrl",
+    "Budget",
     "Bypass",
     "ClarityStrength",
     "ContextLength",
     "Credentials",
     "Deadline",
+    "FallbackGateways",
+    "Fallbacks",
     "FetchPath",
     "GatewayName",
     "IfUnsettled",
@@ -38,6 +41,8 @@ __all__ = [
     "Prompt",
     "PromptStrength",
     "Quality",
+    "RescueCredentials",
+    "RescueDeadline",
     "Retries",
     "RetryErrors",
     "SectionEnd",
@@ -166,6 +171,47 @@ Deadline = Annotated[
         "Deadline",
         "Seconds to wait; afterwards the song still runs and can be collected later. Empty: by model.",
         gt=0,
+        strict=True,
+    ),
+]
+Budget = Annotated[
+    float | None,
+    _described(
+        "Budget",
+        "The most that this run (with all its subflows) may spend, in the units of the prices. Empty: no cap.",
+        ge=0,
+        allow_inf_nan=False,
+        strict=True,
+    ),
+]
+Fallbacks = Annotated[
+    list[GatewayBlock] | None,
+    _described(
+        "Fallbacks",
+        "Accounts to try in order, each only after the one before has certainly not billed (refused, not sent).",
+    ),
+]
+FallbackGateways = Annotated[
+    list[str] | None,
+    _described(
+        "Fallback gateways",
+        "The same by name, after those above, where their keys stand in the environment: NAME or NAME=URL.",
+    ),
+]
+RescueCredentials = Annotated[
+    GatewayBlock | None,
+    _described(
+        "Credentials",
+        "An account to ask with where it fits. Empty: the account that took each generation, by its stored name.",
+    ),
+]
+RescueDeadline = Annotated[
+    float,
+    _described(
+        "Deadline",
+        "Seconds to wait for each generation that still runs; 0 asks once.",
+        ge=0,
+        allow_inf_nan=False,
         strict=True,
     ),
 ]

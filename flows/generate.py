@@ -2,6 +2,7 @@
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
 import asyncio
+from collections.abc import Sequence
 
 from prefect import flow, runtime
 from prefect.logging import get_run_logger
@@ -9,7 +10,9 @@ from prefect.logging import get_run_logger
 from blocks.credentials import GatewayBlock
 from blocks.library import SongLibrary
 from flows import fields
-from songflow.access import Access, access_from_environment
+from flows.hooks import let_go
+from songflow.access import Access, access_from_environment, fallbacks_from_environment
+from songflow.api import first_that_takes
 from songflow.errors import InputError
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import SongState
@@ -31,7 +34,13 @@ def _run_name() -> str:
     return short(str(parameters.get("prompt") or "a song"))
 
 
-@flow(name="generate-song", flow_run_name=_run_name, persist_result=False)
+@flow(
+    name="generate-song",
+    flow_run_name=_run_name,
+    persist_result=False,
+    on_cancellation=[let_go],
+    on_crashed=[let_go],
+)
 async def generate_song(
     prompt: fields.Prompt,
     lyrics: fields.Lyrics = "",
@@ -65,6 +74,9 @@ async def generate_song(
     retries: fields.Retries = 4,
     poll_interval: fields.PollInterval = None,
     deadline: fields.Deadline = None,
+    budget: fields.Budget = None,
+    fallbacks: fields.Fallbacks = None,
+    fallback_gateways: fields.FallbackGateways = None,
 ) -> GenerationResult:
     """Makes songs from a prompt: **pays once**, waits for the gateway, stores every take.
 
@@ -105,7 +117,13 @@ async def generate_song(
         ),
         key=key or await request_key(step),
         library=library,
-        settings=SessionSettings(poll_interval=poll_interval, deadline=deadline, retries=retries),
+        settings=SessionSettings(
+            poll_interval=poll_interval, deadline=deadline, retries=retries, budget=budget
+        ),
+        fallbacks=[
+            *(block.get_access() for block in fallbacks or ()),
+            *fallbacks_from_environment(fallback_gateways or ()),
+        ],
         if_unsettled=if_unsettled,
         retry_errors=retry_errors,
     )
@@ -140,8 +158,12 @@ async def make_songs(
     settings: SessionSettings,
     if_unsettled: str = "stop",
     retry_errors: bool = False,
+    fallbacks: Sequence[Access] = (),
 ) -> GenerationResult:
-    """The steps of one generation inside a flow run, in one session; for every flow that makes songs."""
+    """The steps of one generation inside a flow run, in one session; for every flow that makes songs.
+
+    `fallbacks` are tried in order, each only after the one before has certainly not billed.
+    """
     log = get_run_logger()
     log.info(
         "Making songs with %s at %s (%s), for %g units. Request key: %s.",
@@ -152,11 +174,16 @@ async def make_songs(
         key,
     )
     async with open_session(library_of(library), settings):
-        submission = await submit.with_options(retries=settings.retries)(
-            request, access, key=key, if_unsettled=if_unsettled, retry_errors=retry_errors
+        choices = (access, *fallbacks)
+        submission = await first_that_takes(
+            choices,
+            lambda choice: submit.with_options(retries=settings.retries)(
+                request, choice, key=key, if_unsettled=if_unsettled, retry_errors=retry_errors
+            ),
         )
-        songs = await wait(submission, access)
-        await _download_all(submission, songs, access)
+        taken_by = next((choice for choice in choices if choice.took(submission)), access)
+        songs = await wait(submission, taken_by)
+        await _download_all(submission, songs, taken_by)
         result = await record(submission)
     log.info(
         "%d of %d songs stored: %s.",

@@ -15,8 +15,9 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from songflow.ledger.rows import Song, Submission
+from songflow.rescue import Rescued
 
-__all__ = ["artifact_key", "escape", "generation_page", "web_link"]
+__all__ = ["artifact_key", "escape", "generation_page", "rescue_rows", "web_link"]
 
 # All that Markdown reads as more than text. "." and ":" are among it: "www.x.y" becomes a link by itself.
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~:@^$-])")
@@ -69,6 +70,25 @@ def generation_page(submission: Submission, params: Mapping[str, Any], songs: Se
             _table(("field", "value"), _param_rows(params)),
         ]
     )
+
+
+def rescue_rows(found: Sequence[Rescued]) -> list[dict[str, str]]:
+    """What a rescue found, as the rows of a table artifact."""
+    return [
+        {
+            "request key": escape(one.key),
+            "state": escape(one.state),
+            "billed": f"{escape(one.billed)}, {one.price:g} units",
+            "gateway": escape(f"{one.gateway} {one.base_url}"),
+            "account": escape(one.account),
+            "generation id": escape(one.generation_id or "none"),
+            "asked at": escape(one.asked_at),
+            "songs": f"{sum(song.path is not None for song in one.songs)} of {len(one.songs)} stored",
+            "why not": escape(one.error or ""),
+            "next": escape(one.next or ""),
+        }
+        for one in found
+    ]
 
 
 def _song_row(song: Song) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from songflow.errors import NotBilled
 from songflow.ledger.rows import Submission
 from songflow.request import SongRequest
 from songflow.session import SessionSettings
+from tasks.limits import submit_slot
 from tasks.runs import DEFAULT_STEP, request_key, run_ids, short
 from tasks.sessions import Where, Who, access_of, open_session, tells_when_cancelled
 
@@ -86,15 +87,16 @@ async def submit(
     runs = await run_ids()
     async with open_session(library, settings) as session, tells_when_cancelled(session, key):
         try:
-            return await paid.submit(
-                session,
-                request,
-                access,
-                key=key,
-                runs=runs,
-                if_unsettled=if_unsettled,
-                retry_errors=retry_errors,
-            )
+            async with submit_slot(access):
+                return await paid.submit(
+                    session,
+                    request,
+                    access,
+                    key=key,
+                    runs=runs,
+                    if_unsettled=if_unsettled,
+                    pay_again=paid.AFTER_ERRORS if retry_errors else frozenset(),
+                )
         except NotBilled as error:
             await _wait_as_asked(error)
             raise

@@ -94,7 +94,9 @@ def test_wrong_values_are_refused_without_showing_the_key(block, fields, text):
 
 
 def test_a_block_is_an_account_with_prices():
-    access = CometAPICredentials(api_key=KEY, prices={"udio32-v1.5": 3}).get_access()
+    access = CometAPICredentials(api_key=KEY, prices={"udio32-v1.5": 3}, refunds_failed=True).get_access()
+    assert access.refunds_failed
+    assert not CometAPICredentials(api_key=KEY).get_access().refunds_failed
     assert access.gateway == "cometapi"
     assert access.account.base_url == "https://api.cometapi.com"
     assert access.account.secret == KEY

@@ -33,7 +33,17 @@ def test_a_relative_folder_and_a_home_become_absolute(monkeypatch, tmp_path):
     assert SongLibrary(folder="~/songs").get_settings().folder == Path.home() / "songs"
 
 
-@pytest.mark.parametrize("fields", [{"folder": ""}, {"name_template": "{artist}"}], ids=str)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"folder": ""},
+        {"name_template": "{artist}"},
+        {"budget": -1},
+        {"budget_per_day": float("nan")},
+        {"unit": ""},
+    ],
+    ids=str,
+)
 def test_wrong_values_are_refused(fields):
     with pytest.raises(ValidationError, match=next(iter(fields))):
         SongLibrary(**fields)
@@ -41,7 +51,14 @@ def test_wrong_values_are_refused(fields):
 
 def test_settings_found_elsewhere_survive_the_way_through_a_block(tmp_path):
     settings = LibrarySettings(
-        tmp_path, "postgresql://u:secret@host/db", "s3://bucket/songs", "{song_id}", verify_audio=False
+        tmp_path,
+        "postgresql://u:secret@host/db",
+        "s3://bucket/songs",
+        "{song_id}",
+        verify_audio=False,
+        budget=10.0,
+        budget_per_day=2.5,
+        unit="cents",
     )
     block = SongLibrary.of(settings)
     assert block.get_settings() == settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -28,6 +30,7 @@ from prefect.client.schemas.filters import (
     LogFilterFlowRunId,
 )
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
 from prefect.logging.handlers import APILogWorker
 from prefect.settings import (
     PREFECT_API_URL,
@@ -35,6 +38,7 @@ from prefect.settings import (
     PREFECT_LOGGING_TO_API_BATCH_INTERVAL,
     temporary_settings,
 )
+from prefect.states import Cancelling
 
 _START_SECONDS = 120.0
 
@@ -77,6 +81,26 @@ class PrefectServer:
             return await client.read_flow_runs(
                 flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name]))
             )
+
+    async def flow_run(self, flow_run_id: object) -> FlowRun:
+        """One flow run as it is stored."""
+        async with get_client() as client:
+            return await client.read_flow_run(_uuid(flow_run_id))
+
+    async def start(self, deployment: str, parameters: dict[str, Any]) -> UUID:
+        """A new flow run of a deployment, as soon as that exists."""
+        async with get_client() as client, asyncio.timeout(60):
+            while True:
+                with contextlib.suppress(ObjectNotFound):
+                    found = await client.read_deployment_by_name(deployment)
+                    run = await client.create_flow_run_from_deployment(found.id, parameters=parameters)
+                    return run.id
+                await asyncio.sleep(0.2)
+
+    async def cancel(self, flow_run_id: UUID) -> None:
+        """Cancel a flow run as Prefect's UI does."""
+        async with get_client() as client:
+            await client.set_flow_run_state(flow_run_id, Cancelling())
 
     def dump(self) -> str:
         """The whole database as SQL text, and every other file of the server's folder."""

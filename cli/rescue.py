@@ -1,0 +1,284 @@
+"""`songflow rescue`: collects what was paid for and not collected, and settles what nobody knows."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from cli.accounts import given_access, resolve
+from cli.options import Common, Gateway, Waiting
+from cli.output import Output
+from cli.paid_command import guarded, named
+from songflow import rescue as domain
+from songflow.errors import InputError, RequestNotSent
+from songflow.ledger.states import RULES, State
+from songflow.ledger.submissions import speaker
+from songflow.messages import unsettled_error
+from songflow.rescue import Rescued
+from songflow.session import Session, SessionSettings
+
+__all__ = ["Choice", "rescue"]
+
+_RESCUE = Group("Rescue", sort_key=1)
+_PROMPT_LENGTH = 60
+
+Row = dict[str, Any]
+
+
+@Parameter(name="*", group=_RESCUE)
+@dataclass(frozen=True)
+class Choice:
+    """What to do instead of collecting everything.
+
+    Parameters
+    ----------
+    list
+        Only list what is stranded, with everything known of it; nothing is asked or changed.
+    adopt
+        Say that this generation, found in the gateway's own log, is what became of an unknown request, and
+        collect it.
+    key
+        With --adopt: the request key it belongs to, where several could be meant.
+    write_off
+        Stop looking for what became of this request key, and release what is reserved for it.
+    resubmit
+        Pay again for this request key, whose outcome is unknown, lost or failed: the only way to pay twice.
+        Asks first.
+    yes
+        With --resubmit: do not ask.
+    """
+
+    list: Annotated[bool, Parameter(name="--list", negative="")] = False
+    adopt: str | None = None
+    key: str | None = None
+    write_off: str | None = None
+    resubmit: str | None = None
+    yes: Annotated[bool, Parameter(negative="")] = False
+
+    def check(self) -> None:
+        """Raise InputError for options that contradict each other."""
+        chosen = [
+            name
+            for name, value in (
+                ("--list", self.list or None),
+                ("--adopt", self.adopt),
+                ("--write-off", self.write_off),
+                ("--resubmit", self.resubmit),
+            )
+            if value is not None
+        ]
+        if len(chosen) > 1:
+            raise InputError(
+                f"{' and '.join(chosen)} were given together.", next="choose one of them; nothing was sent."
+            )
+        for name, value, other, needed in (
+            ("--key", self.key, "--adopt", self.adopt),
+            ("--yes", self.yes or None, "--resubmit", self.resubmit),
+        ):
+            if value is not None and needed is None:
+                raise InputError(f"{name} belongs to {other}.", next=f"add {other}, or leave it out.")
+
+
+def rescue(
+    *,
+    choice: Choice = Choice(),
+    poll_interval: float | None = None,
+    deadline: float | None = None,
+    gateway: Gateway = Gateway(),
+    common: Common = Common(),
+) -> int:
+    """Collect everything that was paid for and is not on disk; it may be run at any time, and never pays by itself.
+
+    Parameters
+    ----------
+    poll_interval
+        Fix the seconds between two looks at the gateway (default: 5).
+    deadline
+        Seconds to wait for each generation that still runs (default: 0, ask once; with --resubmit as long as
+        `generate` waits).
+    """
+    waiting = Waiting(poll_interval=poll_interval, deadline=deadline)
+    for part in (choice, gateway, waiting):
+        part.check()
+    command = _Command(Output(as_json=common.json, quiet=common.quiet), choice, gateway, waiting, common)
+    with named(choice.resubmit or choice.write_off or choice.key):
+        if choice.resubmit is not None:
+            return command.resubmit(choice.resubmit)
+        return asyncio.run(command.run())
+
+
+@dataclass(frozen=True)
+class _Command:
+    output: Output
+    choice: Choice
+    gateway: Gateway
+    waiting: Waiting
+    common: Common
+
+    async def run(self) -> int:
+        """Everything that spends nothing."""
+        settings = self.common.library_settings()
+        if not settings.exists():
+            self.output.say(f"There is no library at {settings.folder}.")
+            if self.choice.adopt or self.choice.write_off:
+                raise InputError(
+                    f"There is no library at {settings.folder}, so nothing is unknown in it.",
+                    next="name the right one with --library.",
+                )
+            self._tell([], stranded=[] if self.choice.list else None)
+            return 0
+        async with self._session(0.0) as session:
+            if self.choice.list:
+                self._tell([], stranded=await _stranded_rows(session))
+                return 0
+            if self.choice.write_off is not None:
+                written_off = await domain.write_off(session, self.choice.write_off)
+                self._tell([await _row(session, written_off)], written_off=written_off.key)
+                return 0
+            given = await given_access(self.gateway)
+            if self.choice.adopt is not None:
+                found = [await domain.adopt(session, self.choice.adopt, key=self.choice.key, given=given)]
+            else:
+                found = await domain.rescue(session, given)
+            self._tell([await _row(session, one) for one in found])
+            return domain.exit_code(found)
+
+    def resubmit(self, key: str) -> int:
+        """Pay again, after a person's word."""
+        if not self.common.library_settings().exists():
+            raise InputError(
+                f"The ledger does not know the key {key!r}: there is no library.", next="check --library."
+            )
+        # Its own event loop: while a person thinks, nothing of ours is open or under way.
+        question = asyncio.run(self._question(key))
+        if not self.choice.yes:
+            _ask(question)
+        come_back = f"see `songflow rescue --list`, or run the first command again with --key {key}"
+        return guarded(lambda: self._resubmit(key), key, self.common, come_back)
+
+    async def _question(self, key: str) -> str:
+        async with self._session(None) as session:
+            generation, submission = await domain.resubmittable(session, key)
+            unit = session.library.settings.unit
+        prompt = _start_of(generation.params["prompt"])
+        return (
+            f"The request {key} ('{prompt}', {submission.gateway}) is '{submission.state}' and was perhaps billed "
+            f"already. Sending it again may cost {submission.price:g} {unit} a second time."
+        )
+
+    async def _resubmit(self, key: str) -> int:
+        given = await given_access(self.gateway)
+        async with self._session(None) as session, self.output.waiting(key):
+            result = await domain.resubmit(session, key, given)
+            current = speaker(await session.library.ledger.submissions.of_key(key))
+            assert current is not None, "it was just submitted"
+            songs = await session.library.ledger.songs.of_submission(current.id)
+            row = await _row(session, Rescued.of(current, songs))
+        if self.output.as_json:
+            self.output.object({"rescued": [row], **result.as_dict()})
+        else:
+            self.output.result(result)
+        return 0
+
+    def _session(self, deadline: float | None) -> Session:
+        wanted = self.waiting.deadline if self.waiting.deadline is not None else deadline
+        settings = SessionSettings(poll_interval=self.waiting.poll_interval, deadline=wanted)
+        return Session(self.common.library_settings(), settings, resolve)
+
+    def _tell(
+        self, rows: Sequence[Row], *, stranded: Sequence[Row] | None = None, written_off: str | None = None
+    ) -> None:
+        if self.output.as_json:
+            answer: Row = {"rescued": rows}
+            if stranded is not None:
+                answer["stranded"] = stranded
+            if written_off is not None:
+                answer["written_off"] = written_off
+            self.output.object(answer)
+        elif written_off is not None:
+            self.output.line(
+                f"Written off: {written_off}. If it turns up, `songflow rescue --adopt` still takes it."
+            )
+        else:
+            self._show(rows if stranded is None else stranded, _collected if stranded is None else _listed)
+
+    def _show(self, rows: Sequence[Row], words: Callable[[Row], Sequence[str]]) -> None:
+        if not rows:
+            self.output.line(
+                "Nothing is stranded: everything that was paid for is collected or looked after."
+            )
+        for row in rows:
+            for line in words(row):
+                self.output.line(line)
+
+
+def _ask(question: str) -> None:
+    """Raises InputError where nobody can be asked, RequestNotSent where the answer is not yes."""
+    if sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InputError(f"{question} Nothing was sent.", next="add --yes if that is what you want.")
+    sys.stderr.write(f"{question} Send it again? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise RequestNotSent(
+            "Not confirmed: nothing was sent.", next="`songflow rescue --list` shows what is open."
+        )
+
+
+async def _stranded_rows(session: Session) -> list[Row]:
+    rows = []
+    for submission in await domain.stranded(session):
+        songs = await session.library.ledger.songs.of_submission(submission.id)
+        row = await _row(session, Rescued.of(submission, songs))
+        waits = row["songs"] or RULES[submission.state].waits or submission.state is State.LOST
+        row["error"] = submission.error
+        row["next"] = "`songflow rescue` asks for it." if waits else unsettled_error(submission).next
+        rows.append(row)
+    return rows
+
+
+async def _row(session: Session, rescued: Rescued) -> Row:
+    """One generation with everything known of it, as plain data."""
+    generation = await session.library.ledger.submissions.generation(rescued.key)
+    row = rescued.as_dict() | {"prompt": _start_of(generation.params["prompt"]) if generation else None}
+    row["not_stored"] = [
+        {"song_id": song.song_id, "title": song.title, "error": song.error}
+        for song in rescued.songs
+        if song.path is None
+    ]
+    return row
+
+
+def _start_of(prompt: str) -> str:
+    line = " ".join(prompt.split())
+    return line if len(line) <= _PROMPT_LENGTH else f"{line[: _PROMPT_LENGTH - 1]}…"
+
+
+def _listed(row: Row) -> list[str]:
+    lines = [
+        f"{row['key']}: {row['state']} (billed: {row['billed']}), price {row['price']:g}, asked {row['asked_at']}",
+        f"    '{row['prompt']}'",
+        f"    {row['gateway']} ({row['base_url']}), account {row['account']}, "
+        f"generation {row['generation_id'] or 'not known'}",
+    ]
+    lines += [f"    {row['error']}"] if row["error"] else []
+    return [*lines, *_missing(row), f"    Next: {row['next']}"]
+
+
+def _collected(row: Row) -> list[str]:
+    lines = [f"    {song['path']}" for song in row["songs"] if song["path"]]
+    named = f"{row['key']} ('{row['prompt']}', {row['gateway']}, generation {row['generation_id'] or 'not known'})"
+    if row["error"] is None:
+        return [f"+ {named}: {len(lines)} songs stored.", *lines, *_missing(row)]
+    return [f"- {named}: {row['error']} Next: {row['next']}", *lines, *_missing(row)]
+
+
+def _missing(row: Row) -> list[str]:
+    return [
+        f"    not stored: {song['title'] or song['song_id'] or 'a take'}: {song['error']}"
+        for song in row["not_stored"]
+    ]

@@ -1,0 +1,90 @@
+"""What is done when a flow run that pays was cancelled or has crashed.
+
+Prefect runs these in the process that noticed it, often on another machine than the run's own: all they know is
+the run's id and its stored parameters, and the ledger is where its submissions are found.
+"""
+
+from __future__ import annotations
+
+from logging import Logger, LoggerAdapter
+from typing import Any
+
+from prefect import Flow, State
+from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.logging.loggers import flow_run_logger
+from pydantic import SecretStr
+
+from blocks.library import SongLibrary
+from songflow.errors import SongflowError
+from songflow.ledger.rows import Submission
+from songflow.ledger.states import RULES, SongState
+from songflow.ledger.states import State as Stage
+from songflow.library import Library, LibrarySettings
+
+__all__ = ["let_go", "library_of_run"]
+
+
+async def let_go(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+    """Say in the run's log what still runs at the gateway and is billed, and that nobody looks after it any more.
+
+    A new run is then told of it at once, and the next rescue collects it, instead of waiting for a lease to end.
+    """
+    log = flow_run_logger(flow_run, flow)
+    try:
+        settings = await library_of_run(flow_run.parameters or {})
+        if not settings.exists():
+            return
+        async with Library(settings) as library:
+            ledger = library.ledger
+            await ledger.submissions.release_run(str(flow_run.id))
+            for submission in await ledger.submissions.of_flow_run(str(flow_run.id)):
+                songs = await ledger.songs.of_submission(submission.id)
+                missing = any(song.state is SongState.ANNOUNCED for song in songs)
+                _tell(log, submission, missing, settings.unit)
+    except SongflowError as error:
+        log.error("What this run has paid for cannot be looked up: %s", error)
+
+
+def _tell(log: Logger | LoggerAdapter[Any], submission: Submission, missing: bool, unit: str) -> None:
+    """One line for each submission that money was, or may have been, spent on and that is not collected."""
+    known = f"the key '{submission.key}', generation {submission.any_id or 'not known'}"
+    price = f"{submission.price:g} {unit}"
+    if RULES[submission.state].waits:
+        said = f"Still running at the gateway, still billed ({price}): {known}."
+    elif submission.state is Stage.SUCCEEDED and missing:
+        said = f"Finished and paid for ({price}), but not stored yet: {known}."
+    elif RULES[submission.state].unsettled:
+        said = f"Perhaps billed ({price}), its outcome is '{submission.state}': {known}."
+    else:
+        return
+    log.warning("%s To collect it: `songflow rescue`, the flow rescue-songs, or a run with that key.", said)
+
+
+async def library_of_run(parameters: dict[str, Any]) -> LibrarySettings:
+    """The library that a flow run's stored parameters name, else the environment's.
+
+    Prefect stores a block that was chosen in its UI as a reference, one that was loaded with its fields and its id,
+    and secrets as stars: a ledger's URL that only an unsaved block held is the environment's again.
+    """
+    given = parameters.get("library")
+    if isinstance(given, dict):
+        reference = given.get("$ref")
+        block_id = reference.get("block_document_id") if isinstance(reference, dict) else reference
+        block_id = block_id or given.get("_block_document_id")
+        given = await _saved(block_id) if block_id else _unsaved(given)
+    return given.get_settings() if isinstance(given, SongLibrary) else LibrarySettings.from_environment()
+
+
+async def _saved(block_id: Any) -> Block:
+    async with get_client() as client:
+        return Block._from_block_document(await client.read_block_document(block_id))
+
+
+def _unsaved(stored: dict[str, Any]) -> SongLibrary:
+    fields = {name: value for name, value in stored.items() if name in SongLibrary.model_fields}
+    if fields.get("ledger_url"):
+        url = LibrarySettings.from_environment().ledger_url
+        fields["ledger_url"] = SecretStr(url) if url else None
+    return SongLibrary(**fields)

@@ -1,0 +1,321 @@
+"""`songflow rescue` in real processes: what was paid for is collected, and nothing is paid twice by itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROW = {
+    *("key", "submission", "generation_id", "gateway", "base_url", "account", "state", "billed", "price"),
+    *("asked_at", "songs", "error", "next", "exit_code", "prompt", "not_stored"),
+}
+LOST = {"fault": "lost_answer"}
+
+
+def rescue(shell: Any, *options: str, **kwargs: Any) -> Any:
+    """`songflow rescue --json`."""
+    return shell.run("rescue", "--poll-interval", "0.1", "--json", *options, **kwargs)
+
+
+def lose(shell: Any, server: Any, to: Any, key: str = "mine", prompt: str = "a lost waltz") -> None:
+    """A request whose answer is lost."""
+    assert shell.run("generate", prompt, "--key", key, "--if-unsettled", "new", *to(server)).code == 5
+
+
+def stored(row: dict[str, Any]) -> bool:
+    """Every take of a row is a file."""
+    return bool(row["songs"]) and all(Path(song["path"]).is_file() for song in row["songs"])
+
+
+# --- nothing to do ---
+
+
+def test_without_a_library_nothing_is_stranded_and_none_is_made(shell: Any) -> None:
+    """Exit 0 for collecting and listing; what names a key is bad input."""
+    assert (rescue(shell).code, rescue(shell).json) == (0, {"rescued": []})
+    assert rescue(shell, "--list").json == {"rescued": [], "stranded": []}
+    for options in (["--adopt", "an-id"], ["--write-off", "k"], ["--resubmit", "k", "--yes"]):
+        assert rescue(shell, *options).code == 2
+    assert not shell.library.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--list", "--adopt", "x"], "--list and --adopt were given together"),
+        (["--key", "k"], "--key belongs to --adopt"),
+        (["--yes"], "--yes belongs to --resubmit"),
+        (["--deadline", "-1"], "--deadline is -1"),
+    ],
+)
+def test_options_that_contradict_each_other_are_bad_input(shell: Any, options: list[str], words: str) -> None:
+    """Exit 2 before the library is opened."""
+    run = rescue(shell, *options)
+    assert run.code == 2
+    assert words in run.json["error"]
+    assert not shell.library.exists()
+
+
+# --- collecting ---
+
+
+@pytest.mark.parametrize("gateway", ["cometapi", "openai-hk"])
+def test_what_a_deadline_left_is_collected_once(
+    shell: Any, gateways: Any, to: Any, heal: Any, gateway: str
+) -> None:
+    """Exit 5 while it still runs, 0 with the songs later, and nothing left the next time; one bill."""
+    server = gateways({"fault": "unknown_for_ever", "times": None})
+    left = shell.run("generate", "a late waltz", "--deadline", "0.2", *to(server, gateway))
+    assert left.code == 5
+    early = rescue(shell)
+    assert early.code == 5
+    [row] = early.json["rescued"]
+    assert (row["state"], row["billed"], row["songs"]) == ("overdue", "yes", [])
+    assert row["next"]
+    heal(server)
+    run = rescue(shell)
+    assert run.code == 0, run.err
+    [row] = run.json["rescued"]
+    assert set(row) == ROW
+    assert (row["key"], row["gateway"]) == (left.json["key"], gateway)
+    assert (row["prompt"], row["error"], row["not_stored"]) == ("a late waltz", None, [])
+    assert stored(row)
+    again = rescue(shell)
+    assert (again.code, again.json) == (0, {"rescued": []})
+    assert len(server.bill()) == 1
+
+
+def test_a_deadline_of_ones_own_waits(shell: Any, gateways: Any, to: Any) -> None:
+    """What takes two more seconds is collected by one rescue."""
+    server = gateways(speed=20.0, takes=1)
+    assert shell.run("generate", "x", "--deadline", "0", *to(server)).code == 5
+    run = rescue(shell, "--deadline", "60")
+    assert run.code == 0, run.err
+    assert stored(run.json["rescued"][0])
+
+
+def test_a_killed_command_is_collected_by_rescue(shell: Any, gateways: Any, to: Any, heal: Any) -> None:
+    """Its dead process is seen at once on this machine; a person is told in words."""
+    server = gateways({"fault": "unknown_for_ever", "times": None}, takes=1)
+    process = shell.start("generate", "a killed waltz", "--key", "mine", *to(server))
+    assert process.stderr is not None
+    while b"Accepted" not in process.stderr.readline():
+        pass
+    process.kill()
+    process.communicate()
+    heal(server)
+    run = shell.run("rescue")
+    assert run.code == 0, run.err
+    assert "+ mine ('a killed waltz', cometapi, generation " in run.out
+    assert ".mp3" in run.out
+    assert shell.run("rescue").out.startswith("Nothing is stranded")
+    assert len(server.bill()) == 1
+
+
+def test_a_failure_that_a_rescue_finds_is_exit_4_once(shell: Any, gateways: Any, to: Any) -> None:
+    """Afterwards it has an end, and is not stranded any more."""
+    server = gateways({"fault": "failure", "fail_reason": "out of tune"}, speed=20.0)
+    assert shell.run("generate", "x", "--deadline", "0", *to(server)).code == 5
+    run = rescue(shell, "--deadline", "60")
+    assert run.code == 4
+    assert "out of tune" in run.json["rescued"][0]["error"]
+    assert rescue(shell).json == {"rescued": []}
+
+
+def test_the_worst_of_several_is_the_exit_code(shell: Any, gateways: Any, to: Any, heal: Any) -> None:
+    """One collected, one unknown: 5, and the collected one is on disk."""
+    server = gateways({"fault": "unknown_for_ever", "times": None})
+    assert shell.run("generate", "one", "--key", "late", "--deadline", "0.2", *to(server)).code == 5
+    other = gateways(LOST)
+    lose(shell, other, to)
+    heal(server)
+    run = rescue(shell)
+    assert run.code == 5
+    states = {row["key"]: row["state"] for row in run.json["rescued"]}
+    assert states == {"late": "succeeded", "mine": "unknown"}
+    assert [len(one.bill()) for one in (server, other)] == [1, 1]
+
+
+def test_a_key_that_is_not_at_hand_is_named_and_a_given_one_is_used(
+    shell: Any, gateways: Any, to: Any, heal: Any
+) -> None:
+    """Exit 5: the generation waits; the gateway's options bring another key for it."""
+    server = gateways({"fault": "unknown_for_ever", "times": None})
+    assert shell.run("generate", "x", "--deadline", "0.2", *to(server)).code == 5
+    heal(server)
+    none = {"COMETAPI_KEY": None}
+    without = rescue(shell, env=none)
+    assert without.code == 5
+    assert "no key for its account 'env:COMETAPI_KEY'" in without.json["rescued"][0]["error"]
+    given = ["--gateway", "cometapi", "--base-url", server.url]
+    run = rescue(shell, *given, env={**none, "SONGFLOW_API_KEY": shell.key})
+    assert run.code == 0, run.err
+
+
+# --- listing ---
+
+
+def test_a_list_asks_nothing_and_changes_nothing(shell: Any, gateways: Any, to: Any) -> None:
+    """Everything known of each, exit 0, and the same again; no GET has left, and no Prefect was imported."""
+    server = gateways({"fault": "dead", "times": None}, LOST | {"skip": 1})
+    assert shell.run("generate", "a dead one", "--key", "dead", *to(server)).code == 5
+    lose(shell, server, to)
+    fetched = server.gateway.traffic.fetches
+    run = rescue(shell, "--list")
+    assert (run.code, run.json["rescued"]) == (0, [])
+    dead, lost = run.json["stranded"]
+    assert set(dead) == set(lost) == ROW
+    assert (dead["key"], dead["state"], dead["billed"], dead["price"]) == ("dead", "succeeded", "yes", 1.0)
+    assert (dead["gateway"], dead["base_url"], dead["account"]) == (
+        "cometapi",
+        server.url,
+        "env:COMETAPI_KEY",
+    )
+    assert dead["generation_id"] == server.bill()[0].generation_id
+    assert all("404" in song["error"] for song in dead["not_stored"])
+    assert (lost["prompt"], lost["generation_id"], lost["billed"]) == ("a lost waltz", None, "maybe")
+    assert "adopt" in lost["next"]
+    assert rescue(shell, "--list").json == run.json
+    assert server.gateway.traffic.fetches == fetched
+    people = shell.run("rescue", "--list")
+    assert people.code == 0
+    for word in (
+        "dead: succeeded (billed: yes), price 1",
+        "'a lost waltz'",
+        "account env:COMETAPI_KEY",
+        "404",
+    ):
+        assert word in people.out
+
+
+def test_neither_listing_nor_collecting_loads_prefect(shell: Any, gateways: Any, to: Any) -> None:
+    """It takes over a second, and is needed only for keys in blocks."""
+    lose(shell, gateways(LOST), to)
+    for options in (["--list"], []):
+        run = shell.run("rescue", *options, env={"PYTHONPROFILEIMPORTTIME": "1"})
+        assert "songflow.rescue" in run.err
+        assert " prefect." not in run.err
+
+
+# --- a person's word ---
+
+
+def test_an_id_from_the_gateways_log_is_adopted_and_collected(shell: Any, gateways: Any, to: Any) -> None:
+    """By the prompt where only one fits; the bill stays one, and the key gives the songs from then on."""
+    server = gateways(LOST)
+    lose(shell, server, to)
+    made = server.bill()[0].generation_id
+    assert rescue(shell, "--adopt", "no-such-id").code == 2
+    run = rescue(shell, "--adopt", made, "--deadline", "60")
+    assert run.code == 0, run.err
+    [row] = run.json["rescued"]
+    assert (row["key"], row["generation_id"], row["state"]) == ("mine", made, "succeeded")
+    assert stored(row)
+    assert rescue(shell, "--adopt", made).code == 2
+    assert shell.run("generate", "a lost waltz", "--key", "mine", *to(server)).code == 0
+    assert len(server.bill()) == 1
+
+
+def test_an_id_that_could_be_several_needs_its_key(shell: Any, gateways: Any, to: Any) -> None:
+    """Exit 2 names both; `--key` decides."""
+    server = gateways(LOST | {"times": 2})
+    lose(shell, server, to, "one")
+    lose(shell, server, to, "two")
+    made = server.bill()[1].generation_id
+    unclear = rescue(shell, "--adopt", made)
+    assert unclear.code == 2
+    assert "fits several unknown requests" in unclear.json["error"]
+    run = rescue(shell, "--adopt", made, "--key", "two", "--deadline", "60")
+    assert (run.code, run.json["rescued"][0]["key"]) == (0, "two")
+    assert [row["key"] for row in rescue(shell, "--list").json["stranded"]] == ["one"]
+    assert len(server.bill()) == 2
+
+
+def test_a_write_off_ends_the_search_and_frees_the_money(shell: Any, gateways: Any, to: Any) -> None:
+    """Its reservation goes, it is not listed any more, and a new run of the same request is free to pay."""
+    server = gateways(LOST, takes=1)
+    lose(shell, server, to)
+    assert shell.run("songs", "--cost", "--json").json["cost"]["reserved"] == 1
+    run = rescue(shell, "--write-off", "mine")
+    assert (run.code, run.json["written_off"]) == (0, "mine")
+    assert run.json["rescued"][0]["state"] == "unknown"
+    assert rescue(shell, "--write-off", "mine").code == 2
+    assert rescue(shell, "--list").json["stranded"] == []
+    assert shell.run("songs", "--cost", "--json").json["cost"]["reserved"] == 0
+    assert shell.run("generate", "a lost waltz", *to(server)).code == 0
+
+
+def test_paying_again_takes_a_word(shell: Any, gateways: Any, to: Any, posts: Any) -> None:
+    """Without a terminal and without `--yes` it is bad input that says the price; with it, the second bill."""
+    server = gateways(LOST)
+    lose(shell, server, to)
+    asked = rescue(shell, "--resubmit", "mine")
+    assert asked.code == 2
+    assert "may cost 1 units a second time. Nothing was sent." in asked.json["error"]
+    assert (asked.json["key"], posts(server)) == ("mine", 1)
+    run = rescue(shell, "--resubmit", "mine", "--yes")
+    assert run.code == 0, run.err
+    [row] = run.json["rescued"]
+    assert (row["key"], row["submission"], row["exit_code"]) == ("mine", 2, 0)
+    assert stored(row)
+    assert run.json["songs"] == row["songs"]
+    assert len(server.bill()) == 2
+    for key, words in (("mine", "nothing to pay again"), ("nobody", "does not know the key")):
+        other = rescue(shell, "--resubmit", key, "--yes")
+        assert other.code == 2
+        assert words in other.json["error"]
+    assert len(server.bill()) == 2
+
+
+@pytest.mark.parametrize(("answer", "code", "bill"), [("n\n", 3, 1), ("y\n", 0, 2)])
+def test_on_a_terminal_it_asks(shell: Any, gateways: Any, to: Any, answer: str, code: int, bill: int) -> None:
+    """No is the default, and ends with "nothing was sent"."""
+    server = gateways(LOST, takes=1)
+    lose(shell, server, to)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [*_command(shell), "rescue", "--resubmit", "mine", "--poll-interval", "0.1", "--json"],
+        cwd=shell.folder,
+        env=shell.environment(),
+        stdin=theirs,
+        stderr=theirs,
+        stdout=subprocess.PIPE,
+    )
+    os.close(theirs)
+    said = b""
+    while b"[y/N]" not in said:
+        said += os.read(ours, 1000)
+    os.write(ours, answer.encode())
+    assert process.stdout is not None
+    found = json.loads(process.stdout.read())
+    assert process.wait(60) == code
+    os.close(ours)
+    assert ("nothing was sent" in found.get("error", "")) == (code == 3)
+    assert len(server.bill()) == bill
+
+
+def _command(shell: Any) -> list[str]:
+    import sys
+
+    return [str(Path(sys.executable).parent / "songflow")]
+
+
+def test_ctrl_c_while_the_second_payment_is_waited_for_detaches(
+    shell: Any, gateways: Any, to: Any, heal: Any
+) -> None:
+    """As `generate` does; a rescue collects it."""
+    server = gateways(LOST, {"fault": "unknown_for_ever", "times": None}, takes=1)
+    lose(shell, server, to)
+    process = shell.start("rescue", "--resubmit", "mine", "--yes", "--json", "--poll-interval", "0.1")
+    run = shell.interrupt(process, when="Accepted as generation")
+    assert (run.code, run.json["key"], run.json["billed"]) == (5, "mine", "yes")
+    heal(server)
+    rows = rescue(shell, "--deadline", "60").json["rescued"]
+    assert {row["submission"]: row["state"] for row in rows} == {1: "unknown", 2: "succeeded"}
+    assert len(server.bill()) == 2

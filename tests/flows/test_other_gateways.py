@@ -1,0 +1,83 @@
+"""Caps and other accounts in the flow: a run moves on only after what was certainly not billed."""
+
+from __future__ import annotations
+
+import pytest
+from prefect import flow
+
+from blocks import OpenAIHKCredentials, SimulatorCredentials
+from flows.generate import generate_song
+from songflow.errors import OutcomeUnknown, RequestRefused, SpendingStopped
+
+pytestmark = [
+    pytest.mark.prefect,
+    pytest.mark.xdist_group("prefect"),
+    pytest.mark.usefixtures("prefect_server"),
+]
+
+NO_CHANNEL = {"fault": "no_channel", "times": None}
+
+
+async def test_the_next_account_takes_what_the_first_refuses(studio):
+    """The chain is blocks first, names after; the choice is stored, and a rerun comes back to it."""
+    here, second, third = studio(NO_CHANNEL), studio(NO_CHANNEL), studio()
+    options = here.options | {
+        "fallbacks": [OpenAIHKCredentials(api_key=here.secret, base_url=second.simulator.url)],
+        "fallback_gateways": [f"simulator={third.simulator.url}"],
+        "retries": 0,
+    }
+    result = await generate_song("who takes it", key="k", **options)
+    submissions, _songs = await here.ledger("k")
+    assert [one.gateway for one in submissions] == ["simulator", "openai-hk", "simulator"]
+    assert submissions[-1].base_url == third.simulator.url
+    again = await generate_song("who takes it", key="k", **options)
+    assert again.generation_id == result.generation_id
+    assert [one.billed for one in (here, second, third)] == [0, 0, 1]
+
+
+async def test_a_refused_connection_moves_on(studio):
+    """Nothing was sent there."""
+    here = studio()
+    nobody = SimulatorCredentials(base_url="http://127.0.0.1:1")
+    options = here.options | {"credentials": nobody, "fallbacks": [here.credentials], "retries": 0}
+    assert len((await generate_song("moved on", **options)).stored) == 2
+
+
+async def test_a_lost_answer_does_not_move_on(studio):
+    """It may be billed."""
+    here, second = studio({"fault": "lost_answer"}), studio()
+    with pytest.raises(OutcomeUnknown):
+        await generate_song("lost", **here.options, fallbacks=[second.credentials])
+    assert second.simulator.gateway.traffic.posts == 0
+
+
+async def test_the_last_refusal_ends_the_chain(studio):
+    """As a refusal, with its reason."""
+    here = studio(NO_CHANNEL)
+    with pytest.raises(RequestRefused, match="not billed"):
+        await generate_song("nobody", **here.options, retries=0, fallbacks=[here.credentials])
+
+
+async def test_the_budget_of_a_run_counts_all_its_songs(studio):
+    """A parent's second song is over it; nothing is sent, and another run has its own."""
+    here = studio()
+
+    @flow
+    async def album():
+        return [await generate_song("verse", step=step, budget=1.5, **here.options) for step in ("a", "b")]
+
+    with pytest.raises(SpendingStopped, match=r"This run's budget of 1.5 units is used up"):
+        await album()
+    assert here.simulator.gateway.traffic.posts == 1
+    await generate_song("verse", budget=1.0, if_unsettled="new", **here.options)
+    assert here.billed == 2
+
+
+async def test_the_budget_of_the_library_is_in_its_block(studio):
+    """The same cap whoever runs."""
+    here = studio()
+    library = here.library.model_copy(update={"budget": 1.0})
+    await generate_song("one", **here.options | {"library": library})
+    with pytest.raises(SpendingStopped, match="The library's budget of 1 units"):
+        await generate_song("two", **here.options | {"library": library})
+    assert here.billed == 1

@@ -1,0 +1,224 @@
+"""The flow that collects, and what a cancelled or crashed run leaves for it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from blocks import SongLibrary
+from deployments.serve import deployments
+from flows.generate import generate_song
+from flows.hooks import let_go, library_of_run
+from flows.rescue import rescue_songs
+from songflow.errors import StillRunning, UnsettledTwin
+from songflow.ledger.lease import Lease, ProcessIdentity
+from songflow.ledger.states import State
+from songflow.library import Library, LibrarySettings
+from songflow.rescue import Rescued
+from tasks.markdown import rescue_rows
+
+pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
+
+SLOWER = {"speed": 20.0}
+ELSEWHERE = ProcessIdentity("another-host", "another-boot", 1, "1")
+
+
+async def accepted(here, key):
+    """The submission of a key, as soon as the ledger holds the gateway's id."""
+    async with asyncio.timeout(60):
+        while True:
+            submissions, _songs = await here.ledger(key)
+            if submissions and submissions[0].generation_id:
+                return submissions[0]
+            await asyncio.sleep(0.05)
+
+
+async def held_elsewhere(here, submission):
+    """As if another machine looked after a submission for the next hour."""
+    async with Library(here.library.get_settings()) as library:
+        lease = replace(Lease.take(3600), owner=ELSEWHERE)
+        await library.ledger.submissions.hold(submission.id, lease)
+
+
+@pytest.fixture
+def no_bar(monkeypatch):
+    """A cancellation then falls between two polls, and not into a request of Prefect's client."""
+
+    async def nothing(*_):
+        return None
+
+    monkeypatch.setattr("tasks.progress.ProgressBar.update", nothing)
+
+
+async def cancelled(here, prompt="cancelled"):
+    """A run that was cancelled while its generation runs; its submission."""
+    running = asyncio.create_task(generate_song(prompt, key="k", **here.options))
+    submission = await accepted(here, "k")
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    return submission
+
+
+@pytest.mark.usefixtures("no_bar")
+async def test_what_a_cancelled_run_left_is_collected_for_the_one_bill(studio, prefect_server):
+    """The flow gives rows, shows a table, and has nothing to do the next time."""
+    here = studio(**SLOWER)
+    submission = await cancelled(here)
+    found = await rescue_songs(library=here.library, credentials=here.credentials, deadline=60.0)
+    [row] = found
+    assert isinstance(row, Rescued)
+    assert (row.key, row.state, row.error, row.exit_code) == ("k", "succeeded", None, 0)
+    assert all(Path(song.path).is_file() for song in row.songs)
+    runs = await prefect_server.flow_runs("collect what is stranded")
+    tables = [page for run in runs for page in await prefect_server.artifacts(run.id, "table")]
+    assert any(submission.generation_id.replace("-", "\\\\-") in page for page in tables), tables
+    assert await rescue_songs(library=here.library, credentials=here.credentials) == []
+    assert here.billed == 1
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_what_only_a_person_can_decide_is_listed_and_never_paid(studio):
+    """An unknown outcome keeps its error and its next step; the gateway sees no second request."""
+    here = studio({"fault": "lost_answer"})
+    with pytest.raises(Exception, match="may have been billed"):
+        await generate_song("lost", key="k", **here.options)
+    [row] = await rescue_songs(library=here.library)
+    assert (row.state, row.billed, row.exit_code) == ("unknown", "maybe", 5)
+    assert "rescue" in row.next
+    assert here.simulator.gateway.traffic.posts == 1
+
+
+@pytest.mark.usefixtures("no_bar")
+async def test_a_cancelled_run_lets_go_and_says_what_still_runs(studio, prefect_server):
+    """The hook ran with the run itself: its log has the line, and a new run is told of the unsettled twin."""
+    here = studio({"fault": "unknown_for_ever", "times": None})
+    submission = await cancelled(here, "let go")
+    assert submission.runs.flow_run_id
+    with pytest.raises(UnsettledTwin, match=submission.generation_id):
+        await generate_song("let go", key="another", **here.options)
+    log = await prefect_server.logs(submission.runs.flow_run_id)
+    assert "Still running at the gateway, still billed (1 units): the key 'k'" in log
+    assert submission.generation_id in log
+    assert here.billed == 1
+
+
+@pytest.mark.parametrize("stored", ["unsaved", "saved", "reference"])
+async def test_the_hook_lets_go_of_what_another_machine_held(studio, prefect_server, stored):
+    """All it has is what Prefect stored of the run; the dead machine's lease would have held for an hour."""
+    here = studio({"fault": "unknown_for_ever", "times": None})
+    library = here.library
+    if stored != "unsaved":
+        document = await library.asave("hooks", overwrite=True)
+        library = await SongLibrary.aload("hooks")
+    if stored == "reference":
+        library = {"$ref": {"block_document_id": str(document)}}
+    options = here.options | {"library": library}
+    with pytest.raises(StillRunning):
+        await generate_song("held", key="k", deadline=0.2, **options)
+    [submission], _songs = await here.ledger("k")
+    await held_elsewhere(here, submission)
+    run = await prefect_server.flow_run(submission.runs.flow_run_id)
+    assert ("$ref" in run.parameters["library"]) == (stored == "reference")
+    await let_go(generate_song, run, run.state)
+    [after], _songs = await here.ledger("k")
+    assert after.lease.is_dead()
+    assert after.state is State.OVERDUE
+    assert "still billed" in await prefect_server.logs(run.id)
+    with pytest.raises(UnsettledTwin):
+        await generate_song("held", key="another", **options)
+    assert here.billed == 1
+
+
+async def test_the_hook_says_nothing_of_what_is_collected_and_makes_no_library(
+    studio, prefect_server, tmp_path
+):
+    """Nor does it fail where it finds nothing, or a library that cannot be used."""
+    here = studio()
+    result = await generate_song("collected", **here.options)
+    [submission], _songs = await here.ledger(result.key)
+    run = await prefect_server.flow_run(submission.runs.flow_run_id)
+    await let_go(generate_song, run, run.state)
+    nowhere = run.model_copy(update={"parameters": {"library": {"folder": str(tmp_path / "none")}}})
+    await let_go(generate_song, nowhere, run.state)
+    assert not (tmp_path / "none").exists()
+    assert "billed (" not in await prefect_server.logs(run.id)
+
+
+async def test_a_ledgers_url_that_prefect_stores_as_stars_is_the_environments(monkeypatch):
+    """A masked password opens nothing."""
+    monkeypatch.setenv("SONGFLOW_LEDGER_URL", "postgresql://here")
+    stars = await library_of_run({"library": {"folder": "/songs", "ledger_url": "**********", "budget": 3.0}})
+    assert (stars.folder, stars.ledger_url, stars.budget) == (Path("/songs"), "postgresql://here", 3.0)
+    assert (await library_of_run({})) == LibrarySettings.from_environment()
+
+
+def test_the_table_of_a_rescue_shows_text_as_text():
+    """A foreign error is neither a link nor HTML there."""
+    row = Rescued(
+        "<b>", 1, None, "custom", "http://x", "env:X", "unknown", "maybe", 1.0, "now", error="[x](y) | <i>"
+    )
+    [shown] = rescue_rows([row])
+    assert "<" not in "".join(shown.values())
+    assert "\\|" in shown["why not"]
+
+
+def test_both_flows_are_served_and_the_rescue_on_a_schedule():
+    """Every 15 minutes."""
+    generate, rescue = deployments()
+    assert (generate.name, generate.schedules) == ("generate-song", None) or not generate.schedules
+    [schedule] = rescue.schedules
+    assert schedule.schedule.interval.total_seconds() == 900
+    assert rescue.entrypoint.endswith("flows/rescue.py:rescue_songs")
+
+
+async def test_a_run_that_is_killed_by_its_runner_is_let_go_by_the_hook(studio, prefect_server, tmp_path):
+    """The whole way: a served flow's run is cancelled in Prefect, and the runner's process runs the hook."""
+    here = studio({"fault": "unknown_for_ever", "times": None})
+    root = Path(__file__).parents[2]
+    script = (
+        "import asyncio, sys\n"
+        "from prefect.runner import Runner\n"
+        "from prefect.deployments.runner import RunnerDeployment\n"
+        "from flows.generate import generate_song\n"
+        "async def main():\n"
+        "    runner = Runner(name='test', query_seconds=1)\n"
+        "    await runner.add_deployment(RunnerDeployment.from_flow(generate_song, name='hooked'))\n"
+        "    await runner.start()\n"
+        "asyncio.run(main())\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", script),
+        cwd=root,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(root),
+            "PREFECT_API_URL": prefect_server.url,
+            "PREFECT_HOME": str(tmp_path / "runner"),
+        },
+    )
+    try:
+        parameters = {
+            "prompt": "hooked",
+            "key": "k",
+            "gateway": "simulator",
+            "base_url": here.simulator.url,
+            "library": {"folder": here.library.folder},
+        }
+        run = await prefect_server.start("generate-song/hooked", parameters)
+        await accepted(here, "k")
+        await prefect_server.cancel(run)
+        async with asyncio.timeout(90):
+            while "Still running at the gateway" not in await prefect_server.logs(run):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+    finally:
+        process.terminate()
+        await process.wait()
+    [after], _songs = await here.ledger("k")
+    assert after.lease.is_dead()
+    assert here.billed == 1
