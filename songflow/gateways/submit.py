@@ -179,7 +179,7 @@ def _no_channel(reading: _Reading) -> bool:
     return reading.says_no_channel
 
 
-# The first row that matches decides. Source: GATEWAYS.md, "Errors".
+# The first row that matches decides. Sources: the two gateways' documents and the source of the relay behind them.
 _K = RefusalKind
 RULES: tuple[_Rule, ...] = (
     _Rule(Accepted, "accepted", _2XX, when=_has_id),
