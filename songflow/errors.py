@@ -3,6 +3,7 @@
     SongflowError                    1   anything else
     |- InputError                    2   nothing was sent: the caller must change something
     |  |- InvalidRequest                 a field of the request
+    |  |- InvalidDocument                a recipe or a sweep, with all its faults at once
     |  |- KeyConflict                    the same request key with a different body
     |  |- MissingCredentials             no key, or an unknown credentials block
     |  `- LibraryError                   the library cannot be used (path, space, schema, file system)
@@ -29,6 +30,7 @@ __all__ = [
     "GenerationFailed",
     "GenerationLost",
     "InputError",
+    "InvalidDocument",
     "InvalidRequest",
     "KeyConflict",
     "LibraryError",
@@ -114,6 +116,14 @@ class InputError(SongflowError):
 
 class InvalidRequest(InputError):
     """A field of the request is wrong, unknown, missing or forbidden."""
+
+
+class InvalidDocument(InputError):
+    """A recipe or a sweep is wrong; `faults` names every fault with its line."""
+
+    def __init__(self, message: str, *, faults: tuple[str, ...] = (), **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.faults = faults
 
 
 class KeyConflict(InputError):

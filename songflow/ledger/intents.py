@@ -182,7 +182,10 @@ def _same_hash(intent: Intent) -> list[ColumnElement[bool]]:
 
 
 def _who_takes_it(intent: Intent) -> dict[str, Any]:
+    params = json.loads(intent.body)["gen_params"]
     return {
+        "model_type": params["model_type"],
+        "mode": params["config"]["mode"],
         "gateway": intent.gateway,
         "dialect": intent.dialect,
         "base_url": intent.base_url,

@@ -153,6 +153,8 @@ class Song:
     """One take of a generation, whether it is stored, still to be collected, or failed at the gateway.
 
     `announced_seconds` is the gateway's word, `seconds` what was decoded; `peak` is 0..1, `rms_db` in dBFS.
+    `sha256` is the file's, `audio_sha256` that of the audio without its tags. An extension has `source_score`
+    (0..1, how surely it holds its source), `source_at` and `added_seconds`. `rating` is a person's, 0..5.
     """
 
     id: int
@@ -182,6 +184,14 @@ class Song:
     rms_db: float | None
     announced_at: datetime
     stored_at: datetime | None
+    audio_sha256: str | None
+    cover_path: str | None
+    source_score: float | None
+    source_at: float | None
+    added_seconds: float | None
+    note: str | None
+    rating: float | None
+    rated_at: datetime | None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Song:

@@ -25,6 +25,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "answers",
     "budgets",
+    "choices",
     "generations",
     "metadata",
     "paces",
@@ -33,7 +34,7 @@ __all__ = [
     "switches",
 ]
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest migration that this code knows. Versions are four digits and compare as text."""
 
 
@@ -114,9 +115,15 @@ submissions = Table(
     Column("budget_day", String(10), nullable=False, server_default=text("''")),
     Column("budget_run", String(255)),
     Column("written_off_at", UtcDateTime),
+    # How long this kind of request takes: the last look that found it unfinished, and the gateway's own figure (s).
+    Column("model_type", String(64)),
+    Column("mode", String(16)),
+    Column("pending_at", UtcDateTime),
+    Column("ran_seconds", Float),
     UniqueConstraint("key", "ordinal"),
     Index(None, "state"),
     Index(None, "generation_id"),
+    Index(None, "gateway", "model_type", "mode", "settled_at"),
 )
 
 answers = Table(
@@ -149,7 +156,7 @@ songs = Table(
     Column("payload", Text, nullable=False),
     Column("error", Text),
     Column("mode", String(16), nullable=False),
-    Column("parent_song_id", Text),
+    Column("parent_song_id", Text, index=True),
     Column("root_song_id", Text),
     Column("depth", Integer, nullable=False),
     Column("path", Text, unique=True),
@@ -162,8 +169,29 @@ songs = Table(
     Column("rms_db", Float),
     Column("announced_at", UtcDateTime, nullable=False),
     Column("stored_at", UtcDateTime),
+    # The audio alone, without the tags around it; and the cover beside it.
+    Column("audio_sha256", String(64)),
+    Column("cover_path", Text),
+    # An extension: how surely it holds its source (0..1), where that begins and how much is new (s), and a remark.
+    Column("source_score", Float),
+    Column("source_at", Float),
+    Column("added_seconds", Float),
+    Column("note", Text),
+    # A person's opinion, 0..5.
+    Column("rating", Float),
+    Column("rated_at", UtcDateTime),
     UniqueConstraint("submission_id", "take"),
 )
+
+choices = Table(
+    "choices",
+    metadata,
+    Column("key", String(255), primary_key=True),
+    Column("song_id", Text, nullable=False),
+    Column("chosen_by", String(64), nullable=False),
+    Column("chosen_at", UtcDateTime, nullable=False),
+)
+"""Which take of a generation a recipe goes on with; once it stands, a resumed run goes the same way."""
 
 budgets = Table(
     "budgets",

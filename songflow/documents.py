@@ -1,0 +1,140 @@
+"""YAML that people write (recipes, sweeps): read with its line numbers, so that every fault is told with its place.
+
+document = read_document(text, "radio.yaml")
+faults = [Fault("steps.2.take", "is 'best': allowed are first, longest", document.line_of(("steps", 2, "take")))]
+refuse_faults("radio.yaml", faults)        # raises InvalidDocument with all of them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from songflow.errors import InputError, InvalidDocument
+
+__all__ = ["Document", "Fault", "Place", "read_document", "read_file", "refuse_faults"]
+
+MAX_BYTES = 4 * 1024 * 1024
+_MAX_DEPTH = 50
+
+Place = tuple[str | int, ...]
+"""Where something stands in a document: keys and list positions (from 0), from the top."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: a dotted place, what is wrong there, and its line (from 1) where it is known."""
+
+    place: str
+    message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line is not None else ""
+        return f"{where}{self.place} {self.message}" if self.place else f"{where}{self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a YAML text holds, as plain data, and the line on which each part of it begins."""
+
+    name: str
+    data: Any
+    lines: Mapping[Place, int] = field(default_factory=dict, repr=False)
+
+    def line_of(self, place: Place) -> int | None:
+        """The line (from 1) of a place; of the nearest thing around it where it is not in the text."""
+        for length in range(len(place), -1, -1):
+            if (line := self.lines.get(place[:length])) is not None:
+                return line
+        return None
+
+    def fault(self, place: Place, message: str) -> Fault:
+        """A fault at a place of this document."""
+        return Fault(".".join(map(str, place)), message, self.line_of(place))
+
+
+def read_file(path: Path) -> Document:
+    """Read a YAML file.
+
+    Raises:
+        InputError: it cannot be read.
+        InvalidDocument: it is no YAML, or holds what a spec never does.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise InputError(f"{path} is larger than {MAX_BYTES >> 20} MiB.", next="give a smaller file.")
+        return read_document(raw.decode("utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise InputError(
+            f"{path} cannot be read: {reason}.", next="correct the path; nothing was sent."
+        ) from None
+
+
+def read_document(text: str, name: str) -> Document:
+    """Read YAML text; `name` is what messages call it.
+
+    Raises:
+        InvalidDocument: it is no YAML, a key stands twice, or it refers to itself.
+    """
+    lines: dict[Place, int] = {}
+    faults: list[Fault] = []
+    try:
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is not None:
+                _walk(node, (), lines, faults)
+            data = loader.construct_document(node) if node is not None and not faults else None
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        faults.append(Fault("", f"is no YAML: {error.problem}", mark.line + 1 if mark else None))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        faults.append(Fault("", f"is no YAML: {error}"))
+    refuse_faults(name, faults)
+    return Document(name, data, lines)
+
+
+def refuse_faults(name: str, faults: Sequence[Fault]) -> None:
+    """Raise InvalidDocument with every fault, in the order of the text; nothing where there are none."""
+    if not faults:
+        return
+    ordered = sorted(faults, key=lambda fault: (fault.line is None, fault.line or 0))
+    raise InvalidDocument(
+        f"{name} has {len(faults)} {'fault' if len(faults) == 1 else 'faults'}: "
+        + "; ".join(str(fault) for fault in ordered)
+        + ".",
+        faults=tuple(str(fault) for fault in ordered),
+        next="correct it and run again; nothing was sent.",
+    )
+
+
+def _walk(node: yaml.Node, place: Place, lines: dict[Place, int], faults: list[Fault]) -> None:
+    lines[place] = node.start_mark.line + 1
+    if len(place) > _MAX_DEPTH:
+        faults.append(Fault("", "is nested too deeply, or refers to itself", lines[place]))
+        return
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = str(getattr(key, "value", ""))
+            lines[(*place, name)] = key.start_mark.line + 1
+            if name in seen and name != "<<":
+                faults.append(
+                    Fault(".".join(map(str, (*place, name))), "stands twice", key.start_mark.line + 1)
+                )
+            seen.add(name)
+            _walk(value, (*place, name), lines, faults)
+            lines[(*place, name)] = key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            _walk(value, (*place, number), lines, faults)
