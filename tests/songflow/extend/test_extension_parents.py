@@ -1,0 +1,146 @@
+"""Where an extension is asked for: with the gateway and the account that have its source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from songflow.api import generate_in
+from songflow.errors import InputError, InvalidRequest, MissingCredentials
+from songflow.extend import find_parent, plan_extension
+
+
+@pytest.fixture
+def make(song_request: Any) -> Any:
+    """Makes the two songs of a generation."""
+
+    async def songs(opened: Any, account: Any, key: str = "core", **fields: Any) -> Any:
+        return await generate_in(opened, song_request(**fields), account, key=key)
+
+    return songs
+
+
+async def test_a_song_is_found_with_what_it_was_asked_with_and_who_has_it(
+    session: Any, simulator: Any, access: Any, make: Any
+) -> None:
+    """Its row, its submission and its request."""
+    server, opened = simulator(), await session()
+    made = await make(opened, access(server.url, "cometapi", key="k"), seed=7, lyrics="la")
+    parent = await find_parent(opened, made.songs[1].song_id)
+    assert (parent.song.take, parent.submission.gateway) == (1, "cometapi")
+    assert parent.submission.base_url == server.url
+    assert (parent.params["seed"], parent.params["lyrics"]) == (7, "la")
+
+
+async def test_a_song_that_is_not_there_is_named(session: Any) -> None:
+    """With the way to extend a song of the gateway's."""
+    with pytest.raises(InputError, match=r"no song 'nowhere'.*--gateway and --prompt"):
+        await find_parent(await session(), "nowhere")
+
+
+async def test_a_take_that_failed_cannot_be_extended(
+    session: Any, simulator: Any, access: Any, make: Any
+) -> None:
+    """The other one can."""
+    server, opened = simulator({"fault": "one_take_fails", "take": 1}), await session()
+    made = await make(opened, access(server.url))
+    with pytest.raises(InputError, match="failed at the gateway"):
+        await find_parent(opened, made.songs[0].song_id)
+    assert (await find_parent(opened, made.songs[1].song_id)).song.take == 1
+
+
+async def test_an_id_of_two_gateways_is_told_apart_by_the_account(
+    session: Any, simulator: Any, access: Any, make: Any
+) -> None:
+    """Without one, it is refused and both are named."""
+    server, opened = simulator(), await session()
+    first, second = access(server.url, "cometapi", key="k"), access(server.url, "openai-hk", key="k")
+    made = await make(opened, first)
+    await _also_at(opened, second, made, make)
+    song_id = made.songs[0].song_id
+    with pytest.raises(InputError, match=r"Several gateways.*cometapi.*openai-hk"):
+        await find_parent(opened, song_id)
+    for account in (first, second):
+        parent = await find_parent(opened, song_id, account)
+        assert parent.submission.gateway == account.gateway
+
+
+async def _also_at(opened: Any, account: Any, made: Any, make: Any) -> None:
+    """Another generation whose songs happen to have the same ids."""
+    from sqlalchemy import update
+
+    from songflow.ledger import schema
+
+    other = await make(opened, account, key="other", prompt="another")
+    async with opened.library.ledger.database.write("test") as connection:
+        for mine, theirs in zip(made.songs, other.songs, strict=True):
+            table = schema.songs
+            await connection.execute(
+                update(table).where(table.c.song_id == theirs.song_id).values(song_id=mine.song_id)
+            )
+
+
+async def test_without_an_account_the_songs_own_is_taken(
+    session: Any, simulator: Any, access: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its stored name, with the key that it has now."""
+    server, opened = simulator(), await session()
+    made = await make(opened, access(server.url, "openai-hk", key="old", alias="env:OPENAI_HK_KEY"))
+    monkeypatch.setenv("OPENAI_HK_KEY", "new")
+    planned = await plan_extension(opened, made.songs[0].song_id, place="intro")
+    assert (planned.access.gateway, planned.access.account.base_url) == ("openai-hk", server.url)
+    assert (
+        planned.access.account.fingerprint == access(server.url, "openai-hk", key="new").account.fingerprint
+    )
+    assert planned.parent is not None
+    assert planned.request.prompt == planned.parent.params["prompt"]
+
+
+async def test_an_account_whose_key_is_gone_is_named(
+    session: Any, simulator: Any, access: Any, make: Any
+) -> None:
+    """Nothing is sent without it."""
+    server, opened = simulator(), await session()
+    made = await make(opened, access(server.url, "openai-hk", key="old", alias="env:OPENAI_HK_KEY"))
+    with pytest.raises(MissingCredentials, match=r"no key for its account 'env:OPENAI_HK_KEY'"):
+        await plan_extension(opened, made.songs[0].song_id)
+    assert len(server.bill()) == 1
+
+
+async def test_another_gateway_is_refused_also_as_a_fallback(
+    session: Any, simulator: Any, access: Any, make: Any
+) -> None:
+    """It does not have the song; another account of the same gateway is the caller's choice."""
+    server, opened = simulator(), await session()
+    mine = access(server.url, "cometapi", key="k")
+    made = await make(opened, mine)
+    song_id = made.songs[0].song_id
+    other = access(server.url, "openai-hk", key="k")
+    with pytest.raises(InputError, match=r"is at cometapi .* openai-hk .* cannot extend it"):
+        await plan_extension(opened, song_id, other)
+    with pytest.raises(InputError, match="fallback must be at the same gateway"):
+        await plan_extension(opened, song_id, mine, fallbacks=[other])
+    second = access(server.url, "cometapi", key="another", alias="second")
+    planned = await plan_extension(opened, song_id, second, fallbacks=[mine])
+    assert planned.access is second
+
+
+async def test_a_bare_id_needs_a_gateway_and_a_prompt(session: Any, access: Any) -> None:
+    """It has no parent here; a fallback of another gateway does not have it either."""
+    opened, account = await session(), access("http://127.0.0.1:9", "cometapi", key="k")
+    planned = await plan_extension(opened, "bare", account, mode="precede", overrides={"prompt": "father"})
+    assert planned.parent is None
+    assert planned.access is account
+    with pytest.raises(InvalidRequest, match="prompt is required"):
+        await plan_extension(opened, "bare", account)
+    with pytest.raises(InputError, match="no song 'bare' in this library"):
+        await plan_extension(opened, "bare", overrides={"prompt": "father"})
+    with pytest.raises(InputError, match="cannot extend it"):
+        await plan_extension(
+            opened,
+            "bare",
+            account,
+            overrides={"prompt": "father"},
+            fallbacks=[access("http://127.0.0.1:9", "openai-hk", key="k")],
+        )

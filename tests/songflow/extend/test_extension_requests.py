@@ -1,0 +1,192 @@
+"""What an extension asks for: its place, what it says itself, and what it inherits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from songflow.errors import InvalidRequest
+from songflow.extend import extension_request
+from songflow.request import PLACES, LyricsType, Mode, SongRequest
+
+EXAMPLES = Path(__file__).parent.parent / "request" / "examples"
+SONG = "extension-song-ID"
+
+
+def documented(name: str) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads((EXAMPLES / name).read_text(encoding="utf-8"))
+    return body
+
+
+def params(**fields: Any) -> Mapping[str, Any]:
+    """The `gen_params` of a parent."""
+    found: dict[str, Any] = SongRequest.parse({"prompt": "a waltz", **fields}).body()["gen_params"]
+    return found
+
+
+SUNG = params(lyrics="la la", lyrics_placement_start=0.1, lyrics_placement_end=0.9)
+
+
+def test_the_documented_body_comes_from_a_bare_id() -> None:
+    """Field by field and in order."""
+    made = extension_request(None, SONG, mode="precede", overrides={"prompt": "father"})
+    assert json.dumps(made.body()) == json.dumps(documented("openai_hk.submit.precede.udio32.json"))
+
+
+@pytest.mark.parametrize(
+    "parent", ["openai_hk.submit.regular.udio32.json", "cometapi.submit.regular.udio32.json"]
+)
+def test_the_documented_body_comes_from_a_documented_parent(parent: str) -> None:
+    """With nothing said but the prompt."""
+    made = extension_request(
+        documented(parent)["gen_params"], SONG, mode=Mode.PRECEDE, overrides={"prompt": "father"}
+    )
+    assert json.dumps(made.body()) == json.dumps(documented("openai_hk.submit.precede.udio32.json"))
+
+
+@pytest.mark.parametrize(
+    ("place", "mode", "start"),
+    [
+        ("intro", "precede", 0.0),
+        ("front", "precede", 0.4),
+        ("back", "continuation", 0.4),
+        ("outro", "continuation", 0.9),
+    ],
+)
+def test_a_place_is_a_mode_and_a_section(place: str, mode: str, start: float) -> None:
+    """By name alone, by name and mode, by mode and number, and by all three: one body."""
+    said = [
+        extension_request(SUNG, SONG, place=place),
+        extension_request(SUNG, SONG, place=place, mode=mode),
+        extension_request(SUNG, SONG, mode=mode, overrides={"song_section_start": start}),
+        extension_request(SUNG, SONG, mode=mode, place=place, overrides={"song_section_start": start}),
+    ]
+    assert {request.canonical() for request in said} == {said[0].canonical()}
+    assert (said[0].mode, said[0].song_section_start) == (mode, start)
+    assert said[0].source_song_id == SONG
+
+
+@pytest.mark.parametrize(
+    ("mode", "place"), [("precede", "intro"), ("continuation", "outro"), (None, "outro")]
+)
+def test_a_mode_without_a_place_has_the_usual_one(mode: str | None, place: str) -> None:
+    """And an extension of which nothing is said continues the song."""
+    assert extension_request(SUNG, SONG, mode=mode) == extension_request(SUNG, SONG, place=place)
+
+
+def test_what_is_not_said_is_the_parents() -> None:
+    """Words and their placement, style, strengths, seed, model."""
+    fields = {
+        "lyrics": "la la",
+        "negative_prompt": "drums",
+        "model_type": "udio130-v1.5",
+        "seed": 7,
+        "bypass_prompt_optimization": True,
+        "lyrics_placement_start": 0.1,
+        "lyrics_placement_end": 0.9,
+        "prompt_strength": 0.1,
+        "clarity_strength": 0.2,
+        "lyrics_strength": 0.3,
+        "generation_quality": 1.0,
+    }
+    made = extension_request(params(**fields), SONG, place="back").model_dump()
+    assert {name: made[name] for name in fields} == fields
+    assert (made["prompt"], made["lyrics_type"]) == ("a waltz", LyricsType.USER)
+
+
+def test_the_parents_own_place_is_not_inherited() -> None:
+    """Nor its section, nor its source, nor how much of that the model heard."""
+    parent = params(
+        mode="precede",
+        source_song_id="grandparent",
+        context_length=20,
+        song_section_start=0.2,
+        song_section_end=0.3,
+    )
+    made = extension_request(parent, SONG, place="outro")
+    assert (made.song_section_start, made.song_section_end) == (0.9, None)
+    assert (made.source_song_id, made.context_length) == (SONG, 130)
+
+
+def test_what_is_said_goes_before_the_parents() -> None:
+    """Any field of a request."""
+    said = {"prompt": "bells", "seed": 3, "context_length": 30, "song_section_end": 0.95, "lyrics": "new"}
+    made = extension_request(SUNG, SONG, overrides=said)
+    assert {name: getattr(made, name) for name in said} == said
+
+
+@pytest.mark.parametrize(
+    ("parent", "said", "words", "kind", "placed"),
+    [
+        ({"lyrics": "la"}, {}, "la", "user", True),
+        ({"lyrics": "la"}, {"lyrics_type": "user"}, "la", "user", True),
+        ({"lyrics": "la"}, {"lyrics_type": None}, "la", "user", True),
+        ({"lyrics": "la"}, {"lyrics": "new"}, "new", "user", False),
+        ({"lyrics": "la"}, {"lyrics": ""}, "", "generate", False),
+        ({"lyrics": "la"}, {"lyrics_type": "instrumental"}, "", "instrumental", False),
+        ({"lyrics": "la"}, {"lyrics_type": "generate"}, "", "generate", False),
+        ({}, {"lyrics": "new"}, "new", "user", False),
+        ({}, {"lyrics_type": "instrumental"}, "", "instrumental", False),
+        ({"lyrics_type": "instrumental"}, {}, "", "instrumental", True),
+        ({"lyrics_type": "instrumental"}, {"lyrics": ""}, "", "instrumental", False),
+        ({"lyrics_type": "instrumental"}, {"lyrics": "new"}, "new", "user", False),
+        ({"lyrics_type": "instrumental"}, {"lyrics_type": None}, "", "instrumental", True),
+        ({"lyrics_type": "instrumental"}, {"lyrics_type": "generate"}, "", "generate", False),
+    ],
+)
+def test_new_words_replace_the_old_with_their_kind_and_place(
+    parent: dict[str, Any], said: dict[str, Any], words: str, kind: str, placed: bool
+) -> None:
+    """The old placement belongs to the old words."""
+    made = extension_request(params(lyrics_placement_start=0.1, **parent), SONG, overrides=said)
+    assert (made.lyrics, made.lyrics_type) == (words, kind)
+    assert made.lyrics_placement_start == (0.1 if placed else None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (
+            {"mode": "precede", "place": "outro"},
+            "place outro belongs to mode continuation, and mode is precede",
+        ),
+        ({"mode": "continuation", "place": "front"}, "place front belongs to mode precede"),
+        ({"mode": "regular"}, "mode is 'regular': allowed are precede, continuation"),
+        ({"place": "middle"}, "place is 'middle': allowed are intro, front, back, outro"),
+        ({"place": "intro", "overrides": {"song_section_start": 0.4}}, "place intro is song_section_start 0"),
+        ({"overrides": {"song_section_start": 0.4}}, "mode is required with song_section_start"),
+        ({"mode": "precede", "overrides": {"song_section_start": 2.0}}, "song_section_start is 2.0"),
+        ({"overrides": {"song_section_end": 0.5}}, "allowed is a number below song_section_end"),
+        ({"overrides": {"mode": "precede"}}, "mode is not a field to override"),
+        ({"overrides": {"source_song_id": "x"}}, "source_song_id is not a field to override"),
+        ({"overrides": {"tempo": 3}}, "tempo is not a field"),
+        ({"overrides": {"context_length": 131.0}}, "context_length is 131.0"),
+        ({"overrides": {"lyrics": "a", "lyrics_type": "instrumental"}}, "lyrics is forbidden"),
+        ({"overrides": {"lyrics_type": "user"}}, "lyrics is required"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused(wrong: dict[str, Any], text: str) -> None:
+    """With the field and what is allowed."""
+    with pytest.raises(InvalidRequest, match=text) as refused:
+        extension_request(params(), SONG, **wrong)
+    assert "nothing was sent" in str(refused.value)
+
+
+def test_a_bare_id_needs_a_prompt() -> None:
+    """There is nothing to inherit one from."""
+    with pytest.raises(InvalidRequest, match="prompt is required"):
+        extension_request(None, SONG, place="intro")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_extension_can_be_extended(place: str) -> None:
+    """Its request is a parent like any other."""
+    first = extension_request(SUNG, SONG, place=place)
+    second = extension_request(first.body()["gen_params"], "next", place=place)
+    assert second.body()["gen_params"]["config"]["source"]["song_id"] == "next"
+    assert second.model_copy(update={"source_song_id": SONG}) == first
