@@ -22,7 +22,7 @@ from songflow.session import SessionSettings
 from tasks.download import download
 from tasks.record import record
 from tasks.runs import DEFAULT_STEP, request_key, short
-from tasks.sessions import library_of, open_session
+from tasks.sessions import library_of, open_session, tells_when_stopped
 from tasks.submit import submit
 from tasks.wait import wait
 
@@ -173,7 +173,7 @@ async def make_songs(
         access.price_of(request),
         key,
     )
-    async with open_session(library_of(library), settings):
+    async with open_session(library_of(library), settings) as session, tells_when_stopped(session, key):
         choices = (access, *fallbacks)
         submission = await first_that_takes(
             choices,

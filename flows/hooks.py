@@ -22,6 +22,7 @@ from songflow.ledger.rows import Submission
 from songflow.ledger.states import RULES, SongState
 from songflow.ledger.states import State as Stage
 from songflow.library import Library, LibrarySettings
+from tasks.logs import send_logs
 
 __all__ = ["let_go", "library_of_run"]
 
@@ -45,6 +46,8 @@ async def let_go(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
                 _tell(log, submission, missing, settings.unit)
     except SongflowError as error:
         log.error("What this run has paid for cannot be looked up: %s", error)
+    finally:
+        await send_logs()
 
 
 def _tell(log: Logger | LoggerAdapter[Any], submission: Submission, missing: bool, unit: str) -> None:

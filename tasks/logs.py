@@ -6,12 +6,16 @@ only where PREFECT_LOGGING_EXTRA_LOGGERS names them; here the same handler is at
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from contextlib import suppress
 
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging.handlers import APILogHandler
 
-__all__ = ["RunLogHandler", "show_in_runs"]
+__all__ = ["RunLogHandler", "send_logs", "show_in_runs"]
+
+_PATIENCE_SECONDS = 5.0
 
 
 class RunLogHandler(APILogHandler):
@@ -30,3 +34,10 @@ def show_in_runs(name: str = "songflow") -> None:
         logger.addHandler(RunLogHandler())
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.INFO)
+
+
+async def send_logs() -> None:
+    """Send what waits for the next batch now: a process that was told to end may not come to it."""
+    with suppress(Exception):  # the lines stand on stderr, too
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            await APILogHandler.aflush()

@@ -13,18 +13,29 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from prefect.exceptions import TerminationSignal
+
 from blocks.credentials import GatewayBlock
 from blocks.library import SongLibrary
 from blocks.resolver import resolve_access
 from songflow.access import Access, access_from_environment
+from songflow.errors import SongflowError
 from songflow.ledger.rows import Submission
 from songflow.ledger.states import RULES, State
 from songflow.ledger.submissions import speaker
 from songflow.library import LibrarySettings
 from songflow.session import Session, SessionSettings
-from tasks.logs import show_in_runs
+from tasks.logs import send_logs, show_in_runs
 
-__all__ = ["Where", "Who", "access_of", "library_of", "open_session", "tells_when_cancelled"]
+__all__ = [
+    "Where",
+    "Who",
+    "access_of",
+    "library_of",
+    "open_session",
+    "tells_when_cancelled",
+    "tells_when_stopped",
+]
 
 log = logging.getLogger("songflow.tasks")
 
@@ -49,6 +60,8 @@ class _Open:
 
 
 _open: ContextVar[_Open | None] = ContextVar("songflow_open_session", default=None)
+# What a run has said already: a task and the flow around it see the same cancellation.
+_told: ContextVar[set[str] | None] = ContextVar("songflow_told", default=None)
 
 
 @asynccontextmanager
@@ -71,10 +84,11 @@ async def open_session(
         yield current.session
         return
     async with Session(wanted or LibrarySettings.from_environment(), settings, resolve_access) as session:
-        token = _open.set(_Open(session, asyncio.get_running_loop()))
+        token, told = _open.set(_Open(session, asyncio.get_running_loop())), _told.set(set())
         try:
             yield session
         finally:
+            _told.reset(told)
             _open.reset(token)
 
 
@@ -98,10 +112,48 @@ async def tells_when_cancelled(session: Session, key: str) -> AsyncIterator[None
     try:
         yield
     except asyncio.CancelledError:
-        current = speaker(await session.library.ledger.submissions.of_key(key))
-        if current is not None and (RULES[current.state].unsettled or current.state is State.SUCCEEDED):
-            log.warning("%s", _what_goes_on(current))
+        await _tell_what_goes_on(session, key)
         raise
+
+
+@asynccontextmanager
+async def tells_when_stopped(session: Session, key: str) -> AsyncIterator[None]:
+    """The same around the tasks of a flow, for whatever stops it between or inside of them.
+
+    The domain's own errors say what they mean by themselves. Prefect 3.8 loses a SIGTERM that comes while it makes
+    a task run (its crash handler fails, with a ValueError): the signal is raised again, so that the run is not
+    taken for a failed one and retried by a process that was told to end.
+    """
+    try:
+        yield
+    except SongflowError:
+        raise
+    except BaseException as error:
+        await _tell_what_goes_on(session, key)
+        lost = _lost_signal(error)
+        if lost is not None:
+            raise lost from error
+        raise
+
+
+def _lost_signal(error: BaseException) -> TerminationSignal | None:
+    """The signal that an error stands in the place of, if it does."""
+    cause = error.__context__
+    while cause is not None and not isinstance(cause, TerminationSignal):
+        cause = cause.__context__
+    return cause
+
+
+async def _tell_what_goes_on(session: Session, key: str) -> None:
+    current = speaker(await session.library.ledger.submissions.of_key(key))
+    if current is None or not (RULES[current.state].unsettled or current.state is State.SUCCEEDED):
+        return
+    told = _told.get()
+    if told is None or current.id not in told:
+        log.warning("%s", _what_goes_on(current))
+        await send_logs()
+    if told is not None:
+        told.add(current.id)
 
 
 def _what_goes_on(submission: Submission) -> str:
@@ -112,6 +164,6 @@ def _what_goes_on(submission: Submission) -> str:
     else:
         known = f"the request may have been taken and billed (it is '{submission.state}')"
     return (
-        f"Cancelled here, but {known}. To collect it, run again with the key '{submission.key}', "
+        f"Stopped here, but {known}. To collect it, run again with the key '{submission.key}', "
         "or `songflow rescue`."
     )

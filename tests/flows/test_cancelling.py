@@ -19,11 +19,23 @@ ROOT = Path(__file__).parents[2]
 # Long enough (2.7 s) to be cancelled in the middle of the wait, short enough to be waited for afterwards.
 SLOWER = {"speed": 20.0}
 SCRIPT = """
-import asyncio, sys
+import asyncio, os, signal, sys
+import prefect.utilities.engine as engine
 from blocks import SimulatorCredentials, SongLibrary
 from flows.generate import generate_song
+from songflow.ledger.rows import Submission
 
-url, folder = sys.argv[1:]
+url, folder, *moment = sys.argv[1:]
+if moment:
+    collect = engine.collect_task_run_inputs_sync
+
+    def collect_and_end(value, **options):
+        if isinstance(value, Submission):
+            engine.collect_task_run_inputs_sync = collect
+            os.kill(os.getpid(), signal.SIGTERM)
+        return collect(value, **options)
+
+    engine.collect_task_run_inputs_sync = collect_and_end
 asyncio.run(
     generate_song(
         "terminated", key="k", credentials=SimulatorCredentials(base_url=url), library=SongLibrary(folder=folder)
@@ -43,10 +55,9 @@ async def accepted(here, key):
 
 
 async def check_it_is_told_and_collected(here, prefect_server, prompt, submission):
-    log = await prefect_server.logs(submission.runs.flow_run_id)
-    assert (
-        f"the generation {submission.generation_id} is still running at the gateway, and still billed" in log
-    )
+    said = f"the generation {submission.generation_id} is still running at the gateway, and still billed"
+    log = await prefect_server.logs(submission.runs.flow_run_id, until=said)
+    assert said in log
     assert "run again with the key 'k', or `songflow rescue`" in log
     [after], _songs = await here.ledger("k")
     assert after.state in {State.ACCEPTED, State.RUNNING}
@@ -66,21 +77,37 @@ async def test_cancelled_in_its_process(studio, prefect_server):
     await check_it_is_told_and_collected(here, prefect_server, "cancelled", submission)
 
 
-async def test_terminated_as_a_worker_does_it(studio, prefect_server):
-    here = studio(**SLOWER)
-    process = await asyncio.create_subprocess_exec(
+async def start_terminated(here, prefect_server, *moment):
+    return await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         SCRIPT,
         here.simulator.url,
         here.library.folder,
+        *moment,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": prefect_server.url},
     )
+
+
+async def test_terminated_as_a_worker_does_it(studio, prefect_server):
+    here = studio(**SLOWER)
+    process = await start_terminated(here, prefect_server)
     submission = await accepted(here, "k")
     process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(60):
         assert await process.wait() != 0
+    await check_it_is_told_and_collected(here, prefect_server, "terminated", submission)
+
+
+async def test_terminated_while_prefect_makes_a_task_run(studio, prefect_server):
+    """Prefect's own crash handler fails then; the run is crashed all the same, not failed and to be retried."""
+    here = studio(**SLOWER)
+    process = await start_terminated(here, prefect_server, "between tasks")
+    async with asyncio.timeout(60):
+        assert await process.wait() != 0
+    submission = await accepted(here, "k")
+    assert (await prefect_server.flow_run(submission.runs.flow_run_id)).state.name == "Crashed"
     await check_it_is_told_and_collected(here, prefect_server, "terminated", submission)
 
 

@@ -41,6 +41,7 @@ from prefect.settings import (
 from prefect.states import Cancelling
 
 _START_SECONDS = 120.0
+_LOG_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,19 @@ class PrefectServer:
             )
         return [str(one.data) for one in found if kind in (None, one.type)]
 
-    async def logs(self, flow_run_id: object) -> str:
-        """All log lines of a flow run; those on their way are waited for."""
+    async def logs(self, flow_run_id: object, until: str = "") -> str:
+        """All log lines of a flow run; those on their way from this process, and one from elsewhere, are waited for."""
         drained = APILogWorker.drain_all()
         if drained is not None and not isinstance(drained, tuple):
             await drained
+        end = time.monotonic() + _LOG_SECONDS
+        while True:
+            log = await self._logs(flow_run_id)
+            if until in log or time.monotonic() > end:
+                return log
+            await asyncio.sleep(0.2)
+
+    async def _logs(self, flow_run_id: object) -> str:
         lines: list[str] = []
         async with get_client() as client:
             while True:
