@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from songflow.access import Access, access_from_environment
-    from songflow.api import generate, generate_in, mint_key
+    from songflow.api import extend, generate, generate_in, mint_key
     from songflow.errors import SongflowError
     from songflow.library import Library, LibrarySettings
     from songflow.manifest import read_manifest
@@ -32,6 +32,7 @@ __all__ = [
     "SongResult",
     "SongflowError",
     "access_from_environment",
+    "extend",
     "generate",
     "generate_in",
     "mint_key",
@@ -49,6 +50,7 @@ _HOMES = {
     "SongResult": "results",
     "SongflowError": "errors",
     "access_from_environment": "access",
+    "extend": "api",
     "generate": "api",
     "generate_in": "api",
     "mint_key": "api",

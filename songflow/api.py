@@ -10,6 +10,7 @@ from typing import Any
 from songflow.access import Access, access_from_environment
 from songflow.collecting import Progress, collect, wait
 from songflow.errors import NotBilled
+from songflow.extending import plan_extension
 from songflow.ledger.rows import RunIds, Song, Submission
 from songflow.library import LibrarySettings
 from songflow.messages import not_collected_error
@@ -18,7 +19,7 @@ from songflow.request import SongRequest
 from songflow.results import GenerationResult
 from songflow.session import Session, SessionSettings
 
-__all__ = ["finish", "first_that_takes", "generate", "generate_in", "mint_key"]
+__all__ = ["extend", "finish", "first_that_takes", "generate", "generate_in", "mint_key"]
 
 log = logging.getLogger("songflow")
 
@@ -58,6 +59,41 @@ async def generate(
     access = access_from_environment(gateway, base_url)
     async with Session(LibrarySettings.from_environment(library), settings) as session:
         return await generate_in(session, request, access, key=key or mint_key(), if_unsettled=if_unsettled)
+
+
+async def extend(
+    song_id: str,
+    *,
+    mode: str | None = None,
+    place: str | None = None,
+    key: str | None = None,
+    gateway: str | None = None,
+    base_url: str | None = None,
+    library: str | None = None,
+    settings: SessionSettings | None = None,
+    if_unsettled: str = "stop",
+    **overrides: Any,
+) -> GenerationResult:
+    """Extend a song: what is not said is as its parent was asked for, at the gateway that has it.
+
+    Args:
+        song_id: The gateway's id of the song, as `songflow songs` shows it.
+        mode: "precede" or "continuation" (None: that of the place, else continuation).
+        place: "intro", "front", "back" or "outro" (None: intro for precede, outro for continuation).
+        gateway: None: the song's own. For a song that this library does not know: where it is.
+        **overrides: Any other field of `SongRequest`; a song that this library does not know needs `prompt`.
+
+    The other arguments are those of `generate`.
+
+    Raises:
+        SongflowError: the tree of `songflow.errors`; each message says what it cost and what to do next.
+    """
+    given = None if gateway is None and base_url is None else access_from_environment(gateway, base_url)
+    async with Session(LibrarySettings.from_environment(library), settings) as session:
+        planned = await plan_extension(session, song_id, given, mode=mode, place=place, overrides=overrides)
+        return await generate_in(
+            session, planned.request, planned.access, key=key or mint_key(), if_unsettled=if_unsettled
+        )
 
 
 async def generate_in(

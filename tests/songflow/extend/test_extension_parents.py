@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+import songflow
 from songflow.api import generate_in
 from songflow.errors import InputError, InvalidRequest, MissingCredentials
-from songflow.extend import find_parent, plan_extension
+from songflow.extending import find_parent, plan_extension
+from songflow.session import SessionSettings
 
 
 @pytest.fixture
@@ -144,3 +146,25 @@ async def test_a_bare_id_needs_a_gateway_and_a_prompt(session: Any, access: Any)
             overrides={"prompt": "father"},
             fallbacks=[access("http://127.0.0.1:9", "openai-hk", key="k")],
         )
+
+
+@pytest.mark.parametrize("dialect", ["cometapi", "openai-hk"])
+async def test_from_plain_python(
+    session: Any, simulator: Any, access: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, dialect: str
+) -> None:
+    """The body that the gateway bills is the planned one, and the songs say where they come from."""
+    server = simulator()
+    for variable in ("COMETAPI_KEY", "OPENAI_HK_KEY"):
+        monkeypatch.setenv(variable, "k")
+    here = {"library": str(tmp_path / "songs"), "settings": SessionSettings(poll_interval=0.02)}
+    core = await songflow.generate("mother", gateway=dialect, base_url=server.url, **here)
+    longer = await songflow.extend(core.songs[1].song_id, mode="precede", prompt="father", **here)
+    assert len(longer.stored) == 2
+    assert longer.songs[0].duration == pytest.approx(4.0, abs=0.2)
+    bodies = [entry.body["gen_params"] for entry in server.bill()]
+    assert bodies[1]["config"] == {
+        "mode": "precede",
+        "context_length": 130,
+        "source": {"source_type": "song", "song_id": core.songs[1].song_id},
+    }
+    assert {entry.dialect for entry in server.bill()} == {dialect}

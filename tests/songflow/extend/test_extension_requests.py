@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from songflow.errors import InvalidRequest
-from songflow.extend import extension_request
+from songflow.extending import extension_request
 from songflow.request import PLACES, LyricsType, Mode, SongRequest
 
 EXAMPLES = Path(__file__).parent.parent / "request" / "examples"
