@@ -1,29 +1,32 @@
-"""One limit for everybody who submits with a gateway's key, shared by all runs of a Prefect server.
+"""How many submits at once, and how many a second: two limits for everybody who has a gateway's key.
 
-It is a global concurrency limit named `songflow-<gateway>-<fingerprint of the key>`: 10 submits at once unless
-somebody set another number in Prefect's UI, which is then never changed. It holds while a request is sent, not
-while a song is waited for. Where Prefect cannot give it, the ledger's own pace (`songflow.ledger.pace`) still holds.
+Both are global concurrency limits of a Prefect server, made where they are missing and never changed after that:
+`songflow-<gateway>-<fingerprint of the key>` (10 submits at once; it holds while a request is sent, not while a
+song is waited for) and the same with `-rate` (20 in one go, then 2 a second: its slots come back by decay).
+Where Prefect cannot give them, the ledger's own pace (`songflow.ledger.pace`) still holds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError, concurrency
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError, concurrency, rate_limit
 from prefect.exceptions import ObjectAlreadyExists
 
 from songflow.access import Access
 
-__all__ = ["DEFAULT_LIMIT", "limit_name", "submit_slot"]
+__all__ = ["DEFAULT_BURST", "DEFAULT_LIMIT", "DEFAULT_PER_SECOND", "limit_name", "rate_name", "submit_slot"]
 
 log = logging.getLogger("songflow.tasks")
 
 DEFAULT_LIMIT = 10
+DEFAULT_BURST = 20
+DEFAULT_PER_SECOND = 2.0
 
 
 def limit_name(access: Access) -> str:
@@ -31,11 +34,20 @@ def limit_name(access: Access) -> str:
     return f"songflow-{access.gateway}-{access.account.fingerprint}"
 
 
+def rate_name(access: Access) -> str:
+    """The rate that this account shares with everybody who has its key."""
+    return f"{limit_name(access)}-rate"
+
+
 @asynccontextmanager
 async def submit_slot(access: Access) -> AsyncIterator[None]:
-    """Hold one of the key's slots. Trouble with Prefect is a warning: it must neither stop nor lose a submit."""
+    """Wait for the key's rate and hold one of its slots.
+
+    Trouble with Prefect is a warning: it must neither stop nor lose a submit.
+    """
     async with AsyncExitStack() as held:
         if not access.is_embedded:  # nobody else can reach it
+            await _pass_rate(rate_name(access))
             await _enter(held, limit_name(access))
         try:
             yield
@@ -55,16 +67,29 @@ async def _leave(held: AsyncExitStack) -> None:
         raise asyncio.CancelledError
 
 
+async def _pass_rate(name: str) -> None:
+    limit = GlobalConcurrencyLimitCreate(
+        name=name, limit=DEFAULT_BURST, slot_decay_per_second=DEFAULT_PER_SECOND
+    )
+    await _acquired(lambda: rate_limit(name, strict=True), limit)
+
+
 async def _enter(held: AsyncExitStack, name: str) -> None:
+    limit = GlobalConcurrencyLimitCreate(name=name, limit=DEFAULT_LIMIT)
+    await _acquired(lambda: held.enter_async_context(_slot(name)), limit)
+
+
+async def _acquired(acquire: Callable[[], Awaitable[None]], limit: GlobalConcurrencyLimitCreate) -> None:
+    """Acquire from a limit, which is made where it is missing."""
     try:
         try:
-            await held.enter_async_context(_slot(name))
+            await acquire()
         except ConcurrencySlotAcquisitionError:
-            await _create(name)
-            await held.enter_async_context(_slot(name))
+            await _create(limit)
+            await acquire()
     except Exception as error:
         log.warning(
-            "Submitting without the limit %s: Prefect cannot give it (%s).", name, type(error).__name__
+            "Submitting without the limit %s: Prefect cannot give it (%s).", limit.name, type(error).__name__
         )
 
 
@@ -73,12 +98,10 @@ def _slot(name: str) -> AbstractAsyncContextManager[None]:
     return concurrency(name, strict=True, raise_on_lease_renewal_failure=False)
 
 
-async def _create(name: str) -> None:
+async def _create(limit: GlobalConcurrencyLimitCreate) -> None:
     async with get_client() as client:
         try:
-            await client.create_global_concurrency_limit(
-                GlobalConcurrencyLimitCreate(name=name, limit=DEFAULT_LIMIT)
-            )
+            await client.create_global_concurrency_limit(limit)
         except ObjectAlreadyExists:
             return  # another run was first
-    log.info("Created the concurrency limit %s (%d at once).", name, DEFAULT_LIMIT)
+    log.info("Created the concurrency limit %s (%d at once).", limit.name, limit.limit)

@@ -13,7 +13,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from blocks import OpenAIHKCredentials
 from songflow.access import access_from_environment
 from songflow.request import SongRequest
-from tasks.limits import DEFAULT_LIMIT, limit_name, submit_slot
+from tasks.limits import DEFAULT_BURST, DEFAULT_LIMIT, DEFAULT_PER_SECOND, limit_name, rate_name, submit_slot
 from tasks.submit import submit
 
 pytestmark = [
@@ -27,9 +27,9 @@ def account(here, key):
     return OpenAIHKCredentials(api_key=key, base_url=here.simulator.url)
 
 
-async def limit_of(access):
+async def limit_of(access, name=limit_name):
     async with get_client() as client:
-        return await client.read_global_concurrency_limit_by_name(limit_name(access))
+        return await client.read_global_concurrency_limit_by_name(name(access))
 
 
 async def test_a_submit_makes_the_limit_of_its_key_and_gives_its_slot_back(studio):
@@ -42,8 +42,10 @@ async def test_a_submit_makes_the_limit_of_its_key_and_gives_its_slot_back(studi
         return await submit(SongRequest(prompt="limited"), credentials, library=here.library)
 
     await parent()
-    found = await limit_of(credentials.get_access())
+    access = credentials.get_access()
+    found, rate = await limit_of(access), await limit_of(access, rate_name)
     assert (found.limit, found.active_slots) == (DEFAULT_LIMIT, 0)
+    assert (rate.limit, rate.slot_decay_per_second) == (DEFAULT_BURST, DEFAULT_PER_SECOND)
     assert found.name.startswith("songflow-openai-hk-")
     assert "hk-made" not in found.name
     assert here.billed == 1
@@ -73,6 +75,21 @@ async def test_everybody_with_the_key_shares_the_limit_that_stands(studio):
     await asyncio.wait_for(waiting, 90)
     assert order == ["first out", "second in"]
     assert (await limit_of(access)).limit == 1
+
+
+async def test_each_submit_takes_from_the_rate_of_its_key(studio):
+    """It is not given back as the submit ends, only by time; whoever finds none left waits for that."""
+    here = studio()
+    access = account(here, "hk-paced").get_access()
+    async with get_client() as client:
+        await client.create_global_concurrency_limit(
+            GlobalConcurrencyLimitCreate(name=rate_name(access), limit=5, slot_decay_per_second=1e-6)
+        )
+    for _ in range(2):
+        async with submit_slot(access):
+            pass
+    assert (await limit_of(access, rate_name)).active_slots == 2
+    assert (await limit_of(access)).active_slots == 0
 
 
 async def test_a_limit_that_prefect_cannot_give_is_a_warning(studio, monkeypatch, caplog):
