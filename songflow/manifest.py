@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ast
 import json
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from songflow.errors import InputError
+from songflow.expressions import BadExpression, read_expression
 from songflow.ledger import schema
 from songflow.ledger.ledger import Ledger
 from songflow.ledger.states import RULES, State
@@ -137,7 +137,10 @@ def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFram
     import pandas
 
     columns = {name: f"column_{number}" for number, name in enumerate(frame.columns)}
-    plain = _plain_condition(expression, columns)
+    try:
+        plain = ast.unparse(read_expression(expression, columns, called="column"))
+    except (BadExpression, RecursionError) as error:
+        raise _bad_condition(expression, str(error)) from None
     try:
         holds = frame.rename(columns=columns).eval(plain, engine="python")
     except Exception as error:  # pandas raises what its parser and its dtypes happen to raise
@@ -147,50 +150,12 @@ def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFram
     return frame[holds.fillna(False).astype(bool)]
 
 
-def _plain_condition(expression: str, columns: Mapping[str, str]) -> str:
-    """The expression over the columns' plain names, rebuilt from nothing but what is allowed in it."""
-    quoted = {f"`{name}`": plain for name, plain in columns.items()}
-    # A backtick inside a text is the text's own.
-    unquoted = re.sub(
-        r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`[^`]*`",
-        lambda found: quoted.get(found[0], found[0]),
-        expression.strip(),
-    )
-    try:
-        tree = ast.parse(unquoted, mode="eval")
-        for node in ast.walk(tree):
-            if not isinstance(node, _ALLOWED_NODES):
-                raise _bad_condition(
-                    expression, "is not allowed: it may hold columns, values and comparisons only"
-                )
-            if isinstance(node, ast.Name):
-                node.id = columns.get(node.id) or _known(node.id, columns.values(), expression)
-        return ast.unparse(tree)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        reason = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise _bad_condition(expression, f"cannot be read ({reason})") from None
-
-
-def _known(name: str, plain_names: Collection[str], expression: str) -> str:
-    if name in plain_names:
-        return name
-    raise _bad_condition(expression, f"names {name!r}, which is no column")
-
-
 def _bad_condition(expression: str, what: str) -> InputError:
     return InputError(
         f"The condition {expression!r} {what}.",
         next='write it like: seconds > 30 and title == "Rain" and `request.seed` >= 0; '
         f"the columns are {', '.join(COLUMNS)}.",
     )
-
-
-# No call, attribute, subscript, lambda or f-string; no power or shift, which could fill the memory.
-_ALLOWED_NODES = (
-    ast.Expression, ast.BoolOp, ast.boolop, ast.Compare, ast.cmpop, ast.UnaryOp, ast.unaryop, ast.BinOp,
-    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.BitAnd, ast.BitOr,
-    ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple,
-)  # fmt: skip
 
 
 def _record(row: Mapping[str, Any]) -> dict[str, Any]:

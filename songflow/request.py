@@ -247,6 +247,29 @@ def body_hash(body: Mapping[str, Any], version: int = HASH_VERSION) -> str:
     return hashlib.sha256(line.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def oldest_version(body: Mapping[str, Any]) -> int:
+    """The oldest hash version that tells all of a body: whatever it does not read has its default there.
+
+    Keys made from that version stay what they are when a later version adds a field.
+    """
+    params = body["gen_params"]
+    for version, known in sorted(_HASHED_FIELDS.items()):
+        if all(name in known or value == _sent_default(name) for name, value in params.items()):
+            return version
+    raise AssertionError("the newest version reads every field")
+
+
+def field_fault(name: str, value: Any) -> str | None:
+    """What is wrong with one field's value by itself ("is 2: allowed is a number from 0 to 1"), or None."""
+    try:
+        SongRequest.model_validate({"prompt": "a song", name: value})
+    except ValidationError as error:
+        for fault in error.errors(include_url=False):
+            if fault["loc"] and fault["loc"][0] == name:
+                return _describe_fault(dict(fault)).removeprefix(name).strip()
+    return None
+
+
 def differing_fields(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """The fields in which two wire bodies differ, as dotted names below `gen_params`."""
     flat_one, flat_other = _flat(one["gen_params"]), _flat(other["gen_params"])
@@ -353,6 +376,10 @@ def _plain_numbers(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _plain_numbers(entry) for name, entry in value.items()}
     return value
+
+
+def _sent_default(name: str) -> Any:
+    return _plain_numbers(SongRequest.model_fields[name].default)
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

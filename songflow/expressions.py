@@ -1,0 +1,190 @@
+"""Conditions that people write, over the manifest's columns or a sweep's fields: data, and never code.
+
+Names, values, comparisons, `and`, `or`, `not`, `in` and plain arithmetic are all there is. Names that are no
+words (`request.seed`) stand in backticks. A value that is missing compares as false.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+__all__ = ["BadExpression", "Condition", "read_condition", "read_expression"]
+
+Condition = Callable[[Mapping[str, Any]], bool]
+"""Whether a condition holds for values by name."""
+
+_Part = Callable[[Mapping[str, Any]], Any]
+
+# No call, attribute, subscript, lambda or f-string; no power or shift, which could fill the memory.
+_ALLOWED_NODES = (
+    ast.Expression, ast.BoolOp, ast.boolop, ast.Compare, ast.cmpop, ast.UnaryOp, ast.unaryop, ast.BinOp,
+    ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.BitAnd, ast.BitOr,
+    ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple,
+)  # fmt: skip
+
+_COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda value, among: value in among,
+    ast.NotIn: lambda value, among: value not in among,
+}
+_SUMS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.BitAnd: operator.and_,
+    ast.BitOr: operator.or_,
+}
+
+
+class BadExpression(ValueError):
+    """What is wrong with a condition, as the end of a sentence: "cannot be read (...)"."""
+
+
+def read_expression(text: str, names: Mapping[str, str], *, called: str) -> ast.Expression:
+    """The expression over plain names, rebuilt from nothing but what is allowed in it.
+
+    Args:
+        text: What a person wrote.
+        names: The plain name of each name that may stand there.
+        called: What a person calls such a name, such as "column".
+
+    Raises:
+        BadExpression: it cannot be read, or holds more than is allowed.
+    """
+    quoted = {f"`{name}`": plain for name, plain in names.items()}
+    # A backtick inside a text is the text's own.
+    unquoted = re.sub(
+        r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`[^`]*`",
+        lambda found: quoted.get(found[0], found[0]),
+        text.strip(),
+    )
+    try:
+        tree = ast.parse(unquoted, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise BadExpression(f"cannot be read ({reason})") from None
+    plain_names = frozenset(names.values())
+    for node in ast.walk(tree):
+        if not isinstance(node, _ALLOWED_NODES):
+            raise BadExpression(f"is not allowed: it may hold {called}s, values and comparisons only")
+        if isinstance(node, ast.Name):
+            if node.id not in names and node.id not in plain_names:
+                raise BadExpression(f"names {node.id!r}, which is no {called}")
+            node.id = names.get(node.id, node.id)
+    return tree
+
+
+def read_condition(text: str, names: Mapping[str, str], *, called: str) -> Condition:
+    """A condition on single values, to be asked many times.
+
+    The condition raises BadExpression where it cannot be evaluated for the values, or is no condition.
+
+    Raises:
+        BadExpression: it cannot be read, or holds more than is allowed.
+    """
+    try:
+        part = _part(read_expression(text, names, called=called).body)
+    except RecursionError:
+        raise BadExpression("cannot be read (it is nested too deeply)") from None
+
+    def holds(values: Mapping[str, Any]) -> bool:
+        try:
+            found = part(values)
+        except (TypeError, ArithmeticError) as error:
+            raise BadExpression(f"cannot be evaluated ({error})") from None
+        if not isinstance(found, bool):
+            raise BadExpression("is no condition")
+        return found
+
+    return holds
+
+
+def _part(node: ast.expr) -> _Part:
+    """One node as a function of the values."""
+    match node:
+        case ast.Constant(value=value):
+            return lambda _: value
+        case ast.Name(id=name):
+            return lambda values: values.get(name)
+        case ast.List(elts=elements) | ast.Tuple(elts=elements):
+            parts = [_part(element) for element in elements]
+            return lambda values: [part(values) for part in parts]
+        case ast.UnaryOp():
+            return _unary(node)
+        case ast.BinOp():
+            return _sum(node)
+        case ast.BoolOp(op=op, values=nodes):
+            parts = [_part(one) for one in nodes]
+            decide = all if isinstance(op, ast.And) else any
+            return lambda values: decide(_truth(part(values)) for part in parts)
+        case ast.Compare():
+            return _comparison(node)
+        case _:
+            raise BadExpression("is not allowed")
+
+
+def _unary(node: ast.UnaryOp) -> _Part:
+    operand = _part(node.operand)
+    match node.op:
+        case ast.USub():
+            return lambda values: -operand(values)
+        case ast.UAdd():
+            return lambda values: +operand(values)
+        case _:
+            return lambda values: not _truth(operand(values))
+
+
+def _sum(node: ast.BinOp) -> _Part:
+    left, right, work = _part(node.left), _part(node.right), _SUMS[type(node.op)]
+
+    def value(values: Mapping[str, Any]) -> Any:
+        one, other = left(values), right(values)
+        if one is None or other is None:
+            return None
+        # A text times a number could fill the memory, and a text has fields of its own for `%`.
+        if not isinstance(one, int | float) or not isinstance(other, int | float):
+            raise TypeError("arithmetic is for numbers")
+        return work(one, other)
+
+    return value
+
+
+def _comparison(node: ast.Compare) -> _Part:
+    first = _part(node.left)
+    try:
+        steps = [
+            (_COMPARISONS[type(op)], _part(one)) for op, one in zip(node.ops, node.comparators, strict=True)
+        ]
+    except KeyError:
+        raise BadExpression("is not allowed: compare with == and !=") from None
+
+    def holds(values: Mapping[str, Any]) -> bool:
+        left = first(values)
+        for compare, part in steps:
+            right = part(values)
+            if left is None or right is None or not compare(left, right):
+                return False
+            left = right
+        return True
+
+    return holds
+
+
+def _truth(value: Any) -> bool:
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise TypeError("and, or and not are for conditions")
+    return value

@@ -1,0 +1,155 @@
+"""The cells of a sweep: one request each, under a key made of nothing but what is asked and of whom.
+
+    cell-<the body's hash>-<gateway, address and account>-<replicate>
+
+The body's hash is that of the oldest hash version that tells all of it, so a field that Songflow learns later
+leaves the keys of songs already paid for as they are. The same cell has the same key in every sweep.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from songflow.access import Access
+from songflow.documents import Fault, refuse_faults
+from songflow.errors import InvalidRequest
+from songflow.expressions import BadExpression
+from songflow.request import PLACES, SongRequest, body_hash, oldest_version
+from songflow.sweeps.spec import Sweep
+from songflow.sweeps.values import FIELDS, PLACE
+
+__all__ = ["REPLICATE", "Cell", "cells_of", "key_stem", "keyed_fields"]
+
+REPLICATE = "replicate"
+_HASH_LENGTH, _PLACE_LENGTH = 40, 12
+_RANDOM_SEED = -1
+
+Inherit = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""What an extension takes from its parent: the fields as they are then asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One generation of a sweep: `fields` are those that differ between cells, and the replicate's number."""
+
+    key: str
+    request: SongRequest
+    fields: Mapping[str, Any]
+    replicate: int
+
+
+def cells_of(sweep: Sweep, access: Access, inherit: Inherit | None = None) -> list[Cell]:
+    """Every cell of a sweep for an account, in the order of the spec, each key once.
+
+    Equal cells with a seed of their own are one cell; with a random seed (-1) they are replicates.
+
+    Raises:
+        InvalidDocument: combinations are not valid, a constraint cannot be evaluated, or no cell is left.
+    """
+    account, axes = _account_mark(access), sweep.axes
+    faults = _Combinations(sweep)
+    replicates: dict[str, int] = {}
+    cells: list[Cell] = []
+    for number, row in enumerate(_rows(sweep), start=1):
+        try:
+            request = SongRequest.parse(_request_fields(inherit(row) if inherit else row))
+        except InvalidRequest as error:
+            faults.add(number, row, error.message)
+            continue
+        if not faults.allows(request, row):
+            continue
+        stem = f"{key_stem(request)}-{account}"
+        for replicate in range(1, sweep.replicates + 1):
+            if request.seed == _RANDOM_SEED:
+                replicate = replicates.get(stem, 0) + 1
+            elif replicate <= replicates.get(stem, 0):
+                continue
+            replicates[stem] = replicate
+            fields = {name: _told(request, row, name) for name in axes} | {REPLICATE: replicate}
+            cells.append(Cell(f"{stem}-{replicate}", request, fields, replicate))
+    faults.refuse(cells)
+    return cells
+
+
+def keyed_fields(sweep: Sweep, access: Access) -> list[tuple[str, dict[str, Any]]]:
+    """The request key and the differing fields of each cell: what a report joins with the manifest's `key`."""
+    return [(cell.key, dict(cell.fields)) for cell in cells_of(sweep, access)]
+
+
+def key_stem(request: SongRequest) -> str:
+    """How the key of a request's cells begins, whoever makes the song."""
+    body = request.body()
+    return f"cell-{body_hash(body, oldest_version(body))[:_HASH_LENGTH]}"
+
+
+def _account_mark(access: Access) -> str:
+    """Whose song it is: another gateway, address or account makes another song."""
+    text = json.dumps([access.gateway, access.account.base_url, access.account.alias])
+    return hashlib.sha256(text.encode()).hexdigest()[:_PLACE_LENGTH]
+
+
+def _rows(sweep: Sweep) -> Iterator[dict[str, Any]]:
+    for combination in itertools.product(*sweep.factors):
+        row = dict(sweep.fixed)
+        for part in combination:
+            row |= part
+        yield row
+
+
+def _told(request: SongRequest, row: Mapping[str, Any], name: str) -> Any:
+    return row.get(PLACE) if name == PLACE else getattr(request, name)
+
+
+def _request_fields(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row as the request's fields: a place is a mode and a start."""
+    if PLACE not in row:
+        return row
+    mode, start = PLACES[row[PLACE]]
+    return {name: value for name, value in row.items() if name != PLACE} | {
+        "mode": mode,
+        "song_section_start": start,
+    }
+
+
+class _Combinations:
+    """The faults of combinations, told once for each kind with its first cell."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self._sweep = sweep
+        self._faults: dict[str, Fault] = {}
+
+    def add(self, number: int, row: Mapping[str, Any], message: str) -> None:
+        said = message.removeprefix("The request is not valid: ").removesuffix(".")
+        if said not in self._faults:
+            words = (word.strip("`:,") for word in said.split())
+            place = next((self._sweep.places[word] for word in words if word in self._sweep.places), ())
+            told = ", ".join(f"{name} {row[name]!r:.40}" for name in self._sweep.axes if name in row)
+            which = f"makes cell {number} ({told or 'the only one'}) not valid"
+            self._faults[said] = self._sweep.document.fault(place, f"{which}: {said}")
+
+    def allows(self, request: SongRequest, row: Mapping[str, Any]) -> bool:
+        """True where every constraint holds; one that cannot be evaluated is a fault."""
+        values = {name: _told(request, row, name) for name in FIELDS}
+        for constraint in self._sweep.constraints:
+            try:
+                if not constraint.holds(values):
+                    return False
+            except BadExpression as error:
+                self._faults.setdefault(
+                    constraint.text,
+                    self._sweep.document.fault(constraint.place, f"({constraint.text}) {error}"),
+                )
+                return False
+        return True
+
+    def refuse(self, cells: list[Cell]) -> None:
+        """Raise InvalidDocument where there is a fault, or nothing to make."""
+        faults = list(self._faults.values())
+        if not cells and not faults:
+            faults.append(self._sweep.document.fault(("constraints",), "leave no cell"))
+        refuse_faults(self._sweep.document.name, faults)

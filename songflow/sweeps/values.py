@@ -1,0 +1,214 @@
+"""The values of a sweep's fields: written out, as a range of numbers, or from files beside the spec.
+
+[0.25, 0.5]                          values
+{from: 0, to: 1, steps: 5}           numbers, evenly spaced, both ends among them
+{lines: prompts.txt}                 a value for each line that is not blank
+{files: lyrics/*.txt}                a value for each file: its whole text
+{csv: table.csv, column: prompt}     a value for each row (without `column`: the column named like the field)
+{file: words.txt}                    in the place of one value: the whole text of a file
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from songflow.request import PLACES, SongRequest, field_fault
+
+__all__ = ["FIELDS", "BadValue", "Files", "Range", "read_range", "value_fault"]
+
+PLACE = "place"
+FIELDS = (*SongRequest.model_fields, PLACE)
+"""What a sweep may set: the request's fields, and `place` (intro, front, back, outro) for mode and section start."""
+
+_TEXT_FIELDS = frozenset(
+    {"prompt", "lyrics", "negative_prompt", "lyrics_type", "model_type", "mode", "source_song_id", PLACE}
+)
+_RANGED = frozenset(
+    name for name in FIELDS if name not in _TEXT_FIELDS | {"bypass_prompt_optimization", "generation_quality"}
+)
+WHOLE_FIELD = "seed"
+# Sampled numbers go into the wire body and into the key: short ones, the same on every machine.
+DIGITS = 6
+MAX_FILE_BYTES = 16 * 1024 * 1024
+
+
+class BadValue(ValueError):
+    """What is wrong with a value, as the end of a sentence that begins with its place."""
+
+
+class Range:
+    """Numbers from `low` to `high` of one field; whole ones for a seed."""
+
+    def __init__(self, field: str, low: float, high: float) -> None:
+        self._whole = field == WHOLE_FIELD
+        self.low, self.high = low, high
+
+    def at(self, share: float) -> float:
+        """The number at a share (0..1) of the way."""
+        if self._whole:
+            return min(int(self.low + share * (self.high - self.low + 1)), int(self.high))
+        return round(self.low + share * (self.high - self.low), DIGITS)
+
+    def steps(self, count: int) -> list[float]:
+        """`count` numbers, evenly spaced, both ends among them."""
+        spaced = [self.low + (self.high - self.low) * number / (count - 1) for number in range(count)]
+        return [round(one) if self._whole else round(one, DIGITS) for one in spaced]
+
+
+def read_range(field: str, given: Mapping[str, Any], *, extra: frozenset[str] = frozenset()) -> Range:
+    """A range as `{from: 0, to: 1}`; `extra` are other keys that may stand there.
+
+    Raises:
+        BadValue: it is none, or its ends are no values of the field.
+    """
+    if unknown := sorted(map(str, given.keys() - {"from", "to"} - extra)):
+        raise BadValue(
+            f"has {', '.join(map(repr, unknown))}: a range has from, to{''.join(f', {one}' for one in extra)}"
+        )
+    if field not in _RANGED:
+        raise BadValue("cannot be a range: give a list of values")
+    low, high = given.get("from"), given.get("to")
+    for name, end in (("from", low), ("to", high)):
+        if isinstance(end, bool) or not isinstance(end, int | float):
+            raise BadValue(f"needs a number for `{name}`")
+        if fault := field_fault(field, end):
+            raise BadValue(f"{name} {fault}")
+    assert low is not None, "it is a number"
+    assert high is not None, "it is a number"
+    if not low < high:
+        raise BadValue(f"goes from {low:g} to {high:g}: `from` must be below `to`")
+    return Range(field, low, high)
+
+
+def value_fault(field: str, value: Any) -> str | None:
+    """What is wrong with a value of a field by itself, or None."""
+    if field == PLACE:
+        return None if value in PLACES else f"is {value!r}: allowed are {', '.join(PLACES)}"
+    if isinstance(value, list):
+        return "is a list: several values belong under grid, zip or list"
+    return field_fault(field, value)
+
+
+class Files:
+    """The files that a spec names, below its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+
+    def values(self, field: str, given: Any) -> list[Any]:
+        """All values that are written for an axis.
+
+        Raises:
+            BadValue: they cannot be had, or there are none.
+        """
+        found = self._values(field, given)
+        if not found:
+            raise BadValue("has no values")
+        return found
+
+    def _values(self, field: str, given: Any) -> list[Any]:
+        match given:
+            case list():
+                return [self.one(value) for value in given]
+            case {"lines": str(name), **rest} if not rest:
+                return [line for line in self.text(name).splitlines() if line.strip()]
+            case {"files": str(pattern), **rest} if not rest:
+                return [self.text(name) for name in self._matching(pattern)]
+            case {"csv": str(name), **rest} if not rest.keys() - {"column"}:
+                column = str(rest.get("column", field))
+                return [row[column] for row in self.rows(name, {column: field}) if column in row]
+            case {"from": _}:
+                return self._steps(field, given)
+            case _:
+                raise BadValue(
+                    "is no list of values: write [..], {from, to, steps}, {lines: F}, {files: F} or {csv: F, column: C}"
+                )
+
+    def _steps(self, field: str, given: Mapping[str, Any]) -> list[Any]:
+        ends = read_range(field, given, extra=frozenset({"steps"}))
+        steps = given.get("steps", ends.high - ends.low + 1 if field == WHOLE_FIELD else None)
+        if isinstance(steps, bool) or not isinstance(steps, int) or not 2 <= steps <= 100_000:
+            raise BadValue("needs a whole number from 2 for `steps`")
+        return ends.steps(steps)
+
+    def one(self, given: Any) -> Any:
+        """One value as written: `{file: F}` is the text of a file, everything else is itself."""
+        match given:
+            case {"file": str(name), **rest} if not rest:
+                return self.text(name)
+        return given
+
+    def rows(self, name: str, columns: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+        """The rows of a CSV file, values in their fields' types; an empty cell is left out.
+
+        `columns` says which column holds which field (None: each is named like its field).
+
+        Raises:
+            BadValue: it cannot be read, or a column is no field or missing.
+        """
+        # A byte-order mark is what spreadsheets write.
+        reader = csv.DictReader(io.StringIO(self.text(name).removeprefix("\ufeff"), newline=""), strict=True)
+        try:
+            heads = [head.strip() for head in reader.fieldnames or ()]
+            wanted = columns or {head: head for head in heads}
+            if unknown := [head for head, field in wanted.items() if field not in FIELDS]:
+                raise BadValue(f"{name} has the column {unknown[0]!r}, which is no field")
+            if missing := [head for head in wanted if head not in heads]:
+                raise BadValue(f"{name} has no column {missing[0]!r} (there are: {', '.join(heads)})")
+            reader.fieldnames = heads
+            found = []
+            for row in reader:
+                if None in row:
+                    raise BadValue(
+                        f"{name}:{reader.line_num} has more cells than columns (quote a text with commas)"
+                    )
+                found.append({head: _typed(field, row[head]) for head, field in wanted.items() if row[head]})
+            return found
+        except csv.Error as error:
+            raise BadValue(f"{name} cannot be read as CSV ({error})") from None
+
+    def text(self, name: str) -> str:
+        """The text of a file, as a line of a spec names it.
+
+        Raises:
+            BadValue: it cannot be read.
+        """
+        path = self._folder / name
+        try:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise BadValue(f"{name} is larger than {MAX_FILE_BYTES >> 20} MiB")
+            return path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            if isinstance(error, BadValue):
+                raise
+            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise BadValue(f"{name} cannot be read: {reason}") from None
+
+    def _matching(self, pattern: str) -> list[str]:
+        try:
+            found = sorted(self._folder.glob(pattern))
+        except (OSError, ValueError, NotImplementedError) as error:
+            raise BadValue(f"{pattern} is no pattern of files ({error})") from None
+        names = [str(path) for path in found if path.is_file()]
+        if not names:
+            raise BadValue(f"{pattern} names no file")
+        return names
+
+
+def _typed(field: str, text: str) -> Any:
+    """A CSV cell as its field's type; what is none stays text, so that the field itself refuses it."""
+    if field in _TEXT_FIELDS:
+        return text
+    plain = text.strip().lower()
+    if plain in ("true", "false"):
+        return plain == "true"
+    for kind in (int, float):
+        try:
+            return kind(plain)
+        except ValueError:
+            continue
+    return text

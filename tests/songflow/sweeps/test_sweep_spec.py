@@ -1,0 +1,278 @@
+"""A sweep's spec: what it may say, and that every fault of a bad one is told with its line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from songflow.access import Access, access_from_environment
+from songflow.errors import InputError, InvalidDocument
+from songflow.sweeps.cells import cells_of
+from songflow.sweeps.spec import load_sweep, parse_sweep
+
+BAD = """\
+promt: a waltz
+seed: [1, 2]
+grid:
+  prompt_strength: [0.1, 2, "x"]
+  generation_quality: {from: 0.25, to: 1}
+  tempo: [3]
+zip:
+  lyrics: [la, lo]
+  negative_prompt: [a, b, c]
+list:
+  - {seed: 3}
+  - 7
+sobol: {n: 0, points: 3, fields: {clarity_strength: {from: 0.5, to: 0.1}, lyrics: {files: "none/*.txt"}}}
+replicates: many
+constraints: ["prompt_strength >", "open(1)", "tempo > 3", 4]
+"""
+
+WORDS = [
+    "line 1: promt is not known",
+    "line 1: prompt is required",
+    "line 2: seed is a list: several values belong under grid",
+    "line 4: grid.prompt_strength.1 is 2: allowed is a number from 0 to 1",
+    "line 4: grid.prompt_strength.2 is 'x'",
+    "line 5: grid.generation_quality cannot be a range",
+    "line 6: grid.tempo is no field",
+    "line 7: zip needs as many values of each field (lyrics has 2, negative_prompt has 3)",
+    "line 10: list sets seed again (also at line 2)",
+    "line 12: list.1 is no row",
+    "line 13: sobol.points is not known",
+    "line 13: sobol.n is 0",
+    "line 13: sobol.fields.lyrics sets lyrics again (also at line 8)",
+    "line 13: sobol.fields.clarity_strength goes from 0.5 to 0.1",
+    "line 14: replicates is 'many'",
+    "line 15: constraints.0 (prompt_strength >) cannot be read",
+    "line 15: constraints.1 (open(1)) is not allowed",
+    "line 15: constraints.2 (tempo > 3) names 'tempo', which is no field",
+    "line 15: constraints.3 (4) is no text",
+]
+
+
+@pytest.fixture
+def account() -> Access:
+    """The built-in simulator."""
+    return access_from_environment()
+
+
+def values(data: dict[str, Any], name: str, folder: Path = Path()) -> list[Any]:
+    """The values of one field over a sweep's cells."""
+    cells = cells_of(parse_sweep({"prompt": "a waltz", **data}, folder), access_from_environment())
+    return [getattr(cell.request, name) for cell in cells]
+
+
+def test_every_fault_is_told_with_its_line(tmp_path: Path) -> None:
+    """At once, and in the order of the text."""
+    (tmp_path / "bad.yaml").write_text(BAD)
+    with pytest.raises(InvalidDocument, match="nothing was sent") as caught:
+        load_sweep(tmp_path / "bad.yaml")
+    told = caught.value.faults
+    assert [next((word for word in WORDS if fault.startswith(word)), fault) for fault in told] == WORDS
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ([1], "is a mapping"),
+        ({"prompt": None}, "prompt has no value"),
+        ({"prompt": "a", "grid": {}}, "grid needs fields"),
+        ({"prompt": "a", "grid": {"seed": []}}, "grid.seed has no values"),
+        ({"prompt": "a", "grid": {"seed": 3}}, "grid.seed is no list of values"),
+        ({"prompt": "a", "grid": {"seed": {"from": 1}}}, "needs a number for `to`"),
+        (
+            {"prompt": "a", "grid": {"prompt_strength": {"from": 0, "to": 1}}},
+            "whole number from 2 for `steps`",
+        ),
+        ({"prompt": "a", "grid": {"prompt_strength": {"from": 0, "to": 2, "steps": 3}}}, "to is 2: allowed"),
+        ({"prompt": "a", "grid": {"prompt_strength": {"from": 0, "till": 1}}}, "has 'till'"),
+        ({"prompt": "a", "list": []}, "list needs rows"),
+        ({"prompt": "a", "list": [{"tempo": 3}]}, "list.0.tempo is no field"),
+        ({"prompt": "a", "list": [{"seed": -2}]}, "list.0.seed is -2"),
+        ({"prompt": "a", "lhs": 3}, "lhs needs n, seed and fields"),
+        ({"prompt": "a", "random": {"n": 2, "seed": -1, "fields": {"seed": [1]}}}, "random.seed is -1"),
+        ({"prompt": "a", "random": {"n": 2, "fields": {"seed": ["x"]}}}, "random.fields.seed.0 is 'x'"),
+        ({"prompt": "a", "name": 3}, "name is no text"),
+        ({"prompt": "a", "constraints": "seed > 1"}, "constraints needs a list"),
+        ({"prompt": "a", "place": "middle"}, "place is 'middle': allowed are intro, front, back, outro"),
+        ({"prompt": "a", "place": "intro", "mode": "precede"}, "mode is said by `place` already"),
+        ({"prompt": "a", "grid": {"seed": {"from": 1, "to": 1000}}, "replicates": 101}, "makes 101000 cells"),
+    ],
+    ids=str,
+)
+def test_plain_data_is_checked_like_a_file(data: Any, words: str, tmp_path: Path) -> None:
+    """As the parameters of a flow give it."""
+    with pytest.raises(InvalidDocument) as caught:
+        parse_sweep(data, tmp_path) if isinstance(data, dict) else parse_sweep(str(data), tmp_path)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({"grid": {"lyrics_type": ["user", "generate"]}}, "lyrics is required with lyrics_type user"),
+        ({"mode": "precede"}, "source_song_id is required"),
+        ({"constraints": ["seed > 1"]}, "leave no cell"),
+        ({"constraints": ["prompt > 1"]}, "constraints.0 (prompt > 1) cannot be evaluated"),
+        ({"constraints": ["seed"]}, "is no condition"),
+    ],
+    ids=str,
+)
+def test_combinations_are_checked_too(account: Access, data: dict[str, Any], words: str) -> None:
+    """What single values cannot say names the first cell that is wrong."""
+    with pytest.raises(InvalidDocument) as caught:
+        cells_of(parse_sweep({"prompt": "a waltz", **data}, Path()), account)
+    assert words in str(caught.value)
+    assert len(caught.value.faults) == 1
+
+
+def test_parts_multiply(account: Access) -> None:
+    """Grid axes, zip, list, samples and replicates; the fields that differ are told for each cell."""
+    sweep = parse_sweep(
+        {
+            "prompt": "a waltz",
+            "grid": {"prompt_strength": [0.25, 0.5], "model_type": ["udio32-v1.5", "udio130-v1.5"]},
+            "zip": {"lyrics": ["la", "lo"], "negative_prompt": ["drums", "bells"]},
+            "list": [{"seed": 1}, {"seed": 2, "generation_quality": 1}],
+            "random": {"n": 3, "seed": 7, "fields": {"clarity_strength": {"from": 0, "to": 1}}},
+            "replicates": 2,
+        },
+        Path(),
+    )
+    cells = cells_of(sweep, account)
+    assert len(cells) == sweep.combinations == 2 * 2 * 2 * 2 * 3 * 2
+    assert len({cell.key for cell in cells}) == len(cells)
+    assert {(cell.request.lyrics, cell.request.negative_prompt) for cell in cells} == {
+        ("la", "drums"),
+        ("lo", "bells"),
+    }
+    assert cells[0].fields == {
+        "prompt_strength": 0.25, "model_type": "udio32-v1.5", "lyrics": "la", "negative_prompt": "drums",
+        "seed": 1, "generation_quality": 0.75, "clarity_strength": 0.323833, "replicate": 1,
+    }  # fmt: skip
+
+
+def test_constraints_leave_out_cells() -> None:
+    kept = values(
+        {"grid": {"prompt_strength": [0.1, 0.5, 0.9]}, "constraints": ["prompt_strength <= 0.5"]},
+        "prompt_strength",
+    )
+    assert kept == [0.1, 0.5]
+
+
+def test_ranges_are_evenly_spaced_with_both_ends() -> None:
+    assert values({"grid": {"prompt_strength": {"from": 0, "to": 1, "steps": 4}}}, "prompt_strength") == [
+        0,
+        0.333333,
+        0.666667,
+        1,
+    ]
+    assert values({"grid": {"seed": {"from": 3, "to": 6}}}, "seed") == [3, 4, 5, 6]
+
+
+class TestFiles:
+    def test_lines_and_whole_files(self, tmp_path: Path) -> None:
+        """Relative to the spec, wherever the command runs."""
+        (tmp_path / "words").mkdir()
+        (tmp_path / "words" / "a.txt").write_text("la\nla\n")
+        (tmp_path / "words" / "b.txt").write_text("lo\n")
+        (tmp_path / "prompts.txt").write_text("a waltz\n\na tango\n")
+        (tmp_path / "not.txt").write_text("drums")
+        (tmp_path / "sweep.yaml").write_text(
+            "negative_prompt: {file: not.txt}\ngrid: {prompt: {lines: prompts.txt}, lyrics: {files: words/*.txt}}\n"
+        )
+        cells = cells_of(load_sweep(tmp_path / "sweep.yaml"), access_from_environment())
+        assert [(cell.request.prompt, cell.request.lyrics) for cell in cells] == [
+            ("a waltz", "la\nla\n"), ("a waltz", "lo\n"), ("a tango", "la\nla\n"), ("a tango", "lo\n"),
+        ]  # fmt: skip
+        assert {cell.request.negative_prompt for cell in cells} == {"drums"}
+
+    def test_csv_rows_and_columns(self, tmp_path: Path) -> None:
+        """Numbers become numbers, texts stay texts, an empty cell has the default."""
+        (tmp_path / "rows.csv").write_text(
+            '\ufeffprompt,seed,prompt_strength,bypass_prompt_optimization\n"a waltz, slow",1,0.25,true\n123,,,\n'
+        )
+        cells = cells_of(parse_sweep({"list": {"csv": "rows.csv"}}, tmp_path), access_from_environment())
+        found = [(one.request.prompt, one.request.seed, one.request.prompt_strength) for one in cells]
+        assert found == [("a waltz, slow", 1, 0.25), ("123", -1, 0.5)]
+        assert [cell.request.bypass_prompt_optimization for cell in cells] == [True, False]
+        (tmp_path / "plain.csv").write_text("words,n\nla,1\nlo,2\n")
+        assert values({"grid": {"lyrics": {"csv": "plain.csv", "column": "words"}}}, "lyrics", tmp_path) == [
+            "la",
+            "lo",
+        ]
+
+    @pytest.mark.parametrize(
+        ("data", "words"),
+        [
+            ({"list": {"csv": "none.csv"}}, "none.csv cannot be read: No such file"),
+            ({"list": {"csv": "tempo.csv"}}, "has the column 'tempo', which is no field"),
+            ({"list": {"csv": "wrong.csv"}}, "row 2 of wrong.csv: seed is 'x'"),
+            ({"list": {"csv": "long.csv"}}, "long.csv:2 has more cells than columns"),
+            ({"list": {"csv": "quote.csv"}}, "cannot be read as CSV"),
+            ({"list": {"csv": "empty.csv"}}, "has no rows"),
+            ({"grid": {"seed": {"csv": "tempo.csv"}}}, "has no column 'seed' (there are: tempo)"),
+            ({"grid": {"lyrics": {"lines": "latin.txt"}}}, "it is not UTF-8 text"),
+            ({"grid": {"lyrics": {"files": "/etc/*"}}}, "is no pattern of files"),
+            ({"lyrics": {"file": "gone.txt"}}, "lyrics gone.txt cannot be read"),
+        ],
+        ids=str,
+    )
+    def test_what_cannot_be_used_is_a_fault(self, tmp_path: Path, data: dict[str, Any], words: str) -> None:
+        for name, text in (
+            ("tempo.csv", "tempo\n3\n"), ("wrong.csv", "seed\n1\nx\n"), ("long.csv", "negative_prompt\na, b\n"),
+            ("quote.csv", 'negative_prompt\n"a\n'), ("empty.csv", "seed\n"),
+        ):  # fmt: skip
+            (tmp_path / name).write_text(text)
+        (tmp_path / "latin.txt").write_bytes(b"\xe4\n")
+        with pytest.raises(InvalidDocument) as caught:
+            parse_sweep({"prompt": "a waltz", **data}, tmp_path)
+        assert words in str(caught.value)
+
+    def test_a_spec_that_cannot_be_read_says_so(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="cannot be read: No such file"):
+            load_sweep(tmp_path / "none.yaml")
+
+
+class TestSamples:
+    @pytest.mark.parametrize("kind", ["random", "sobol", "lhs"])
+    def test_the_same_seed_draws_the_same_points_within_their_ranges(self, kind: str) -> None:
+        spec = {"n": 8, "seed": 3, "fields": {
+            "prompt_strength": {"from": 0.2, "to": 0.8}, "seed": {"from": 10, "to": 19}, "generation_quality": [0.5, 1],
+        }}  # fmt: skip
+        drawn = [values({kind: spec}, name) for name in spec["fields"]]
+        assert drawn == [values({kind: spec}, name) for name in spec["fields"]]
+        assert drawn != [values({kind: {**spec, "seed": 4}}, name) for name in spec["fields"]]
+        strengths, seeds, qualities = drawn
+        assert all(0.2 <= one <= 0.8 for one in strengths)
+        assert all(isinstance(one, int) and 10 <= one <= 19 for one in seeds)
+        assert set(qualities) == {0.5, 1}
+
+    @pytest.mark.parametrize("kind", ["random", "sobol"])
+    def test_more_points_keep_the_earlier_ones(self, kind: str) -> None:
+        """So a sweep that grows pays only for what is new."""
+        spec = {"seed": 3, "fields": {"prompt_strength": {"from": 0, "to": 1}}}
+        few, many = (values({kind: {**spec, "n": count}}, "prompt_strength") for count in (4, 9))
+        assert many[:4] == few
+
+    def test_a_latin_hypercube_fills_every_stratum(self) -> None:
+        spec = {"n": 10, "fields": {"prompt_strength": {"from": 0, "to": 1}}}
+        assert sorted(int(one * 10) for one in values({"lhs": spec}, "prompt_strength")) == list(range(10))
+
+    def test_scipy_is_loaded_only_for_those_who_draw_with_it(self) -> None:
+        """It takes a second, which a plan does not have."""
+        import subprocess
+
+        code = (
+            "import sys\nfrom pathlib import Path\nfrom songflow.sweeps.spec import parse_sweep\n"
+            "from songflow.sweeps.cells import cells_of\nfrom songflow.access import access_from_environment\n"
+            "fields = {'prompt_strength': {'from': 0, 'to': 1}}\n"
+            "sweep = parse_sweep({'prompt': 'a', 'random': {'n': 4, 'fields': fields}}, Path())\n"
+            "cells_of(sweep, access_from_environment())\n"
+            "sys.exit(bool({'scipy', 'numpy', 'pandas', 'prefect'} & sys.modules.keys()))"
+        )
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
