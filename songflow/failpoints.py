@@ -30,6 +30,7 @@ COMMITS = (
     "lost",
     "song stored",
     "song problem",
+    "song rated",
     "release",
     "write-off",
     "pause",

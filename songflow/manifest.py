@@ -82,6 +82,7 @@ COLUMNS: Mapping[str, str] = {
     "channels": _INT,
     "peak": _FLOAT,
     "rms_db": _FLOAT,
+    "rating": _FLOAT,
     "tags": _STRING,
     "song_lyrics": _STRING,
     "song_url": _STRING,
@@ -100,7 +101,7 @@ _FROM_SUBMISSION = (
 _FROM_SONG = (
     "song_id", "take", "title", "error", "seconds", "announced_seconds", "path", "bytes", "sha256", "mode",
     "parent_song_id", "root_song_id", "depth", "stored_at", "sample_rate", "channels", "peak", "rms_db",
-    "song_url", "image_url",
+    "rating",    "song_url", "image_url",
 )  # fmt: skip
 
 

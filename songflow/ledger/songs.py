@@ -118,6 +118,11 @@ class Songs:
         """The take could not be stored now; it stays announced, so that it is tried again."""
         await self._update("song problem", song.id, {"error": clean_text(error)})
 
+    async def rate(self, song: Song, rating: float | None) -> None:
+        """Note a person's opinion of a take, 0..5 (None takes it back)."""
+        rated_at = None if rating is None else datetime.now(UTC)
+        await self._update("song rated", song.id, {"rating": rating, "rated_at": rated_at})
+
     async def get(self, row_id: int) -> Song:
         """One song as it stands now."""
         async with self._database.read() as connection:
@@ -137,6 +142,11 @@ class Songs:
         """The songs that a gateway calls by this id (ids of two gateways may meet), newest last."""
         async with self._database.read() as connection:
             return await _songs_where(connection, _songs.c.song_id == song_id)
+
+    async def at_path(self, path: str) -> list[Song]:
+        """The song that is stored at an absolute path or URL."""
+        async with self._database.read() as connection:
+            return await _songs_where(connection, _songs.c.path == path)
 
     async def _update(self, act: str, row_id: int, values: Mapping[str, Any]) -> None:
         async with self._database.write(act) as connection:

@@ -136,6 +136,9 @@ async def step(plan: dict[str, Any]) -> Any:
                 return await session.library.ledger.money.pause("a test")
             case "resume":
                 return await session.library.ledger.money.resume()
+            case "rate":
+                songs = session.library.ledger.songs
+                return await songs.rate((await songs.of_key(key))[0], 4.0)
             case other:
                 raise ValueError(other)
 

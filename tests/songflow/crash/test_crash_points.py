@@ -64,6 +64,7 @@ SCENES = {
     "an unknown written off": Scene("write-off", prepare=(("generate", 5, (LOST_ANSWER,)),)),
     "a pause": Scene("pause"),
     "the end of a pause": Scene("resume", prepare=(("pause", 0, ()),)),
+    "a rating": Scene("rate", prepare=(("generate", 0, ()),)),
     "too many requests": Scene(faults=(TOO_MANY,)),
     "after too many": Scene(prepare=(("generate", 3, (TOO_MANY,)),)),
 }
@@ -148,6 +149,8 @@ CASES = (
     Case("pause: after commit", None, "paused", "a pause"),
     Case("resume: before commit", None, "paused", "the end of a pause"),
     Case("resume: after commit", None, scene="the end of a pause"),
+    Case("song rated: before commit", S.SUCCEEDED, scene="a rating"),
+    Case("song rated: after commit", S.SUCCEEDED, scene="a rating"),
     # Slowing down, taking a slot (the second submission's), and speeding up again.
     Case("pace: before commit", S.REFUSED, scene="too many requests", posts=2),
     Case("pace: after commit", S.REFUSED, scene="too many requests", posts=2),

@@ -1,0 +1,68 @@
+"""`songflow rate`: a person's opinion of a song, which reports and searches go by."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from cli.options import Common
+from cli.output import Output
+from songflow.errors import InputError
+from songflow.ledger.rows import Song
+from songflow.library import Library, LibrarySettings
+from songflow.ratings import rate_song
+
+__all__ = ["rate"]
+
+
+def rate(
+    song: str,
+    rating: float | None = None,
+    /,
+    *,
+    clear: Annotated[bool, Parameter(negative="")] = False,
+    common: Common = Common(),
+) -> None:
+    """Rate a song from 0 (bad) to 5 (best); a new rating replaces the old one.
+
+    Parameters
+    ----------
+    song
+        The song's id, or its file.
+    rating
+        A number from 0 to 5.
+    clear
+        Take the rating back.
+    """
+    if (rating is None) != clear:
+        raise InputError(
+            "A rating and --clear were both given." if clear else "The rating is missing.",
+            next="write `songflow rate SONG 4`, or `songflow rate SONG --clear`.",
+        )
+    output = Output(as_json=common.json, quiet=common.quiet)
+    rated = asyncio.run(_rate(common.library_settings(), song, rating))
+    if output.as_json:
+        output.object(
+            {
+                "song_id": rated.song_id,
+                "title": rated.title,
+                "path": rated.path,
+                "rating": rated.rating,
+                "rated_at": rated.rated_at and rated.rated_at.isoformat(),
+            }
+        )
+    else:
+        said = "no rating" if rated.rating is None else f"{rated.rating:g} of 5"
+        output.line(f"{rated.title or rated.song_id}: {said}")
+
+
+async def _rate(settings: LibrarySettings, song: str, rating: float | None) -> Song:
+    if not settings.exists():
+        raise InputError(
+            f"There is no library at {settings.folder}.", next="name the right one with --library."
+        )
+    async with Library(settings) as library:
+        return await rate_song(library.ledger, song, rating, folder=Path.cwd())

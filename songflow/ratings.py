@@ -1,0 +1,54 @@
+"""Ratings: what a person thinks of a song, 0..5, kept in the ledger beside it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from songflow.errors import InputError
+from songflow.ledger.ledger import Ledger
+from songflow.ledger.rows import Song
+
+__all__ = ["BEST_RATING", "rate_song"]
+
+BEST_RATING = 5.0
+
+
+async def rate_song(
+    ledger: Ledger, reference: str, rating: float | None, *, folder: Path | None = None
+) -> Song:
+    """Rate a song; None takes its rating back.
+
+    Args:
+        reference: The song's id at the gateway, or where it is stored: a URL, or a path (of `folder`, where it is
+            not absolute).
+        rating: 0..5.
+
+    Raises:
+        InputError: the rating is out of range, or the reference names no song, or several.
+    """
+    if rating is not None and not (math.isfinite(rating) and 0 <= rating <= BEST_RATING):
+        raise InputError(
+            f"The rating is {rating:g}: allowed is a number from 0 to {BEST_RATING:g}.",
+            next="correct it; nothing was changed.",
+        )
+    song = await _the_song(ledger, reference, folder or Path())
+    await ledger.songs.rate(song, rating)
+    return await ledger.songs.get(song.id)
+
+
+async def _the_song(ledger: Ledger, reference: str, folder: Path) -> Song:
+    found = await ledger.songs.by_song_id(reference) or await ledger.songs.at_path(reference)
+    if not found and "://" not in reference:
+        found = await ledger.songs.at_path(str((folder / reference).resolve()))
+    if not found:
+        raise InputError(
+            f"No song of this library is {reference!r}.",
+            next="`songflow songs` lists them with their ids and files.",
+        )
+    if len(found) > 1:
+        places = ", ".join(song.path or f"take {song.take + 1} of {song.key}" for song in found)
+        raise InputError(
+            f"{len(found)} songs have the id {reference!r}: {places}.", next="name the one by its file."
+        )
+    return found[0]

@@ -1,0 +1,70 @@
+"""Ratings: a person's opinion of a take, on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from songflow.errors import InputError
+from songflow.ledger import Ledger, State, StoredFile
+from songflow.ledger.songs import Lineage
+from songflow.manifest import read_manifest
+from songflow.ratings import rate_song
+
+REGULAR = Lineage("regular", None)
+
+
+@pytest.fixture
+async def rainy(ledger: Ledger, in_state, take):
+    """A generation of two takes, the first of them stored as /audio/rain.mp3."""
+    submission = await in_state(State.RUNNING)
+    takes = await ledger.songs.ended(
+        submission.id, submission.key, REGULAR, [take("a"), take("b")], {"body": ""}
+    )
+    file = StoredFile("/audio/rain.mp3", 1000, "ab" * 32, 2.0, 44_100, 2, 0.9, -14.0)
+    await ledger.songs.stored(takes[0], file)
+    return takes
+
+
+@pytest.mark.parametrize("reference", ["a", "/audio/rain.mp3", "rain.mp3", "../audio/./rain.mp3"])
+async def test_a_song_is_rated_by_its_id_or_its_file(ledger: Ledger, rainy, reference: str) -> None:
+    """The other take is left as it was, and the manifest shows it."""
+    song = await rate_song(ledger, reference, 4.5, folder=Path("/audio"))
+    assert (song.id, song.rating) == (rainy[0].id, 4.5)
+    assert song.rated_at is not None
+    frame = await read_manifest(ledger)
+    assert frame["rating"].to_list()[0] == 4.5
+    assert frame["rating"].isna().to_list() == [False, True]
+
+
+async def test_a_new_rating_replaces_the_old_one_and_can_be_taken_back(ledger: Ledger, rainy) -> None:
+    """Also for a take that is not on the disk: a person may have heard it at the gateway."""
+    await rate_song(ledger, "b", 0)
+    assert (await rate_song(ledger, "b", 5)).rating == 5
+    cleared = await rate_song(ledger, "b", None)
+    assert (cleared.rating, cleared.rated_at) == (None, None)
+
+
+@pytest.mark.parametrize("rating", [-0.1, 5.1, float("nan"), float("inf")])
+async def test_a_rating_out_of_range_is_refused(ledger: Ledger, rainy, rating: float) -> None:
+    """And changes nothing."""
+    await rate_song(ledger, "a", 3)
+    with pytest.raises(InputError, match="allowed is a number from 0 to 5"):
+        await rate_song(ledger, "a", rating)
+    assert (await ledger.songs.get(rainy[0].id)).rating == 3
+
+
+@pytest.mark.parametrize("reference", ["c", "", "/audio/other.mp3", "s3://rain.mp3", "%"])
+async def test_a_song_that_is_not_there_cannot_be_rated(ledger: Ledger, rainy, reference: str) -> None:
+    """Whatever it looks like."""
+    with pytest.raises(InputError, match="No song of this library"):
+        await rate_song(ledger, reference, 3)
+
+
+async def test_an_id_that_two_songs_share_asks_for_the_file(ledger: Ledger, in_state, take) -> None:
+    """Gateways have been seen to give one id twice."""
+    submission = await in_state(State.RUNNING)
+    await ledger.songs.ended(submission.id, submission.key, REGULAR, [take("a"), take("a")], {"body": ""})
+    with pytest.raises(InputError, match=f"2 songs have the id 'a': take 1 of {submission.key}, take 2"):
+        await rate_song(ledger, "a", 3)
