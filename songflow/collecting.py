@@ -24,6 +24,7 @@ from songflow.ledger.states import SongState, State
 from songflow.messages import failed_error, lost_error, overdue_error, told_as_paid
 from songflow.request import SongRequest
 from songflow.session import Session
+from songflow.source_check import look_for_source
 from songflow.store import file_name
 from songflow.waiting import Overdue, Vanished, wait_until_settled
 
@@ -268,6 +269,7 @@ async def _fresh_url(
 
 async def _store(session: Session, song: Song, done: Downloaded) -> None:
     library = session.library
+    source = await look_for_source(library, song, done)
     name = file_name(
         library.settings.name_template, title=song.title, song_id=song.song_id, uid=take_uid(song)
     )
@@ -286,5 +288,6 @@ async def _store(session: Session, song: Song, done: Downloaded) -> None:
             peak=facts.peak if facts else None,
             rms_db=facts.rms_db if facts else None,
         ),
+        source,
     )
     log.info("Stored '%s' as %s.", song.title, path)

@@ -62,10 +62,16 @@ COLUMNS: Mapping[str, str] = {
     "path": _STRING,
     "bytes": _INT,
     "sha256": _STRING,
+    "audio_sha256": _STRING,
+    "cover_path": _STRING,
     "mode": _CATEGORY,
     "parent_song_id": _STRING,
     "root_song_id": _STRING,
     "depth": _INT,
+    "source_score": _FLOAT,
+    "source_at": _FLOAT,
+    "added_seconds": _FLOAT,
+    "note": _STRING,
     "gateway": _CATEGORY,
     "base_url": _STRING,
     "account": _CATEGORY,
@@ -101,7 +107,8 @@ _FROM_SUBMISSION = (
 _FROM_SONG = (
     "song_id", "take", "title", "error", "seconds", "announced_seconds", "path", "bytes", "sha256", "mode",
     "parent_song_id", "root_song_id", "depth", "stored_at", "sample_rate", "channels", "peak", "rms_db",
-    "rating",    "song_url", "image_url",
+    "song_url", "image_url", "audio_sha256", "cover_path", "source_score", "source_at", "added_seconds", "note",
+    "rating",
 )  # fmt: skip
 
 

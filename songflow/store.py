@@ -8,6 +8,9 @@ import os
 import shutil
 import string
 import unicodedata
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +143,28 @@ class AudioStore:
         if size != part.stat().st_size:
             raise OSError(errno.EIO, f"the store holds {size} bytes of {part.stat().st_size}", address)
         part.unlink()
+
+    @asynccontextmanager
+    async def opened(self, path: str) -> AsyncIterator[Path]:
+        """A stored song as a local file for as long as it is looked at.
+
+        Raises:
+            OSError: the store does not have it, or cannot be reached.
+        """
+        if self._remote is None:
+            yield Path(path)
+            return
+        copy = self.parts / f"look-{uuid.uuid4().hex}"
+        try:
+            try:
+                await asyncio.to_thread(self._remote.get_file, path, str(copy))
+            except OSError:
+                raise
+            except Exception as error:  # each file system raises errors of its own
+                raise OSError(errno.EIO, f"the store would not give it ({error})", path) from error
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
 
     async def holds(self, path: str, size: int | None) -> bool:
         """True where a stored song is still there in its full size (bytes)."""

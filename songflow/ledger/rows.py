@@ -214,6 +214,16 @@ class StoredFile:
     rms_db: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class SourceFound:
+    """Whether an extension holds its source: how much of it (0..1), from where on and how much is new (s), a remark."""
+
+    source_score: float | None = None
+    source_at: float | None = None
+    added_seconds: float | None = None
+    note: str | None = None
+
+
 def clean_text(text: str | None) -> str | None:
     """Text that every database takes: no NUL (PostgreSQL), no lone surrogate (UTF-8)."""
     if text is None:

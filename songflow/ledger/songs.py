@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from songflow.ledger import schema
 from songflow.ledger.engine import Database
 from songflow.ledger.money import settle_money
-from songflow.ledger.rows import Song, StoredFile, clean_text, json_list
+from songflow.ledger.rows import Song, SourceFound, StoredFile, clean_text, json_list
 from songflow.ledger.states import SongState, State, sources_of
 from songflow.ledger.submissions import store_answer
 
@@ -106,12 +106,18 @@ class Songs:
                     )
             return await _songs_where(connection, _songs.c.submission_id == submission_id)
 
-    async def stored(self, song: Song, file: StoredFile) -> None:
-        """The take is whole on the store."""
+    async def stored(self, song: Song, file: StoredFile, source: SourceFound | None = None) -> None:
+        """The take is whole on the store; `source` is what an extension was found to hold of its source."""
         await self._update(
             "song stored",
             song.id,
-            {**asdict(file), "state": SongState.STORED, "error": None, "stored_at": datetime.now(UTC)},
+            {
+                **asdict(file),
+                **asdict(source or SourceFound()),
+                "state": SongState.STORED,
+                "error": None,
+                "stored_at": datetime.now(UTC),
+            },
         )
 
     async def problem(self, song: Song, error: str) -> None:

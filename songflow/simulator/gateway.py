@@ -71,7 +71,7 @@ class Gateway:
         if directory is None:
             directory = self._temporary = Path(tempfile.mkdtemp(prefix="songflow-simulator-"))
         directory.mkdir(parents=True, exist_ok=True)
-        self.store = JobStore(directory / "simulator.sqlite")
+        self.store = JobStore(directory / "simulator.sqlite", self.settings.whole_extensions)
         self.renders = Renders(self.settings, self.store, directory / "audio")
         self.renders.fill_pool()
 

@@ -118,9 +118,13 @@ class Job:
 
 
 class JobStore:
-    """All jobs, in memory and on disk. Methods may be called from any thread."""
+    """All jobs, in memory and on disk. Methods may be called from any thread.
 
-    def __init__(self, path: Path) -> None:
+    `whole_extensions` says whether the songs of an extension hold their source, or the new part alone.
+    """
+
+    def __init__(self, path: Path, whole_extensions: bool = True) -> None:
+        self.whole_extensions = whole_extensions
         self._lock = threading.Lock()
         self._closed = False
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
@@ -190,8 +194,8 @@ class JobStore:
         return self.song(job.source_song_id) if job.source_song_id else None
 
     def samples(self, job: Job) -> int:
-        """Length of every song of the job, source included, in samples at 44.1 kHz."""
-        source = self.source(job)
+        """Length of every song of the job, its source where it holds one, in samples at 44.1 kHz."""
+        source = self.source(job) if self.whole_extensions else None
         return job.new_samples + (self.samples(source[0]) if source else 0)
 
     def seconds(self, job: Job) -> float:
@@ -204,8 +208,10 @@ class JobStore:
         return self.root(source[0]) if source else job
 
     def root_offset(self, job: Job) -> int:
-        """Where the root's first sample lies in this job's songs."""
+        """Where the root's first sample lies as seen from the first of this job's songs (below 0: before it)."""
         source = self.source(job)
         if source is None:
             return 0
-        return self.root_offset(source[0]) + (job.new_samples if job.mode == "precede" else 0)
+        if job.mode == "precede":
+            return self.root_offset(source[0]) + job.new_samples
+        return self.root_offset(source[0]) - (0 if self.whole_extensions else self.samples(source[0]))

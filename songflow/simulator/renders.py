@@ -144,7 +144,7 @@ class Renders:
             samples=job.new_samples,
             start=start,
         )
-        if source is None:
+        if source is None or not self._store.whole_extensions:
             return new
         old = codec.read_mp3(self._now(*source))
         return codec.splice(old, new, before=job.mode == "precede")

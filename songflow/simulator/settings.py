@@ -37,6 +37,10 @@ class SimulatorSettings(BaseModel):
         ge=0,
         description="Over 0: this many ready-made takes serve every regular job (for benchmarks).",
     )
+    whole_extensions: bool = Field(
+        default=True,
+        description="False: precede and continuation give the new part alone, which no document rules out.",
+    )
     takes: int = Field(default=2, ge=1, le=8, description="Songs per generation.")
     accept_keys: frozenset[str] | None = Field(
         default=None, description="None accepts any key, or none at all."

@@ -1,0 +1,116 @@
+"""Does an extension hold its source: looked at after the download, noted on the song, never fatal.
+
+The gateways' documents let expect the whole song (source and new part) of a precede or a continuation, and no
+published example proves it. So each extension is compared with its source's file, where this library has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from songflow.audio import AudioProblem
+from songflow.download import Downloaded
+from songflow.ledger.rows import Song, SourceFound
+from songflow.ledger.states import SongState
+from songflow.library import Library
+from songflow.likeness import Match, find_source
+from songflow.request import Mode
+
+__all__ = ["HOLDS", "compare", "holds_source", "look_for_source", "seam_of"]
+
+log = logging.getLogger("songflow")
+
+HOLDS = 0.8
+"""From this share of its source's seconds on, a song holds its source."""
+_PARTLY = 0.2
+
+_NOT_LONGER_SECONDS = 0.5
+
+# A thread of its own, and one only: two songs of six minutes fill 200 MB while they are compared, and the threads
+# that sync files and store songs must not wait for it.
+_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="songflow-compare")
+
+
+def holds_source(song: Song) -> bool | None:
+    """Whether an extension was found to hold its source; None where it could not be looked at."""
+    return None if song.source_score is None else song.source_score >= HOLDS
+
+
+def seam_of(song: Song) -> float | None:
+    """Seconds into an extension at which its source and its new part meet; None where that is not known."""
+    if song.source_at is None or song.seconds is None or song.added_seconds is None:
+        return None
+    return song.source_at + (0.0 if song.mode == Mode.PRECEDE else song.seconds - song.added_seconds)
+
+
+async def look_for_source(library: Library, song: Song, done: Downloaded) -> SourceFound | None:
+    """What a verified download holds of the song that it extends; None for a song without a source.
+
+    Never raises: the song is paid for, and is stored whatever this finds.
+    """
+    if song.parent_song_id is None or done.facts is None:
+        return None
+    try:
+        source = await _source_of(library, song)
+        if source is None or source.path is None:
+            return SourceFound(note="not compared with its source: this library does not have it")
+        async with library.store.opened(source.path) as file:
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(
+                _thread, compare, file, done.part, source.seconds, done.facts.seconds
+            )
+    except (AudioProblem, OSError) as problem:
+        return SourceFound(note=f"not compared with its source: {problem}")
+    except Exception as error:
+        log.warning("'%s' could not be compared with its source.", song.title, exc_info=error)
+        return SourceFound(note=f"not compared with its source: {type(error).__name__}")
+    if found.note:
+        log.warning("'%s': %s.", song.title, found.note)
+    return found
+
+
+async def _source_of(library: Library, song: Song) -> Song | None:
+    """The stored song that a song extends, made by the same gateway: ids of two gateways may meet."""
+    ledger = library.ledger
+    home = await ledger.submissions.get(song.submission_id)
+    for source in reversed(await ledger.songs.by_song_id(song.parent_song_id or "")):
+        maker = await ledger.submissions.get(source.submission_id)
+        if source.state is SongState.STORED and (maker.gateway, maker.base_url) == (
+            home.gateway,
+            home.base_url,
+        ):
+            return source
+    return None
+
+
+def compare(source: Path, whole: Path, source_seconds: float | None, whole_seconds: float) -> SourceFound:
+    """What a file holds of its source's file, given their lengths (seconds).
+
+    Raises:
+        AudioProblem, OSError: one of them cannot be looked at.
+    """
+    match = find_source(source, whole)
+    added = None if source_seconds is None else whole_seconds - source_seconds
+    there = match.share >= HOLDS
+    return SourceFound(
+        source_score=round(match.share, 4),
+        source_at=round(match.at, 4) if there else None,
+        added_seconds=round(added, 4) if added is not None else None,
+        note=_remark(match, added),
+    )
+
+
+def _remark(match: Match, added: float | None) -> str | None:
+    remarks = []
+    if added is not None and added < _NOT_LONGER_SECONDS:
+        remarks.append("it is not longer than its source")
+    if match.share < _PARTLY:
+        remarks.append(
+            "it does not hold its source; if it is the new part alone, `songflow stitch` joins them"
+        )
+    elif match.share < HOLDS:
+        remarks.append(f"only {match.share:.0%} of its source is in it")
+    return "; ".join(remarks) or None

@@ -1,0 +1,58 @@
+"""Music for what compares recordings: pieces of the simulator's synthesiser, written as real mp3 files."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pytest
+import soundfile
+
+from songflow.simulator.settings import SAMPLE_RATE
+from songflow.simulator.synth.render import render
+
+SECONDS = 5.0
+
+
+class Play(Protocol):
+    """Samples (n, 2) of a piece: `luck` tells takes of one request apart, `prompt` requests."""
+
+    def __call__(
+        self, luck: str = "a", prompt: str = "bright synth pop", seconds: float = SECONDS
+    ) -> np.ndarray: ...
+
+
+@pytest.fixture(scope="session")
+def play() -> Play:
+    """Plays pieces, the same for the same words."""
+
+    @functools.cache
+    def samples(luck: str = "a", prompt: str = "bright synth pop", seconds: float = SECONDS) -> np.ndarray:
+        params = {"prompt": prompt, "seed": 1, "lyrics_type": "instrumental"}
+        length = round(seconds * SAMPLE_RATE)
+        return render(params, root=params, root_seed="1", seed=luck, samples=length, start=0)
+
+    return samples
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    """Writes samples as a file and gives its path."""
+
+    def file(
+        audio: np.ndarray, name: str = "song.mp3", *, rate: int = SAMPLE_RATE, squeeze: float = 0.3
+    ) -> Path:
+        path = tmp_path / name
+        if path.suffix == ".wav":
+            soundfile.write(path, audio, rate)
+        else:
+            with soundfile.SoundFile(
+                path, "w", rate, audio.shape[1], "MPEG_LAYER_III", format="MP3", compression_level=squeeze,
+                bitrate_mode="CONSTANT",
+            ) as out:  # fmt: skip
+                out.write(audio)
+        return path
+
+    return file

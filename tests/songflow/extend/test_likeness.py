@@ -1,0 +1,115 @@
+"""A recording is found in another that truly holds it, where it is, whatever was done to it; and in no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.signal import resample_poly
+
+from songflow import likeness
+from songflow.audio import AudioProblem
+from songflow.likeness import find_source
+from songflow.simulator.settings import SAMPLE_RATE
+
+NEAR = 0.08  # what coding and decoding may shift, in seconds
+
+
+@pytest.fixture
+def source(play: Any, write: Any) -> Path:
+    path: Path = write(play(), "source.mp3")
+    return path
+
+
+@pytest.mark.parametrize("before", [0.0, 1.2345, 5.0])
+@pytest.mark.parametrize("after", [0.0, 3.0])
+def test_it_is_found_where_it_begins(
+    play: Any, write: Any, source: Path, before: float, after: float
+) -> None:
+    """With new music on either side, on both, or on none."""
+    new = [play("new", seconds=seconds) for seconds in (before, after) if seconds]
+    whole = [*(new[:1] if before else []), play(), *(new[-1:] if after else [])]
+    match = find_source(source, write(np.concatenate(whole)))
+    assert match.at == pytest.approx(before, abs=NEAR)
+    assert match.share == 1
+
+
+@pytest.mark.parametrize(
+    "treat",
+    [
+        lambda audio: audio * 0.2,
+        lambda audio: audio[:, ::-1],
+        lambda audio: audio + np.random.default_rng(1).normal(0, 0.01, audio.shape).astype(np.float32),
+        lambda audio: np.concatenate([np.zeros((1105, 2), np.float32), audio]),
+    ],
+    ids=["quieter", "sides swapped", "hiss", "a decoder's delay"],
+)
+def test_it_is_found_after(play: Any, write: Any, source: Path, treat: Any) -> None:
+    """What gateways and encoders do to a song."""
+    whole = treat(np.concatenate([play("new"), play()]))
+    match = find_source(source, write(whole))
+    assert match.at == pytest.approx(5, abs=NEAR)
+    assert match.share == 1
+
+
+def test_it_is_found_in_a_poor_mp3(play: Any, write: Any, source: Path) -> None:
+    """At 56 kbit/s."""
+    match = find_source(source, write(np.concatenate([play(), play("new")]), squeeze=0.9))
+    assert match.at == pytest.approx(0, abs=NEAR)
+    assert match.share == 1
+
+
+def test_it_is_found_at_another_sample_rate(play: Any, write: Any, source: Path) -> None:
+    """In 48 kHz, and in one channel."""
+    whole = resample_poly(np.concatenate([play("new"), play()]), 160, 147, axis=0).astype(np.float32)
+    match = find_source(source, write(whole[:, :1], "whole.wav", rate=48000))
+    assert match.at == pytest.approx(5, abs=NEAR)
+    assert match.share == 1
+
+
+@pytest.mark.parametrize("other", [{"luck": "b"}, {"prompt": "slow sad piano"}], ids=["take", "song"])
+def test_it_is_not_found_in_another(play: Any, write: Any, source: Path, other: dict[str, str]) -> None:
+    """Not even in the other take of its own request, with the same key, beat and instruments."""
+    match = find_source(source, write(np.concatenate([play(**other), play("new", seconds=3.0)])))
+    assert match.share <= 0.2
+
+
+def test_a_part_of_it_counts_as_that_part(play: Any, write: Any, source: Path) -> None:
+    """Its first two seconds are cut off."""
+    match = find_source(source, write(np.concatenate([play()[2 * SAMPLE_RATE :], play("new")])))
+    assert match.at == pytest.approx(-2, abs=NEAR)
+    assert match.share == pytest.approx(0.6)
+
+
+def test_silence_in_it_is_not_looked_for(play: Any, write: Any) -> None:
+    """A second of silence is everywhere and nowhere."""
+    quiet = np.concatenate([play(), np.zeros((3 * SAMPLE_RATE, 2), np.float32)])
+    match = find_source(write(quiet, "quiet.wav"), write(np.concatenate([play(), play("new")])))
+    assert match.at == pytest.approx(0, abs=NEAR)
+    assert match.share == 1
+
+
+def test_a_source_longer_than_the_whole_is_no_trouble(play: Any, write: Any, source: Path) -> None:
+    """It is not in it."""
+    assert find_source(source, write(play("new", seconds=0.5))).share == 0
+
+
+def test_what_cannot_be_compared_says_why(
+    play: Any, write: Any, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No sound, no samples, no audio, no file, or too much of it."""
+    silence = write(np.zeros((SAMPLE_RATE, 2), np.float32), "silence.wav")
+    nothing = write(np.zeros((0, 2), np.float32), "nothing.wav")
+    noise = tmp_path / "noise.mp3"
+    noise.write_bytes(b"no music" * 100)
+    for path in (silence, nothing):
+        with pytest.raises(AudioProblem, match="holds no sound"):
+            find_source(path, source)
+    for path in (noise, tmp_path / "absent.mp3"):
+        with pytest.raises(AudioProblem, match="cannot be decoded"):
+            find_source(path, source)
+    monkeypatch.setattr(likeness, "LONGEST_SECONDS", 3.0)
+    with pytest.raises(AudioProblem, match="longer than"):
+        find_source(source, source)
