@@ -1,4 +1,4 @@
-"""One process that serves the flows to a Prefect server: then Prefect's UI has a Run button for them.
+"""One process that serves every deployment to a Prefect server: a laptop needs no worker and no work pool.
 
 prefect server start          # in one terminal
 python -m deployments.serve   # in another
@@ -7,35 +7,17 @@ python -m deployments.serve   # in another
 from __future__ import annotations
 
 from prefect import serve
-from prefect.deployments.runner import RunnerDeployment
 
-from flows.generate import generate_song
-from flows.rescue import rescue_songs
+from deployments.definitions import HEARTBEAT_SECONDS, served
 
-__all__ = ["deployments", "main"]
+__all__ = ["main"]
 
-RESCUE_EVERY_SECONDS = 15 * 60.0
-
-
-def deployments() -> list[RunnerDeployment]:
-    """Every flow as a deployment; what was paid for and stranded is collected on a schedule."""
-    return [
-        RunnerDeployment.from_flow(
-            generate_song, name="generate-song", description=generate_song.description, tags=["songflow"]
-        ),
-        RunnerDeployment.from_flow(
-            rescue_songs,
-            name="rescue-songs",
-            description=rescue_songs.description,
-            tags=["songflow"],
-            interval=RESCUE_EVERY_SECONDS,
-        ),
-    ]
+AT_ONCE = 10
 
 
 def main() -> None:
-    """Serve until Ctrl-C; runs started in the UI are executed here, with this process's environment."""
-    serve(*deployments(), limit=10)
+    """Serve until Ctrl-C; runs are executed here, with this process's environment and folder."""
+    serve(*served(), limit=AT_ONCE, heartbeat_seconds=HEARTBEAT_SECONDS)
 
 
 if __name__ == "__main__":

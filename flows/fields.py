@@ -15,6 +15,7 @@ from blocks.library import SongLibrary
 from songflow.request import SongRequest
 
 __all__ = [
+    "About",
     "BaseUrl",
     "Budget",
     "Bypass",
@@ -22,10 +23,12 @@ __all__ = [
     "ContextLength",
     "Credentials",
     "Deadline",
+    "EventName",
     "FallbackGateways",
     "Fallbacks",
     "FetchPath",
     "GatewayName",
+    "Happened",
     "IfUnsettled",
     "Key",
     "Library",
@@ -37,6 +40,7 @@ __all__ = [
     "ModeName",
     "ModelName",
     "NegativePrompt",
+    "Next",
     "PollInterval",
     "Prompt",
     "PromptStrength",
@@ -215,3 +219,9 @@ RescueDeadline = Annotated[
         strict=True,
     ),
 ]
+EventName = Annotated[
+    str, _described("Event", "Which event it was, such as songflow.generation.unknown.", min_length=1)
+]
+Happened = Annotated[str, _described("What happened", "In a sentence.")]
+Next = Annotated[str, _described("What to do next", "The command or the decision that it takes.")]
+About = Annotated[str, _described("About", "The generation or the budget that it is about.")]

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 
+from songflow import notices
 from songflow.access import Access
 from songflow.download import Downloaded, DownloadProblem, forget, locked
 from songflow.errors import LibraryError
@@ -132,6 +133,7 @@ async def store_song(
                 raise DownloadProblem("the gateway has announced no address for it")
             done = await downloads.fetch(url, part, song.announced_seconds, ask_again)
             await _store(session, song, done)
+            session.tell(notices.stored(submission, await library.ledger.songs.get(song.id)))
         except (DownloadProblem, OSError) as problem:
             log.warning("'%s' could not be stored: %s.", song.title, problem)
             await library.ledger.songs.problem(song, f"could not be stored: {problem}")
@@ -193,10 +195,16 @@ async def _until_settled(
             )
             return error.last
         await ledger.stop_waiting(submission.id, State.OVERDUE, str(error))
-        raise overdue_error(submission, str(error)) from None
+        overdue = overdue_error(submission, str(error))
+        if submission.state is not State.OVERDUE:  # a rescue asks again and again
+            session.tell(notices.trouble("overdue", submission, overdue))
+        raise overdue from None
     except Vanished as error:
         await ledger.stop_waiting(submission.id, State.LOST, str(error))
-        raise lost_error(submission, str(error)) from None
+        lost = lost_error(submission, str(error))
+        if submission.state is not State.LOST:
+            session.tell(notices.trouble("lost", submission, lost))
+        raise lost from None
 
 
 async def _commit_end(
@@ -214,7 +222,9 @@ async def _commit_end(
         refund=refund and failure is not None,
     )
     if failure is not None:
-        raise failed_error(submission, failure)
+        failed = failed_error(submission, failure)
+        session.tell(notices.trouble("failed", submission, failed))
+        raise failed
     return songs
 
 

@@ -19,7 +19,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from songflow import errors
+from songflow import errors, notices
 from songflow.access import Access
 from songflow.ledger.lease import Lease
 from songflow.ledger.rows import Caps, Intent, RunIds, Submission
@@ -85,6 +85,10 @@ async def submit(
         claim = await library.ledger.submissions.intend(
             intent, lease, stop_at_twin=if_unsettled == "stop", pay_again=pay_again
         )
+        if claim.stopped is not None:
+            stopped = stopped_error(key, claim.stopped)
+            session.tell_once(notices.used_up(key, stopped))
+            raise stopped
         submission = _claimed(claim, intent)
         if claim.mine:
             sent = await send_in_turn(session, intent, access, submission)
@@ -129,10 +133,12 @@ async def repeat_refusals(
 
 async def settle_dead_sender(session: Session, submission: Submission) -> None:
     """A sender died in its POST: `accepted` if its answer reached the spool of this disk, else `unknown`."""
-    if not await _adopt(session, submission):
-        await session.library.ledger.submissions.unknown(
-            submission.id, submission.lease.fence, "its process died while the request was under way"
-        )
+    if await _adopt(session, submission):
+        return
+    reason = "its process died while the request was under way"
+    moved = await session.library.ledger.submissions.unknown(submission.id, submission.lease.fence, reason)
+    if moved:
+        session.tell(notices.trouble("unknown", submission, unknown_error(submission.key, reason)))
 
 
 async def _adopt(session: Session, submission: Submission) -> bool:
@@ -181,8 +187,6 @@ def _claimed(claim: Claim, intent: Intent) -> Submission:
         )
     if claim.twin is not None:
         raise twin_error(claim.twin)
-    if claim.stopped is not None:
-        raise stopped_error(intent.key, claim.stopped)
     assert claim.submission is not None
     return claim.submission
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from songflow import errors
+from songflow import errors, notices
 from songflow.access import Access
 from songflow.failpoints import reached
 from songflow.gateways import Accepted, Answer, NotSent, Outcome, RefusalKind, Refused, Unknown
@@ -126,6 +126,7 @@ async def _commit_outcome(
             with told_as_paid(taken):
                 await _commit_accepted(session, intent, submission, outcome)
                 log.info("Accepted as generation %s.", taken.any_id)
+                await _tell_accepted(session, taken)
                 return await ledger.get(submission.id)
         case NotSent(reason):
             await _persist(lambda: ledger.settle_sending(submission.id, State.UNSENT, reason))
@@ -139,7 +140,10 @@ async def _commit_outcome(
             if outcome.kind is RefusalKind.RATE_LIMITED:
                 with suppress(errors.LibraryError):  # the refusal itself is what the caller must hear
                     await session.library.ledger.pace.slow_down(access.pace_name, outcome.retry_after)
-            raise refused_error(intent.key, submission, outcome)
+            refused = refused_error(intent.key, submission, outcome)
+            if not outcome.repeatable:
+                session.tell(notices.trouble("refused", submission, refused))
+            raise refused
         case Unknown(reason, answer):  # pragma: no branch (there is no fifth outcome)
             try:
                 await _persist(
@@ -150,7 +154,15 @@ async def _commit_outcome(
             except errors.LibraryError as error:
                 # It stays `sending`, which means the same as soon as its lease has ended.
                 log.error("%s", error)
-            raise unknown_error(intent.key, reason)
+            unknown = unknown_error(intent.key, reason)
+            session.tell(notices.trouble("unknown", submission, unknown))
+            raise unknown
+
+
+async def _tell_accepted(session: Session, taken: Submission) -> None:
+    session.tell(notices.accepted(taken))
+    with suppress(errors.LibraryError):  # a courtesy: the id is committed
+        await session.tell_of_budgets(taken.intended_at.date().isoformat())
 
 
 async def _commit_accepted(

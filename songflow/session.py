@@ -14,8 +14,10 @@ from songflow.addresses import is_private_host
 from songflow.download import Downloads, download_client
 from songflow.errors import LibraryError, MissingCredentials
 from songflow.gateways import Gateway
+from songflow.ledger.money import LIBRARY_SCOPE
 from songflow.ledger.rows import RunIds, Submission
 from songflow.library import Library, LibrarySettings
+from songflow.notices import Listener, Notice, nearly_spent, tell
 from songflow.request import Model
 from songflow.waiting import DEFAULT_INTERVAL_SECONDS, Fixed, Schedule, default_deadline
 
@@ -66,6 +68,7 @@ class Session:
         library: Where songs and the ledger live.
         settings: How to wait and repeat.
         resolver: Finds the access that took a stored submission, when it is not the one in use.
+        listener: Told of what was committed (`songflow.notices`).
 
     Raises:
         LibraryError: on entry, when the library cannot be used.
@@ -76,10 +79,13 @@ class Session:
         library: LibrarySettings,
         settings: SessionSettings | None = None,
         resolver: Resolver = resolve_from_environment,
+        listener: Listener | None = None,
     ) -> None:
         self.library = Library(library)
         self.settings = settings or SessionSettings()
         self._resolver = resolver
+        self._listener = listener
+        self._told_of: set[str] = set()
         self._gateways: dict[tuple[str, str, str], Gateway] = {}
         self._embedded: SimulatorServer | None = None
         self._exits = AsyncExitStack()
@@ -97,6 +103,28 @@ class Session:
 
     async def __aexit__(self, *_: object) -> None:
         await self._exits.aclose()
+
+    def tell(self, notice: Notice) -> None:
+        """Hand a notice to whoever listens."""
+        tell(self._listener, notice)
+
+    def tell_once(self, notice: Notice) -> None:
+        """The same for what stays true for a while: once for each thing it is about."""
+        said = f"{notice.kind} {notice.about}"
+        if said not in self._told_of:
+            self._told_of.add(said)
+            self.tell(notice)
+
+    async def tell_of_budgets(self, day: str) -> None:
+        """Tell of the library's caps that are nearly reached; without a listener or a cap nothing is read."""
+        settings = self.library.settings
+        if self._listener is None:
+            return
+        for cap, scope in ((settings.budget, LIBRARY_SCOPE), (settings.budget_per_day, f"day:{day}")):
+            if cap is not None:
+                notice = nearly_spent(await self.library.ledger.money.balance(scope), cap, settings.unit)
+                if notice is not None:
+                    self.tell_once(notice)
 
     async def gateway(self, access: Access) -> Gateway:
         """The open connection to an account's gateway; the embedded simulator is started when first needed."""

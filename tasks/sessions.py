@@ -25,6 +25,7 @@ from songflow.ledger.states import RULES, State
 from songflow.ledger.submissions import speaker
 from songflow.library import LibrarySettings
 from songflow.session import Session, SessionSettings
+from tasks.events import emit
 from tasks.logs import send_logs, show_in_runs
 
 __all__ = [
@@ -83,7 +84,8 @@ async def open_session(
     if current is not None and current.fits(wanted, settings):
         yield current.session
         return
-    async with Session(wanted or LibrarySettings.from_environment(), settings, resolve_access) as session:
+    chosen = wanted or LibrarySettings.from_environment()
+    async with Session(chosen, settings, resolve_access, emit) as session:
         token, told = _open.set(_Open(session, asyncio.get_running_loop())), _told.set(set())
         try:
             yield session

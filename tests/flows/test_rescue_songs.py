@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from blocks import SongLibrary
-from deployments.serve import deployments
 from flows.generate import generate_song
 from flows.hooks import let_go, library_of_run
 from flows.rescue import rescue_songs
@@ -166,15 +165,6 @@ def test_the_table_of_a_rescue_shows_text_as_text():
     [shown] = rescue_rows([row])
     assert "<" not in "".join(shown.values())
     assert "\\|" in shown["why not"]
-
-
-def test_both_flows_are_served_and_the_rescue_on_a_schedule():
-    """Every 15 minutes."""
-    generate, rescue = deployments()
-    assert (generate.name, generate.schedules) == ("generate-song", None) or not generate.schedules
-    [schedule] = rescue.schedules
-    assert schedule.schedule.interval.total_seconds() == 900
-    assert rescue.entrypoint.endswith("flows/rescue.py:rescue_songs")
 
 
 async def test_a_run_that_is_killed_by_its_runner_is_let_go_by_the_hook(studio, prefect_server, tmp_path):

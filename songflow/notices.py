@@ -1,0 +1,155 @@
+"""What others may want to hear of: the domain's side of events, without Prefect.
+
+A session tells its listener of what was just committed, in sentences that a person can act on. Listening is a
+courtesy: it must not block, and whatever goes wrong with it changes nothing about a song.
+
+    song.stored            a take is whole and on the store
+    generation.accepted    the gateway has taken a request: it is billed
+    generation.refused     the gateway said no for good (bad key, no credit, bad request): not billed
+    generation.unknown     perhaps billed, and only a person can settle it
+    generation.failed      the gateway took it and made no song
+    generation.overdue     we stopped waiting; it runs on and is billed
+    generation.lost        the gateway no longer knows what it took
+    budget.nearly-spent    four fifths of a cap are spent or reserved
+    budget.used-up         a request was held back by a cap or a pause
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from songflow.errors import SongflowError
+
+if TYPE_CHECKING:
+    from songflow.ledger.money import Balance
+    from songflow.ledger.rows import Song, Submission
+
+__all__ = [
+    "NEARLY_SPENT",
+    "Listener",
+    "Notice",
+    "accepted",
+    "nearly_spent",
+    "stored",
+    "tell",
+    "trouble",
+    "used_up",
+]
+
+log = logging.getLogger("songflow")
+
+NEARLY_SPENT = 0.8
+"""The share of a cap from which on it is worth telling."""
+
+Fact = str | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One thing that happened.
+
+    Attributes:
+        kind: One of the list above.
+        about: What it is about: `generation.<request key>` or `budget.<scope>`.
+        facts: Plain values, never a secret; `said` is a sentence and `next` what to do.
+    """
+
+    kind: str
+    about: str
+    facts: Mapping[str, Fact]
+
+
+Listener = Callable[[Notice], None]
+"""Hears of notices, on the event loop that the song is made on: it hands them on and returns at once."""
+
+
+def tell(listener: Listener | None, notice: Notice) -> None:
+    """Hand a notice to a listener, whose trouble is not the song's."""
+    if listener is None:
+        return
+    try:
+        listener(notice)
+    except Exception as error:
+        log.warning("The event %s could not be told (%s).", notice.kind, type(error).__name__)
+
+
+def stored(submission: Submission, song: Song) -> Notice:
+    """A take is on the store."""
+    return Notice(
+        "song.stored",
+        f"generation.{submission.key}",
+        {
+            **_about(submission),
+            "song_id": song.song_id,
+            "title": song.title,
+            "seconds": song.seconds,
+            "path": song.path,
+            "sha256": song.sha256,
+            "said": f"'{song.title or song.song_id or 'a take'}' is stored as {song.path}.",
+            "next": "listen to it.",
+        },
+    )
+
+
+def accepted(submission: Submission) -> Notice:
+    """A request was taken."""
+    said = f"{submission.gateway} makes the generation {submission.any_id} for {submission.price:g} units."
+    return Notice(
+        "generation.accepted",
+        f"generation.{submission.key}",
+        {**_about(submission), "said": said, "next": "nothing: its run waits for it."},
+    )
+
+
+def trouble(kind: str, submission: Submission, error: SongflowError) -> Notice:
+    """Something that a person should know of, in the words of the error that stands for it."""
+    return Notice(
+        f"generation.{kind}",
+        f"generation.{submission.key}",
+        {
+            **_about(submission),
+            "state": error.state or str(submission.state),
+            "billed": error.billed,
+            "said": error.message,
+            "next": error.next,
+        },
+    )
+
+
+def nearly_spent(balance: Balance, cap: float, unit: str) -> Notice | None:
+    """A cap that is nearly reached; None for one that is not."""
+    taken = balance.spent + balance.reserved
+    if taken < NEARLY_SPENT * cap:
+        return None
+    whose = "The library's budget" if balance.scope == "library" else f"The budget of {balance.scope}"
+    return Notice(
+        "budget.nearly-spent",
+        f"budget.{balance.scope}",
+        {
+            "cap": cap,
+            "spent": balance.spent,
+            "reserved": balance.reserved,
+            "unit": unit,
+            "said": f"{whose} is nearly spent: {taken:g} of {cap:g} {unit}.",
+            "next": "raise it, or let it hold what comes next back.",
+        },
+    )
+
+
+def used_up(key: str, error: SongflowError) -> Notice:
+    """A request was held back: over budget, or spending is paused."""
+    return Notice("budget.used-up", "budget.library", {"key": key, "said": error.message, "next": error.next})
+
+
+def _about(submission: Submission) -> dict[str, Fact]:
+    return {
+        "key": submission.key,
+        "generation_id": submission.any_id,
+        "gateway": submission.gateway,
+        "price": submission.price,
+        "state": str(submission.state),
+        "billed": submission.billed,
+    }

@@ -1,0 +1,40 @@
+"""Songflow's events in Prefect, for automations: `songflow.song.stored`, `songflow.generation.unknown`, ...
+
+The list and the payloads are those of `songflow.notices`. Every event's resource is `songflow.generation.<key>` or
+`songflow.budget.<scope>`; Prefect adds the flow run, its deployment and its tags as related resources. An event is
+handed to Prefect's own background queue: it neither blocks a song nor fails it.
+"""
+
+from __future__ import annotations
+
+from prefect.events import emit_event
+from prefect.settings import PREFECT_API_URL
+
+from songflow.notices import Notice
+
+__all__ = ["PREFIX", "emit"]
+
+PREFIX = "songflow"
+
+
+def emit(notice: Notice) -> None:
+    """Emit a notice as an event, where there is a server: without one Prefect would start one for it."""
+    if not PREFECT_API_URL.value():
+        return
+    name = notice.facts.get("title") or notice.about
+    emit_event(
+        event=f"{PREFIX}.{notice.kind}",
+        resource={
+            "prefect.resource.id": f"{PREFIX}.{notice.about}",
+            "prefect.resource.name": str(name),
+            **_label("gateway", notice),
+            **_label("key", notice),
+        },
+        payload=dict(notice.facts),
+    )
+
+
+def _label(name: str, notice: Notice) -> dict[str, str]:
+    """A fact that automations may match on."""
+    value = notice.facts.get(name)
+    return {} if value is None else {f"{PREFIX}.{name}": str(value)}
