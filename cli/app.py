@@ -31,6 +31,8 @@ app.command("cli.rescue:rescue", name="rescue")
 app.command("cli.spending:pause", name="pause")
 app.command("cli.spending:resume", name="resume")
 app.command("cli.simulate:simulate", name="simulate")
+app.command("cli.setup:setup", name="setup")
+app.command("cli.doctor:doctor", name="doctor")
 
 
 def dispatch(arguments: Sequence[str], *, as_json: bool) -> int:

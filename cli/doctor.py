@@ -1,0 +1,137 @@
+"""`songflow doctor`: what is wrong with my set-up, and how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Group, Parameter
+
+from cli.accounts import access_of
+from cli.options import Common, Gateway, Paying, Waiting
+from cli.output import Output
+from cli.paid_command import run_paid
+from cli.prefect_mode import configured_api_url, server_answers
+from songflow.access import Access
+from songflow.errors import InputError, RequestNotSent
+from songflow.request import MODELS, SongRequest
+
+if TYPE_CHECKING:
+    from deployments.health import Check
+
+__all__ = ["Spend", "doctor"]
+
+_MARKS = {"ok": "ok", "hint": "--", "bad": "!!"}
+_PROMPT = "a short test tune on a piano"
+_SPEND = Group("Spend", sort_key=1)
+
+
+@Parameter(name="*", group=_SPEND)
+@dataclass(frozen=True)
+class Spend:
+    """A live test of a key.
+
+    Parameters
+    ----------
+    spend
+        Make one song of the cheapest model with the gateway's options below, after asking: it costs its price.
+    yes
+        With --spend: do not ask.
+    """
+
+    spend: Annotated[bool, Parameter(negative="")] = False
+    yes: Annotated[bool, Parameter(negative="")] = False
+
+    def check(self) -> None:
+        """Raise InputError for options that contradict each other."""
+        if self.yes and not self.spend:
+            raise InputError("--yes belongs to --spend.", next="add --spend, or leave it out.")
+
+
+def doctor(*, spend: Spend = Spend(), gateway: Gateway = Gateway(), common: Common = Common()) -> int:
+    """Check every part of the set-up and say how to mend what is wrong. Spends nothing without --spend.
+
+    Exit code: 0 where everything works (hints are no fault), 1 where something does not.
+    """
+    for part in (spend, gateway):
+        part.check()
+    output = Output(as_json=common.json, quiet=common.quiet)
+    if spend.spend:
+        return _spend(output, spend, gateway, common)
+    checks = asyncio.run(_all(output, common))
+    code = 1 if any(check.state == "bad" for check in checks) else 0
+    if output.as_json:
+        output.object({"healthy": code == 0, "checks": [check.as_dict() for check in checks]})
+        return code
+    wrong = sum(check.state == "bad" for check in checks)
+    output.line("Everything works." if code == 0 else f"{wrong} of {len(checks)} parts do not work.")
+    return code
+
+
+async def _all(output: Output, common: Common) -> list[Check]:
+    checks = []
+    async for check in _checks(common):
+        checks.append(check)
+        if not output.as_json:
+            mend = f" Mend: {check.mend}" if check.mend else ""
+            output.line(f"{_MARKS[check.state]}  {check.part}: {check.said}{mend}")
+    return checks
+
+
+async def _checks(common: Common) -> AsyncIterator[Check]:
+    from deployments.doctor import check_machine
+    from deployments.health import bad, hint
+
+    async for check in check_machine(common.library_settings()):
+        yield check
+    url = configured_api_url()
+    start = "run `prefect server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api."
+    if url is None:
+        yield hint(
+            "Prefect server", "none is configured: no schedules and no UI; the command needs none.", start
+        )
+    elif not server_answers(url):
+        yield bad("Prefect server", f"{url} does not answer.", start)
+    else:
+        from deployments.doctor_server import check_server
+
+        async for check in check_server():
+            yield check
+
+
+def _spend(output: Output, spend: Spend, gateway: Gateway, common: Common) -> int:
+    """One song of the cheapest model: whether the key, the account and the whole way work."""
+    access = asyncio.run(access_of(gateway))
+    request, price = _cheapest(access)
+    question = (
+        f"One song with {request.model_type} at {access.gateway} ({access.account.base_url}, account "
+        f"{access.account.alias}) costs {price:g} {common.library_settings().unit}."
+    )
+    if spend.yes:
+        output.say(question)
+    else:
+        _ask(question)
+    result = run_paid(output, request, Paying(budget=price), gateway, Waiting(), common)
+    output.result(result)
+    return 0
+
+
+def _cheapest(access: Access) -> tuple[SongRequest, float]:
+    requests: list[SongRequest] = [
+        SongRequest.parse({"prompt": _PROMPT, "model_type": name}) for name in MODELS
+    ]
+    request = min(requests, key=access.price_of)
+    return request, access.price_of(request)
+
+
+def _ask(question: str) -> None:
+    """Raises InputError where nobody can be asked, RequestNotSent where the answer is not yes."""
+    if sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InputError(f"{question} Nothing was sent.", next="add --yes if that is what you want.")
+    sys.stderr.write(f"{question} Make it? [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise RequestNotSent("Not confirmed: nothing was sent.", next="nothing: nothing was spent.")

@@ -1,0 +1,123 @@
+"""What Prefect does by itself, once `songflow setup` has created it: the automations, as data.
+
+A third one, "songflow: tell of trouble", belongs to the deployment `attention` in `prefect.yaml`.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Literal
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState, SendNotification
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+from deployments.definitions import HEARTBEAT_SECONDS
+
+__all__ = ["CRASH_ZOMBIES", "NOTIFY", "TAG", "TROUBLE", "crash_zombies", "install", "notify"]
+
+TAG = "songflow"
+"""Every deployment here has it, so its runs and their events have it too."""
+
+CRASH_ZOMBIES = "songflow: crash zombie runs"
+NOTIFY = "songflow: notify of trouble"
+
+TROUBLE = frozenset(
+    {
+        "songflow.generation.unknown",
+        "songflow.generation.failed",
+        "songflow.generation.lost",
+        "songflow.generation.refused",
+        "songflow.budget.nearly-spent",
+        "songflow.budget.used-up",
+    }
+)
+"""The events that a person should know of; `prefect.yaml` lists the same."""
+
+_HEARTBEAT = "prefect.flow-run.heartbeat"
+# After any of these nothing is expected of a run for now. Without Suspended and AwaitingRetry a run whose process
+# rightly ended would be called a zombie.
+_AT_REST = (
+    "Completed",
+    "Failed",
+    "Cancelled",
+    "Crashed",
+    "Suspended",
+    "Paused",
+    "AwaitingRetry",
+    "Scheduled",
+)
+# Three heartbeats may be late or lost before a run counts as dead.
+_SILENCE = timedelta(seconds=4 * HEARTBEAT_SECONDS)
+
+
+def crash_zombies(silence: timedelta = _SILENCE) -> AutomationCore:
+    """A run whose process vanished with its worker says nothing any more: it becomes Crashed, not Running for ever."""
+    return AutomationCore(
+        name=CRASH_ZOMBIES,
+        description="A run of Songflow that has not been heard of for a while is marked as crashed. What it paid "
+        "for is collected by the deployment `rescue`.",
+        trigger=EventTrigger(
+            after={_HEARTBEAT},
+            expect={_HEARTBEAT, *(f"prefect.flow-run.{state}" for state in _AT_REST)},
+            match={"prefect.resource.id": "prefect.flow-run.*"},
+            match_related={"prefect.resource.id": f"prefect.tag.{TAG}"},
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=silence,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"Nothing was heard of this run for {silence.total_seconds():.0f} s. What it paid for is "
+                "not lost: `songflow rescue`, or the deployment rescue, collects it.",
+            )
+        ],
+    )
+
+
+def notify(block_document_id: UUID) -> AutomationCore:
+    """A message through a notification block for everything that a person should know of."""
+    return AutomationCore(
+        name=NOTIFY,
+        description="Sends what a person should know of: an unknown or failed generation, a budget that is "
+        "nearly spent.",
+        trigger=EventTrigger(expect=set(TROUBLE), posture=Posture.Reactive, threshold=1),
+        actions=[
+            SendNotification(
+                block_document_id=block_document_id,
+                subject="{{ event.event }}",
+                body="{{ event.payload.said }}\n\nNext: {{ event.payload.next }}\n\n{{ event.resource.id }}",
+            )
+        ],
+    )
+
+
+async def install(client: PrefectClient, wanted: AutomationCore) -> Literal["made", "changed", "kept"]:
+    """Create an automation, or bring the one of its name up to date: "made", "changed" or "kept".
+
+    One that somebody has switched off stays off.
+    """
+    found = await client.read_automations_by_name(wanted.name)
+    if not found:
+        await client.create_automation(wanted)
+        return "made"
+    current = found[0]
+    if _essence(current) == _essence(wanted):
+        return "kept"
+    await client.update_automation(current.id, wanted.model_copy(update={"enabled": current.enabled}))
+    return "changed"
+
+
+def _essence(automation: AutomationCore) -> dict[str, object]:
+    """What an automation does; the server adds ids to its trigger."""
+    fields = automation.model_dump(mode="json", include={"description", "trigger", "actions"})
+    trigger = {
+        name: sorted(value) if isinstance(value, list) else value
+        for name, value in fields["trigger"].items()
+        if name != "id"
+    }
+    return {**fields, "trigger": trigger}

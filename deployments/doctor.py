@@ -1,0 +1,194 @@
+"""The half of `songflow doctor` that needs no Prefect: this machine, the library, the keys and their gateways.
+
+Nothing here spends, and nothing is made that was not there: a library that does not exist yet is not created.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+import httpx
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from deployments.health import Check, bad, good, hint
+from songflow.access import FALLBACK_KEY_VARIABLE
+from songflow.audio import AudioProblem, measure
+from songflow.errors import SongflowError
+from songflow.gateways import DIALECTS
+from songflow.ledger.money import LIBRARY_SCOPE
+from songflow.library import Library, LibrarySettings
+from songflow.rescue import stranded
+from songflow.session import Session
+
+__all__ = ["check_machine", "reachable"]
+
+_OLDEST_PYTHON = (3, 11)
+_PATIENCE_SECONDS = 5.0
+_DECODER_RATE = 44_100
+
+
+async def check_machine(library: LibrarySettings) -> AsyncIterator[Check]:
+    """Every check that needs no Prefect server, one by one."""
+    yield _python()
+    yield _packages()
+    yield _decoder()
+    async for check in _library(library):
+        yield check
+    for check in _keys():
+        yield check
+    for name, dialect in DIALECTS.items():
+        if dialect.base_url and os.environ.get(dialect.key_variable):
+            yield await reachable(f"gateway {name}", dialect.base_url)
+
+
+async def reachable(part: str, base_url: str) -> Check:
+    """Whether a gateway's host answers at all: a GET of its address without any key, which costs nothing."""
+    try:
+        async with httpx.AsyncClient(timeout=_PATIENCE_SECONDS, follow_redirects=False) as client:
+            answer = await client.get(base_url)
+    except httpx.HTTPError as error:
+        return bad(
+            part,
+            f"{base_url} does not answer ({type(error).__name__}).",
+            "check the address, the network and the proxy.",
+        )
+    return good(part, f"{base_url} answers (HTTP {answer.status_code}); no key was sent and nothing spent.")
+
+
+def _python() -> Check:
+    said = f"Python {platform.python_version()}, songflow {version('songflow')}"
+    if sys.version_info < _OLDEST_PYTHON:
+        return bad("Python", said, "use Python 3.11 or newer.")
+    return good("Python", said)
+
+
+def _packages() -> Check:
+    """Every dependency that this version declares, the pin of FastAPI included."""
+    wrong = list(_unmet(requires("songflow") or []))
+    if wrong:
+        return bad(
+            "packages",
+            "; ".join(wrong),
+            "install the locked versions: `make check`, or pip install songflow.",
+        )
+    return good("packages", f"prefect {version('prefect')}, fastapi {version('fastapi')} and the others fit.")
+
+
+def _unmet(declared: list[str]) -> Iterator[str]:
+    for text in declared:
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(requirement.name)
+        except PackageNotFoundError:
+            yield f"{requirement.name} is not installed"
+            continue
+        if not requirement.specifier.contains(Version(found), prereleases=True):
+            yield f"{requirement.name} {found} is not {requirement.specifier}"
+
+
+def _decoder() -> Check:
+    """Encode and decode a fifth of a second of mp3: without this no download counts as whole."""
+    try:
+        import numpy
+        import soundfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "tone.mp3"
+            tone = 0.5 * numpy.sin(numpy.arange(_DECODER_RATE // 5) * 0.06)
+            soundfile.write(str(path), tone, _DECODER_RATE, format="MP3")
+            seconds = measure(path).seconds
+    except (ImportError, OSError, RuntimeError, AudioProblem) as error:
+        return bad(
+            "decoder",
+            f"mp3 cannot be decoded ({type(error).__name__}: {error}).",
+            "reinstall soundfile (its wheel brings libsndfile), or set SONGFLOW_VERIFY_AUDIO=0.",
+        )
+    return good("decoder", f"mp3 is decoded (libsndfile, {seconds:.2f} s of a test tone).")
+
+
+async def _library(settings: LibrarySettings) -> AsyncIterator[Check]:
+    if not settings.exists():
+        yield _new_library(settings)
+        return
+    try:
+        async with Session(settings) as session:
+            for check in await _open_library(session):
+                yield check
+    except (SongflowError, OSError) as error:
+        advice = error.next if isinstance(error, SongflowError) else None
+        yield bad("library", f"{settings.folder}: {error}", advice or "mend it, or choose another --library.")
+
+
+def _new_library(settings: LibrarySettings) -> Check:
+    """Where a library would be made: the nearest folder that exists must take it."""
+    home = next(folder for folder in (settings.folder, *settings.folder.parents) if folder.exists())
+    if not os.access(home, os.W_OK | os.X_OK):
+        return bad(
+            "library", f"{home} cannot be written to.", "choose another with --library or SONGFLOW_LIBRARY."
+        )
+    free = shutil.disk_usage(home).free >> 20
+    return good("library", f"{settings.folder} will be made by the first song ({free} MiB free).")
+
+
+async def _open_library(session: Session) -> list[Check]:
+    library, settings = session.library, session.library.settings
+    library.require_space()
+    free = shutil.disk_usage(settings.folder).free >> 20
+    where = "SQLite in the folder" if settings.ledger_url is None else "the database of SONGFLOW_LEDGER_URL"
+    left = await stranded(session)
+    spooled = len(library.spool.entries())
+    return [
+        good("library", f"{settings.folder}: ledger in {where}, its schema fits, {free} MiB free."),
+        good("spool", f"{spooled} accepted ids are noted on this disk."),
+        hint("collected", f"{len(left)} paid generations wait for a rescue.", "run `songflow rescue`.")
+        if left
+        else good("collected", "nothing that was paid for waits for a rescue."),
+        *await _money(library),
+    ]
+
+
+async def _money(library: Library) -> list[Check]:
+    money, settings = library.ledger.money, library.settings
+    reason = await money.stop_reason()
+    checks = [
+        hint("spending", f"{reason[:1].upper()}{reason[1:]}.", "`songflow resume` allows it again.")
+        if reason
+        else good("spending", "allowed.")
+    ]
+    day = f"day:{datetime.now(UTC).date().isoformat()}"
+    for name, scope, cap in (
+        ("budget", LIBRARY_SCOPE, settings.budget),
+        ("budget per day", day, settings.budget_per_day),
+    ):
+        balance = await money.balance(scope)
+        taken = balance.spent + balance.reserved
+        said = f"{taken:g} {settings.unit} spent or reserved of {'no cap' if cap is None else f'{cap:g}'}."
+        full = cap is not None and taken >= cap
+        checks.append(
+            hint(name, said, "raise it; nothing new is sent until then.") if full else good(name, said)
+        )
+    return checks
+
+
+def _keys() -> Iterator[Check]:
+    variables = [dialect.key_variable for dialect in DIALECTS.values() if dialect.base_url]
+    present = [name for name in (*variables, FALLBACK_KEY_VARIABLE) if os.environ.get(name)]
+    if present:
+        yield good("keys", f"in the environment: {', '.join(present)}.")
+        return
+    yield hint(
+        "keys",
+        "none in the environment: songs come from the simulator, or from a credentials block.",
+        f"export {variables[0]}=... for real songs, and name the gateway.",
+    )

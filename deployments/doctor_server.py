@@ -1,0 +1,172 @@
+"""The half of `songflow doctor` that asks a Prefect server: version, blocks, limits, pool, workers, deployments."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import prefect
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.objects import WorkerStatus
+from prefect.exceptions import ObjectNotFound
+
+from blocks import SongLibrary
+from blocks.resolver import CREDENTIALS_TYPES, load_credentials
+from deployments.automations import CRASH_ZOMBIES, NOTIFY
+from deployments.definitions import WORK_POOL, Definition, definitions
+from deployments.doctor import reachable
+from deployments.health import Check, bad, good, hint
+from deployments.setup import BLOCK_TYPES
+from songflow.access import Access
+from songflow.errors import SongflowError
+from tasks.limits import limit_name
+
+__all__ = ["check_server"]
+
+_SETUP = "run `songflow setup`."
+_DEPLOY = "run `make deploy`, or serve them: `python -m deployments.serve`."
+_TELLS = "songflow: tell of trouble"
+
+
+async def check_server() -> AsyncIterator[Check]:
+    """Every check of the Prefect server that is configured, one by one."""
+    async with get_client() as client:
+        broken = await client.api_healthcheck()
+        if broken is not None:
+            said = f"{client.api_url} does not answer as one ({type(broken).__name__})."
+            yield bad("Prefect server", said, "start `prefect server start`, or correct PREFECT_API_URL.")
+            return
+        yield await _version(client)
+        yield await _block_types(client)
+        for check in await _accounts(client):
+            yield check
+        yield await _libraries(client)
+        for check in await _work(client):
+            yield check
+        for check in await _automations(client):
+            yield check
+
+
+async def _version(client: PrefectClient) -> Check:
+    theirs, ours = await client.api_version(), prefect.__version__
+    said = f"{client.api_url} is Prefect {theirs}; this is {ours}."
+    if theirs.split(".")[:2] != ours.split(".")[:2]:
+        return bad("Prefect server", said, "use the same minor version on both sides.")
+    return good("Prefect server", said)
+
+
+async def _block_types(client: PrefectClient) -> Check:
+    missing = []
+    for block in BLOCK_TYPES:
+        try:
+            await client.read_block_type_by_slug(block.get_block_type_slug())
+        except ObjectNotFound:
+            missing.append(block.get_block_type_slug())
+    if missing:
+        return bad("block types", f"not registered: {', '.join(missing)}.", _SETUP)
+    return good("block types", "all are registered.")
+
+
+async def _accounts(client: PrefectClient) -> list[Check]:
+    """Every saved account: can it be used, has it a limit, does its gateway answer."""
+    checks: list[Check] = []
+    for slug in CREDENTIALS_TYPES:
+        try:
+            documents = await client.read_block_documents_by_type(slug, include_secrets=False)
+        except ObjectNotFound:
+            continue
+        for document in documents:
+            checks += await _account(client, f"{slug}/{document.name}")
+    return checks or [hint("credentials", "no credentials block is saved.", _SETUP)]
+
+
+async def _account(client: PrefectClient, reference: str) -> list[Check]:
+    part = f"credentials {reference}"
+    try:
+        access = (await load_credentials(reference)).get_access()
+    except SongflowError as error:
+        return [bad(part, error.message, error.next or _SETUP)]
+    if access.is_embedded:
+        return [good(part, "the built-in simulator: no key, no cost.")]
+    return [await reachable(part, access.account.base_url), await _limit(client, reference, access)]
+
+
+async def _limit(client: PrefectClient, reference: str, access: Access) -> Check:
+    part = f"limit of {reference}"
+    try:
+        found = await client.read_global_concurrency_limit_by_name(limit_name(access))
+    except ObjectNotFound:
+        return hint(part, "no concurrency limit yet: the first submit makes it.", _SETUP)
+    return good(part, f"{found.limit} submits at once ({found.name}).")
+
+
+async def _libraries(client: PrefectClient) -> Check:
+    try:
+        found = await client.read_block_documents_by_type(
+            SongLibrary.get_block_type_slug(), include_secrets=False
+        )
+    except ObjectNotFound:
+        found = []
+    if not found:
+        return hint("library block", "none is saved.", _SETUP)
+    return good("library block", ", ".join(sorted(str(document.name) for document in found)) + ".")
+
+
+async def _work(client: PrefectClient) -> list[Check]:
+    """Deployments, and somebody who executes their runs: workers of the pool, or a process that serves them."""
+    missing, pooled = [], False
+    for definition in definitions():
+        found = await _deployment(client, definition)
+        if found is None:
+            missing.append(definition.full_name)
+        else:
+            pooled = pooled or found == WORK_POOL
+    checks = [
+        bad("deployments", f"not there: {', '.join(missing)}.", _DEPLOY)
+        if missing
+        else good("deployments", f"all {len(definitions())} are there.")
+    ]
+    if pooled or missing:
+        checks += await _pool(client)
+    else:
+        checks.append(good("workers", "none needed: the deployments are served by a process of their own."))
+    return checks
+
+
+async def _deployment(client: PrefectClient, definition: Definition) -> str | None:
+    """The work pool of a deployment ("" where it is served); None where it is not there."""
+    try:
+        return (await client.read_deployment_by_name(definition.full_name)).work_pool_name or ""
+    except ObjectNotFound:
+        return None
+
+
+async def _pool(client: PrefectClient) -> list[Check]:
+    try:
+        pool = await client.read_work_pool(WORK_POOL)
+    except ObjectNotFound:
+        return [bad("work pool", f"there is no work pool '{WORK_POOL}'.", _SETUP)]
+    workers = await client.read_workers_for_work_pool(WORK_POOL)
+    online = [worker.name for worker in workers if worker.status == WorkerStatus.ONLINE]
+    limit = "no limit" if pool.concurrency_limit is None else f"{pool.concurrency_limit} runs at once"
+    paused = hint("work pool", f"'{WORK_POOL}' is paused.", f"`prefect work-pool resume {WORK_POOL}`.")
+    return [
+        paused if pool.is_paused else good("work pool", f"'{WORK_POOL}', {limit}."),
+        good("workers", f"{len(online)} online: {', '.join(online)}.")
+        if online
+        else bad("workers", "none is online: no run starts.", f"`prefect worker start --pool {WORK_POOL}`."),
+    ]
+
+
+async def _automations(client: PrefectClient) -> list[Check]:
+    found = {one.name: one.enabled for one in await client.read_automations()}
+    zombies = "runs whose process vanished become Crashed."
+    if CRASH_ZOMBIES not in found:
+        checks = [bad("zombies", "no automation ends runs whose process vanished.", _SETUP)]
+    elif not found[CRASH_ZOMBIES]:
+        checks = [hint("zombies", "the automation is switched off.", "switch it on in Prefect's UI.")]
+    else:
+        checks = [good("zombies", zombies)]
+    telling = sorted(name for name in (NOTIFY, _TELLS) if found.get(name))
+    if telling:
+        return [*checks, good("trouble", f"is told by: {', '.join(telling)}.")]
+    return [*checks, hint("trouble", "nobody is told of failed or unknown generations.", _DEPLOY)]

@@ -1,0 +1,243 @@
+"""What `songflow setup` does to a Prefect server: everything that the deployments need there.
+
+It may be run again at any time. What is there already is kept, also where a person has changed it in Prefect's UI
+since; what the environment says is written over it only when asked (`overwrite`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from typing import Literal, TypeVar, cast
+
+from prefect.blocks.core import Block
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.workers.process import ProcessWorker
+from pydantic import SecretStr
+
+from blocks import (
+    CometAPICredentials,
+    CustomGatewayCredentials,
+    OpenAIHKCredentials,
+    SimulatorCredentials,
+    SongLibrary,
+)
+from blocks.credentials import GatewayBlock
+from blocks.resolver import CREDENTIALS_TYPES, load_credentials
+from deployments.automations import crash_zombies, install, notify
+from deployments.definitions import WORK_POOL
+from songflow.errors import InputError, MissingCredentials
+from songflow.gateways import DIALECTS
+from songflow.library import LibrarySettings
+from tasks.limits import DEFAULT_LIMIT, limit_name
+
+__all__ = ["BLOCK_NAME", "BLOCK_TYPES", "RUNS_AT_ONCE", "Step", "set_up"]
+
+BLOCK_NAME = "default"
+"""The name under which setup saves blocks."""
+
+BLOCK_TYPES: tuple[type[Block], ...] = (
+    CometAPICredentials,
+    OpenAIHKCredentials,
+    SimulatorCredentials,
+    CustomGatewayCredentials,
+    SongLibrary,
+)
+RUNS_AT_ONCE = 10
+"""How many flow runs the work pool executes at once, until somebody changes it in the UI."""
+
+Outcome = Literal["made", "changed", "kept", "left out"]
+_B = TypeVar("_B", bound=Block)
+_FROM_ENVIRONMENT: dict[str, type[CometAPICredentials | OpenAIHKCredentials]] = {
+    "cometapi": CometAPICredentials,
+    "openai-hk": OpenAIHKCredentials,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One part of the set-up: what it is, what became of it, and a word about it."""
+
+    part: str
+    outcome: Outcome
+    note: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+async def set_up(
+    library: LibrarySettings, *, notify_block: str | None = None, overwrite: bool = False
+) -> AsyncIterator[Step]:
+    """Prepare the Prefect server that is configured; yields each step as it is done.
+
+    Args:
+        library: What the library block is made from.
+        notify_block: `<type>/<name>` of a notification block, for what a person should know of.
+        overwrite: Replace saved blocks that differ from the environment.
+
+    Raises:
+        InputError: there is no such notification block.
+    """
+    async with get_client() as client:
+        for block_type in BLOCK_TYPES:
+            yield await _block_type(client, block_type)
+        for gateway, block in _FROM_ENVIRONMENT.items():
+            yield await _credentials(client, gateway, block, overwrite)
+        yield await _simulator(client)
+        yield await _library(client, library, overwrite)
+        for reference in await _saved_credentials(client):
+            yield await _limit(client, reference)
+        yield await _work_pool(client)
+        zombies = crash_zombies()
+        yield Step(f"automation '{zombies.name}'", await install(client, zombies))
+        yield await _notification(client, notify_block)
+
+
+async def _block_type(client: PrefectClient, block: type[Block]) -> Step:
+    part = f"block type {block.get_block_type_slug()}"
+    try:
+        known = await client.read_block_type_by_slug(block.get_block_type_slug())
+        checksum = block._calculate_schema_checksum()
+        await client.read_block_schema_by_checksum(checksum)
+    except ObjectNotFound:
+        known = None
+    await block.aregister_type_and_schema(client=client)
+    return Step(part, "made" if known is None else "kept")
+
+
+async def _saved(client: PrefectClient, block: type[_B]) -> _B | None:
+    """The block that was saved before, or None.
+
+    Raises:
+        InputError: it is there and cannot be used.
+    """
+    slug = block.get_block_type_slug()
+    try:
+        await client.read_block_document_by_name(BLOCK_NAME, slug, include_secrets=False)
+    except ObjectNotFound:
+        return None
+    try:
+        return cast(_B, await block.aload(BLOCK_NAME))
+    except (ValueError, RuntimeError) as error:
+        # Not the error's text: it may quote what is stored.
+        raise InputError(
+            f"The block {slug}/{BLOCK_NAME} cannot be used as it is saved ({type(error).__name__}).",
+            next="correct or delete it in Prefect's UI, then run setup again.",
+        ) from None
+
+
+async def _credentials(
+    client: PrefectClient,
+    gateway: str,
+    block: type[CometAPICredentials | OpenAIHKCredentials],
+    overwrite: bool,
+) -> Step:
+    """The account whose key stands in the environment; prices and address that were set in the UI are kept."""
+    part, variable = f"block {block.get_block_type_slug()}/{BLOCK_NAME}", DIALECTS[gateway].key_variable
+    key = os.environ.get(variable)
+    if not key:
+        return Step(part, "left out", f"{variable} is not set")
+    saved = await _saved(client, block)
+    if saved is None:
+        await block(api_key=SecretStr(key)).asave(BLOCK_NAME)
+        return Step(part, "made", f"with the key in {variable}")
+    if saved.api_key.get_secret_value() == key:
+        return Step(part, "kept")
+    if not overwrite:
+        return Step(part, "kept", f"its key is not the one in {variable}; --overwrite takes that one")
+    saved.api_key = SecretStr(key)
+    await saved.asave(BLOCK_NAME, overwrite=True)
+    return Step(part, "changed", f"it has the key in {variable} now")
+
+
+async def _simulator(client: PrefectClient) -> Step:
+    part = f"block {SimulatorCredentials.get_block_type_slug()}/{BLOCK_NAME}"
+    if await _saved(client, SimulatorCredentials) is None:
+        await SimulatorCredentials().asave(BLOCK_NAME)
+        return Step(part, "made", "no key, no cost")
+    return Step(part, "kept")
+
+
+async def _library(client: PrefectClient, settings: LibrarySettings, overwrite: bool) -> Step:
+    part = f"block {SongLibrary.get_block_type_slug()}/{BLOCK_NAME}"
+    saved = await _saved(client, SongLibrary)
+    if saved is None:
+        await SongLibrary.of(settings).asave(BLOCK_NAME)
+        return Step(part, "made", str(settings.folder))
+    if saved.get_settings() == settings:
+        return Step(part, "kept", str(settings.folder))
+    if not overwrite:
+        return Step(
+            part, "kept", f"it differs from the environment ({settings.folder}); --overwrite takes that one"
+        )
+    await SongLibrary.of(settings).asave(BLOCK_NAME, overwrite=True)
+    return Step(part, "changed", str(settings.folder))
+
+
+async def _saved_credentials(client: PrefectClient) -> list[str]:
+    """`<type>/<name>` of every saved account."""
+    saved = []
+    for slug in CREDENTIALS_TYPES:
+        documents = await client.read_block_documents_by_type(slug, include_secrets=False)
+        saved += [f"{slug}/{document.name}" for document in documents if document.name]
+    return saved
+
+
+async def _limit(client: PrefectClient, reference: str) -> Step:
+    """The concurrency limit that everybody with an account's key shares (`tasks.limits`)."""
+    part = f"concurrency limit of {reference}"
+    try:
+        block: GatewayBlock = await load_credentials(reference)
+    except MissingCredentials as error:
+        return Step(part, "left out", error.message)
+    access = block.get_access()
+    if access.is_embedded:
+        return Step(part, "left out", "the built-in simulator has none")
+    name = limit_name(access)
+    try:
+        found = await client.read_global_concurrency_limit_by_name(name)
+    except ObjectNotFound:
+        await client.create_global_concurrency_limit(
+            GlobalConcurrencyLimitCreate(name=name, limit=DEFAULT_LIMIT)
+        )
+        return Step(part, "made", f"{name}: {DEFAULT_LIMIT} submits at once")
+    return Step(part, "kept", f"{name}: {found.limit} submits at once")
+
+
+async def _work_pool(client: PrefectClient) -> Step:
+    part = f"work pool '{WORK_POOL}'"
+    try:
+        await client.create_work_pool(
+            WorkPoolCreate(
+                name=WORK_POOL,
+                type=ProcessWorker.type,
+                base_job_template=ProcessWorker.get_default_base_job_template(),
+                concurrency_limit=RUNS_AT_ONCE,
+                description="Where Songflow's deployments run: `prefect worker start --pool songflow`.",
+            )
+        )
+    except ObjectAlreadyExists:
+        found = await client.read_work_pool(WORK_POOL)
+        return Step(part, "kept", f"type {found.type}")
+    return Step(part, "made", f"type process, {RUNS_AT_ONCE} runs at once")
+
+
+async def _notification(client: PrefectClient, reference: str | None) -> Step:
+    if reference is None:
+        note = "no --notify BLOCK: the flow `attention` shows what happens in Prefect's UI"
+        return Step("automation that notifies", "left out", note)
+    slug, _, name = reference.rpartition("/")
+    try:
+        document = await client.read_block_document_by_name(name, slug)
+    except ObjectNotFound:
+        raise InputError(
+            f"There is no notification block {reference!r}.",
+            next="save one in Prefect's UI under Blocks and name it with its type, such as slack-webhook/team.",
+        ) from None
+    wanted = notify(document.id)
+    return Step(f"automation '{wanted.name}'", await install(client, wanted), f"through {reference}")
