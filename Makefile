@@ -6,7 +6,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Two processes at most: each may run a Prefect server and synthesise songs.
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 
-.PHONY: help demo test check types layers bench lock clean
+.PHONY: help demo test check types layers deploy bench lock clean
 
 help:  ## Show these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -22,6 +22,10 @@ check: $(VENV)/.ready-dev  ## Lint, format, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+deploy: $(VENV)/.ready  ## Set up a Prefect server (PREFECT_API_URL) and write every deployment to it
+	$(BIN)/songflow setup
+	$(BIN)/prefect --no-prompt deploy --all --prefect-file deployments/prefect.yaml
 
 bench: $(VENV)/.ready  ## Measure speed, as ratios of one run
 	$(BIN)/python -m benchmarks

@@ -29,7 +29,7 @@ from songflow.library import Library, LibrarySettings
 from songflow.rescue import stranded
 from songflow.session import Session
 
-__all__ = ["check_machine", "reachable"]
+__all__ = ["check_machine", "reachable", "unmet"]
 
 _OLDEST_PYTHON = (3, 11)
 _PATIENCE_SECONDS = 5.0
@@ -73,17 +73,18 @@ def _python() -> Check:
 
 def _packages() -> Check:
     """Every dependency that this version declares, the pin of FastAPI included."""
-    wrong = list(_unmet(requires("songflow") or []))
+    wrong = list(unmet(requires("songflow") or []))
     if wrong:
         return bad(
             "packages",
             "; ".join(wrong),
-            "install the locked versions: `make check`, or pip install songflow.",
+            "install the locked versions: `make demo` in a clone, else `pip install --force-reinstall songflow`.",
         )
     return good("packages", f"prefect {version('prefect')}, fastapi {version('fastapi')} and the others fit.")
 
 
-def _unmet(declared: list[str]) -> Iterator[str]:
+def unmet(declared: list[str]) -> Iterator[str]:
+    """What of a package's declared requirements is missing or does not fit here."""
     for text in declared:
         requirement = Requirement(text)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):

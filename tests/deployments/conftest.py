@@ -1,0 +1,56 @@
+"""The shared fixtures: tests have no packages, so the folder above goes on the path."""
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from support.prefect_server import prefect_server, running_prefect_server
+from support.songs import studio
+
+__all__ = ["command", "prefect_server", "running_prefect_server", "studio"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self):
+        """The one object on stdout."""
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Run `songflow` as a user would, in an empty folder, with nothing in the environment but what is given."""
+
+    async def run(*arguments, **variables):
+        plain = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PREFECT_", "SONGFLOW_", "COMETAPI_", "OPENAI_"))
+        }
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "cli", *arguments),
+            cwd=tmp_path,
+            env=plain | {"PREFECT_HOME": str(tmp_path / "prefect"), **variables},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = (text.decode() for text in await process.communicate())
+        assert "Traceback" not in out + err
+        return Ended(process.returncode, out, err)
+
+    return run

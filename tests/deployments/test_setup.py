@@ -1,0 +1,130 @@
+"""`songflow setup` on a real server: it makes what is missing, keeps what is there, and never shows a key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from prefect.blocks.notifications import SlackWebhook
+from prefect.client.orchestration import get_client
+from prefect.events.schemas.automations import AutomationCore, EventTrigger
+from pydantic import SecretStr
+
+from blocks import CometAPICredentials, SongLibrary
+from deployments.automations import CRASH_ZOMBIES, NOTIFY, crash_zombies, install
+from deployments.setup import set_up
+from songflow.errors import InputError
+from songflow.library import LibrarySettings
+
+pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
+
+KEY = "sk-of-the-setup-0123456789abcdef"
+
+
+async def steps(library, **options):
+    return {step.part: step async for step in set_up(library, **options)}
+
+
+@pytest.fixture
+def library(tmp_path):
+    return LibrarySettings(tmp_path / "songs")
+
+
+@pytest.fixture(autouse=True)
+def no_keys(monkeypatch):
+    for name in ("COMETAPI_KEY", "OPENAI_HK_KEY", "SONGFLOW_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_a_second_time_there_is_nothing_to_do(library, monkeypatch):
+    monkeypatch.setenv("COMETAPI_KEY", KEY)
+    await steps(library, overwrite=True)
+    again = await steps(library)
+    assert {step.outcome for step in again.values()} == {"kept", "left out"}
+    assert (await CometAPICredentials.aload("default")).api_key.get_secret_value() == KEY
+    assert (await SongLibrary.aload("default")).get_settings() == library
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_what_a_person_has_saved_is_replaced_only_when_asked(library, monkeypatch):
+    monkeypatch.setenv("COMETAPI_KEY", KEY)
+    await steps(library, overwrite=True)
+    mine = await CometAPICredentials.aload("default")
+    mine.prices, mine.api_key = {"udio32-v1.5": 0.07}, SecretStr("sk-another")
+    await mine.asave("default", overwrite=True)
+    elsewhere = replace(library, folder=library.folder / "elsewhere")
+
+    kept = await steps(elsewhere)
+    part, place = "block cometapi-credentials/default", "block song-library/default"
+    assert (kept[part].outcome, kept[place].outcome) == ("kept", "kept")
+    assert "--overwrite" in kept[part].note
+    assert "--overwrite" in kept[place].note
+
+    changed = await steps(elsewhere, overwrite=True)
+    assert (changed[part].outcome, changed[place].outcome) == ("changed", "changed")
+    now = await CometAPICredentials.aload("default")
+    assert (now.api_key.get_secret_value(), now.prices) == (KEY, {"udio32-v1.5": 0.07})
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_an_automation_is_brought_up_to_date_and_one_that_is_off_stays_off():
+    async with get_client() as client:
+        await install(client, crash_zombies())
+        assert await install(client, crash_zombies()) == "kept"
+        [found] = await client.read_automations_by_name(CRASH_ZOMBIES)
+        await client.pause_automation(found.id)
+        assert await install(client, crash_zombies(timedelta(minutes=7))) == "changed"
+        [found] = await client.read_automations_by_name(CRASH_ZOMBIES)
+        assert not found.enabled
+        assert found.trigger.within == timedelta(minutes=7)
+        await client.delete_automation(found.id)
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_trouble_is_sent_to_a_notification_block(library):
+    await SlackWebhook(url="https://hooks.slack.example/T/B/x").asave("songs-team", overwrite=True)
+    made = await steps(library, notify_block="slack-webhook/songs-team", overwrite=True)
+    assert made[f"automation '{NOTIFY}'"].outcome == "made"
+    with pytest.raises(InputError, match="no notification block"):
+        await steps(library, notify_block="slack-webhook/nobody")
+    async with get_client() as client:
+        [found] = await client.read_automations_by_name(NOTIFY)
+        await client.delete_automation(found.id)
+
+
+async def test_the_command_says_what_it_changed_and_never_a_key(prefect_server, command, tmp_path):
+    done = await command("setup", "--json", PREFECT_API_URL=prefect_server.url, OPENAI_HK_KEY=KEY)
+    assert done.code == 0
+    made = {step["part"]: step["outcome"] for step in done.json["steps"]}
+    assert made["block openai-hk-credentials/default"] in {"made", "kept"}
+    assert "work pool 'songflow'" in made
+    for place in (done.out, done.err, prefect_server.dump()):
+        assert KEY not in place
+    again = await command("setup", PREFECT_API_URL=prefect_server.url, OPENAI_HK_KEY=KEY)
+    assert "Nothing to change" in again.out
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({}, "No Prefect server is configured"),
+        ({"PREFECT_API_URL": "http://127.0.0.1:9/api"}, "does not answer"),
+    ],
+    ids=["none", "down"],
+)
+async def test_without_a_server_the_command_says_so(command, variables, said):
+    done = await command("setup", "--json", **variables)
+    assert done.code == 2
+    assert said in done.json["error"]
+    assert "prefect server start" in done.json["next"]
+
+
+def test_a_run_that_rests_is_no_zombie():
+    """Its process may rightly be gone: paused for a person, suspended, waiting for a retry."""
+    automation: AutomationCore = crash_zombies()
+    assert isinstance(automation.trigger, EventTrigger)
+    assert {
+        f"prefect.flow-run.{state}" for state in ("Paused", "Suspended", "AwaitingRetry", "Completed")
+    } < (automation.trigger.expect)
