@@ -13,7 +13,7 @@ from typing import Literal, TypeVar, cast
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 from pydantic import SecretStr
@@ -32,7 +32,7 @@ from deployments.definitions import WORK_POOL
 from songflow.errors import InputError, MissingCredentials
 from songflow.gateways import DIALECTS
 from songflow.library import LibrarySettings
-from tasks.limits import DEFAULT_LIMIT, limit_name
+from tasks.limits import limits_of
 
 __all__ = ["BLOCK_NAME", "BLOCK_TYPES", "RUNS_AT_ONCE", "Step", "set_up"]
 
@@ -91,7 +91,7 @@ async def set_up(
         yield await _simulator(client)
         yield await _library(client, library, overwrite)
         for reference in await _saved_credentials(client):
-            yield await _limit(client, reference)
+            yield await _limits(client, reference)
         yield await _work_pool(client)
         zombies = crash_zombies()
         yield Step(f"automation '{zombies.name}'", await install(client, zombies))
@@ -188,25 +188,26 @@ async def _saved_credentials(client: PrefectClient) -> list[str]:
     return saved
 
 
-async def _limit(client: PrefectClient, reference: str) -> Step:
-    """The concurrency limit that everybody with an account's key shares (`tasks.limits`)."""
-    part = f"concurrency limit of {reference}"
+async def _limits(client: PrefectClient, reference: str) -> Step:
+    """The concurrency limit and the rate that everybody with an account's key shares (`tasks.limits`)."""
+    part = f"limits of {reference}"
     try:
         block: GatewayBlock = await load_credentials(reference)
     except MissingCredentials as error:
         return Step(part, "left out", error.message)
     access = block.get_access()
     if access.is_embedded:
-        return Step(part, "left out", "the built-in simulator has none")
-    name = limit_name(access)
-    try:
-        found = await client.read_global_concurrency_limit_by_name(name)
-    except ObjectNotFound:
-        await client.create_global_concurrency_limit(
-            GlobalConcurrencyLimitCreate(name=name, limit=DEFAULT_LIMIT)
-        )
-        return Step(part, "made", f"{name}: {DEFAULT_LIMIT} submits at once")
-    return Step(part, "kept", f"{name}: {found.limit} submits at once")
+        return Step(part, "left out", "the built-in simulator needs none")
+    made: list[str] = []
+    for limit in limits_of(access):
+        try:
+            await client.read_global_concurrency_limit_by_name(limit.name)
+        except ObjectNotFound:
+            await client.create_global_concurrency_limit(limit)
+            made.append(limit.name)
+    if made:
+        return Step(part, "made", ", ".join(made))
+    return Step(part, "kept", f"{limits_of(access)[0].name} and its rate")
 
 
 async def _work_pool(client: PrefectClient) -> Step:

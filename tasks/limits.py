@@ -20,7 +20,15 @@ from prefect.exceptions import ObjectAlreadyExists
 
 from songflow.access import Access
 
-__all__ = ["DEFAULT_BURST", "DEFAULT_LIMIT", "DEFAULT_PER_SECOND", "limit_name", "rate_name", "submit_slot"]
+__all__ = [
+    "DEFAULT_BURST",
+    "DEFAULT_LIMIT",
+    "DEFAULT_PER_SECOND",
+    "limit_name",
+    "limits_of",
+    "rate_name",
+    "submit_slot",
+]
 
 log = logging.getLogger("songflow.tasks")
 
@@ -39,6 +47,16 @@ def rate_name(access: Access) -> str:
     return f"{limit_name(access)}-rate"
 
 
+def limits_of(access: Access) -> tuple[GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitCreate]:
+    """Both limits of an account, as they are made where they are missing: the number at once, and the rate."""
+    return (
+        GlobalConcurrencyLimitCreate(name=limit_name(access), limit=DEFAULT_LIMIT),
+        GlobalConcurrencyLimitCreate(
+            name=rate_name(access), limit=DEFAULT_BURST, slot_decay_per_second=DEFAULT_PER_SECOND
+        ),
+    )
+
+
 @asynccontextmanager
 async def submit_slot(access: Access) -> AsyncIterator[None]:
     """Wait for the key's rate and hold one of its slots.
@@ -47,8 +65,9 @@ async def submit_slot(access: Access) -> AsyncIterator[None]:
     """
     async with AsyncExitStack() as held:
         if not access.is_embedded:  # nobody else can reach it
-            await _pass_rate(rate_name(access))
-            await _enter(held, limit_name(access))
+            at_once, rate = limits_of(access)
+            await _acquired(lambda: rate_limit(rate.name, strict=True), rate)
+            await _acquired(lambda: held.enter_async_context(_slot(at_once.name)), at_once)
         try:
             yield
         finally:
@@ -65,18 +84,6 @@ async def _leave(held: AsyncExitStack) -> None:
     if task is not None and task.cancelling() > before:
         # Prefect 3.8 swallows a cancellation that comes while it gives a slot back.
         raise asyncio.CancelledError
-
-
-async def _pass_rate(name: str) -> None:
-    limit = GlobalConcurrencyLimitCreate(
-        name=name, limit=DEFAULT_BURST, slot_decay_per_second=DEFAULT_PER_SECOND
-    )
-    await _acquired(lambda: rate_limit(name, strict=True), limit)
-
-
-async def _enter(held: AsyncExitStack, name: str) -> None:
-    limit = GlobalConcurrencyLimitCreate(name=name, limit=DEFAULT_LIMIT)
-    await _acquired(lambda: held.enter_async_context(_slot(name)), limit)
 
 
 async def _acquired(acquire: Callable[[], Awaitable[None]], limit: GlobalConcurrencyLimitCreate) -> None:
