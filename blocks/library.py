@@ -63,6 +63,11 @@ class SongLibrary(Block):
         title="Verify audio",
         description="Decode each download to its end before it counts as stored.",
     )
+    covers: bool = Field(
+        default=True,
+        title="Covers",
+        description="Store the cover that a gateway offers with a song, in its file and beside it.",
+    )
     budget: float | None = Field(
         default=None,
         ge=0,
@@ -102,6 +107,7 @@ class SongLibrary(Block):
             audio_url=settings.audio_url,
             name_template=settings.name_template,
             verify_audio=settings.verify_audio,
+            covers=settings.covers,
             budget=settings.budget,
             budget_per_day=settings.budget_per_day,
             unit=settings.unit,
@@ -115,6 +121,7 @@ class SongLibrary(Block):
             audio_url=self.audio_url,
             name_template=self.name_template,
             verify_audio=self.verify_audio,
+            covers=self.covers,
             budget=self.budget,
             budget_per_day=self.budget_per_day,
             unit=self.unit,

@@ -15,18 +15,20 @@ from datetime import UTC, datetime
 
 from songflow import notices
 from songflow.access import Access
-from songflow.download import Downloaded, DownloadProblem, forget, locked
+from songflow.covers import fetching_cover
+from songflow.download import Downloaded, DownloadProblem, locked
 from songflow.errors import LibraryError
 from songflow.gateways import Gateway, Report, ReportStatus, TakeReport
+from songflow.id3 import Picture
+from songflow.keeping import keep
 from songflow.ledger.lease import Lease
-from songflow.ledger.rows import Song, StoredFile, Submission
+from songflow.ledger.rows import Song, Submission
 from songflow.ledger.songs import AnnouncedTake, Lineage, payload_text
 from songflow.ledger.states import SongState, State
 from songflow.messages import failed_error, lost_error, overdue_error, told_as_paid
 from songflow.request import SongRequest
 from songflow.session import Session
 from songflow.source_check import look_for_source
-from songflow.store import file_name
 from songflow.waiting import Overdue, Vanished, wait_until_settled
 
 __all__ = ["Progress", "collect", "look_again", "store_song", "wait"]
@@ -131,8 +133,10 @@ async def store_song(
             url = song.song_url or await ask_again()
             if url is None:
                 raise DownloadProblem("the gateway has announced no address for it")
-            done = await downloads.fetch(url, part, song.announced_seconds, ask_again)
-            await _store(session, song, done)
+            offered = song.image_url if library.settings.covers else None
+            async with fetching_cover(downloads, offered) as cover:
+                done = await downloads.fetch(url, part, song.announced_seconds, ask_again)
+                await _store(session, song, done, await cover)
             session.tell(notices.stored(submission, await library.ledger.songs.get(song.id)))
         except (DownloadProblem, OSError) as problem:
             log.warning("'%s' could not be stored: %s.", song.title, problem)
@@ -277,27 +281,9 @@ async def _fresh_url(
     return next((take.song_path for take in answer.takes if take.song_id == song.song_id), None)
 
 
-async def _store(session: Session, song: Song, done: Downloaded) -> None:
+async def _store(session: Session, song: Song, done: Downloaded, cover: Picture | None) -> None:
     library = session.library
     source = await look_for_source(library, song, done)
-    name = file_name(
-        library.settings.name_template, title=song.title, song_id=song.song_id, uid=take_uid(song)
-    )
-    path = await library.store.put(done.part, name)
-    forget(done.part)
-    facts = done.facts
-    await library.ledger.songs.stored(
-        song,
-        StoredFile(
-            path=path,
-            bytes=done.bytes,
-            sha256=done.sha256,
-            seconds=facts.seconds if facts else None,
-            sample_rate=facts.sample_rate if facts else None,
-            channels=facts.channels if facts else None,
-            peak=facts.peak if facts else None,
-            rms_db=facts.rms_db if facts else None,
-        ),
-        source,
-    )
-    log.info("Stored '%s' as %s.", song.title, path)
+    file = await keep(library, song, done, uid=take_uid(song), cover=cover, source=source)
+    await library.ledger.songs.stored(song, file, source)
+    log.info("Stored '%s' as %s.", song.title, file.path)

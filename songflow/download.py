@@ -11,7 +11,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import IO
 import httpx
 
 from songflow.addresses import AddressRefused, check_peer, check_url
-from songflow.audio import AudioFacts, AudioProblem, check_whole, measure, sha256_of
+from songflow.audio import AudioFacts, AudioProblem, check_whole, measure
 from songflow.failpoints import reached
 from songflow.gateways.redaction import without_keys
 
@@ -55,7 +55,6 @@ class Downloaded:
 
     part: Path
     bytes: int
-    sha256: str
     facts: AudioFacts | None
 
 
@@ -169,7 +168,7 @@ class Downloads:
         if self._verify_audio:
             facts = measure(part)
             check_whole(facts, announced_seconds)
-        return Downloaded(part, part.stat().st_size, sha256_of(part), facts)
+        return Downloaded(part, part.stat().st_size, facts)
 
     async def _transfer(self, url: str, part: Path) -> None:
         """One GET (and its redirects) that leaves the part file complete.
@@ -183,17 +182,28 @@ class Downloads:
     async def _follow(self, url: str, part: Path) -> None:
         resume = _resume_point(url, part)
         headers = {"Range": f"bytes={resume.size}-", "If-Range": resume.validator} if resume else {}
+        async with self.get(url, headers) as response:
+            await self._receive(response, url, part, resume)
+
+    @asynccontextmanager
+    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[httpx.Response]:
+        """One GET and its redirects, each to an address that is allowed; the body is still to be read.
+
+        Raises:
+            AddressRefused: an address on the way may not be fetched from.
+            DownloadProblem: it is redirected for ever.
+            httpx.HTTPError, httpx.InvalidURL, OSError: its host cannot be read.
+        """
         target = url
         for _hop in range(MAX_REDIRECTS + 1):
             await check_url(target, allow_private=self._allow_private)
             async with self._client.stream("GET", target, headers=headers) as response:
                 check_peer(response, allow_private=self._allow_private)
-                if response.has_redirect_location:
-                    # A gateway that is the host could hand its key on to another.
-                    target = str(response.url.join(without_keys(response.headers["location"])))
-                    continue
-                await self._receive(response, url, part, resume)
-                return
+                if not response.has_redirect_location:
+                    yield response
+                    return
+                # A gateway that is the host could hand its key on to another.
+                target = str(response.url.join(without_keys(response.headers["location"])))
         raise DownloadProblem(f"it was redirected more than {MAX_REDIRECTS} times", dead=True)
 
     async def _receive(

@@ -36,6 +36,7 @@ COMMITS = (
     "pause",
     "resume",
     "pace",
+    "rebuilt",
 )
 """The ledger's transactions, by the name that each gives to `Database.write`."""
 
@@ -45,6 +46,9 @@ ACTS = (
     ("spool", "fsync"),
     ("folder", "fsync"),
     ("part", "fsync"),
+    ("cover", "fsync"),
+    ("cover", "rename"),
+    ("cover", "upload"),
     ("song", "fsync"),
     ("song", "rename"),
     ("song", "upload"),

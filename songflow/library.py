@@ -26,6 +26,7 @@ class LibrarySettings:
         audio_url: Any fsspec URL for the songs instead of `audio/` in the folder.
         name_template: File names of songs, from `{title}`, `{song_id}`, `{uid}`.
         verify_audio: Decode each download to its end (off: only its size is checked).
+        covers: Fetch the cover that a gateway offers with a song, into the song's tag and beside it.
         budget: The most that this library may ever spend, in the accounts' units (None: no cap).
         budget_per_day: The same for a day (UTC).
         unit: What the units are called.
@@ -36,6 +37,7 @@ class LibrarySettings:
     audio_url: str | None = None
     name_template: str = DEFAULT_NAME_TEMPLATE
     verify_audio: bool = True
+    covers: bool = True
     budget: float | None = None
     budget_per_day: float | None = None
     unit: str = "units"
@@ -45,7 +47,7 @@ class LibrarySettings:
         """The folder given, else SONGFLOW_LIBRARY, else `./songs`; the rest from the environment.
 
         Read are SONGFLOW_LEDGER_URL, SONGFLOW_AUDIO_URL, SONGFLOW_NAME_TEMPLATE, SONGFLOW_VERIFY_AUDIO,
-        SONGFLOW_BUDGET, SONGFLOW_BUDGET_PER_DAY and SONGFLOW_UNIT.
+        SONGFLOW_COVERS, SONGFLOW_BUDGET, SONGFLOW_BUDGET_PER_DAY and SONGFLOW_UNIT.
 
         Raises:
             LibraryError: the folder is that of a user who is not known here.
@@ -56,7 +58,8 @@ class LibrarySettings:
             ledger_url=os.environ.get("SONGFLOW_LEDGER_URL") or None,
             audio_url=os.environ.get("SONGFLOW_AUDIO_URL") or None,
             name_template=os.environ.get("SONGFLOW_NAME_TEMPLATE") or DEFAULT_NAME_TEMPLATE,
-            verify_audio=os.environ.get("SONGFLOW_VERIFY_AUDIO", "1").lower() not in {"0", "no", "false"},
+            verify_audio=_switch("SONGFLOW_VERIFY_AUDIO"),
+            covers=_switch("SONGFLOW_COVERS"),
             budget=_units("SONGFLOW_BUDGET"),
             budget_per_day=_units("SONGFLOW_BUDGET_PER_DAY"),
             unit=os.environ.get("SONGFLOW_UNIT") or "units",
@@ -68,6 +71,11 @@ class LibrarySettings:
             return self.ledger_url is not None or (self.folder / "ledger.sqlite").is_file()
         except OSError:  # a name that is too long, a folder that may not be looked into
             return False
+
+
+def _switch(variable: str) -> bool:
+    """On unless it is switched off."""
+    return os.environ.get(variable, "1").lower() not in {"0", "no", "false"}
 
 
 def _units(variable: str) -> float | None:

@@ -9,7 +9,7 @@ import shutil
 import string
 import unicodedata
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,9 @@ _TEMPLATE_FIELDS = {(name, "", None) for name in ("title", "song_id", "uid")}
 _RESERVED_NAMES = {"CON", "PRN", "AUX", "NUL"} | {f"{port}{n}" for port in ("COM", "LPT") for n in range(10)}
 
 
-def file_name(template: str, *, title: str | None, song_id: str | None, uid: str) -> str:
+def file_name(
+    template: str, *, title: str | None, song_id: str | None, uid: str, ending: str = ".mp3"
+) -> str:
     """A song's file name from a template of `{title}`, `{song_id}` and `{uid}`.
 
     The result is one path segment that every file system takes: it cannot leave its folder. `uid` is unique
@@ -50,7 +52,7 @@ def file_name(template: str, *, title: str | None, song_id: str | None, uid: str
     if len(stem.encode()) > _MAX_NAME_BYTES:
         head = stem.encode()[: _MAX_NAME_BYTES - len(uid) - 1].decode("utf-8", "ignore")
         stem = f"{head}-{uid}"
-    return f"{stem}.mp3"
+    return f"{stem}{ending}"
 
 
 def check_template(template: str) -> None:
@@ -125,9 +127,20 @@ class AudioStore:
             target = Path(self._root) / name
             await asyncio.to_thread(_move, part, target)
             return str(target)
+        return await self._sent(self._upload, part, name)
+
+    async def put_cover(self, draft: Path, name: str) -> str:
+        """The same for a song's cover, which is put there before its song."""
+        if self._remote is None:
+            target = Path(self._root) / name
+            await asyncio.to_thread(_move_cover, draft, target)
+            return str(target)
+        return await self._sent(self._upload_cover, draft, name)
+
+    async def _sent(self, upload: Callable[[Path, str], None], file: Path, name: str) -> str:
         address = f"{self._root}/{name}"
         try:
-            await asyncio.to_thread(self._upload, part, address)
+            await asyncio.to_thread(upload, file, address)
         except OSError:
             raise
         except Exception as error:  # each file system raises errors of its own
@@ -165,6 +178,13 @@ class AudioStore:
             yield copy
         finally:
             copy.unlink(missing_ok=True)
+
+    def _upload_cover(self, draft: Path, address: str) -> None:
+        self._remote.makedirs(self._root, exist_ok=True)
+        reached("cover: before upload")
+        self._remote.put_file(str(draft), address)
+        reached("cover: after upload")
+        draft.unlink()
 
     async def holds(self, path: str, size: int | None) -> bool:
         """True where a stored song is still there in its full size (bytes)."""
@@ -216,6 +236,18 @@ def _move(part: Path, target: Path) -> None:
     part.replace(target)
     reached("song: after rename")
     sync_folder(target.parent)
+
+
+def _move_cover(draft: Path, target: Path) -> None:
+    with draft.open("rb") as file:
+        reached("cover: before fsync")
+        os.fsync(file.fileno())
+        reached("cover: after fsync")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    reached("cover: before rename")
+    draft.replace(target)
+    # The folder is synced with the song that follows it.
+    reached("cover: after rename")
 
 
 def _open_remote(url: str) -> tuple[Any, str]:

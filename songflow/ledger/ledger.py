@@ -7,6 +7,7 @@ from sqlalchemy import URL
 from songflow.ledger.engine import Database
 from songflow.ledger.money import Money
 from songflow.ledger.pace import Pace
+from songflow.ledger.rebuilt import Restoring
 from songflow.ledger.songs import Songs
 from songflow.ledger.submissions import Submissions
 
@@ -15,6 +16,8 @@ __all__ = ["Ledger"]
 
 class Ledger:
     """One open ledger: `submissions` is the paid step, `songs` what came of it, `money` what it cost, `pace` how fast.
+
+    `restoring` makes rows from songs' own stories.
 
     Use it as an async context manager, in one event loop.
 
@@ -28,6 +31,7 @@ class Ledger:
         self.songs = Songs(self.database)
         self.money = Money(self.database)
         self.pace = Pace(self.database)
+        self.restoring = Restoring(self.database)
 
     async def __aenter__(self) -> Ledger:
         await self.database.open()

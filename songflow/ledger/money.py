@@ -21,7 +21,16 @@ from songflow.ledger.engine import Database
 from songflow.ledger.rows import Caps, clean_text
 from songflow.ledger.states import State
 
-__all__ = ["LIBRARY_SCOPE", "Balance", "Money", "release_held", "reserve", "settle_money", "stop_reason"]
+__all__ = [
+    "LIBRARY_SCOPE",
+    "Balance",
+    "Money",
+    "count_spent",
+    "release_held",
+    "reserve",
+    "settle_money",
+    "stop_reason",
+]
 
 _budgets, _submissions, _switches = schema.budgets, schema.submissions, schema.switches
 
@@ -88,6 +97,15 @@ async def reserve(
         if moved.rowcount == 0:
             return await _over(connection, scope, price, cap or 0.0)
     return None
+
+
+async def count_spent(connection: AsyncConnection, *, price: float, day: str) -> None:
+    """Count a price that was paid before this ledger knew of it; no cap is asked, the money is gone."""
+    scopes = scopes_of(day, None)
+    await _make_rows(connection, scopes)
+    for scope in scopes:
+        moved = update(_budgets).where(_budgets.c.scope == scope)
+        await connection.execute(moved.values(spent=_budgets.c.spent + price))
 
 
 async def settle_money(connection: AsyncConnection, submission_id: str, to: State, *, refund: bool) -> None:

@@ -202,7 +202,10 @@ class Song:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A whole song on the store: its address, size (bytes), sha256 (hex) and what decoding it measured."""
+    """A whole song on the store: its address, size (bytes), sha256 (hex) and what decoding it measured.
+
+    `audio_sha256` is that of the audio without its tags, `cover_path` the address of the cover beside it.
+    """
 
     path: str
     bytes: int
@@ -212,6 +215,10 @@ class StoredFile:
     channels: int | None
     peak: float | None
     rms_db: float | None
+    audio_sha256: str | None = None
+    cover_path: str | None = None
+    note: str | None = None
+    stored_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from songflow.ledger import schema
 from songflow.ledger.engine import Database
 from songflow.ledger.money import settle_money
-from songflow.ledger.rows import Song, SourceFound, StoredFile, clean_text, json_list
+from songflow.ledger.rows import Generation, Song, SourceFound, StoredFile, Submission, clean_text, json_list
 from songflow.ledger.states import SongState, State, sources_of
 from songflow.ledger.submissions import store_answer
 
-__all__ = ["AnnouncedTake", "Songs"]
+__all__ = ["AnnouncedTake", "Lineage", "Origin", "Songs", "payload_text", "songs_where"]
 
-_songs, _submissions = schema.songs, schema.submissions
+_songs, _submissions, _generations = schema.songs, schema.submissions, schema.generations
+_ONLY_GENERATION = ("body", "body_hash", "hash_version", "created_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,15 @@ class Lineage:
 
     mode: str
     parent_song_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a song comes from: the submission and generation as they stand, and the gateway's whole word on it."""
+
+    submission: Submission
+    generation: Generation
+    payload: str
 
 
 class Songs:
@@ -86,7 +96,7 @@ class Songs:
             if moved.rowcount == 1:
                 await settle_money(connection, submission_id, state, refund=refund)
             await store_answer(connection, submission_id, "fetch", payload)
-            known = await _songs_where(connection, _songs.c.submission_id == submission_id)
+            known = await songs_where(connection, _songs.c.submission_id == submission_id)
             common = {
                 "submission_id": submission_id,
                 "key": key,
@@ -104,19 +114,20 @@ class Songs:
                     await connection.execute(
                         update(_songs).where(_songs.c.id == song.id).values(_announced_columns(take))
                     )
-            return await _songs_where(connection, _songs.c.submission_id == submission_id)
+            return await songs_where(connection, _songs.c.submission_id == submission_id)
 
     async def stored(self, song: Song, file: StoredFile, source: SourceFound | None = None) -> None:
         """The take is whole on the store; `source` is what an extension was found to hold of its source."""
+        found = source or SourceFound()
         await self._update(
             "song stored",
             song.id,
             {
                 **asdict(file),
-                **asdict(source or SourceFound()),
+                **asdict(found),
+                "note": "; ".join(note for note in (found.note, file.note) if note) or None,
                 "state": SongState.STORED,
                 "error": None,
-                "stored_at": datetime.now(UTC),
             },
         )
 
@@ -132,22 +143,36 @@ class Songs:
     async def get(self, row_id: int) -> Song:
         """One song as it stands now."""
         async with self._database.read() as connection:
-            return (await _songs_where(connection, _songs.c.id == row_id))[0]
+            return (await songs_where(connection, _songs.c.id == row_id))[0]
+
+    async def origin(self, row_id: int) -> Origin:
+        """What a song's own story is told from, beside its row."""
+        of_generation = [_generations.c[name] for name in _ONLY_GENERATION]
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(*_submissions.c, *of_generation, _songs.c.payload)
+                .join_from(_songs, _submissions, _submissions.c.id == _songs.c.submission_id)
+                .join(_generations, _generations.c.key == _submissions.c.key)
+                .where(_songs.c.id == row_id)
+            )
+            row = dict(rows.mappings().one())
+        generation = Generation(row["key"], **{name: row[name] for name in _ONLY_GENERATION})
+        return Origin(Submission.from_row(row), generation, row["payload"])
 
     async def of_key(self, key: str) -> list[Song]:
         """Every take of a request key, over all its submissions, in order."""
         async with self._database.read() as connection:
-            return await _songs_where(connection, _songs.c.key == key)
+            return await songs_where(connection, _songs.c.key == key)
 
     async def of_submission(self, submission_id: str) -> list[Song]:
         """Every take of one submission, in order."""
         async with self._database.read() as connection:
-            return await _songs_where(connection, _songs.c.submission_id == submission_id)
+            return await songs_where(connection, _songs.c.submission_id == submission_id)
 
     async def by_song_id(self, song_id: str) -> list[Song]:
         """The songs that a gateway calls by this id (ids of two gateways may meet), newest last."""
         async with self._database.read() as connection:
-            return await _songs_where(connection, _songs.c.song_id == song_id)
+            return await songs_where(connection, _songs.c.song_id == song_id)
 
     async def at_path(self, path: str) -> list[Song]:
         """The song that is stored at an absolute path or URL."""
@@ -197,14 +222,15 @@ async def _descent(connection: AsyncConnection, parent_song_id: str | None) -> d
     """Root and depth below a parent; a parent that the ledger does not know is itself the root."""
     if parent_song_id is None:
         return {"root_song_id": None, "depth": 0}
-    parents = await _songs_where(connection, _songs.c.song_id == parent_song_id)
+    parents = await songs_where(connection, _songs.c.song_id == parent_song_id)
     if not parents:
         return {"root_song_id": parent_song_id, "depth": 1}
     parent = parents[-1]
     return {"root_song_id": parent.root_song_id or parent_song_id, "depth": parent.depth + 1}
 
 
-async def _songs_where(connection: AsyncConnection, condition: Any) -> list[Song]:
+async def songs_where(connection: AsyncConnection, condition: Any) -> list[Song]:
+    """The songs for which a condition on their table holds, in the order of their rows."""
     columns = [column for column in _songs.c if column.name != "payload"]
     rows = await connection.execute(select(*columns).where(condition).order_by(_songs.c.id))
     return [Song.from_row(dict(row)) for row in rows.mappings()]

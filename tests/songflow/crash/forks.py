@@ -26,14 +26,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
+from sqlalchemy import delete
+
 # Imported here so that no fork needs to: what a generation uses, to its end.
 import songflow.ledger.migrate
 import songflow.simulator  # noqa: F401
-from songflow import api, collecting, download, failpoints, paid, rescue, sending, store, waiting
+from songflow import api, collecting, download, failpoints, paid, rebuild, rescue, sending, store, waiting
 from songflow.access import Access
 from songflow.errors import SongflowError
 from songflow.gateways import DIALECTS, Account
-from songflow.ledger import engine, lease, spool, submissions
+from songflow.ledger import Ledger, engine, lease, schema, spool, submissions
 from songflow.library import LibrarySettings
 from songflow.request import SongRequest
 from songflow.session import Session, SessionSettings
@@ -102,6 +104,13 @@ def prepare(plan: dict[str, Any]) -> None:
     waiting.VISIBILITY_SECONDS = plan.get("visibility", waiting.VISIBILITY_SECONDS)
 
 
+async def lose(ledger: Ledger) -> None:
+    """Leave a ledger that knows nothing, as after its file was deleted."""
+    async with ledger.database.write("hold") as connection:
+        for table in reversed(schema.metadata.sorted_tables):
+            await connection.execute(delete(table))
+
+
 async def step(plan: dict[str, Any]) -> Any:
     """One command, on one library."""
     library = LibrarySettings(
@@ -139,6 +148,12 @@ async def step(plan: dict[str, Any]) -> Any:
             case "rate":
                 songs = session.library.ledger.songs
                 return await songs.rate((await songs.of_key(key))[0], 4.0)
+            case "lose the ledger":
+                return await lose(session.library.ledger)
+            case "rebuild":
+                place = ("simulator", plan["url"])
+                found = await rebuild.rebuild(session.library, library.folder, [place])
+                return {"rows": [one.as_dict() for one in found]}
             case other:
                 raise ValueError(other)
 

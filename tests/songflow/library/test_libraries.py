@@ -89,7 +89,7 @@ async def test_a_song_lies_in_the_library_as_the_gateway_gave_it(
 async def test_hostile_titles_stay_in_the_library(
     simulator: Any, session: Any, access: Any, song_request: Any
 ) -> None:
-    """Every file lies directly in `audio/`, and no two titles meet."""
+    """Every file lies directly in `audio/`, its cover beside it, and no two titles meet."""
     server = simulator({"fault": "hostile_titles", "times": None}, takes=8)
     opened = await session()
     results = await asyncio.gather(
@@ -100,7 +100,8 @@ async def test_hostile_titles_stay_in_the_library(
     assert len(set(paths)) == len(paths) == 16 > len(HOSTILE_TITLES)
     audio = opened.library.settings.folder / "audio"
     assert {path.parent for path in paths} == {audio}
-    assert {path for path in audio.iterdir() if path.is_file()} == set(paths)
+    covers = {path.with_suffix(".png") for path in paths}
+    assert {path for path in audio.iterdir() if path.is_file()} == set(paths) | covers
 
 
 async def test_two_processes_that_collect_together_fetch_each_song_once(

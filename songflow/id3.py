@@ -1,0 +1,278 @@
+"""ID3 tags: a small writer of ID3v2.4 and a reader of 2.3 and 2.4 that no file can harm.
+
+Written are text frames, TXXX, COMM, USLT and APIC, all of them in UTF-8 with syncsafe sizes and without
+unsynchronisation: UTF-8 holds no byte 0xFF, and whoever reads the tag at all skips a picture by its size.
+Read are the same frames, unsynchronised ones too; compressed and encrypted ones are passed over.
+
+Source: the informal standards id3v2.4.0-structure, id3v2.4.0-frames and id3v2.3.0 (id3.org).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+__all__ = ["Picture", "Tag", "audio_span", "encode", "is_mpeg_audio", "read_tag"]
+
+MAX_TAG_BYTES = 16 * 1024 * 1024
+"""A larger tag is passed over, not read."""
+
+_MAX_FRAMES = 4096
+_MAX_TAGS = 64
+_HEADER = 10
+_ID3V1 = 128
+_TAG_UNSYNCHRONISED, _TAG_EXTENDED, _TAG_FOOTER = 0x80, 0x40, 0x10
+_FRONT_COVER = 3
+_UTF_8 = b"\x03"
+_ENCODINGS = {0: "latin-1", 1: "utf-16", 2: "utf-16-be", 3: "utf-8"}
+_FRAME_ID = re.compile(rb"[A-Z][A-Z0-9]{3}")
+# How far behind its tag an mp3 may begin: some writers do not count their padding.
+_SEARCHED_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture and its MIME type."""
+
+    mime: str
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """What a tag says. No text holds a NUL: in a file that is where one value ends and the next begins.
+
+    Attributes:
+        texts: Text frames by their id, such as TIT2 (title) or TPE1 (artist).
+        own: User texts (TXXX) by their description.
+        comments: Comments (COMM) by their description.
+        lyrics: Unsynchronised lyrics (USLT).
+        picture: The front cover (APIC).
+    """
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    own: Mapping[str, str] = field(default_factory=dict)
+    comments: Mapping[str, str] = field(default_factory=dict)
+    lyrics: str | None = None
+    picture: Picture | None = None
+
+
+# --- writing ----------------------------------------------------------------------------------------------------
+
+
+def encode(tag: Tag) -> bytes:
+    """The tag as it stands at the head of a file.
+
+    Raises:
+        ValueError: it is larger than a reader of ours would read.
+    """
+    frames = b"".join(_frames(tag))
+    if len(frames) > MAX_TAG_BYTES:
+        raise ValueError(f"a tag of {len(frames)} bytes is too large")
+    return b"ID3\x04\x00\x00" + _syncsafe(len(frames)) + frames
+
+
+def _frames(tag: Tag) -> Iterator[bytes]:
+    for name, text in tag.texts.items():
+        yield _frame(name, _UTF_8 + _plain(text))
+    for description, text in tag.own.items():
+        yield _frame("TXXX", _UTF_8 + _plain(description) + b"\0" + _plain(text))
+    for description, text in tag.comments.items():
+        yield _frame("COMM", _UTF_8 + b"und" + _plain(description) + b"\0" + _plain(text))
+    if tag.lyrics is not None:
+        yield _frame("USLT", _UTF_8 + b"und\0" + _plain(tag.lyrics))
+    if tag.picture is not None:
+        mime = tag.picture.mime.encode("latin-1")
+        yield _frame("APIC", _UTF_8 + mime + b"\0" + bytes([_FRONT_COVER]) + b"\0" + tag.picture.data)
+
+
+def _frame(name: str, body: bytes) -> bytes:
+    return name.encode("ascii") + _syncsafe(len(body)) + b"\0\0" + body
+
+
+def _plain(text: str) -> bytes:
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace")
+
+
+def _syncsafe(number: int) -> bytes:
+    """28 bits in four bytes, the highest bit of each unset: no decoder takes them for the start of audio."""
+    return bytes((number >> shift) & 0x7F for shift in (21, 14, 7, 0))
+
+
+# --- where the audio is -----------------------------------------------------------------------------------------
+
+
+def audio_span(file: BinaryIO) -> tuple[int, int]:
+    """Where the audio begins and ends (bytes): behind every leading ID3v2 tag, before an ID3v1 tag at the end.
+
+    A tag that claims more bytes than the file has is none.
+    """
+    size = file.seek(0, os.SEEK_END)
+    start = 0
+    for _ in range(_MAX_TAGS):
+        header = _header_at(file, start)
+        if header is None or start + header.total > size:
+            break
+        start += header.total
+    file.seek(max(start, size - _ID3V1))
+    return start, size - _ID3V1 if file.read(3) == b"TAG" and size - start >= _ID3V1 else size
+
+
+def is_mpeg_audio(file: BinaryIO, start: int) -> bool:
+    """Whether a frame of MPEG audio begins at `start`, or shortly behind it."""
+    file.seek(start)
+    head = file.read(_SEARCHED_BYTES)
+    place = head.find(0xFF)
+    while 0 <= place < len(head) - 3:
+        if _is_frame_header(head[place : place + 4]):
+            return not head[:place].strip(b"\0")
+        place = head.find(0xFF, place + 1)
+    return False
+
+
+def _is_frame_header(four: bytes) -> bool:
+    """Eleven bits set, and neither a version, a layer, a bit rate nor a sample rate that does not exist."""
+    version, layer = four[1] >> 3 & 3, four[1] >> 1 & 3
+    bit_rate, sample_rate = four[2] >> 4, four[2] >> 2 & 3
+    return four[1] >> 5 == 7 and version != 1 and layer != 0 and bit_rate != 15 and sample_rate != 3
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    version: int
+    flags: int
+    size: int
+
+    @property
+    def total(self) -> int:
+        """Bytes with the header, and with the footer where there is one."""
+        return _HEADER + self.size + (_HEADER if self.version == 4 and self.flags & _TAG_FOOTER else 0)
+
+
+def read_tag(file: BinaryIO) -> Tag:
+    """The tag at the head of a file; an empty one where there is none that can be read. Nothing is raised.
+
+    Of several frames of one kind and description the first counts, several values of one text are joined.
+    """
+    header = _header_at(file, 0)
+    if header is None or header.version not in (3, 4) or header.size > MAX_TAG_BYTES:
+        return Tag()
+    data = file.read(header.size)
+    unsynchronised = bool(header.flags & _TAG_UNSYNCHRONISED)
+    if unsynchronised and header.version == 3:
+        data = _synchronised(data)
+    if header.flags & _TAG_EXTENDED:
+        data = data[_extended_size(data, header.version) :]
+    reader = _Reader()
+    for name, body in _frames_in(data, header.version, unsynchronised):
+        reader.take(name, body)
+    return Tag(reader.texts, reader.own, reader.comments, reader.lyrics, reader.picture)
+
+
+def _header_at(file: BinaryIO, place: int) -> _Header | None:
+    file.seek(place)
+    head = file.read(_HEADER)
+    if len(head) < _HEADER or head[:3] != b"ID3" or 0xFF in head[3:5] or max(head[6:]) > 0x7F:
+        return None
+    return _Header(head[3], head[5], _from_syncsafe(head[6:]))
+
+
+def _from_syncsafe(four: bytes) -> int:
+    return (
+        int.from_bytes(four) if max(four) > 0x7F else four[0] << 21 | four[1] << 14 | four[2] << 7 | four[3]
+    )
+
+
+def _synchronised(data: bytes) -> bytes:
+    return data.replace(b"\xff\x00", b"\xff")
+
+
+def _extended_size(data: bytes, version: int) -> int:
+    if len(data) < 4:
+        return len(data)
+    # Only 2.4 counts the size's own four bytes.
+    return _from_syncsafe(data[:4]) if version == 4 else 4 + int.from_bytes(data[:4])
+
+
+def _frames_in(data: bytes, version: int, unsynchronised: bool) -> Iterator[tuple[str, bytes]]:
+    place = 0
+    for _ in range(_MAX_FRAMES):
+        head = data[place : place + _HEADER]
+        if len(head) < _HEADER or not _FRAME_ID.fullmatch(head[:4]):
+            return  # padding, or what is no frame any more
+        size = _from_syncsafe(head[4:8]) if version == 4 else int.from_bytes(head[4:8])
+        body = data[place + _HEADER : place + _HEADER + size]
+        place += _HEADER + size
+        plain = _plain_body(body, head[9], version, unsynchronised)
+        if plain is not None:
+            yield head[:4].decode("ascii"), plain
+
+
+def _plain_body(body: bytes, flags: int, version: int, unsynchronised: bool) -> bytes | None:
+    """A frame's body without what its flags add; None where it is compressed or encrypted."""
+    packed, grouped = (0x0C, 0x40) if version == 4 else (0xC0, 0x20)
+    if flags & packed:
+        return None
+    skipped = 1 if flags & grouped else 0
+    if version == 4:
+        skipped += 4 * (flags & 0x01)
+        if unsynchronised or flags & 0x02:
+            body = body[:skipped] + _synchronised(body[skipped:])
+    return body[skipped:]
+
+
+class _Reader:
+    """Gathers what frames say."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.own: dict[str, str] = {}
+        self.comments: dict[str, str] = {}
+        self.lyrics: str | None = None
+        self.picture: Picture | None = None
+
+    def take(self, name: str, body: bytes) -> None:
+        """One frame; one that says nothing to us is passed over."""
+        if not body or body[0] not in _ENCODINGS:
+            return
+        encoding, said = body[0], body[1:]
+        if name == "TXXX":
+            description, text = _divided(said, encoding)
+            self.own.setdefault(_text(description, encoding), _text(text, encoding))
+        elif name.startswith("T"):
+            self.texts.setdefault(name, _text(said, encoding))
+        elif name in ("COMM", "USLT"):
+            description, text = _divided(said[3:], encoding)
+            if name == "COMM":
+                self.comments.setdefault(_text(description, encoding), _text(text, encoding))
+            elif self.lyrics is None:
+                self.lyrics = _text(text, encoding)
+        elif name == "APIC" and self.picture is None:
+            mime, _, rest = said.partition(b"\0")
+            _, data = _divided(rest[1:], encoding)
+            self.picture = Picture(mime.decode("latin-1"), data)
+
+
+def _divided(said: bytes, encoding: int) -> tuple[bytes, bytes]:
+    """A description and what follows its end."""
+    if encoding in (0, 3):
+        description, _, rest = said.partition(b"\0")
+        return description, rest
+    for place in range(0, len(said) - 1, 2):
+        if said[place : place + 2] == b"\0\0":
+            return said[:place], said[place + 2 :]
+    return said, b""
+
+
+def _text(said: bytes, encoding: int) -> str:
+    name = _ENCODINGS[encoding]
+    if name == "utf-16" and said[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        name = "utf-16-le"  # the byte order mark was forgotten, or belongs to the description alone
+    values = said.decode(name, "replace").rstrip("\0").split("\0")
+    return "; ".join(value.removeprefix("\ufeff") if encoding == 1 else value for value in values)
