@@ -47,7 +47,7 @@ def events(monkeypatch) -> list[Event]:
 async def test_each_step_is_on_the_disk_before_the_next_relies_on_it(
     desk, access, session, song_request, any_library, events, request
 ) -> None:
-    """Spool before ledger, part before its rename, the folder after it, and the song's row last of all."""
+    """Spool before ledger, tagged file before its rename, the folder after it, and the song's row last of all."""
     opened = await session(library=any_library)
     prompt = request.node.nodeid
     result = await generate_in(opened, song_request(prompt), access(desk.url), key="key")
@@ -63,26 +63,25 @@ async def test_each_step_is_on_the_disk_before_the_next_relies_on_it(
     assert all(name.endswith((".jsonl", "spool")) for kind, name in events[:announced] if kind == "fsync")
     rows = [place for place, event in enumerate(events) if event == ("commit", "song stored")]
     assert len(result.stored) == len(rows) == 2
+    paths = {song.path for song in result.stored}
     for song in result.stored:
         target, folder = song.path, str(Path(song.path).parent)
         renamed = events.index(("rename", target))
-        # `readlink` names the part as it was called when it was synced.
-        parts = [n for n, (kind, name) in enumerate(events) if kind == "fsync" and name.endswith(".part")]
-        assert any(announced < part < renamed for part in parts)
+        # `readlink` names a file as it was called when it was synced.
+        for ending in (".part", ".tagged", ".cover"):
+            synced = [n for n, (kind, name) in enumerate(events) if kind == "fsync" and name.endswith(ending)]
+            assert any(announced < place < renamed for place in synced), ending
         assert ("fsync", folder) in events[renamed:], "the new name is safe, too"
-    for row, renamed in zip(rows, _places(events, "rename"), strict=True):
+    songs = [n for n, (kind, name) in enumerate(events) if kind == "rename" and name in paths]
+    for row, renamed in zip(rows, songs, strict=True):
         synced = [n for n, event in enumerate(events) if event == ("fsync", folder)]
         assert any(renamed < place < row for place in synced), "the row is committed last"
 
 
-def _places(events: list[Event], kind: str) -> list[int]:
-    return [place for place, event in enumerate(events) if event[0] == kind]
-
-
-async def test_every_part_is_synced_before_it_becomes_a_song(
+async def test_every_file_is_synced_before_it_becomes_a_song_or_a_cover(
     desk, access, session, song_request, any_library, events, monkeypatch, request
 ) -> None:
-    """At each rename, this very part had been synced after its last byte was written."""
+    """At each rename, this very file had been synced after its last byte was written."""
     synced: dict[int, int] = {}
     at_rename: list[tuple[int | None, int]] = []
     fsync, move = os.fsync, Path.replace
@@ -101,7 +100,7 @@ async def test_every_part_is_synced_before_it_becomes_a_song(
     monkeypatch.setattr(Path, "replace", rename)
     opened = await session(library=any_library)
     await generate_in(opened, song_request(request.node.nodeid), access(desk.url), key="key")
-    assert len(at_rename) == 2
+    assert len(at_rename) == 4
     assert all(known == size > 0 for known, size in at_rename)
 
 
