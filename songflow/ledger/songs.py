@@ -177,7 +177,7 @@ class Songs:
     async def at_path(self, path: str) -> list[Song]:
         """The song that is stored at an absolute path or URL."""
         async with self._database.read() as connection:
-            return await _songs_where(connection, _songs.c.path == path)
+            return await songs_where(connection, _songs.c.path == path)
 
     async def _update(self, act: str, row_id: int, values: Mapping[str, Any]) -> None:
         async with self._database.write(act) as connection:
