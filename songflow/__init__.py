@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from songflow.errors import SongflowError
     from songflow.library import Library, LibrarySettings
     from songflow.manifest import read_manifest
+    from songflow.recipes.plain import make_song
+    from songflow.recipes.results import WholeSong
     from songflow.request import SongRequest
     from songflow.results import GenerationResult, SongResult
     from songflow.session import Session, SessionSettings
@@ -31,10 +33,12 @@ __all__ = [
     "SongRequest",
     "SongResult",
     "SongflowError",
+    "WholeSong",
     "access_from_environment",
     "extend",
     "generate",
     "generate_in",
+    "make_song",
     "mint_key",
     "read_manifest",
 ]
@@ -49,10 +53,12 @@ _HOMES = {
     "SongRequest": "request",
     "SongResult": "results",
     "SongflowError": "errors",
+    "WholeSong": "recipes.results",
     "access_from_environment": "access",
     "extend": "api",
     "generate": "api",
     "generate_in": "api",
+    "make_song": "recipes.plain",
     "mint_key": "api",
     "read_manifest": "manifest",
 }

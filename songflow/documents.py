@@ -58,8 +58,8 @@ class Document:
         return Fault(".".join(map(str, place)), message, self.line_of(place))
 
 
-def read_file(path: Path) -> Document:
-    """Read a YAML file.
+def read_file(path: Path, *, twice: list[Fault] | None = None) -> Document:
+    """Read a YAML file; `twice` as for `read_document`.
 
     Raises:
         InputError: it cannot be read.
@@ -70,7 +70,7 @@ def read_file(path: Path) -> Document:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise InputError(f"{path} is larger than {MAX_BYTES >> 20} MiB.", next="give a smaller file.")
-        return read_document(raw.decode("utf-8"), str(path))
+        return read_document(raw.decode("utf-8"), str(path), twice=twice)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise InputError(
@@ -78,8 +78,12 @@ def read_file(path: Path) -> Document:
         ) from None
 
 
-def read_document(text: str, name: str) -> Document:
+def read_document(text: str, name: str, *, twice: list[Fault] | None = None) -> Document:
     """Read YAML text; `name` is what messages call it.
+
+    Args:
+        twice: Takes the keys that stand twice, for a reader that tells them with faults of its own; the last
+            one of each counts then. None: they are refused here.
 
     Raises:
         InvalidDocument: it is no YAML, a key stands twice, or it refers to itself.
@@ -91,7 +95,7 @@ def read_document(text: str, name: str) -> Document:
         try:
             node = loader.get_single_node()
             if node is not None:
-                _walk(node, (), lines, faults)
+                _walk(node, (), lines, faults, faults if twice is None else twice)
             data = loader.construct_document(node) if node is not None and not faults else None
         finally:
             loader.dispose()
@@ -118,7 +122,9 @@ def refuse_faults(name: str, faults: Sequence[Fault]) -> None:
     )
 
 
-def _walk(node: yaml.Node, place: Place, lines: dict[Place, int], faults: list[Fault]) -> None:
+def _walk(
+    node: yaml.Node, place: Place, lines: dict[Place, int], faults: list[Fault], twice: list[Fault]
+) -> None:
     lines[place] = node.start_mark.line + 1
     if len(place) > _MAX_DEPTH:
         faults.append(Fault("", "is nested too deeply, or refers to itself", lines[place]))
@@ -129,12 +135,12 @@ def _walk(node: yaml.Node, place: Place, lines: dict[Place, int], faults: list[F
             name = str(getattr(key, "value", ""))
             lines[(*place, name)] = key.start_mark.line + 1
             if name in seen and name != "<<":
-                faults.append(
+                twice.append(
                     Fault(".".join(map(str, (*place, name))), "stands twice", key.start_mark.line + 1)
                 )
             seen.add(name)
-            _walk(value, (*place, name), lines, faults)
+            _walk(value, (*place, name), lines, faults, twice)
             lines[(*place, name)] = key.start_mark.line + 1
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):
-            _walk(value, (*place, number), lines, faults)
+            _walk(value, (*place, number), lines, faults, twice)

@@ -16,7 +16,8 @@
     |  |- OutcomeUnknown                 the POST's answer was lost
     |  |- GenerationLost                 the gateway no longer knows the id it gave us
     |  |- NotCollected                   finished at the gateway, not yet on our disk
-    |  `- UnsettledTwin                  the same body is unsettled under another key
+    |  |- UnsettledTwin                  the same body is unsettled under another key
+    |  `- ChoiceNeeded                   a recipe goes on when a person has chosen a take
     `- SpendingStopped               6   over budget, or spending is paused
 
 A message says what happened, what it cost, and what to do next. Keys of gateways never stand in one.
@@ -27,6 +28,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Self
 
 __all__ = [
+    "ChoiceNeeded",
     "GenerationFailed",
     "GenerationLost",
     "InputError",
@@ -114,16 +116,20 @@ class InputError(SongflowError):
     exit_code = 2
 
 
-class InvalidRequest(InputError):
-    """A field of the request is wrong, unknown, missing or forbidden."""
-
-
-class InvalidDocument(InputError):
-    """A recipe or a sweep is wrong; `faults` names every fault with its line."""
+class _Faulty(InputError):
+    """Several things are wrong at once; `faults` names each."""
 
     def __init__(self, message: str, *, faults: tuple[str, ...] = (), **facts: Any) -> None:
         super().__init__(message, **facts)
         self.faults = faults
+
+
+class InvalidRequest(_Faulty):
+    """A field of the request is wrong, unknown, missing or forbidden; each of `faults` begins with its name."""
+
+
+class InvalidDocument(_Faulty):
+    """A recipe or a sweep is wrong; `faults` names every fault with its line."""
 
 
 class KeyConflict(InputError):
@@ -188,6 +194,28 @@ class UnsettledTwin(Unsettled):
     """The same body is unsettled under another key whose run is dead."""
 
     default_billed = "no"
+
+
+class ChoiceNeeded(Unsettled):
+    """A recipe stands still until a person says which take it goes on with.
+
+    `step` is the step's path in the recipe, `takes` what can be chosen as plain data, and `another` what another
+    pair of takes would cost.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        step: str = "",
+        takes: tuple[dict[str, Any], ...] = (),
+        another: float | None = None,
+        **facts: Any,
+    ) -> None:
+        super().__init__(message, **facts)
+        self.step = step
+        self.takes = takes
+        self.another = another
 
 
 class SpendingStopped(SongflowError):

@@ -140,7 +140,9 @@ def _extending_mode(mode: Mode | str | None) -> Mode | None:
 
 def _invalid(reason: str) -> InvalidRequest:
     return InvalidRequest(
-        f"The request is not valid: {reason}.", next="correct it and run again; nothing was sent."
+        f"The request is not valid: {reason}.",
+        faults=(reason,),
+        next="correct it and run again; nothing was sent.",
     )
 
 

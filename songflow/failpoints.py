@@ -37,6 +37,7 @@ COMMITS = (
     "resume",
     "pace",
     "rebuilt",
+    "choice",
 )
 """The ledger's transactions, by the name that each gives to `Database.write`."""
 

@@ -62,6 +62,7 @@ HASH_VERSION = 1
 MAX_SEED = 2**63 - 1
 """The largest whole number that databases, frames and the relays' own code hold."""
 
+_BETWEEN_FAULTS = "; "
 _QUALITIES = (0.25, 0.5, 0.75, 1.0)
 
 
@@ -160,7 +161,7 @@ class SongRequest(BaseModel):
     def _check_together(self) -> Self:
         faults = [text for wrong, text in _rules(self) if wrong]
         if faults:
-            raise ValueError("; ".join(faults))
+            raise ValueError(_BETWEEN_FAULTS.join(faults))
         return self
 
     @classmethod
@@ -173,8 +174,10 @@ class SongRequest(BaseModel):
         try:
             return cls.model_validate(dict(data))
         except ValidationError as error:
+            faults = describe_faults(error)
             raise InvalidRequest(
-                f"The request is not valid: {describe_faults(error)}.",
+                f"The request is not valid: {'; '.join(faults)}.",
+                faults=faults,
                 next="correct it and run again; nothing was sent.",
             ) from None
 
@@ -281,9 +284,14 @@ def differing_fields(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[s
     )
 
 
-def describe_faults(error: ValidationError) -> str:
+def describe_faults(error: ValidationError) -> tuple[str, ...]:
     """Each fault of a pydantic error in a person's words: field, value, what is allowed."""
-    return "; ".join(_describe_fault(dict(fault)) for fault in error.errors(include_url=False))
+    described: list[str] = []
+    for fault in error.errors(include_url=False):
+        # What concerns several fields comes as one error of the whole (`_check_together`).
+        said = _describe_fault(dict(fault))
+        described += said.split(_BETWEEN_FAULTS) if not fault["loc"] else [said]
+    return tuple(described)
 
 
 def _describe_fault(fault: dict[str, Any]) -> str:

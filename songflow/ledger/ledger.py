@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import URL
 
+from songflow.ledger.choices import Choices
 from songflow.ledger.engine import Database
 from songflow.ledger.money import Money
 from songflow.ledger.pace import Pace
@@ -15,7 +16,8 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """One open ledger: `submissions` is the paid step, `songs` what came of it, `money` what it cost, `pace` how fast.
+    """One open ledger: `submissions` is the paid step, `songs` what came of it, `money` what it cost, `pace` how fast,
+    `choices` with which takes a recipe goes on.
 
     `restoring` makes rows from songs' own stories.
 
@@ -32,6 +34,7 @@ class Ledger:
         self.money = Money(self.database)
         self.pace = Pace(self.database)
         self.restoring = Restoring(self.database)
+        self.choices = Choices(self.database)
 
     async def __aenter__(self) -> Ledger:
         await self.database.open()

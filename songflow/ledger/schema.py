@@ -191,7 +191,7 @@ choices = Table(
     Column("chosen_by", String(64), nullable=False),
     Column("chosen_at", UtcDateTime, nullable=False),
 )
-"""Which take of a generation a recipe goes on with; once it stands, a resumed run goes the same way."""
+"""Which takes of a step a recipe goes on with (their ids, one a line); a resumed run then goes the same way."""
 
 budgets = Table(
     "budgets",

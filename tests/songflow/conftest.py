@@ -203,7 +203,7 @@ def postgres_url(_migrated_postgres: str) -> str:
     in_own_loop(
         _command(
             _migrated_postgres,
-            "TRUNCATE songs, answers, submissions, generations, budgets, switches, paces RESTART IDENTITY",
+            "TRUNCATE songs, answers, submissions, generations, budgets, switches, paces, choices RESTART IDENTITY",
         )
     )
     return _migrated_postgres

@@ -1,0 +1,62 @@
+"""Choices: with which takes of a step a recipe goes on, committed before anything of the next step is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from songflow.ledger import schema
+from songflow.ledger.engine import Database
+from songflow.ledger.rows import clean_text
+
+__all__ = ["Choice", "Choices"]
+
+_choices = schema.choices
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The songs that a step's takes were narrowed down to, by whom or by which rule, and when (UTC)."""
+
+    key: str
+    song_ids: tuple[str, ...]
+    chosen_by: str
+    chosen_at: datetime
+
+
+class Choices:
+    """A choice is made once: whoever comes later, in this process or another, is given what stands."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, key: str) -> Choice | None:
+        """The choice that stands for a step's request key, or None."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(select(_choices).where(_choices.c.key == key))
+            row = rows.mappings().one_or_none()
+        if row is None:
+            return None
+        return Choice(row["key"], tuple(row["song_id"].split("\n")), row["chosen_by"], row["chosen_at"])
+
+    async def commit(self, key: str, song_ids: Sequence[str], chosen_by: str) -> Choice:
+        """Commit a choice; what returns is the one that stands, which may be an earlier one."""
+        insert_on = sqlite.insert if self._database.is_sqlite else postgresql.insert
+        async with self._database.write("choice") as connection:
+            await connection.execute(
+                insert_on(_choices)
+                .values(
+                    key=key,
+                    song_id="\n".join(song_ids),  # ids of songs are one line each
+                    chosen_by=clean_text(chosen_by),
+                    chosen_at=datetime.now(UTC),
+                )
+                .on_conflict_do_nothing(index_elements=["key"])
+            )
+        standing = await self.get(key)
+        assert standing is not None, "it was committed, by us or by somebody before us"
+        return standing

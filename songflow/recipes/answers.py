@@ -1,0 +1,109 @@
+"""Questions to a person and their answers: which take a step goes on with, or that another pair is wanted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from songflow.errors import ChoiceNeeded, InputError, SongflowError
+from songflow.recipes.model import Recipe
+from songflow.recipes.takes import Take
+
+__all__ = ["Answer", "Question", "described", "given_answers", "nobody_here"]
+
+_ANSWER = re.compile(r"(?P<take>[1-9][0-9]{0,3})|again(?P<pairs>[1-9]|1[0-9]|20)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which take to go on with? `fallback` is what the recipe says where nobody answers within `timeout` seconds.
+
+    `another` is the price of a further pair (None: there were enough), `trouble` what went wrong with the last answer.
+    """
+
+    base: str
+    path: str
+    takes: tuple[Take, ...]
+    fallback: Take
+    timeout: float
+    another: float | None
+    trouble: SongflowError | None = None
+
+    @property
+    def key(self) -> str:
+        """The step's request key."""
+        return f"{self.base}:{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A take's number, or None for a further pair: then `pairs` is how many there are to be in all."""
+
+    take: int | None
+    by: str
+    pairs: int = 1
+
+
+def given_answers(
+    recipe: Recipe, choices: Mapping[str, str], by: str = "given beforehand"
+) -> dict[str, Answer]:
+    """Answers that were given as text: `{"core": "2", "outro.1": "again"}`.
+
+    `again` wants one further pair, `again2` two, however often it is said: the same command pays once.
+
+    Raises:
+        InputError: naming each that cannot be meant; nothing was sent.
+    """
+    answers: dict[str, Answer] = {}
+    faults: list[str] = []
+    for path, text in choices.items():
+        name, *takes = path.split(".")
+        step = recipe.step(name)
+        found = _ANSWER.fullmatch(str(text))
+        if step is None or not all(take.isdecimal() for take in takes):
+            there = ", ".join(one.name for one in recipe.steps)
+            faults.append(f"{path} is no step of {recipe.name} (there are: {there})")
+        elif len(takes) != recipe.branching(step):
+            splits = recipe.branching(step)
+            faults.append(
+                f"{path} has to name {splits or 'no'} take{'s' if splits != 1 else ''} behind the step's name, "
+                "one for each step above it whose every take is extended"
+            )
+        elif found is None:
+            faults.append(f"{path} is {text!r}: allowed are a take's number, again, and again2 to again20")
+        else:
+            take = int(found["take"]) if found["take"] else None
+            answers[path] = Answer(take, by, int(found["pairs"] or 1))
+    if faults:
+        raise InputError(
+            f"Not every choice can be meant: {'; '.join(faults)}.", next="correct it; nothing was sent."
+        )
+    return answers
+
+
+def nobody_here(question: Question) -> ChoiceNeeded:
+    """What is raised where a person has to choose and none can be waited for: everything is kept."""
+    path, takes = question.path, question.takes
+    more = ""
+    if question.another is not None:
+        more = f", or {path}=again for another pair ({question.another:g} units)"
+    return ChoiceNeeded(
+        f"{path} waits for a choice: {'; '.join(described(take) for take in takes)}.",
+        step=path,
+        takes=tuple(take.as_dict() for take in takes),
+        another=question.another,
+        key=question.base,
+        state="succeeded",
+        next=f"listen, then run the same command with --key {question.base} --choose {path}={takes[0].number}"
+        f"{more}; nothing is paid for twice.",
+    )
+
+
+def described(take: Take) -> str:
+    """One take on one line, for people."""
+    song = take.song
+    facts = [f"{song.seconds:.1f} s"] if song.seconds is not None else []
+    facts += [f"{song.rms_db:.1f} dBFS"] if song.rms_db is not None else []
+    facts += [f"holds its source: {song.source_score:.2f}"] if song.source_score is not None else []
+    return f"{take.number} '{song.title or song.song_id}' ({', '.join(facts) or 'not measured'}) {song.path}"

@@ -1,0 +1,64 @@
+"""Where a generation stands in the tree of a recipe, and the request key that it has there.
+
+    song-5f1c:core             the core
+    song-5f1c:outro.2          the step `outro` of the second take of a step above whose every take is extended
+    song-5f1c:intro.again1     another pair of takes for `intro`, as a person asked
+
+A key depends on the recipe and on takes' numbers only: a run that comes back finds the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+from songflow.ledger.rows import Song
+from songflow.recipes.model import Step
+
+__all__ = ["Branch", "again_key"]
+
+
+def again_key(key: str, number: int) -> str:
+    """The request key of a step's further pair of takes, counted from 1."""
+    return f"{key}.again{number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A place in the tree: the base key, the step there, the song it extends, and the takes at splits above it."""
+
+    base: str
+    step: str = ""
+    song_id: str | None = None
+    takes: tuple[int, ...] = ()
+
+    @classmethod
+    def root(cls, base: str) -> Self:
+        """Where the core stands."""
+        return cls(base)
+
+    @property
+    def path(self) -> str:
+        """The step and the takes above it, as in `outro.2`."""
+        return ".".join([self.step, *map(str, self.takes)])
+
+    @property
+    def key(self) -> str:
+        """The request key of the generation here."""
+        return f"{self.base}:{self.path}"
+
+    def below(self, step: Step) -> Self:
+        """The same song and takes, for a step that goes on from here."""
+        return replace(self, step=step.name)
+
+    def chosen(self, step: Step, songs: Sequence[Song], chosen: Sequence[str]) -> list[Self]:
+        """The branches that go on from here with the chosen songs of all the step's takes."""
+        if not step.splits:
+            return [replace(self, song_id=song_id) for song_id in chosen[:1]]
+        numbers = {song.song_id: number for number, song in reversed(list(enumerate(songs, start=1)))}
+        return [
+            replace(self, song_id=song_id, takes=(*self.takes, numbers[song_id]))
+            for song_id in chosen
+            if song_id in numbers
+        ]

@@ -1,0 +1,116 @@
+"""A recipe: a core, steps that extend it, and for each the rule by which the next one's source is taken."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from songflow.request import SongRequest
+
+__all__ = ["CORE", "MEASURES", "TAKES_EXPECTED", "Recipe", "Rule", "Step", "TakeRule"]
+
+CORE = "core"
+"""The step that every recipe begins with."""
+
+TAKES_EXPECTED = 2
+"""How many takes a generation gives as a rule: what a tree's size is planned with."""
+
+MEASURES: Mapping[str, str] = {
+    "seconds": "length as decoded (s)",
+    "announced_seconds": "length as announced (s)",
+    "bytes": "size of the file",
+    "peak": "peak, 0..1",
+    "rms_db": "loudness (dBFS)",
+    "source_score": "how surely an extension holds its source, 0..1",
+    "added_seconds": "how much an extension added (s)",
+    "rating": "a person's rating, 0..5",
+}
+"""What `best` can go by: numbers that the ledger keeps of a song."""
+
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+"""Names of steps; they stand in request keys, where a dot and what follows it names a branch."""
+
+
+class Rule(StrEnum):
+    """How the takes are found that a recipe goes on with."""
+
+    FIRST = "first"
+    LONGEST = "longest"
+    BEST = "best"
+    ALL = "all"
+    ASK = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class TakeRule:
+    """A rule; `measure` is what `best` goes by (one of `MEASURES`), the highest unless `lowest`."""
+
+    rule: Rule = Rule.FIRST
+    measure: str | None = None
+    lowest: bool = False
+
+    def __str__(self) -> str:
+        if self.rule is not Rule.BEST:
+            return str(self.rule)
+        return f"best ({'lowest' if self.lowest else 'highest'} {self.measure})"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: what is asked for, of which step's takes, and which of its own takes are gone on with.
+
+    The request of an extension has the name of its source step where the song's id will be.
+    """
+
+    name: str
+    source: str | None
+    request: SongRequest
+    take: TakeRule
+    stop_at_failed: bool
+
+    @property
+    def splits(self) -> bool:
+        """True where every take is gone on with, so that what follows is made once for each."""
+        return self.take.rule is Rule.ALL
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A whole song as a tree of steps, the core first and each step after its source.
+
+    `budget` is in the units of the prices; `ask_timeout` in seconds, after which `ask_default` answers for a person.
+    """
+
+    name: str
+    description: str
+    steps: tuple[Step, ...]
+    budget: float | None
+    ask_timeout: float
+    ask_default: TakeRule
+
+    def step(self, name: str) -> Step | None:
+        """The step of a name."""
+        return next((step for step in self.steps if step.name == name), None)
+
+    def waves(self) -> Iterator[list[Step]]:
+        """The steps in the order of their depth: those of one wave depend on earlier waves only."""
+        depth: dict[str | None, int] = {None: 0}
+        for step in self.steps:
+            depth[step.name] = depth[step.source] + 1
+        for level in range(1, max(depth.values()) + 1):
+            yield [step for step in self.steps if depth[step.name] == level]
+
+    def leaves(self) -> list[Step]:
+        """The steps that nothing extends: their chosen takes are the whole songs."""
+        extended = {step.source for step in self.steps}
+        return [step for step in self.steps if step.name not in extended]
+
+    def branching(self, step: Step) -> int:
+        """How many splits lie above a step: so many take numbers stand behind its name in a path."""
+        splits, source = 0, self.step(step.source) if step.source else None
+        while source is not None:
+            splits += source.splits
+            source = self.step(source.source) if source.source else None
+        return splits

@@ -1,0 +1,100 @@
+"""Whole songs from plain Python: `await songflow.make_song("radio-edit", variables={"prompt": "a slow waltz"})`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from songflow.access import access_from_environment
+from songflow.api import generate_in, mint_key
+from songflow.collecting import Progress
+from songflow.library import LibrarySettings
+from songflow.recipes.answers import Answer, Question, nobody_here
+from songflow.recipes.making import Order, make_whole_song
+from songflow.recipes.model import Recipe
+from songflow.recipes.results import WholeSong
+from songflow.recipes.shelf import find_recipe
+from songflow.session import Session, SessionSettings
+
+__all__ = ["PlainCrew", "make_song", "settings_for"]
+
+
+async def make_song(
+    recipe: str | Mapping[str, Any],
+    *,
+    variables: Mapping[str, Any] | None = None,
+    choices: Mapping[str, str] | None = None,
+    key: str | None = None,
+    gateway: str | None = None,
+    base_url: str | None = None,
+    library: str | None = None,
+    settings: SessionSettings | None = None,
+    if_unsettled: str = "stop",
+) -> WholeSong:
+    """Make a whole song from a recipe: every step is paid for once, whatever happens on the way.
+
+    Args:
+        recipe: The name of a shipped recipe, a file, YAML text, or the same as plain data.
+        variables: What stands for the recipe's `${...}`.
+        choices: Takes chosen beforehand, by step: `{"core": "2"}`.
+        key: Comes back to what was begun under it (None: a new song).
+        gateway: "simulator" (the default: no key, no cost), "cometapi", "openai-hk" or "custom".
+        base_url: The gateway's address where it is not the published one.
+        library: The library's folder (None: SONGFLOW_LIBRARY, else `./songs`).
+        settings: Polling, deadline, repeats and budget.
+        if_unsettled: "stop" where the same body is unsettled under another key, or "new" to pay all the same.
+
+    Raises:
+        InvalidDocument: with every fault of the recipe; nothing was sent.
+        ChoiceNeeded: a step asks for a person's choice; come back with the same key and that in `choices`.
+        SongflowError: a step's own failure; what was made is kept, and the same key goes on from there.
+    """
+    access = access_from_environment(gateway, base_url)
+    read = find_recipe(recipe, variables or {}, access.prices)
+    key = key or mint_key()
+    chosen = settings_for(read, key, settings or SessionSettings())
+    async with Session(LibrarySettings.from_environment(library), chosen) as session:
+        crew = PlainCrew(session, if_unsettled=if_unsettled)
+        return await make_whole_song(session, read, [access], crew, key=key, choices=choices or {})
+
+
+def settings_for(recipe: Recipe, key: str, settings: SessionSettings) -> SessionSettings:
+    """A session's settings for a recipe: all of its steps are one run, with the smaller of both budgets."""
+    caps = [cap for cap in (settings.budget, recipe.budget) if cap is not None]
+    return replace(settings, budget=min(caps) if caps else None, budget_run=settings.budget_run or key)
+
+
+class PlainCrew:
+    """Makes each generation in this process, without Prefect; where a person has to choose it stops."""
+
+    def __init__(
+        self,
+        session: Session,
+        *,
+        if_unsettled: str = "stop",
+        retry_errors: bool = False,
+        progress: Progress | None = None,
+    ) -> None:
+        self._session = session
+        self._if_unsettled = if_unsettled
+        self._retry_errors = retry_errors
+        self._progress = progress
+
+    async def make(self, order: Order) -> None:
+        """One generation to its end."""
+        access, *fallbacks = order.choices
+        await generate_in(
+            self._session,
+            order.request,
+            access,
+            key=order.key,
+            if_unsettled="new" if order.again else self._if_unsettled,
+            retry_errors=self._retry_errors,
+            fallbacks=fallbacks,
+            progress=self._progress,
+        )
+
+    async def ask(self, question: Question) -> Answer:
+        """Nobody is waited for here."""
+        raise nobody_here(question)

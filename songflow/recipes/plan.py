@@ -1,0 +1,162 @@
+"""What a recipe will take, told before anything is sent: requests, price, time; and whether it fits the budgets.
+
+Where every take is extended, the tree's size depends on how many takes come out well: a plan has the least (one of
+each) and the most (the usual two), and it must fit the budget at its most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from songflow.access import Access
+from songflow.errors import InputError, SpendingStopped
+from songflow.ledger import Ledger
+from songflow.ledger.money import LIBRARY_SCOPE
+from songflow.ledger.states import Billed, State
+from songflow.library import LibrarySettings
+from songflow.recipes.model import TAKES_EXPECTED, Recipe, Rule, Step
+from songflow.recipes.results import WholeSong
+from songflow.recipes.sizes import Link, widths
+
+__all__ = ["Paid", "Plan", "PlannedStep", "plan_recipe", "refuse_over_budget"]
+
+USUAL_SECONDS = 54.0
+"""How long a generation usually takes (published examples: 52 s, 54 s); the steps of one depth run together."""
+
+_ROUNDING = 1e-6
+_LARGEST_TREE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """One step: how often it is made at the least and at the most, and what each time costs."""
+
+    step: str
+    source: str | None
+    mode: str
+    at: float
+    model_type: str
+    take: str
+    posts_min: int
+    posts_max: int
+    price_each: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole recipe. Prices are in the account's units; `seconds` is a guess; `existing` were paid for before."""
+
+    recipe: str
+    posts_min: int
+    posts_max: int
+    price_min: float
+    price_max: float
+    budget: float | None
+    seconds: float
+    existing: int
+    asks: tuple[str, ...]
+    steps: tuple[PlannedStep, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """What of a recipe was, or may have been, paid for under its key already: generations, and their price."""
+
+    posts: int = 0
+    price: float = 0.0
+
+    @classmethod
+    def of(cls, whole: WholeSong) -> Self:
+        """What is planned and stands in the ledger: no further pairs, and nothing that failed."""
+        planned = [
+            piece
+            for piece in whole.steps
+            if piece.again == 0 and piece.billed != Billed.NO and piece.state != State.FAILED
+        ]
+        return cls(len(planned), sum(piece.price for piece in planned))
+
+
+def plan_recipe(recipe: Recipe, access: Access, *, budget: float | None = None, paid: Paid = Paid()) -> Plan:
+    """What a recipe takes with an account's prices.
+
+    Args:
+        budget: What the caller allows; the smaller of it and the recipe's own counts.
+
+    Raises:
+        InputError: the tree is larger than anybody can mean.
+    """
+    links = {step.name: Link(step.source, step.splits) for step in recipe.steps}
+    least, most = widths(links, 1), widths(links, TAKES_EXPECTED)
+    steps = [_planned(step, access, least[step.name], most[step.name]) for step in recipe.steps]
+    if sum(most.values()) > _LARGEST_TREE:
+        raise InputError(
+            f"The recipe {recipe.name} would make up to {sum(most.values())} songs: every `take: all` doubles "
+            f"what follows, and {_LARGEST_TREE} is the most.",
+            next="take one take at some of its steps; nothing was sent.",
+        )
+    caps = [cap for cap in (budget, recipe.budget) if cap is not None]
+    return Plan(
+        recipe=recipe.name,
+        posts_min=sum(least.values()),
+        posts_max=sum(most.values()),
+        price_min=sum(step.price_each * step.posts_min for step in steps),
+        price_max=sum(step.price_each * step.posts_max for step in steps),
+        budget=min(caps) if caps else None,
+        seconds=USUAL_SECONDS * len(list(recipe.waves())),
+        existing=paid.posts,
+        asks=tuple(step.name for step in recipe.steps if step.take.rule is Rule.ASK),
+        steps=tuple(steps),
+    )
+
+
+def _planned(step: Step, access: Access, least: int, most: int) -> PlannedStep:
+    return PlannedStep(
+        step=step.name,
+        source=step.source,
+        mode=step.request.mode.value,
+        at=step.request.song_section_start,
+        model_type=step.request.model_type,
+        take=str(step.take),
+        posts_min=least,
+        posts_max=most,
+        price_each=access.price_of(step.request),
+    )
+
+
+async def refuse_over_budget(
+    ledger: Ledger, settings: LibrarySettings, plan: Plan, paid: Paid, key: str
+) -> None:
+    """Raise SpendingStopped where what is still to be paid for cannot fit, or nothing may be spent now."""
+    due = plan.price_max - paid.price
+    if due <= 0:
+        return
+    stopped = await ledger.money.stop_reason()
+    if stopped is not None:
+        raise _refused(key, f"{stopped}", "`songflow resume` where that is meant")
+    if plan.budget is not None and plan.price_max > plan.budget + _ROUNDING:
+        raise _refused(
+            key, f"the recipe costs up to {plan.price_max:g} units, and the budget is {plan.budget:g}"
+        )
+    day = f"day:{datetime.now(UTC).date().isoformat()}"
+    for scope, cap, name in (
+        (LIBRARY_SCOPE, settings.budget, "library's"),
+        (day, settings.budget_per_day, "day's"),
+    ):
+        balance = await ledger.money.balance(scope)
+        taken = balance.spent + balance.reserved
+        if cap is not None and taken + due > cap + _ROUNDING:
+            raise _refused(
+                key,
+                f"the recipe still costs up to {due:g} units, and of the {name} budget of {cap:g} are "
+                f"{max(0.0, cap - taken):g} left",
+            )
+
+
+def _refused(key: str, reason: str, advice: str = "raise the budget, or take fewer steps") -> SpendingStopped:
+    return SpendingStopped(f"Nothing was sent: {reason}.", key=key, next=f"{advice}.")

@@ -1,0 +1,129 @@
+"""What became of a recipe, read from the ledger: the tree of its steps, and the whole songs at its ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from songflow.ledger import Ledger
+from songflow.ledger.queries import speaker
+from songflow.ledger.rows import Song, Submission
+from songflow.ledger.states import Billed
+from songflow.recipes.branches import Branch, again_key
+from songflow.recipes.model import Recipe
+from songflow.results import SongResult
+
+__all__ = ["Piece", "WholeSong", "read_whole_song", "takes_of"]
+
+_BILLED = (Billed.NO, Billed.MAYBE, Billed.YES)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One generation of a recipe. `path` is its place in the tree, `key` its request key; `again` numbers pairs.
+
+    `chosen` are the ids of the songs that were gone on with, `chosen_by` says by which rule or by whom.
+    """
+
+    path: str
+    step: str
+    again: int
+    source: str | None
+    key: str
+    generation_id: str | None
+    state: str
+    billed: str
+    price: float
+    songs: tuple[SongResult, ...]
+    chosen: tuple[str, ...]
+    chosen_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WholeSong:
+    """A recipe's result: `songs` are the whole songs, `steps` every generation, and `price` what all of them cost.
+
+    `generation_id` and `state` are those of the last step.
+    """
+
+    key: str
+    recipe: str
+    generation_id: str | None
+    state: str
+    billed: str
+    price: float
+    songs: tuple[SongResult, ...]
+    steps: tuple[Piece, ...]
+
+    @property
+    def stored(self) -> tuple[SongResult, ...]:
+        """The whole songs that are on the store."""
+        return tuple(song for song in self.songs if song.path is not None)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+async def takes_of(ledger: Ledger, key: str) -> list[tuple[str, Submission, list[Song]]]:
+    """Every generation that was made for a step: its own, then the further pairs that a person asked for."""
+    made: list[tuple[str, Submission, list[Song]]] = []
+    number, at = 0, key
+    while (current := speaker(await ledger.submissions.of_key(at))) is not None:
+        made.append((at, current, await ledger.songs.of_key(at)))
+        number += 1
+        at = again_key(key, number)
+    return made
+
+
+async def read_whole_song(ledger: Ledger, recipe: Recipe, key: str) -> WholeSong:
+    """What the ledger holds of a recipe that was begun under a key, however far it came."""
+    branches: dict[str | None, list[Branch]] = {None: [Branch.root(key)]}
+    pieces: list[Piece] = []
+    ends: list[SongResult] = []
+    leaves = {step.name for step in recipe.leaves()}
+    for step in recipe.steps:
+        branches[step.name] = []
+        for branch in (source.below(step) for source in branches[step.source]):
+            standing = await ledger.choices.get(branch.key)
+            chosen = standing.song_ids if standing else ()
+            made = await takes_of(ledger, branch.key)
+            for number, (at, submission, songs) in enumerate(made):
+                ids = tuple(song.song_id for song in songs if song.song_id in chosen and song.song_id)
+                pieces.append(
+                    Piece(
+                        path=at.removeprefix(f"{key}:"),
+                        step=step.name,
+                        again=number,
+                        source=branch.song_id,
+                        key=at,
+                        generation_id=submission.any_id,
+                        state=str(submission.state),
+                        billed=submission.billed,
+                        price=submission.price,
+                        songs=tuple(SongResult.of(song) for song in songs),
+                        chosen=ids,
+                        chosen_by=standing.chosen_by if standing and ids else None,
+                    )
+                )
+            all_songs = [song for _, _, songs in made for song in songs]
+            branches[step.name] += branch.chosen(step, all_songs, chosen)
+            if step.name in leaves:
+                by_id = {song.song_id: song for song in reversed(all_songs)}
+                ends += [SongResult.of(by_id[song_id]) for song_id in chosen]
+    return _whole(recipe, key, pieces, ends)
+
+
+def _whole(recipe: Recipe, key: str, pieces: Sequence[Piece], ends: Sequence[SongResult]) -> WholeSong:
+    last = pieces[-1] if pieces else None
+    return WholeSong(
+        key=key,
+        recipe=recipe.name,
+        generation_id=last.generation_id if last else None,
+        state=last.state if last else "none",
+        billed=str(max((Billed(piece.billed) for piece in pieces), key=_BILLED.index, default=Billed.NO)),
+        price=sum(piece.price for piece in pieces if piece.billed != Billed.NO),
+        songs=tuple(ends),
+        steps=tuple(pieces),
+    )

@@ -1,0 +1,72 @@
+"""The recipes that come with Songflow, and how a person's own is found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from songflow.access import DEFAULT_PRICES
+from songflow.documents import Fault, read_document, read_file
+from songflow.errors import InputError
+from songflow.recipes.model import Recipe
+from songflow.recipes.reading import plain_document, read_recipe, recipe_of_text
+from songflow.recipes.variables import Values
+
+__all__ = ["find_recipe", "shipped_names", "shipped_text", "variables_of"]
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def _shelf() -> Traversable:
+    return resources.files(__package__) / "shelf"
+
+
+def shipped_names() -> list[str]:
+    """The names of the recipes that come with Songflow."""
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in _shelf().iterdir() if entry.name.endswith(".yaml")
+    )
+
+
+def shipped_text(name: str) -> str:
+    """The YAML of a shipped recipe, to read or to begin one's own from."""
+    return (_shelf() / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def variables_of(name: str) -> dict[str, Any]:
+    """The variables of a shipped recipe with their defaults; None has to be given."""
+    found: dict[str, Any] = read_document(shipped_text(name), name).data.get("variables") or {}
+    return found
+
+
+def find_recipe(
+    recipe: str | Mapping[str, Any], given: Values = _NOTHING, prices: Mapping[str, float] = DEFAULT_PRICES
+) -> Recipe:
+    """A recipe by what somebody says: a shipped one's name, a file, YAML text, or plain data.
+
+    Raises:
+        InputError: there is no such recipe, or it cannot be read.
+        InvalidDocument: with every fault and its line.
+    """
+    if not isinstance(recipe, str):
+        return read_recipe(plain_document(recipe), given, prices)
+    if "\n" in recipe:
+        return recipe_of_text(recipe, "the recipe", given, prices)
+    if recipe in shipped_names():
+        return recipe_of_text(shipped_text(recipe), recipe, given, prices)
+    if not _is_file(recipe):
+        raise InputError(
+            f"There is no recipe {recipe!r}.",
+            next=f"give a file, or one of {', '.join(shipped_names())} (`songflow song --list`); nothing was sent.",
+        )
+    twice: list[Fault] = []
+    return read_recipe(read_file(Path(recipe), twice=twice), given, prices, twice)
+
+
+def _is_file(text: str) -> bool:
+    """A name that looks like a file counts as one: that it cannot be read is then said as such."""
+    return text.endswith((".yaml", ".yml")) or "/" in text or Path(text).is_file()

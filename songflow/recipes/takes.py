@@ -1,0 +1,91 @@
+"""Which takes of a step are gone on with, by its rule; pure, and the same every time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from songflow.ledger.rows import Song
+from songflow.ledger.states import SongState
+from songflow.recipes.model import MEASURES, Rule, TakeRule
+
+__all__ = ["NoTake", "Take", "picked"]
+
+
+class NoTake(Exception):
+    """A rule finds no take to go on with; `take` is the failed one that it stops at, where it does."""
+
+    def __init__(self, take: Take | None) -> None:
+        super().__init__()
+        self.take = take
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """One take of a step, counted from 1 over all the pairs that were made for it."""
+
+    number: int
+    song: Song
+
+    @property
+    def good(self) -> bool:
+        """True where it is stored and can be extended: the gateway needs its id."""
+        return self.song.state is SongState.STORED and bool((self.song.song_id or "").strip())
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a person needs to choose, as plain data."""
+        song = self.song
+        measures = {name: getattr(song, name) for name in MEASURES}
+        return {
+            "take": self.number,
+            "song_id": song.song_id,
+            "title": song.title,
+            **{name: value for name, value in measures.items() if value is not None},
+            "path": song.path,
+            "song_url": song.song_url,
+        }
+
+
+def picked(rule: TakeRule, takes: Sequence[Take], *, stop_at_failed: bool) -> list[Take]:
+    """The takes that a rule goes on with, of those that are stored.
+
+    Args:
+        rule: Any but `ask`.
+        takes: Every take, failed ones too.
+        stop_at_failed: Go on with nothing where the rule's own take has failed; else it falls to the next best.
+
+    Raises:
+        NoTake: nothing can be gone on with.
+    """
+    ranked = sorted(takes, key=lambda take: _rank(rule, take))
+    wanted = ranked if rule.rule is Rule.ALL else ranked[:1]
+    if stop_at_failed:
+        failed = next((take for take in wanted if not take.good), None)
+        if failed is not None:
+            raise NoTake(failed)
+    good = [take for take in ranked if take.good]
+    if not good:
+        raise NoTake(None)
+    return _told_apart(good) if rule.rule is Rule.ALL else good[:1]
+
+
+def _told_apart(takes: Sequence[Take]) -> list[Take]:
+    """A gateway that gives two takes one id would extend the same song twice."""
+    return list({take.song.song_id: take for take in reversed(takes)}.values())[::-1]
+
+
+def _rank(rule: TakeRule, take: Take) -> tuple[bool, float, int]:
+    """The smallest is taken; what has no measure comes last, and the earlier of two equals first."""
+    value: float | None
+    match rule.rule:
+        case Rule.LONGEST:
+            song = take.song
+            value = song.seconds if song.seconds is not None else song.announced_seconds
+        case Rule.BEST:
+            value = getattr(take.song, rule.measure or "")
+        case _:
+            return (False, 0.0, take.number)
+    if value is None:
+        return (True, 0.0, take.number)
+    return (False, value if rule.lowest else -value, take.number)
