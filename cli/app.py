@@ -25,6 +25,7 @@ app = App(
 # Each command's module is imported when the command is used: parsing stays fast.
 app.command("cli.demo:demo", name="demo")
 app.command("cli.generate:generate", name="generate")
+app.command("cli.song:song", name="song")
 app.command("cli.songs:songs", name="songs")
 app.command("cli.rate:rate", name="rate")
 app.command("cli.rescue:rescue", name="rescue")

@@ -8,17 +8,19 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from songflow.errors import InvalidDocument, SongflowError
+
 if TYPE_CHECKING:
     import pandas
 
     from songflow.collecting import Progress
-    from songflow.errors import SongflowError
     from songflow.results import GenerationResult
 
 __all__ = ["Output", "stop_logging"]
@@ -89,17 +91,23 @@ class Output:
             )
         )
 
-    def error(self, error: SongflowError) -> None:
-        """A failure: one object with --json, else one message."""
+    def error(self, error: SongflowError, more: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """A failure: one object with --json (and what else is to stand in it), else one message."""
         if self.as_json:
             facts = error.facts()
             self.object(
                 {
                     "error": error.message,
                     **{name: facts[name] for name in ("billed", "key", "generation_id", "state", "next")},
+                    **({"faults": error.faults} if isinstance(error, InvalidDocument) else {}),
+                    **more,
                 }
             )
         said = str(error)
+        if isinstance(error, InvalidDocument) and len(error.faults) > 1:
+            head, said = error.message.partition(": ")[0], f"Next: {error.next}"
+            for line in (f"{head}:", *(f"  {fault}" for fault in error.faults)):
+                self.err.print(_plain(line))
         if error.key and error.key not in said:
             said += f" (key {error.key}, billed: {error.billed})"
         self.err.print(Text("songflow: ", style="bold red").append_text(_plain(said)))

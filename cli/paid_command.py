@@ -26,7 +26,7 @@ from songflow.session import Session
 if TYPE_CHECKING:
     from prefect.blocks.core import Block
 
-__all__ = ["guarded", "named", "run_paid"]
+__all__ = ["guarded", "hint_at_unused_keys", "named", "run_paid"]
 
 _T = TypeVar("_T")
 
@@ -45,22 +45,30 @@ def run_paid(
     if paying.key is None:
         # Always, even with --quiet: without it a killed command could not be come back to.
         output.err.print(f"key: {key}", markup=False)
-    _hint_at_unused_keys(gateway)
+    hint_at_unused_keys(gateway)
     come_back = f"run the same command with --key {key}"
     return guarded(
         lambda: _run_paid(output, request, key, paying, gateway, waiting, common), key, common, come_back
     )
 
 
-def guarded(work: Callable[[], Awaitable[_T]], key: str, common: Common, come_back: str) -> _T:
+def guarded(
+    work: Callable[[], Awaitable[_T]],
+    key: str,
+    common: Common,
+    come_back: str,
+    left: Callable[[], Awaitable[SongflowError]] | None = None,
+) -> _T:
     """Run what pays under a key; whatever ends it, the error says what it may have cost and how to `come_back`.
+
+    `left` tells what Ctrl-C leaves behind, where the key is not that of one generation.
 
     Raises:
         SongflowError: with everything a person needs to go on.
     """
     with named(key):
         try:
-            return asyncio.run(_detaching(work, key, common))
+            return asyncio.run(_detaching(work, left or (lambda: _detached(key, common))))
         except KeyboardInterrupt:
             raise OutcomeUnknown(
                 "Interrupted twice, so the ledger was not asked what became of the request.",
@@ -104,11 +112,14 @@ async def _run_paid(
     return await _in_process(output, request, key, paying, gateway, waiting, common)
 
 
-async def _detaching(work: Callable[[], Awaitable[_T]], key: str, common: Common) -> _T:
+async def _detaching(work: Callable[[], Awaitable[_T]], left: Callable[[], Awaitable[SongflowError]]) -> _T:
     try:
         return await work()
     except asyncio.CancelledError:
-        raise await _detached(key, common) from None
+        task = asyncio.current_task()
+        if task is not None:
+            task.uncancel()
+        raise await left() from None
 
 
 async def _in_process(
@@ -172,9 +183,6 @@ async def _as_flow(
 
 async def _detached(key: str, common: Common) -> SongflowError:
     """What Ctrl-C leaves behind, read from the ledger."""
-    task = asyncio.current_task()
-    if task is not None:
-        task.uncancel()
     async with Session(common.library_settings()) as session:
         current = speaker(await session.library.ledger.submissions.of_key(key))
     if current is None or RULES[current.state].billed.value == "no":
@@ -190,7 +198,7 @@ async def _detached(key: str, common: Common) -> SongflowError:
     )
 
 
-def _hint_at_unused_keys(gateway: Gateway) -> None:
+def hint_at_unused_keys(gateway: Gateway) -> None:
     """A key in the environment does not choose its gateway: spending money takes an explicit word."""
     if gateway.gateway or gateway.credentials:
         return

@@ -12,13 +12,16 @@ from pydantic import Field, JsonValue
 
 from blocks.credentials import GatewayBlock
 from blocks.library import SongLibrary
+from songflow.recipes.shelf import shipped_names
 from songflow.request import SongRequest
 
 __all__ = [
     "About",
+    "Asking",
     "BaseUrl",
     "Budget",
     "Bypass",
+    "Choices",
     "ClarityStrength",
     "ContextLength",
     "Credentials",
@@ -45,6 +48,9 @@ __all__ = [
     "Prompt",
     "PromptStrength",
     "Quality",
+    "RecipeLyrics",
+    "RecipePrompt",
+    "RecipeText",
     "RescueCredentials",
     "RescueDeadline",
     "Retries",
@@ -53,9 +59,11 @@ __all__ = [
     "SectionStart",
     "Seed",
     "ShapeName",
+    "SongKey",
     "SourceSongId",
     "Step",
     "SubmitPath",
+    "Variables",
 ]
 
 
@@ -225,3 +233,41 @@ EventName = Annotated[
 Happened = Annotated[str, _described("What happened", "In a sentence.")]
 Next = Annotated[str, _described("What to do next", "The command or the decision that it takes.")]
 About = Annotated[str, _described("About", "The generation or the budget that it is about.")]
+RecipeText = Annotated[
+    str | dict[str, Any],
+    _described(
+        "Recipe",
+        f"One that comes with Songflow ({', '.join(shipped_names())}), YAML text, or the same as data.",
+    ),
+]
+RecipePrompt = Annotated[
+    str | None, _described("Prompt", "What the song is like: the recipe's variable `prompt`.")
+]
+RecipeLyrics = Annotated[
+    str | None, _described("Lyrics", "The words of the song: the recipe's variable `lyrics`.")
+]
+Variables = Annotated[
+    dict[str, Any] | None,
+    _described("Variables", "Further variables of the recipe, by name, such as core_take: ask."),
+]
+Choices = Annotated[
+    dict[str, str] | None,
+    _described(
+        "Choices",
+        "Takes chosen beforehand, by step: a take's number, or again1 for another pair, such as core: 2.",
+    ),
+]
+Asking = Annotated[
+    Literal["pause", "stop"],
+    _described(
+        "Asking",
+        "Where a step asks which take to go on with: pause this run for an answer, or stop with what is kept.",
+    ),
+]
+SongKey = Annotated[
+    str | None,
+    _described(
+        "Request key",
+        "Goes on with what was begun under this key; each step's own is made from it. Empty: this run's id and step.",
+    ),
+]

@@ -199,8 +199,8 @@ class UnsettledTwin(Unsettled):
 class ChoiceNeeded(Unsettled):
     """A recipe stands still until a person says which take it goes on with.
 
-    `step` is the step's path in the recipe, `takes` what can be chosen as plain data, and `another` what another
-    pair of takes would cost.
+    `step` is the step's path in the recipe, `takes` what can be chosen as plain data, `another` what another pair of
+    takes would cost (None: there were enough), and `again` the answer that wants one.
     """
 
     def __init__(
@@ -210,12 +210,14 @@ class ChoiceNeeded(Unsettled):
         step: str = "",
         takes: tuple[dict[str, Any], ...] = (),
         another: float | None = None,
+        again: str = "again",
         **facts: Any,
     ) -> None:
         super().__init__(message, **facts)
         self.step = step
         self.takes = takes
         self.another = another
+        self.again = again
 
 
 class SpendingStopped(SongflowError):

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 from songflow.ledger.rows import Song, Submission
 from songflow.rescue import Rescued
 
-__all__ = ["artifact_key", "escape", "generation_page", "rescue_rows", "web_link"]
+__all__ = ["artifact_key", "escape", "generation_page", "rescue_rows", "table", "web_link"]
 
 # All that Markdown reads as more than text. "." and ":" are among it: "www.x.y" becomes a link by itself.
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~:@^$-])")
@@ -63,11 +63,11 @@ def generation_page(submission: Submission, params: Mapping[str, Any], songs: Se
         [
             f"# {escape(songs[0].title if songs and songs[0].title else 'Generation')}",
             f"{len(stored)} of {len(songs)} takes are stored.",
-            _table(("take", "title", "length", "hear it", "song id", "note"), map(_song_row, songs)),
+            table(("take", "title", "length", "hear it", "song id", "note"), map(_song_row, songs)),
             "## What it cost",
-            _table(("", ""), ((escape(name), escape(value)) for name, value in facts.items())),
+            table(("", ""), ((escape(name), escape(value)) for name, value in facts.items())),
             "## How it was asked for",
-            _table(("field", "value"), _param_rows(params)),
+            table(("field", "value"), _param_rows(params)),
         ]
     )
 
@@ -112,6 +112,7 @@ def _param_rows(params: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
         yield escape(name), escape(text)
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; its cells are Markdown already."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -43,7 +43,7 @@ class Choices:
             return None
         return Choice(row["key"], tuple(row["song_id"].split("\n")), row["chosen_by"], row["chosen_at"])
 
-    async def commit(self, key: str, song_ids: Sequence[str], chosen_by: str) -> Choice:
+    async def choose(self, key: str, song_ids: Sequence[str], chosen_by: str) -> Choice:
         """Commit a choice; what returns is the one that stands, which may be an earlier one."""
         insert_on = sqlite.insert if self._database.is_sqlite else postgresql.insert
         async with self._database.write("choice") as connection:

@@ -19,7 +19,8 @@ _ANSWER = re.compile(r"(?P<take>[1-9][0-9]{0,3})|again(?P<pairs>[1-9]|1[0-9]|20)
 class Question:
     """Which take to go on with? `fallback` is what the recipe says where nobody answers within `timeout` seconds.
 
-    `another` is the price of a further pair (None: there were enough), `trouble` what went wrong with the last answer.
+    `another` is the price of a further pair (None: there were enough) beside the `pairs` that were made on top of the
+    first, `trouble` what went wrong with the last answer.
     """
 
     base: str
@@ -28,12 +29,18 @@ class Question:
     fallback: Take
     timeout: float
     another: float | None
+    pairs: int = 0
     trouble: SongflowError | None = None
 
     @property
     def key(self) -> str:
         """The step's request key."""
         return f"{self.base}:{self.path}"
+
+    @property
+    def again(self) -> str:
+        """The answer that wants one more pair, as text."""
+        return f"again{self.pairs + 1}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +94,13 @@ def nobody_here(question: Question) -> ChoiceNeeded:
     path, takes = question.path, question.takes
     more = ""
     if question.another is not None:
-        more = f", or {path}=again for another pair ({question.another:g} units)"
+        more = f", or {path}={question.again} for another pair ({question.another:g} units)"
     return ChoiceNeeded(
         f"{path} waits for a choice: {'; '.join(described(take) for take in takes)}.",
         step=path,
         takes=tuple(take.as_dict() for take in takes),
         another=question.another,
+        again=question.again,
         key=question.base,
         state="succeeded",
         next=f"listen, then run the same command with --key {question.base} --choose {path}={takes[0].number}"

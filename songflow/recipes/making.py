@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -181,7 +182,8 @@ class _Maker:
 
     async def _make(self, place: _Place) -> None:
         if await self._ledger.choices.get(place.key) is None:
-            await self._crew.make(self._order(place, place.key))
+            with _told_of(place):
+                await self._crew.make(self._order(place, place.key))
 
     def _order(self, place: _Place, key: str, *, again: bool = False) -> Order:
         request = place.step.request
@@ -199,7 +201,7 @@ class _Maker:
             made = await takes_of(self._ledger, place.key)
             with told_as_paid(made[0][1]):
                 ids = [take.song.song_id or "" for take in chosen]
-                standing = await self._ledger.choices.commit(place.key, ids, by)
+                standing = await self._ledger.choices.choose(place.key, ids, by)
             log.info("Going on from %s with %s (%s).", place.branch.path, _named(chosen), standing.chosen_by)
         takes = await self._takes(place)
         _refuse_other(place, standing, answer, takes)
@@ -218,8 +220,8 @@ class _Maker:
             if answer is None and place.step.take.rule is not Rule.ASK:
                 return self._by_rule(place, takes), str(place.step.take)
             if answer is None:
-                more = await self._pairs(place) < MOST_PAIRS
-                answer = await self._crew.ask(self._question(place, takes, more, trouble))
+                question = self._question(place, takes, await self._pairs(place), trouble)
+                answer = await self._crew.ask(question)
             if answer.take is None:
                 pairs = await self._pairs(place)
                 trouble = await self._have_pairs(place, min(pairs + 1, MOST_PAIRS))
@@ -237,7 +239,7 @@ class _Maker:
             raise _no_take(place, takes, none.take) from None
 
     def _question(
-        self, place: _Place, takes: Sequence[Take], more: bool, trouble: SongflowError | None
+        self, place: _Place, takes: Sequence[Take], pairs: int, trouble: SongflowError | None
     ) -> Question:
         good = tuple(take for take in takes if take.good)
         if not good:
@@ -249,7 +251,8 @@ class _Maker:
             takes=good,
             fallback=fallback,
             timeout=self._recipe.ask_timeout,
-            another=self._accounts[0].price_of(place.step.request) if more else None,
+            another=self._accounts[0].price_of(place.step.request) if pairs < MOST_PAIRS else None,
+            pairs=pairs,
             trouble=trouble,
         )
 
@@ -276,11 +279,28 @@ class _Maker:
             if songs and all(song.state is not SongState.ANNOUNCED for song in songs):
                 continue
             try:
-                await self._crew.make(self._order(place, key, again=True))
+                with _told_of(place):
+                    await self._crew.make(self._order(place, key, again=True))
                 trouble = None
             except SongflowError as error:
                 trouble = error
         return trouble
+
+
+@contextmanager
+def _told_of(place: _Place) -> Iterator[None]:
+    """A step's failure in the words of the whole song: which step, and the key to come back with."""
+    try:
+        yield
+    except SongflowError as error:
+        told = error.key or place.key
+        ours = told.startswith(f"{place.branch.base}:")
+        # A twin is the same step of another run.
+        whole = place.branch.base if ours else told.removesuffix(f":{place.branch.path}")
+        error.message = f"{place.branch.path}: {error.message}"
+        error.next = error.next and error.next.replace(f"--key {told}", f"--key {whole}")
+        error.key = whole
+        raise
 
 
 def _named(takes: Sequence[Take]) -> str:

@@ -130,26 +130,29 @@ def _planned(step: Step, access: Access, least: int, most: int) -> PlannedStep:
 
 
 async def refuse_over_budget(
-    ledger: Ledger, settings: LibrarySettings, plan: Plan, paid: Paid, key: str
+    ledger: Ledger | None, settings: LibrarySettings, plan: Plan, paid: Paid, key: str
 ) -> None:
-    """Raise SpendingStopped where what is still to be paid for cannot fit, or nothing may be spent now."""
+    """Raise SpendingStopped where what is still to be paid for cannot fit, or nothing may be spent now.
+
+    Without a ledger nothing was spent yet.
+    """
     due = plan.price_max - paid.price
     if due <= 0:
         return
-    stopped = await ledger.money.stop_reason()
-    if stopped is not None:
-        raise _refused(key, f"{stopped}", "`songflow resume` where that is meant")
     if plan.budget is not None and plan.price_max > plan.budget + _ROUNDING:
         raise _refused(
             key, f"the recipe costs up to {plan.price_max:g} units, and the budget is {plan.budget:g}"
         )
+    stopped = await ledger.money.stop_reason() if ledger else None
+    if stopped is not None:
+        raise _refused(key, stopped, "`songflow resume`, where that is meant")
     day = f"day:{datetime.now(UTC).date().isoformat()}"
     for scope, cap, name in (
         (LIBRARY_SCOPE, settings.budget, "library's"),
         (day, settings.budget_per_day, "day's"),
     ):
-        balance = await ledger.money.balance(scope)
-        taken = balance.spent + balance.reserved
+        balance = await ledger.money.balance(scope) if ledger else None
+        taken = balance.spent + balance.reserved if balance else 0.0
         if cap is not None and taken + due > cap + _ROUNDING:
             raise _refused(
                 key,

@@ -20,7 +20,7 @@ from typing import Any
 from songflow.access import DEFAULT_PRICES
 from songflow.documents import Document, Fault, Place, read_document, refuse_faults
 from songflow.errors import InvalidRequest
-from songflow.extend import extension_request
+from songflow.extending import extension_request
 from songflow.recipes.model import CORE, MEASURES, NAME, Recipe, Rule, Step, TakeRule
 from songflow.recipes.sizes import Link, circles, in_order, price_range
 from songflow.recipes.variables import Values, substituted
@@ -160,7 +160,6 @@ def _drafts(reader: _Reader, data: Mapping[str, Any]) -> list[_Draft]:
     core = data.get("core")
     if isinstance(core, Mapping):
         drafts.append(_draft(reader, ("core",), core, CORE, None, stops))
-        reader.refuse_unknown(("core",), list(core), _OF_THE_CORE)
     elif isinstance(core, list):
         reader.fault(("core",), "is a list: a recipe has one core")
     else:
@@ -175,7 +174,6 @@ def _drafts(reader: _Reader, data: Mapping[str, Any]) -> list[_Draft]:
         if not isinstance(step, Mapping):
             reader.fault(place, "must be a mapping with a name, a place and what is different")
             continue
-        reader.refuse_unknown(place, list(step), _OF_A_STEP)
         draft = _draft(reader, place, step, _step_name(reader, place, step, drafts), before, stops)
         drafts.append(draft)
         before = draft.name
@@ -185,6 +183,8 @@ def _drafts(reader: _Reader, data: Mapping[str, Any]) -> list[_Draft]:
 def _draft(
     reader: _Reader, place: Place, step: Mapping[str, Any], name: str, before: str | None, stops: bool
 ) -> _Draft:
+    allowed = _OF_THE_CORE if before is None else _OF_A_STEP
+    reader.refuse_unknown(place, list(step), allowed)
     source = step.get("from", before)
     if before is not None and (not isinstance(source, str) or not source):
         reader.fault((*place, "from"), "names no source: a step, or leave it out for the step before")
@@ -197,7 +197,7 @@ def _draft(
         source=source if before is not None else None,
         take=_take(reader, (*place, "take"), step.get("take")),
         stop_at_failed=_stops(reader, place, step, stops),
-        fields={key: step[key] for key in _FIELDS if step.get(key) is not None},
+        fields={key: step[key] for key in _FIELDS if step.get(key) is not None and key in allowed},
         mode=None if step.get("mode") == Mode.REGULAR else step.get("mode"),
         where=step.get("place"),
     )
@@ -310,6 +310,8 @@ def _request(reader: _Reader, draft: _Draft, parent: SongRequest | None) -> Song
             if not wrong & fields.keys():
                 return None
             fields = {name: value for name, value in fields.items() if name not in wrong}
+            if "prompt" in wrong:
+                fields["prompt"] = _ANY_PARENT["prompt"]
         else:
             return request if whole else None
 

@@ -16,7 +16,7 @@ from songflow.recipes.model import Recipe
 from songflow.recipes.reading import plain_document, read_recipe, recipe_of_text
 from songflow.recipes.variables import Values
 
-__all__ = ["find_recipe", "shipped_names", "shipped_text", "variables_of"]
+__all__ = ["described_recipe", "find_recipe", "portable", "shipped_names", "shipped_text"]
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -37,10 +37,15 @@ def shipped_text(name: str) -> str:
     return (_shelf() / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-def variables_of(name: str) -> dict[str, Any]:
-    """The variables of a shipped recipe with their defaults; None has to be given."""
-    found: dict[str, Any] = read_document(shipped_text(name), name).data.get("variables") or {}
-    return found
+def described_recipe(name: str) -> dict[str, Any]:
+    """A shipped recipe for people: `name`, `title`, `description`, `variables` (None: has to be given)."""
+    data = read_document(shipped_text(name), name).data
+    return {
+        "name": name,
+        "title": data["name"],
+        "description": data["description"],
+        "variables": data.get("variables") or {},
+    }
 
 
 def find_recipe(
@@ -58,15 +63,23 @@ def find_recipe(
         return recipe_of_text(recipe, "the recipe", given, prices)
     if recipe in shipped_names():
         return recipe_of_text(shipped_text(recipe), recipe, given, prices)
-    if not _is_file(recipe):
-        raise InputError(
-            f"There is no recipe {recipe!r}.",
-            next=f"give a file, or one of {', '.join(shipped_names())} (`songflow song --list`); nothing was sent.",
-        )
     twice: list[Fault] = []
-    return read_recipe(read_file(Path(recipe), twice=twice), given, prices, twice)
+    return read_recipe(read_file(_existing(recipe), twice=twice), given, prices, twice)
 
 
-def _is_file(text: str) -> bool:
+def portable(recipe: str) -> str:
+    """A recipe as another process can find it: a shipped one by name, a file by its text."""
+    if "\n" in recipe or recipe in shipped_names():
+        return recipe
+    return f"{_existing(recipe).read_text(encoding='utf-8')}\n"
+
+
+def _existing(name: str) -> Path:
     """A name that looks like a file counts as one: that it cannot be read is then said as such."""
-    return text.endswith((".yaml", ".yml")) or "/" in text or Path(text).is_file()
+    path = Path(name)
+    if name.endswith((".yaml", ".yml")) or "/" in name or path.is_file():
+        return path
+    raise InputError(
+        f"There is no recipe {name!r}.",
+        next=f"give a file, or one of {', '.join(shipped_names())} (`songflow song --list`); nothing was sent.",
+    )

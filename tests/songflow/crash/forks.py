@@ -37,6 +37,9 @@ from songflow.errors import SongflowError
 from songflow.gateways import DIALECTS, Account
 from songflow.ledger import Ledger, engine, lease, schema, spool, submissions
 from songflow.library import LibrarySettings
+from songflow.recipes.making import make_whole_song
+from songflow.recipes.plain import PlainCrew, settings_for
+from songflow.recipes.shelf import find_recipe
 from songflow.request import SongRequest
 from songflow.session import Session, SessionSettings
 
@@ -132,6 +135,14 @@ async def step(plan: dict[str, Any]) -> Any:
             case "generate":
                 request = SongRequest(prompt=plan["prompt"])
                 return (await api.generate_in(session, request, access, key=key)).as_dict()
+            case "song":
+                recipe = find_recipe(plan["recipe"])
+                session.settings = settings_for(recipe, key, settings)
+                crew = PlainCrew(session)
+                whole = await make_whole_song(
+                    session, recipe, [access], crew, key=key, choices=plan.get("choices", {})
+                )
+                return whole.as_dict()
             case "resubmit":
                 return (await rescue.resubmit(session, key, access)).as_dict()
             case "adopt":
