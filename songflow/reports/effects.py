@@ -1,0 +1,163 @@
+"""The numbers behind the plots: means with their uncertainty, and how strongly an outcome goes with a field.
+
+Takes of one generation are alike, so they are averaged first: what is counted, and what intervals and tests rest
+on, are generations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from songflow.reports.facts import Outcome, VariedField
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["Effect", "Mean", "by_generation", "effect_of", "interval"]
+
+_CONFIDENCE = 0.95
+_MOST_BINS = 8
+_LEAST_IN_A_BIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """An outcome's mean over the generations that share a value, or a range of values, of a field.
+
+    Attributes:
+        label: The value, for a field in groups; the range, for a number.
+        at: Where it stands on the axis: the mean value of a number, the position of a group from 0.
+        low, high: The 95 % confidence interval; NaN for a single generation.
+        count: Generations.
+    """
+
+    label: str
+    at: float
+    mean: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What became of an outcome along a field.
+
+    Attributes:
+        means: Along the field, in its order.
+        strength: 0..1: the size of Spearman's rank correlation for a number, for groups the correlation ratio (the
+            share of variance between groups, as a square root). None where nothing varies.
+        direction: 1 where the outcome grows with a number, -1 where it falls, 0 for groups.
+        p_value: Of no effect at all (Spearman; Kruskal-Wallis): one test of many in a report, so read it with care.
+    """
+
+    field: VariedField
+    outcome: Outcome
+    means: tuple[Mean, ...]
+    strength: float | None
+    direction: int
+    p_value: float | None
+    count: int
+
+
+def effect_of(facts: pandas.DataFrame, field: VariedField, outcome: Outcome) -> Effect | None:
+    """The effect of a field on an outcome; None where no row has both."""
+    table = by_generation(facts, field, outcome)
+    if table.empty:
+        return None
+    means = _bins(table, outcome) if field.is_number else _groups(table, field, outcome)
+    strength, direction, p_value = _strength(table, field)
+    return Effect(field, outcome, tuple(means), strength, direction, p_value, len(table))
+
+
+def by_generation(facts: pandas.DataFrame, field: VariedField, outcome: Outcome) -> pandas.DataFrame:
+    """One row per generation with both: `x` (the field's value) and `y` (the mean of its takes)."""
+    import pandas
+
+    table = pandas.DataFrame({"key": facts["key"], "x": field.values(facts), "y": facts[outcome.name]})
+    table = table[table["x"].notna() & table["y"].notna()]
+    return table.groupby(["key", "x"], sort=False, observed=True)["y"].mean().reset_index()
+
+
+def _groups(table: pandas.DataFrame, field: VariedField, outcome: Outcome) -> list[Mean]:
+    found = {str(level): group["y"].to_numpy() for level, group in table.groupby("x", sort=False)}
+    return [
+        _mean(level, float(place), found[level], outcome)
+        for place, level in enumerate(field.levels)
+        if level in found
+    ]
+
+
+def _bins(table: pandas.DataFrame, outcome: Outcome) -> list[Mean]:
+    """Each value of its own where there are few, else ranges that hold about as many generations each."""
+    import numpy as np
+
+    x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
+    values = np.unique(x)
+    if len(values) <= _MOST_BINS:
+        return [_mean(f"{value:g}", float(value), y[x == value], outcome) for value in values]
+    bins = max(2, min(_MOST_BINS, len(x) // _LEAST_IN_A_BIN))
+    edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)))
+    number = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
+    return [
+        _mean(f"{x[inside].min():.3g} to {x[inside].max():.3g}", float(x[inside].mean()), y[inside], outcome)
+        for one in range(len(edges) - 1)
+        if (inside := number == one).any()
+    ]
+
+
+def _mean(label: str, at: float, values: Floats, outcome: Outcome) -> Mean:
+    low, high = interval(values, is_share=outcome.is_share)
+    return Mean(label, at, float(values.mean()), low, high, len(values))
+
+
+def interval(values: Sequence[float] | Floats, *, is_share: bool = False) -> tuple[float, float]:
+    """The 95 % confidence interval of a mean: Student's t; for shares Wilson's, which is no point at 0 and 1.
+
+    NaN for fewer than two values.
+    """
+    import numpy as np
+    from scipy import special
+
+    found = np.asarray(values, dtype=float)
+    count = len(found)
+    if count < 2:
+        return math.nan, math.nan
+    mean = float(found.mean())
+    if is_share:
+        z = float(special.ndtri(0.5 + _CONFIDENCE / 2))
+        centre = (mean + z**2 / (2 * count)) / (1 + z**2 / count)
+        half = z / (1 + z**2 / count) * math.sqrt(mean * (1 - mean) / count + z**2 / (4 * count**2))
+        # Rounded: at a share of 0 the two are equal but for the last bits.
+        return max(0.0, round(centre - half, 12)), min(1.0, round(centre + half, 12))
+    t = float(special.stdtrit(count - 1, 0.5 + _CONFIDENCE / 2))
+    half = t * float(found.std(ddof=1)) / math.sqrt(count)
+    return mean - half, mean + half
+
+
+def _strength(table: pandas.DataFrame, field: VariedField) -> tuple[float | None, int, float | None]:
+    """Strength, direction and p-value."""
+    from scipy import stats
+
+    if table["x"].nunique() < 2 or table["y"].nunique() < 2:
+        return None, 0, None
+    if field.is_number:
+        rank = stats.spearmanr(table["x"], table["y"])
+        rho: Any = rank.statistic
+        return abs(float(rho)), 1 if rho > 0 else -1, _probability(rank.pvalue)
+    groups = [group["y"].to_numpy() for _, group in table.groupby("x", sort=False)]
+    total = float(((table["y"] - table["y"].mean()) ** 2).sum())
+    between = sum(len(group) * (group.mean() - table["y"].mean()) ** 2 for group in groups)
+    test = stats.kruskal(*groups)
+    return math.sqrt(min(1.0, float(between) / total)), 0, _probability(test.pvalue)
+
+
+def _probability(value: Any) -> float | None:
+    return None if math.isnan(value) else float(value)

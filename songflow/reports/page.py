@@ -1,0 +1,136 @@
+"""The report as one HTML file: pictures inside, songs beside it linked by relative paths, nothing from the network.
+
+Titles and prompts come from people and foreign machines; the template escapes all text, and a content security
+policy lets nothing run but the page's own script.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import os
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+from songflow.reports.effects import Effect, Mean
+from songflow.reports.sheet import number, short
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+    from songflow.reports.report import Report
+
+__all__ = ["effect_rows", "player_url", "render_page", "song_rows"]
+
+MOST_SONGS = 500
+"""Rows of the page's table; the CSV beside it has all."""
+
+
+def render_page(report: Report, folder: Path) -> str:
+    """The page, for a place in `folder`."""
+    script = _asset("report.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    songs = song_rows(report, folder)
+    return _template().render(
+        report=report,
+        style=_asset("report.css"),
+        script=script,
+        policy=f"default-src 'none'; img-src data:; media-src 'self' file: http: https:; "
+        f"style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
+        pictures=[(one.title, base64.b64encode(one.data).decode()) for one in report.pictures],
+        effects=list(effect_rows(report.effects)),
+        headings=[*(field.name for field in report.fields), *(one.label for one in report.outcomes)],
+        same=[f"{one.title} {number(value)} {one.unit}".rstrip() for one, value in report.same],
+        songs=songs[:MOST_SONGS],
+        all_songs=len(songs),
+    )
+
+
+def effect_rows(effects: Iterable[Effect]) -> Iterable[dict[str, str]]:
+    """Effects as rows of text, the strongest first: what, how strongly, and where it is highest and lowest."""
+    for effect in effects:
+        if effect.strength is None:
+            continue
+        low, high = (choose(effect.means, key=lambda mean: mean.mean) for choose in (min, max))
+        sign = {1: "+", -1: "\N{MINUS SIGN}", 0: ""}[effect.direction]
+        yield {
+            "field": effect.field.name,
+            "outcome": effect.outcome.label,
+            "strength": f"{sign}{effect.strength:.2f}",
+            "p": "" if effect.p_value is None else f"{effect.p_value:.2g}",
+            "lowest": _at(low),
+            "highest": _at(high),
+            "generations": str(effect.count),
+        }
+
+
+def _at(mean: Mean) -> str:
+    spread = "" if math.isnan(mean.low) else f" ({number(mean.low)} to {number(mean.high)})"
+    return f"{number(mean.mean)}{spread} at {short(mean.label)}"
+
+
+def song_rows(report: Report, folder: Path) -> list[dict[str, Any]]:
+    """A row per take or generation without one: title, player, values of fields and outcomes; best rated first."""
+    import pandas
+
+    facts = report.facts.sort_values("rating", ascending=False, na_position="last", kind="stable")
+    columns = [field.values(facts).tolist() for field in report.fields]
+    columns += [facts[outcome.name].tolist() for outcome in report.outcomes]
+    rows = []
+    for place, row in enumerate(facts.to_dict("records")):
+        values = [column[place] for column in columns]
+        path = None if pandas.isna(row["path"]) else str(row["path"])
+        rows.append(
+            {
+                "title": str(row["title"]) if pandas.notna(row["title"]) else f"no song: {row['state']}",
+                "error": short(str(row["error"]), 120) if pandas.notna(row["error"]) else "",
+                "url": player_url(path, folder),
+                "song_id": str(row["song_id"]) if pandas.notna(row["song_id"]) else "",
+                "key": str(row["key"]),
+                "cells": [(_cell(value), _sortable(value)) for value in values],
+            }
+        )
+    return rows
+
+
+def player_url(path: str | None, folder: Path) -> str | None:
+    """Where a page in `folder` finds a stored song: a relative path, or its http(s) URL; None where it cannot."""
+    if path is None or urlsplit(path).scheme in ("http", "https"):
+        return path
+    if "://" in path:
+        return None
+    relative = os.path.relpath(path, folder.resolve())
+    return quote(Path(relative).as_posix())
+
+
+def _cell(value: Any) -> str:
+    import pandas
+
+    if pandas.isna(value):
+        return ""
+    return number(float(value)) if isinstance(value, int | float) else str(value)
+
+
+def _sortable(value: Any) -> str:
+    import pandas
+
+    return "" if pandas.isna(value) else str(value)
+
+
+def _asset(name: str) -> str:
+    return files("songflow.reports").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_asset("report.html.j2"))

@@ -1,0 +1,106 @@
+"""Measures of audio: a tempo that is the music's, a brightness that follows the sound, and a memory for both."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from songflow.measures import CACHE_NAME, Measures, measure_song, measure_songs
+from songflow.simulator.synth import codec
+from songflow.simulator.synth.render import render
+from songflow.simulator.synth.style import read_style
+
+RATE = 44_100
+
+
+def write(path: Path, samples: np.ndarray) -> str:
+    soundfile.write(path, samples.astype(np.float32), RATE)
+    return str(path)
+
+
+def clicks(beats_a_minute: float, seconds: float = 12.0) -> np.ndarray:
+    """A drum on each beat: a short burst of a low tone."""
+    sound = np.zeros(int(seconds * RATE))
+    burst = np.sin(2 * np.pi * 90 * np.arange(3000) / RATE) * np.exp(-np.arange(3000) / 600)
+    for beat in range(int(seconds * beats_a_minute / 60)):
+        at = int(beat * 60 / beats_a_minute * RATE)
+        sound[at : at + 3000] += burst[: len(sound) - at]
+    return sound
+
+
+@pytest.mark.parametrize("tempo", [70, 96, 110, 120])
+def test_the_tempo_of_a_drum_is_its_beat(tmp_path: Path, tempo: float) -> None:
+    """Within one beat a minute."""
+    assert measure_song(write(tmp_path / "a.wav", clicks(tempo))).tempo == pytest.approx(tempo, abs=1)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["warm electronic pop", "folk guitar", "a slow waltz for two cellos", "jazz"]
+)
+def test_the_tempo_of_simulated_music_is_what_its_prompt_asked_for(tmp_path: Path, prompt: str) -> None:
+    """Through the mp3 encoder, within 3 %."""
+    params = {"prompt": prompt, "model_type": "udio32-v1.5", "lyrics_type": "instrumental"}
+    music = render(params, root=params, root_seed="s:1", seed="s:1", samples=12 * RATE, start=0)
+    codec.write_mp3(tmp_path / "a.mp3", music, title="t", artist="a", comment="c", quality=0.75)
+    asked = read_style(params, "s:1").tempo
+    assert measure_song(str(tmp_path / "a.mp3")).tempo == pytest.approx(asked, rel=0.03)
+
+
+@pytest.mark.parametrize("hertz", [200.0, 1000.0, 5000.0])
+def test_the_centroid_of_a_tone_is_its_frequency(tmp_path: Path, hertz: float) -> None:
+    """Within the width of two bins; a steady tone has no pulse."""
+    tone = 0.5 * np.sin(2 * np.pi * hertz * np.arange(6 * RATE) / RATE)
+    assert measure_song(write(tmp_path / "a.wav", tone)).centroid_hz == pytest.approx(hertz, abs=45)
+
+
+def test_silence_and_snippets_have_no_tempo(tmp_path: Path) -> None:
+    """Nothing is made up for them."""
+    assert measure_song(write(tmp_path / "a.wav", np.zeros(6 * RATE))) == Measures(None, None)
+    assert measure_song(write(tmp_path / "b.wav", clicks(120, 2.0))).tempo is None
+    assert measure_song(write(tmp_path / "c.wav", np.ones(10))) == Measures(None, None)
+
+
+def test_a_song_behind_a_url_is_measured_too(tmp_path: Path) -> None:
+    """Through fsspec, as it is stored."""
+    path = write(tmp_path / "a.wav", clicks(120))
+    assert measure_song(f"file://{path}") == measure_song(path)
+
+
+def test_what_was_measured_is_not_decoded_again(tmp_path: Path) -> None:
+    """By the file's sha256: the file itself may be gone, or lie elsewhere; the same audio is measured once."""
+    path, cache = write(tmp_path / "a.wav", clicks(120)), tmp_path / CACHE_NAME
+    told: list[tuple[int, int]] = []
+    first = measure_songs([("aa", path), ("aa", path)], cache, lambda *counts: told.append(counts))
+    Path(path).unlink()
+    assert measure_songs([("aa", path)], cache, lambda *counts: told.append(counts)) == first
+    assert told == [(1, 1)]
+    assert first["aa"].tempo == pytest.approx(120, abs=1)
+
+
+def test_a_song_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
+    """With a warning, and not remembered: it may be mended."""
+    (tmp_path / "bad.mp3").write_bytes(b"no music")
+    paths = [("aa", str(tmp_path / "bad.mp3")), ("bb", str(tmp_path / "none.mp3")), ("cc", "nowhere://x.mp3")]
+    assert measure_songs(paths, tmp_path / CACHE_NAME) == {}
+    assert not (tmp_path / CACHE_NAME).exists()
+
+
+def test_a_spoilt_memory_costs_a_decode_and_nothing_else(tmp_path: Path) -> None:
+    """Cut lines, other versions and other things count for nothing; whole lines do."""
+    path, cache = write(tmp_path / "a.wav", clicks(120)), tmp_path / CACHE_NAME
+    good = json.dumps({"sha256": "bb", "version": 1, "tempo": 99.0, "centroid_hz": 1.0})
+    old = json.dumps({"sha256": "aa", "version": 0, "tempo": 1.0, "centroid_hz": 1.0})
+    cache.write_text(f'[]\n3\n{{"version": 1}}\n{old}\n{good}\n{{"sha25')
+    found = measure_songs([("aa", path), ("bb", "gone")], cache)
+    assert found["bb"] == Measures(99.0, 1.0)
+    assert found["aa"].tempo == pytest.approx(120, abs=1)
+
+
+def test_a_memory_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
+    """A report of a library on a read-only disk."""
+    path = write(tmp_path / "a.wav", clicks(120, 5.0))
+    assert measure_songs([("aa", path)], tmp_path / "no" / "folder" / CACHE_NAME)["aa"].tempo is not None

@@ -1,0 +1,101 @@
+"""The numbers behind the plots: means over generations, honest intervals, and strengths that find what is there."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from songflow.reports.effects import effect_of, interval
+from songflow.reports.facts import OUTCOMES, facts_of, varied_fields
+
+BY_NAME = {outcome.name: outcome for outcome in OUTCOMES}
+
+
+def effect(frame, field: str, outcome: str):
+    facts = facts_of(frame)
+    (varied,) = varied_fields(facts, [field])
+    return effect_of(facts, varied, BY_NAME[outcome])
+
+
+def test_takes_are_averaged_before_generations_are_compared(manifest) -> None:
+    """Two takes that agree are not two witnesses: the interval rests on generations."""
+    rows = [{"request.prompt": "a", "rating": rating} for rating in (2.0, 4.0, 5.0, 5.0)]
+    found = effect(manifest(*rows), "prompt", "rating")
+    (mean,) = found.means
+    assert (mean.label, mean.mean, mean.count, found.count) == ("a", 4.0, 2, 2)
+    assert (mean.low, mean.high) == pytest.approx((4 - 12.706, 4 + 12.706), abs=0.01)
+
+
+def test_a_rising_number_has_a_rank_correlation_of_one(manifest) -> None:
+    """And a falling one of minus one; few values stand each for itself."""
+    rows = [
+        {"request.prompt_strength": strength, "seconds": 10 * strength**3, "rms_db": -strength}
+        for strength in (0.1, 0.1, 0.4, 0.4, 0.9, 0.9)
+    ]
+    rising = effect(manifest(*rows), "prompt_strength", "seconds")
+    falling = effect(manifest(*rows), "prompt_strength", "rms_db")
+    assert (rising.strength, rising.direction) == (pytest.approx(1), 1)
+    assert (falling.strength, falling.direction) == (pytest.approx(1), -1)
+    assert [(mean.at, mean.label) for mean in rising.means] == [(0.1, "0.1"), (0.4, "0.4"), (0.9, "0.9")]
+
+
+def test_many_numbers_are_put_into_bins_of_equal_size(manifest) -> None:
+    """Every generation is in exactly one."""
+    luck = np.random.default_rng(1)
+    rows = [
+        {"key": f"k{n}", "request.prompt_strength": float(luck.random()), "rating": 3.0} for n in range(80)
+    ]
+    found = effect(manifest(*rows), "prompt_strength", "rating")
+    assert [mean.count for mean in found.means] == [10] * 8
+    assert [mean.at for mean in found.means] == sorted(mean.at for mean in found.means)
+    assert found.strength is None  # all ratings are the same
+
+
+def test_groups_that_differ_are_told_from_groups_that_do_not(manifest) -> None:
+    """The correlation ratio is near 1 and near 0, and the test agrees."""
+    luck = np.random.default_rng(2)
+    rows = [
+        {
+            "key": f"k{n}",
+            "request.prompt": "ab"[n % 2],
+            "seconds": 30.0 + 5 * (n % 2) + luck.normal(0, 0.1),
+            "rms_db": luck.normal(-14, 1),
+        }
+        for n in range(60)
+    ]
+    apart = effect(manifest(*rows), "prompt", "seconds")
+    alike = effect(manifest(*rows), "prompt", "rms_db")
+    assert apart.strength > 0.99
+    assert apart.p_value < 1e-6
+    assert alike.strength < 0.3
+    assert alike.p_value > 0.05
+    assert [mean.at for mean in apart.means] == [0, 1]
+
+
+def test_where_nothing_is_known_there_is_no_effect(manifest) -> None:
+    """No row has a rating."""
+    assert effect(manifest({}, {}), "prompt", "rating") is None
+
+
+@pytest.mark.parametrize(("failed", "of"), [(0, 10), (10, 10), (3, 10), (1, 2)])
+def test_the_interval_of_a_share_is_wilsons(failed: int, of: int) -> None:
+    """It holds the share, stays within 0..1, and is never a point (0 of 10 may well be one of four)."""
+    low, high = interval([1.0] * failed + [0.0] * (of - failed), is_share=True)
+    assert 0 <= low <= failed / of <= high <= 1
+    assert high - low > 0.2
+    if (failed, of) == (0, 10):
+        assert high == pytest.approx(0.2775, abs=0.0001)
+
+
+def test_a_single_generation_has_no_interval() -> None:
+    """It says nothing of the spread."""
+    assert all(math.isnan(bound) for bound in interval([3.0]))
+
+
+def test_intervals_hold_the_true_mean_as_often_as_they_say() -> None:
+    """About 95 of 100, for means of normal values from samples of six."""
+    luck = np.random.default_rng(3)
+    held = sum(low <= 7 <= high for low, high in (interval(luck.normal(7, 2, 6)) for _ in range(1000)))
+    assert 930 <= held <= 970

@@ -1,0 +1,158 @@
+"""A report as files: a page that needs nothing else and shows text as text, pictures, and a table."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from songflow.errors import InputError
+from songflow.reports import make_report, write_report
+from songflow.reports.page import MOST_SONGS, effect_rows, player_url
+
+HOSTILE = "<script>alert('1')</script> $\\frac{1}{2}$ \x00\u202e"
+
+
+def varied(manifest, count: int = 24, **more) -> pd.DataFrame:
+    """Songs whose loudness goes with the strength of the prompt, and whose length with its words."""
+    luck = np.random.default_rng(4)
+    return manifest(
+        *(
+            {
+                "request.prompt": ("a slow waltz", HOSTILE)[number % 4 // 2],
+                "request.prompt_strength": 0.25 * (1 + number // 2 % 4),
+                "rms_db": -20.0 + number // 2 % 4 + luck.normal(0, 0.1),
+                "seconds": 30.0 + number % 4 // 2,
+                "rating": float(number % 6),
+                **more,
+            }
+            for number in range(count)
+        )
+    )
+
+
+def test_a_report_is_the_same_whenever_it_is_drawn(manifest) -> None:
+    """Pictures for each field, for the pair, and for all; byte for byte, and without touching the frame."""
+    frame = varied(manifest)
+    before = frame.copy(deep=True)
+    first, second = (make_report(frame, "Twice") for _ in range(2))
+    assert [picture.name for picture in first.pictures] == [
+        "effect-prompt",
+        "effect-prompt_strength",
+        "heat-prompt-prompt_strength",
+        "parallel",
+    ]
+    assert first.pictures == second.pictures
+    pd.testing.assert_frame_equal(frame, before)
+    for picture in first.pictures:
+        image = Image.open(io.BytesIO(picture.data)).convert("RGB")
+        assert image.width > 400
+        assert len(image.getcolors(1 << 24)) > 20, f"{picture.name} is blank"
+
+
+def test_the_strongest_effects_come_first(manifest) -> None:
+    """As rows for people, the same for the page and for Prefect."""
+    report = make_report(varied(manifest), "Effects")
+    rows = list(effect_rows(report.effects))
+    assert {(row["field"], row["outcome"]) for row in rows[:2]} == {
+        ("prompt", "length (s)"),
+        ("prompt_strength", "loudness (dBFS)"),
+    }
+    strength = next(row for row in rows if row["field"] == "prompt_strength")
+    assert float(strength["strength"]) > 0.95
+    assert strength["highest"].endswith("at 1")
+    assert [outcome.name for outcome, _ in report.same] == ["crest_db", "failed", "wait_seconds", "cost"][1:]
+
+
+def test_the_page_is_whole_and_shows_hostile_text_as_text(manifest, tmp_path: Path) -> None:
+    """No address but that of the songs, every picture inside, and a policy that lets only its own script run."""
+    frame = varied(manifest, title=HOSTILE, error=HOSTILE, path=str(tmp_path / "audio/a #1 ?.mp3"))
+    report = make_report(frame, HOSTILE)
+    page = write_report(report, tmp_path / "deep" / "report")
+    html = page.read_text(encoding="utf-8")
+    assert "<script>alert" not in html
+    assert html.count("<script>") == 1
+    assert "&lt;script&gt;alert(&#39;1&#39;)" in html
+    assert set(re.findall(r'(?:src|href)="(?!data:)([^"]*)"', html)) == {
+        "../../audio/a%20%231%20%3F.mp3",
+        "songs.csv",
+    }
+    inside = [base64.b64decode(data) for data in re.findall(r'src="data:image/png;base64,([^"]+)"', html)]
+    assert inside == [picture.data for picture in report.pictures]
+    assert "default-src &#39;none&#39;" in html
+    beside = {file.name: file.read_bytes() for file in (page.parent / "plots").iterdir()}
+    assert beside == {f"{picture.name}.png": picture.data for picture in report.pictures}
+    table = pd.read_csv(page.parent / "songs.csv")
+    assert len(table) == 24
+    assert {"request.prompt_strength", "crest_db", "tempo", "cost"} <= set(table.columns)
+
+
+def test_an_old_report_in_the_folder_is_replaced(manifest, tmp_path: Path) -> None:
+    """Its pictures do not stay behind; what else lies there does."""
+    write_report(make_report(varied(manifest), "Old"), tmp_path)
+    (tmp_path / "plots" / "mine.png").write_bytes(b"mine")
+    write_report(make_report(varied(manifest), "New", fields=["prompt"]), tmp_path)
+    assert {file.name for file in (tmp_path / "plots").iterdir()} == {
+        "effect-prompt.png",
+        "parallel.png",
+        "mine.png",
+    }
+    assert "New" in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_where_nothing_varied_says_so(manifest, tmp_path: Path) -> None:
+    """The songs are listed all the same, a generation without one with its reason."""
+    frame = manifest(
+        {}, {}, {"state": "failed", "song_state": None, "path": None, "title": None, "error": "moderated"}
+    )
+    report = make_report(frame, "Alike")
+    assert report.pictures == ()
+    html = write_report(report, tmp_path).read_text()
+    assert "No field of the request varied" in html
+    assert "no song: failed" in html
+    assert "moderated" in html
+
+
+def test_a_long_page_shows_the_first_songs_and_names_the_table(manifest, tmp_path: Path) -> None:
+    """Thousands of players would make a browser suffer."""
+    html = write_report(make_report(manifest(*[{}] * (MOST_SONGS + 10)), "Long"), tmp_path).read_text()
+    assert html.count("<audio") == MOST_SONGS
+    assert f"The first {MOST_SONGS} of {MOST_SONGS + 10}" in html
+
+
+def test_one_song_is_a_report(manifest, tmp_path: Path) -> None:
+    """Of which a field may be named; nothing can be said of a spread."""
+    report = make_report(manifest({"rating": 3.0}), "One", fields=["prompt", "prompt_strength"])
+    assert (report.generations, report.songs, report.outcomes) == (1, 1, ())
+    write_report(report, tmp_path)
+
+
+def test_no_rows_and_no_room_are_told(manifest, tmp_path: Path) -> None:
+    """One clear message each."""
+    with pytest.raises(InputError, match="nothing to report on"):
+        make_report(manifest(), "None")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written to"):
+        write_report(make_report(manifest({}), "x"), tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        ("/music/a.mp3", "../music/a.mp3"),
+        ("/report/deep/ä & ü.mp3", "deep/%C3%A4%20%26%20%C3%BC.mp3"),
+        ("/music/javascript:alert(1).mp3", "../music/javascript%3Aalert%281%29.mp3"),
+        ("https://host/a.mp3?x=1", "https://host/a.mp3?x=1"),
+        ("s3://bucket/a.mp3", None),
+        (None, None),
+    ],
+)
+def test_a_player_finds_a_song_from_the_page(path: str | None, url: str | None) -> None:
+    """By a relative path on this disk, by its URL on the web; other stores have no player."""
+    assert player_url(path, Path("/report")) == url
