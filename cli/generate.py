@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from cli.options import Common, Gateway, Paying, Song, Waiting
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from cli.accounts import access_of
+from cli.options import SONG, Common, Gateway, Paying, Song, Waiting
 from cli.output import Output
 from cli.paid_command import named, run_paid
+from songflow.access import fallbacks_from_environment
+from songflow.errors import InputError
+from songflow.like import request_like, require_source, told_by
+from songflow.request import Mode, SongRequest
 
 __all__ = ["generate"]
 
 
 def generate(
-    prompt: str,
+    prompt: str | None = None,
     /,
     *,
+    like: Annotated[Path | None, Parameter(group=SONG)] = None,
     song: Song = Song(),
     paying: Paying = Paying(),
     gateway: Gateway = Gateway(),
@@ -24,11 +37,34 @@ def generate(
     Parameters
     ----------
     prompt
-        What the song is like; with lyrics of your own, tags of its style.
+        What the song is like; with lyrics of your own, tags of its style. With --like: instead of that song's.
+    like
+        Ask for a stored song once more: its request is read from its file, and every option overrides its part.
     """
     with named(paying.key):
         for part in (paying, gateway, waiting):
             part.check()
-        request = song.request(prompt)
+        request = _request(prompt, like, song, paying, gateway)
     output = Output(as_json=common.json, quiet=common.quiet)
     output.result(run_paid(output, request, paying, gateway, waiting, common))
+
+
+def _request(
+    prompt: str | None, like: Path | None, song: Song, paying: Paying, gateway: Gateway
+) -> SongRequest:
+    if like is None:
+        if prompt is None:
+            raise InputError("A prompt is required.", next="say what the song is like; nothing was sent.")
+        return song.request(prompt)
+    if prompt is not None and os.path.isfile(prompt):  # noqa: PTH113 - a Path of a long prompt raises
+        raise InputError(
+            f"With --like {like} the file {prompt} stands where a prompt stands.",
+            next="give one file (a pattern may stand for several); nothing was sent.",
+        )
+    told = told_by(like)
+    said = {} if prompt is None else {"prompt": prompt}
+    request = request_like(told, {**said, **song.fields()})
+    if request.mode is not Mode.REGULAR:
+        asked = asyncio.run(access_of(gateway))
+        require_source(told, [asked, *fallbacks_from_environment(paying.fallback)])
+    return request

@@ -16,10 +16,10 @@ from songflow.library import LibrarySettings
 from songflow.request import SongRequest
 from songflow.session import SessionSettings
 
-__all__ = ["Common", "Gateway", "Paying", "Song", "Waiting"]
+__all__ = ["SONG", "Common", "Gateway", "Paying", "Song", "Waiting"]
 
 _GATEWAY = Group("Gateway", sort_key=3)
-_SONG = Group("Song", sort_key=1)
+SONG = Group("Song", sort_key=1)
 _PAYING = Group("Paying", sort_key=2)
 _COMMON = Group("Common", sort_key=4)
 
@@ -196,7 +196,7 @@ class Paying:
         )
 
 
-@Parameter(name="*", group=_SONG)
+@Parameter(name="*", group=SONG)
 @dataclass(frozen=True)
 class Song:
     """What the song is like; what is left out has the gateways' default.
@@ -257,12 +257,19 @@ class Song:
         Raises:
             InputError: naming each wrong value; nothing was sent.
         """
+        return SongRequest.parse({"prompt": prompt, **self.fields()})
+
+    def fields(self) -> dict[str, Any]:
+        """The request's fields that were given, by their wire names.
+
+        Raises:
+            InputError: the lyrics cannot be read; nothing was sent.
+        """
         lyrics = self._lyrics()
         sung = (
             "user" if lyrics is not None else None
         )  # an empty file is not a wish for words of the model's own
         given: dict[str, Any] = {
-            "prompt": prompt,
             "lyrics": lyrics,
             "lyrics_type": "instrumental" if self.instrumental else sung,
             "model_type": self.model,
@@ -278,7 +285,7 @@ class Song:
             "lyrics_placement_end": self.lyrics_end,
             "bypass_prompt_optimization": self.raw_prompt or None,
         }
-        return SongRequest.parse({name: value for name, value in given.items() if value is not None})
+        return {name: value for name, value in given.items() if value is not None}
 
     def _lyrics(self) -> str | None:
         if self.lyrics_file is None:

@@ -31,7 +31,7 @@ from songflow.ledger.states import SongState
 from songflow.library import Library
 from songflow.story import AudioStory, NoStory, Told, read_story
 
-__all__ = ["Finding", "Found", "Place", "rebuild"]
+__all__ = ["Finding", "Found", "Place", "rebuild", "require_folder"]
 
 log = logging.getLogger("songflow.rebuild")
 
@@ -76,10 +76,7 @@ async def rebuild(library: Library, folder: Path, trusted: Sequence[Place] = ())
         InputError: there is no such folder.
         LibraryError: the ledger cannot be used; what was added before stays, and the next call goes on.
     """
-    if not folder.is_dir():
-        raise InputError(
-            f"There is no folder {folder}.", next="give the folder that holds the songs; nothing was changed."
-        )
+    require_folder(folder)
     places = {*_PUBLISHED, *trusted, *await library.ledger.restoring.places()}
     findings: list[Finding] = []
     told: list[tuple[tuple[Any, ...], Path]] = []
@@ -92,6 +89,14 @@ async def rebuild(library: Library, folder: Path, trusted: Sequence[Place] = ())
     for start in range(0, len(in_order), _AT_ONCE):
         findings += await _restore(library, in_order[start : start + _AT_ONCE], places)
     return findings
+
+
+def require_folder(folder: Path) -> None:
+    """Raise InputError where there is no such folder."""
+    if not folder.is_dir():
+        raise InputError(
+            f"There is no folder {folder}.", next="give the folder that holds the songs; nothing was changed."
+        )
 
 
 _PUBLISHED = {

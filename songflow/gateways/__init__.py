@@ -6,7 +6,7 @@ Never pay twice: a POST's outcome is classified by one table, never guessed, and
 from songflow.gateways.account import Account
 from songflow.gateways.answer import Answer
 from songflow.gateways.client import Gateway
-from songflow.gateways.dialects import DIALECTS, SHAPES, Dialect, Shape, custom_dialect
+from songflow.gateways.dialects import DIALECTS, SHAPES, Dialect, Shape, check_base_url, custom_dialect
 from songflow.gateways.fetch import FetchProblem, FetchProblemKind, classify_fetch
 from songflow.gateways.report import Report, ReportStatus, TakeReport
 from songflow.gateways.submit import (
@@ -38,6 +38,7 @@ __all__ = [
     "Shape",
     "TakeReport",
     "Unknown",
+    "check_base_url",
     "classify_fetch",
     "classify_submit",
     "custom_dialect",

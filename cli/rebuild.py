@@ -1,0 +1,81 @@
+"""`songflow rebuild`: a ledger from the songs' own files."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from cli.options import Common
+from cli.output import Output
+from songflow.access import GATEWAYS
+from songflow.errors import InputError
+from songflow.gateways import check_base_url
+from songflow.library import Library, LibrarySettings
+from songflow.rebuild import Finding, Found, Place, require_folder
+from songflow.rebuild import rebuild as rebuild_library
+
+__all__ = ["rebuild"]
+
+_MARKS = {Found.ADDED: "+", Found.MOVED: ">", Found.KNOWN: "=", Found.SKIPPED: "-"}
+
+
+def rebuild(
+    folder: Path,
+    /,
+    *,
+    trust: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    common: Common = Common(),
+) -> None:
+    """Make ledger rows of songs that carry their own story; what the ledger knows stays as it is.
+
+    The files stay where they are, and nothing is sent. Their prices count as spent.
+
+    Parameters
+    ----------
+    folder
+        Where the songs are, folders in it included.
+    trust
+        A gateway whose songs are taken although neither its published address nor this ledger names it:
+        NAME=URL, such as openai-hk=https://pi.openai-hk.com (can be given several times). Whoever extends such
+        a song sends a key there.
+    """
+    places = [_place(text) for text in trust]
+    require_folder(folder)  # before a library is made for nothing
+    output = Output(as_json=common.json, quiet=common.quiet)
+    findings = asyncio.run(_rebuild(common.library_settings(), folder, places))
+    counts = Counter(finding.found for finding in findings)
+    numbers = {str(found): counts[found] for found in Found}
+    if output.as_json:
+        output.object({**numbers, "files": [finding.as_dict() for finding in findings]})
+        return
+    for finding in findings:
+        if finding.found is not Found.KNOWN or finding.reason:
+            output.line(_line(finding))
+    output.line(", ".join(f"{number} {name}" for name, number in numbers.items()) + ".")
+
+
+def _line(finding: Finding) -> str:
+    reason = f" ({finding.reason})" if finding.reason else ""
+    return f"{_MARKS[finding.found]} {finding.path}{reason}"
+
+
+def _place(text: str) -> Place:
+    name, _, url = text.partition("=")
+    try:
+        if name.strip() not in GATEWAYS:
+            raise ValueError(f"the gateways are {', '.join(GATEWAYS)}")
+        return name.strip(), check_base_url(url)
+    except ValueError as error:
+        raise InputError(
+            f"--trust {text[:80]!r} is not NAME=URL: {error}.", next="correct it; nothing was changed."
+        ) from None
+
+
+async def _rebuild(settings: LibrarySettings, folder: Path, places: Sequence[Place]) -> list[Finding]:
+    async with Library(settings) as library:
+        return await rebuild_library(library, folder, places)
