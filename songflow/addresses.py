@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from contextlib import suppress
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -58,6 +59,9 @@ async def is_private_host(host: str) -> bool:
     Raises:
         OSError: the name cannot be resolved.
     """
+    with suppress(ValueError):
+        ipaddress.ip_address(host.partition("%")[0])
+        return _is_private(host)  # an address needs no resolver
     loop = asyncio.get_running_loop()
     try:
         found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)

@@ -11,6 +11,7 @@ from songflow.access import Access, access_from_environment
 from songflow.collecting import Progress, collect, wait
 from songflow.errors import NotBilled
 from songflow.extending import plan_extension
+from songflow.holding import kept
 from songflow.ledger.rows import RunIds, Song, Submission
 from songflow.library import LibrarySettings
 from songflow.messages import not_collected_error
@@ -130,8 +131,9 @@ async def generate_in(
         ),
     )
     taken_by = next((choice for choice in choices if choice.took(submission)), access)
-    songs = await wait(session, submission, taken_by, progress)
-    await collect(session, submission, songs, taken_by)
+    async with kept(session, submission):
+        songs = await wait(session, submission, taken_by, progress)
+        await collect(session, submission, songs, taken_by)
     return await finish(session, submission.id)
 
 

@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 
 from songflow import notices
 from songflow.access import Access
 from songflow.covers import fetching_cover
-from songflow.download import Downloaded, DownloadProblem, locked
-from songflow.errors import LibraryError
+from songflow.download import TRANSFER_SECONDS, Downloaded, DownloadProblem, locked
 from songflow.gateways import Gateway, Report, ReportStatus, TakeReport
+from songflow.holding import held
 from songflow.id3 import Picture
 from songflow.keeping import keep
-from songflow.ledger.lease import Lease
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.songs import AnnouncedTake, Lineage, payload_text
 from songflow.ledger.states import SongState, State
@@ -34,6 +32,9 @@ from songflow.waiting import Overdue, Vanished, wait_until_settled
 __all__ = ["Progress", "collect", "look_again", "store_song", "wait"]
 
 log = logging.getLogger("songflow.collecting")
+
+# The takes come side by side, and a try of one ends by then.
+_COLLECTING_SECONDS = TRANSFER_SECONDS
 
 Progress = Callable[[str, float | None, float], Awaitable[None]]
 """Told while waiting: the status word, the gateway's progress (0..1, where it gives one), seconds since accepted."""
@@ -62,7 +63,7 @@ async def wait(
         gateway = await session.gateway(access)
         request = await _request_of(session, submission)
         deadline = session.deadline(request.model)
-        async with _held(session, submission, deadline + session.settings.lease_margin):
+        async with held(session, submission, deadline):
             report = await _until_settled(session, gateway, access, submission, deadline, progress)
             return await _commit_end(session, submission, request, report, refund=access.refunds_failed)
 
@@ -79,8 +80,7 @@ async def collect(
     missing = [song for song in songs if song.state is SongState.ANNOUNCED]
     with told_as_paid(submission):
         if missing:
-            request = await _request_of(session, submission)
-            async with _held(session, submission, session.deadline(request.model)):
+            async with held(session, submission, _COLLECTING_SECONDS):
                 work = (store_song(session, submission, song, access) for song in missing)
                 # Every take comes to its end, whatever happens to another.
                 for done in await asyncio.gather(*work, return_exceptions=True):
@@ -137,28 +137,18 @@ async def store_song(
             async with fetching_cover(downloads, offered) as cover:
                 done = await downloads.fetch(url, part, song.announced_seconds, ask_again)
                 await _store(session, song, done, await cover)
-            session.tell(notices.stored(submission, await library.ledger.songs.get(song.id)))
         except (DownloadProblem, OSError) as problem:
             log.warning("'%s' could not be stored: %s.", song.title, problem)
             await library.ledger.songs.problem(song, f"could not be stored: {problem}")
-    return await library.ledger.songs.get(song.id)
+    song = await library.ledger.songs.get(song.id)
+    if song.state is SongState.STORED:
+        session.tell(notices.stored(submission, song))
+    return song
 
 
 def take_uid(song: Song) -> str:
     """A short name of one take that no other take of any ledger has."""
     return hashlib.sha256(f"{song.submission_id}/{song.take}".encode()).hexdigest()[:10]
-
-
-@asynccontextmanager
-async def _held(session: Session, submission: Submission, seconds: float) -> AsyncIterator[None]:
-    """While this lasts, the ledger names this process as the one that looks after the submission."""
-    lease = Lease.take(seconds)
-    await session.library.ledger.submissions.hold(submission.id, lease)
-    try:
-        yield
-    finally:
-        with suppress(LibraryError):  # it then ends by itself
-            await session.library.ledger.submissions.release(submission.id, lease.fence)
 
 
 async def _until_settled(

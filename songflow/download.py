@@ -22,6 +22,7 @@ import httpx
 from songflow.addresses import AddressRefused, check_peer, check_url
 from songflow.audio import AudioFacts, AudioProblem, check_whole, measure
 from songflow.failpoints import reached
+from songflow.gateways.client import KEPT_CONNECTIONS
 from songflow.gateways.redaction import without_keys
 
 __all__ = ["DownloadProblem", "Downloaded", "Downloads", "download_client", "locked"]
@@ -63,6 +64,7 @@ def download_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(
         follow_redirects=False,
         headers={"Accept-Encoding": "identity", "User-Agent": "songflow"},
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS),
         timeout=httpx.Timeout(_READ_TIMEOUT_SECONDS, connect=10.0),
     )
 

@@ -25,7 +25,7 @@ from songflow.ledger.rows import Intent, Submission
 from songflow.ledger.spool import SpoolEntry
 from songflow.ledger.states import State
 from songflow.messages import not_sent_error, refused_error, told_as_paid, unknown_error
-from songflow.request import Model, SongRequest
+from songflow.request import MODELS, Model
 from songflow.session import Session
 
 __all__ = ["send_in_turn", "shielded"]
@@ -218,7 +218,7 @@ async def _persist(commit: Callable[[], Awaitable[bool]]) -> None:
 
 
 def _model_of(intent: Intent) -> Model:
-    return SongRequest.from_body(json.loads(intent.body)).model
+    return MODELS[json.loads(intent.body)["gen_params"]["model_type"]]
 
 
 def _answer_row(answer: Answer) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from songflow.addresses import is_private_host
 from songflow.download import Downloads, download_client
 from songflow.errors import LibraryError, MissingCredentials
 from songflow.gateways import Gateway
+from songflow.ledger.lease import Lease
 from songflow.ledger.money import LIBRARY_SCOPE
 from songflow.ledger.rows import RunIds, Submission
 from songflow.library import Library, LibrarySettings
@@ -86,6 +87,8 @@ class Session:
         self._resolver = resolver
         self._listener = listener
         self._told_of: set[str] = set()
+        # What this session is at work on, by the submission's id: see `songflow.holding`.
+        self.leases: dict[str, Lease] = {}
         self._gateways: dict[tuple[str, str, str], Gateway] = {}
         self._embedded: SimulatorServer | None = None
         self._exits = AsyncExitStack()

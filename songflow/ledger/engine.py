@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import re
 import sqlite3
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import URL, event, make_url, text
+import sqlalchemy
+from sqlalchemy import URL, CursorResult, Dialect, Executable, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from songflow.errors import LibraryError
 from songflow.failpoints import reached
+from songflow.ledger import sqlite_file
 from songflow.ledger.schema import SCHEMA_VERSION
+from songflow.ledger.sqlite_file import SqliteFile
 
-__all__ = ["Database", "ledger_url"]
+__all__ = ["Connection", "Database", "ledger_url"]
 
-log = logging.getLogger("songflow.ledger")
+_T = TypeVar("_T")
 
-BUSY_TIMEOUT_SECONDS = 30
 # SQLite's locks do not hold across machines on these: two machines would both believe that they may pay.
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre",
@@ -41,7 +40,7 @@ def ledger_url(given: str | None, folder: Path) -> URL:
         LibraryError: the URL cannot be read or names a database that is not supported. Never shows a password.
     """
     if not given:
-        return URL.create("sqlite+aiosqlite", database=str(folder / "ledger.sqlite"))
+        return URL.create("sqlite", database=str(folder / "ledger.sqlite"))
     try:
         url = make_url(given)
     except (ArgumentError, ValueError):  # ValueError: a port that is no number
@@ -50,7 +49,7 @@ def ledger_url(given: str | None, folder: Path) -> URL:
             next="give one like postgresql://user:password@host/database, or leave it out for SQLite.",
         ) from None
     drivers = {
-        "sqlite": "sqlite+aiosqlite",
+        "sqlite": "sqlite",
         "postgresql": "postgresql+asyncpg",
         "postgres": "postgresql+asyncpg",
     }
@@ -72,17 +71,34 @@ def ledger_url(given: str | None, folder: Path) -> URL:
     return url.set(drivername=driver)
 
 
+class Connection(Protocol):
+    """What a transaction's code may do with it, on either kind of database."""
+
+    @property
+    def dialect(self) -> Dialect:
+        """How the database speaks."""
+        ...
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        """Run a statement."""
+        ...
+
+    async def rollback(self) -> None:
+        """Undo what this transaction has done; nothing may follow."""
+        ...
+
+    async def run_sync(self, work: Callable[[sqlalchemy.Connection], _T]) -> _T:
+        """Call a function with SQLAlchemy's own connection."""
+        ...
+
+
 class Database:
     """One open ledger database: `read()` and `write()` are its two kinds of transaction."""
 
     def __init__(self, url: URL) -> None:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._engine = _make_engine(url)
-        self._writer = self._engine.execution_options(songflow_writes=True)
-        # SQLite lets one connection write at a time. Waiting here is fair and costs no sleep; its own busy
-        # handler, which is for other processes, backs off in steps of up to 100 ms.
-        self._turn: asyncio.Lock | None = asyncio.Lock() if self.is_sqlite else None
+        self._place = SqliteFile(url) if self.is_sqlite else _Server(url)
 
     @property
     def name(self) -> str:
@@ -112,7 +128,7 @@ class Database:
 
             async with self.write("migrate") as connection:
                 await connection.run_sync(upgrade)
-        except (SQLAlchemyError, OSError) as error:
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             await self.close()
             raise self.problem(error) from None
         except LibraryError:
@@ -121,27 +137,27 @@ class Database:
 
     async def close(self) -> None:
         """Give the connections back."""
-        await self._engine.dispose()
+        await self._place.close()
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self) -> AsyncIterator[Connection]:
         """A transaction that sees one moment of the ledger.
 
         Raises:
             LibraryError: the database cannot be used just now; so does `write`.
         """
         with self._in_words():
-            async with self._engine.connect() as connection, connection.begin():
+            async with self._place.read() as connection:
                 yield connection
 
     @asynccontextmanager
-    async def write(self, act: str) -> AsyncIterator[AsyncConnection]:
-        """A transaction that is on the disk when the block ends (SQLite: BEGIN IMMEDIATE).
+    async def write(self, act: str) -> AsyncIterator[Connection]:
+        """A transaction that is on the disk when the block ends.
 
         `act` names it among the fail points: a process can be killed before and after its commit.
         """
         with self._in_words():
-            async with self._turn or nullcontext(), self._writer.begin() as connection:
+            async with self._place.write() as connection:
                 yield connection
                 reached(f"{act}: before commit")
         reached(f"{act}: after commit")
@@ -150,7 +166,7 @@ class Database:
     def _in_words(self) -> Iterator[None]:
         try:
             yield
-        except (DBAPIError, PoolTimeoutError, OSError) as error:
+        except (DBAPIError, PoolTimeoutError, sqlite3.Error, OSError) as error:
             raise self.problem(error) from error
 
     def problem(self, error: Exception) -> LibraryError:
@@ -158,7 +174,7 @@ class Database:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0:1]
         said = reason[0] if reason else type(error).__name__
         if "locked" in said:
-            said = f"another process has held its lock for over {BUSY_TIMEOUT_SECONDS} s"
+            said = f"another process has held its lock for over {sqlite_file.BUSY_TIMEOUT_SECONDS} s"
         return LibraryError(
             f"The ledger {self.name} cannot be used: {said}.",
             next="check that the place exists, can be written and has space; nothing more was sent.",
@@ -180,8 +196,11 @@ class Database:
 
     async def _version(self) -> str | None:
         try:
-            async with self._engine.connect() as connection:
-                return (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar()
+            async with self._place.read() as connection:
+                version: str | None = (
+                    await connection.execute(text("SELECT version_num FROM alembic_version"))
+                ).scalar()
+                return version
         except DBAPIError as error:
             if _is_missing_table(error):
                 return None
@@ -193,49 +212,30 @@ def _is_missing_table(error: DBAPIError) -> bool:
     return "no such table" in said or ("alembic_version" in said and "does not exist" in said)
 
 
-def _make_engine(url: URL) -> AsyncEngine:
-    if url.get_backend_name() != "sqlite":
+class _Server:
+    """A PostgreSQL server: transactions side by side, whose commits it groups by itself."""
+
+    def __init__(self, url: URL) -> None:
         # Transactions take milliseconds, and a server takes 100 connections in all unless told otherwise.
-        return create_async_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=0)
-    engine = create_async_engine(
-        url, pool_size=4, max_overflow=0, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
-    )
+        self._engine = create_async_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=0)
 
-    @event.listens_for(engine.sync_engine, "connect")
-    def configure(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves, below
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
-        _switch_to_wal(connection, cursor)
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
+    async def close(self) -> None:
+        await self._engine.dispose()
 
-    @event.listens_for(engine.sync_engine, "begin")
-    def begin(connection: Any) -> None:
-        writes = connection.get_execution_options().get("songflow_writes")
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Connection]:
+        async with self._engine.connect() as connection, connection.begin():
+            yield connection
 
-    return engine
-
-
-def _switch_to_wal(connection: Any, cursor: Any) -> None:
-    """Give a new file its write-ahead log. SQLite does not wait for that lock where another process is writing."""
-    end = time.monotonic() + BUSY_TIMEOUT_SECONDS
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError:
-            if time.monotonic() >= end:
-                raise
-        connection.run_async(lambda _: asyncio.sleep(0.02))
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[Connection]:
+        async with self._engine.begin() as connection:
+            yield connection
 
 
 def _check_file(path: Path) -> None:
     refuse_network_file_system(path)
-    # aiosqlite's thread outlives a connection that could not be made, and writes its own traceback: fail before it.
-    path.open("ab").close()
+    path.open("ab").close()  # the operating system's reason is clearer than SQLite's
 
 
 def refuse_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> None:

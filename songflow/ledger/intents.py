@@ -7,13 +7,14 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, insert, or_, select, update
+from sqlalchemy import Select, bindparam, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from songflow.ledger import schema
+from songflow.ledger.engine import Connection
 from songflow.ledger.lease import Lease
 from songflow.ledger.money import reserve, stop_reason
 from songflow.ledger.queries import one_generation, one_submission, speaker, submissions_of
@@ -26,6 +27,12 @@ __all__ = ["Claim", "Twin", "intend"]
 SIMULATOR = "simulator"
 
 _generations, _submissions, _songs = schema.generations, schema.submissions, schema.songs
+
+_NEW_GENERATION = {
+    "sqlite": sqlite.insert(_generations).on_conflict_do_nothing(index_elements=["key"]),
+    "postgresql": postgresql.insert(_generations).on_conflict_do_nothing(index_elements=["key"]),
+}
+_NEW_SUBMISSION = insert(_submissions)
 
 _BEFORE_THE_ANSWER = frozenset({State.INTENDED, State.SENDING})
 
@@ -60,7 +67,7 @@ class Twin:
 
 
 async def intend(
-    connection: AsyncConnection,
+    connection: Connection,
     intent: Intent,
     lease: Lease,
     stop_at_twin: bool,
@@ -76,24 +83,22 @@ async def intend(
     return await _reattach(connection, intent, lease, generation, known, pay_again)
 
 
-async def _insert_generation(connection: AsyncConnection, intent: Intent) -> bool:
-    insert_on = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+async def _insert_generation(connection: Connection, intent: Intent) -> bool:
     result = await connection.execute(
-        insert_on(_generations)
-        .values(
-            key=intent.key,
-            body=intent.body,
-            body_hash=intent.body_hash,
-            hash_version=intent.hash_version,
-            created_at=datetime.now(UTC),
-        )
-        .on_conflict_do_nothing(index_elements=["key"])
+        _NEW_GENERATION[connection.dialect.name],
+        {
+            "key": intent.key,
+            "body": intent.body,
+            "body_hash": intent.body_hash,
+            "hash_version": intent.hash_version,
+            "created_at": datetime.now(UTC),
+        },
     )
     return result.rowcount == 1
 
 
 async def _reattach(
-    connection: AsyncConnection,
+    connection: Connection,
     intent: Intent,
     lease: Lease,
     generation: Generation,
@@ -116,27 +121,28 @@ async def _reattach(
     return Claim(current)
 
 
-async def _admit(connection: AsyncConnection, intent: Intent, lease: Lease, ordinal: int) -> Claim:
+async def _admit(connection: Connection, intent: Intent, lease: Lease, ordinal: int) -> Claim:
     """A new submission, if money may be spent: the switch, the budgets and the row are one transaction."""
     stopped = await _permit(connection, intent)
     if stopped is not None:
         return Claim(stopped=stopped)
     submission_id = uuid.uuid4().hex
     await connection.execute(
-        insert(_submissions).values(
-            id=submission_id,
-            key=intent.key,
-            ordinal=ordinal,
-            state=State.INTENDED,
-            intended_at=datetime.now(UTC),
+        _NEW_SUBMISSION,
+        {
+            "id": submission_id,
+            "key": intent.key,
+            "ordinal": ordinal,
+            "state": State.INTENDED,
+            "intended_at": datetime.now(UTC),
             **_who_takes_it(intent),
             **lease_columns(lease),
-        )
+        },
     )
     return Claim(await one_submission(connection, submission_id), mine=True)
 
 
-async def _take_over(connection: AsyncConnection, intent: Intent, lease: Lease, current: Submission) -> Claim:
+async def _take_over(connection: Connection, intent: Intent, lease: Lease, current: Submission) -> Claim:
     """An intent that nobody sent: the same row under a new fence. Its old holder, should it wake, finds it gone."""
     found = await one_submission(connection, current.id, lock=True)
     if (found.state, found.lease.fence) != (State.INTENDED, current.lease.fence):
@@ -152,7 +158,7 @@ async def _take_over(connection: AsyncConnection, intent: Intent, lease: Lease, 
     return Claim(await one_submission(connection, current.id), mine=True)
 
 
-async def _permit(connection: AsyncConnection, intent: Intent, instead_of: str | None = None) -> str | None:
+async def _permit(connection: Connection, intent: Intent, instead_of: str | None = None) -> str | None:
     """Reserve the price; what returns is the reason why nothing may be spent, or None."""
     stopped = await stop_reason(connection)
     return stopped or await reserve(
@@ -170,15 +176,6 @@ def _same_body(generation: Generation, intent: Intent) -> bool:
     if generation.hash_version == intent.hash_version:
         return generation.body_hash == intent.body_hash
     return body_hash(json.loads(intent.body), generation.hash_version) == generation.body_hash
-
-
-def _same_hash(intent: Intent) -> list[ColumnElement[bool]]:
-    """The intent's body as each hash version up to its own would have stored it."""
-    body = json.loads(intent.body)
-    return [
-        (_generations.c.hash_version == version) & (_generations.c.body_hash == body_hash(body, version))
-        for version in range(1, intent.hash_version + 1)
-    ]
 
 
 def _who_takes_it(intent: Intent) -> dict[str, Any]:
@@ -201,29 +198,46 @@ def _who_takes_it(intent: Intent) -> dict[str, Any]:
     }
 
 
-async def _find_twin(connection: AsyncConnection, intent: Intent) -> Twin | None:
+async def _find_twin(connection: Connection, intent: Intent) -> Twin | None:
     """The oldest generation of the same body that was perhaps paid for, and that no live process looks after."""
-    uncollected = (
-        select(_songs.c.id)
-        .where(_songs.c.submission_id == _submissions.c.id, _songs.c.state == SongState.ANNOUNCED)
-        .exists()
-    )
-    unsettled = [state for state, rule in RULES.items() if rule.unsettled]
+    body = json.loads(intent.body)
+    # As each hash version up to the intent's own would have stored it.
+    hashes = {f"hash_{version}": body_hash(body, version) for version in range(1, intent.hash_version)}
     rows = await connection.execute(
-        select(_submissions)
-        .join(_generations, _generations.c.key == _submissions.c.key)
-        .where(
-            or_(*_same_hash(intent)),
-            _generations.c.key != intent.key,
-            _submissions.c.written_off_at.is_(None),
-            # A simulated song costs nothing: it does not stand in the way of a paid one.
-            (_submissions.c.gateway == SIMULATOR) == (intent.gateway == SIMULATOR),
-            _submissions.c.state.in_(unsettled) | ((_submissions.c.state == State.SUCCEEDED) & uncollected),
-        )
-        .order_by(_submissions.c.intended_at)
+        _twins(intent.hash_version, intent.gateway == SIMULATOR),
+        {"own": intent.key, f"hash_{intent.hash_version}": intent.body_hash, **hashes},
     )
     for row in rows.mappings():
         submission = Submission.from_row(dict(row))
         if submission.lease.is_dead():
             return Twin(submission.key, submission)
     return None
+
+
+@cache
+def _twins(hash_version: int, simulated: bool) -> Select[Any]:
+    """Generations under other keys whose body has one of the hashes, unsettled or uncollected; oldest first."""
+    uncollected = (
+        select(_songs.c.id)
+        .where(_songs.c.submission_id == _submissions.c.id, _songs.c.state == SongState.ANNOUNCED)
+        .exists()
+    )
+    unsettled = [state for state, rule in RULES.items() if rule.unsettled]
+    same_body = (
+        (_generations.c.hash_version == version) & (_generations.c.body_hash == bindparam(f"hash_{version}"))
+        for version in range(1, hash_version + 1)
+    )
+    # A simulated song costs nothing: it does not stand in the way of a paid one.
+    same_kind = _submissions.c.gateway == SIMULATOR if simulated else _submissions.c.gateway != SIMULATOR
+    return (
+        select(_submissions)
+        .join(_generations, _generations.c.key == _submissions.c.key)
+        .where(
+            or_(*same_body),
+            _generations.c.key != bindparam("own"),
+            _submissions.c.written_off_at.is_(None),
+            same_kind,
+            _submissions.c.state.in_(unsettled) | ((_submissions.c.state == State.SUCCEEDED) & uncollected),
+        )
+        .order_by(_submissions.c.intended_at)
+    )

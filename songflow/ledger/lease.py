@@ -54,6 +54,14 @@ class Lease:
         """The same claim with another end, `seconds` from now."""
         return replace(self, expires_at=datetime.now(UTC) + timedelta(seconds=seconds))
 
+    def lasts(self, seconds: float) -> bool:
+        """True where it does not end within so many seconds."""
+        return datetime.now(UTC) + timedelta(seconds=seconds) <= self.expires_at
+
+    def is_ours(self) -> bool:
+        """True where it is this process's, and has not ended."""
+        return self.owner == this_process() and self.lasts(0.0)
+
     def is_dead(self, now: datetime | None = None) -> bool:
         """True where its time is up or its process is certainly gone."""
         return (now or datetime.now(UTC)) >= self.expires_at or self.owner.is_gone()

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from typing import Any
 
-from sqlalchemy import RowMapping, delete, select, update
+from sqlalchemy import BindParameter, RowMapping, Update, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from songflow.ledger import schema
-from songflow.ledger.engine import Database
+from songflow.ledger.engine import Connection, Database
 from songflow.ledger.rows import Caps, clean_text
 from songflow.ledger.states import State
 
@@ -41,6 +42,29 @@ _NO_CAP = 1e18
 _ROUNDING = 1e-6
 
 
+_wanted: BindParameter[Any] = bindparam("wanted")
+_STOPPED = select(_switches).where(_switches.c.name == _SPENDING)
+_RESERVE = (
+    update(_budgets)
+    .where(
+        _budgets.c.scope == _wanted,
+        _budgets.c.spent + _budgets.c.reserved + bindparam("price") <= bindparam("cap"),
+    )
+    .values(reserved=_budgets.c.reserved + bindparam("price"))
+)
+# Locked: every transaction takes the submission before the counters, so that none waits in a circle.
+_COUNTED = (
+    select(*(_submissions.c[name] for name in ("price", "held", "refunded", "budget_day", "budget_run")))
+    .where(_submissions.c.id == _wanted)
+    .with_for_update()
+)
+_SET = update(_submissions).where(_submissions.c.id == _wanted)
+_MAKE_ROWS = {
+    "sqlite": sqlite.insert(_budgets).on_conflict_do_nothing(index_elements=["scope"]),
+    "postgresql": postgresql.insert(_budgets).on_conflict_do_nothing(index_elements=["scope"]),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Balance:
     """One counter: units spent, reserved for what is under way or unknown, and refunded."""
@@ -56,9 +80,9 @@ def scopes_of(day: str, run: str | None) -> list[str]:
     return [LIBRARY_SCOPE, f"day:{day}", *([f"run:{run}"] if run else [])]
 
 
-async def stop_reason(connection: AsyncConnection) -> str | None:
+async def stop_reason(connection: Connection) -> str | None:
     """Why nothing may be spent now (`songflow pause`), or None."""
-    rows = await connection.execute(select(_switches).where(_switches.c.name == _SPENDING))
+    rows = await connection.execute(_STOPPED)
     row = rows.mappings().one_or_none()
     if row is None:
         return None
@@ -67,7 +91,7 @@ async def stop_reason(connection: AsyncConnection) -> str | None:
 
 
 async def reserve(
-    connection: AsyncConnection,
+    connection: Connection,
     *,
     price: float,
     day: str,
@@ -88,18 +112,14 @@ async def reserve(
     limits = dict(zip(scopes, (caps.total, caps.per_day, caps.per_run), strict=False))
     for scope in scopes:
         cap = limits[scope]
-        taken = _budgets.c.spent + _budgets.c.reserved
-        moved = await connection.execute(
-            update(_budgets)
-            .where(_budgets.c.scope == scope, taken + price <= (_NO_CAP if cap is None else cap + _ROUNDING))
-            .values(reserved=_budgets.c.reserved + price)
-        )
+        limit = _NO_CAP if cap is None else cap + _ROUNDING
+        moved = await connection.execute(_RESERVE, {"wanted": scope, "price": price, "cap": limit})
         if moved.rowcount == 0:
             return await _over(connection, scope, price, cap or 0.0)
     return None
 
 
-async def count_spent(connection: AsyncConnection, *, price: float, day: str) -> None:
+async def count_spent(connection: Connection, *, price: float, day: str) -> None:
     """Count a price that was paid before this ledger knew of it; no cap is asked, the money is gone."""
     scopes = scopes_of(day, None)
     await _make_rows(connection, scopes)
@@ -108,7 +128,7 @@ async def count_spent(connection: AsyncConnection, *, price: float, day: str) ->
         await connection.execute(moved.values(spent=_budgets.c.spent + price))
 
 
-async def settle_money(connection: AsyncConnection, submission_id: str, to: State, *, refund: bool) -> None:
+async def settle_money(connection: Connection, submission_id: str, to: State, *, refund: bool) -> None:
     """Move a submission's price as its state moved, in the same transaction."""
     if to is State.ACCEPTED:
         row = await _counted(connection, submission_id)
@@ -128,7 +148,7 @@ async def settle_money(connection: AsyncConnection, submission_id: str, to: Stat
             await _set(connection, submission_id, refunded=0.0)
 
 
-async def release_held(connection: AsyncConnection, submission_id: str) -> None:
+async def release_held(connection: Connection, submission_id: str) -> None:
     """Nothing is billed, or nobody waits for it any more: what was reserved is free again."""
     row = await _counted(connection, submission_id)
     if row["held"]:
@@ -136,32 +156,32 @@ async def release_held(connection: AsyncConnection, submission_id: str) -> None:
         await _set(connection, submission_id, held=0.0)
 
 
-async def _counted(connection: AsyncConnection, submission_id: str) -> RowMapping:
-    columns = [_submissions.c[name] for name in ("price", "held", "refunded", "budget_day", "budget_run")]
-    # Locked: every transaction takes the submission before the counters, so that none waits in a circle.
-    chosen = select(*columns).where(_submissions.c.id == submission_id).with_for_update()
-    return (await connection.execute(chosen)).mappings().one()
+async def _counted(connection: Connection, submission_id: str) -> RowMapping:
+    return (await connection.execute(_COUNTED, {"wanted": submission_id})).mappings().one()
 
 
-async def _set(connection: AsyncConnection, submission_id: str, **values: float) -> None:
-    await connection.execute(update(_submissions).where(_submissions.c.id == submission_id).values(values))
+async def _set(connection: Connection, submission_id: str, **values: float) -> None:
+    await connection.execute(_SET, {"wanted": submission_id, **values})
 
 
-async def _move(connection: AsyncConnection, row: RowMapping, **changes: float) -> None:
-    values = {name: _budgets.c[name] + change for name, change in changes.items()}
-    for scope in scopes_of(row["budget_day"], row["budget_run"]):
-        await connection.execute(update(_budgets).where(_budgets.c.scope == scope).values(values))
+async def _move(connection: Connection, row: RowMapping, **changes: float) -> None:
+    by = {f"{name}_by": change for name, change in changes.items()}
+    scopes = scopes_of(row["budget_day"], row["budget_run"])
+    await connection.execute(_move_by(tuple(changes)), [{"wanted": scope, **by} for scope in scopes])
 
 
-async def _make_rows(connection: AsyncConnection, scopes: Sequence[str]) -> None:
-    insert_on = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+@cache
+def _move_by(counters: tuple[str, ...]) -> Update:
+    changed = {name: _budgets.c[name] + bindparam(f"{name}_by") for name in counters}
+    return update(_budgets).where(_budgets.c.scope == _wanted).values(changed)
+
+
+async def _make_rows(connection: Connection, scopes: Sequence[str]) -> None:
     rows = [{"scope": scope, "spent": 0.0, "reserved": 0.0, "refunded": 0.0} for scope in scopes]
-    await connection.execute(
-        insert_on(_budgets).values(rows).on_conflict_do_nothing(index_elements=["scope"])
-    )
+    await connection.execute(_MAKE_ROWS[connection.dialect.name], rows)
 
 
-async def _over(connection: AsyncConnection, scope: str, price: float, cap: float) -> str:
+async def _over(connection: Connection, scope: str, price: float, cap: float) -> str:
     row = (await connection.execute(select(_budgets).where(_budgets.c.scope == scope))).mappings().one()
     kind = {"library": "The library's budget", "day": "Today's budget", "run": "This run's budget"}
     return (

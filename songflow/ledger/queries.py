@@ -1,13 +1,18 @@
-"""Rows of generations and submissions, read inside the caller's transaction."""
+"""Rows of generations and submissions, read inside the caller's transaction.
+
+Here and in its neighbours a statement that every generation needs is made once: SQLAlchemy takes longer to
+build one and to find its compiled form than SQLite takes to answer it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import RowMapping, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import BindParameter, RowMapping, bindparam, select
 
 from songflow.ledger import schema
+from songflow.ledger.engine import Connection
 from songflow.ledger.rows import Generation, Submission
 from songflow.ledger.states import RULES
 
@@ -15,27 +20,31 @@ __all__ = ["one_generation", "one_submission", "speaker", "submissions_of"]
 
 _generations, _submissions = schema.generations, schema.submissions
 
+_wanted: BindParameter[Any] = bindparam("wanted")
+_ONE_SUBMISSION = select(_submissions).where(_submissions.c.id == _wanted)
+_ONE_SUBMISSION_LOCKED = _ONE_SUBMISSION.with_for_update()
+_SUBMISSIONS_OF = select(_submissions).where(_submissions.c.key == _wanted).order_by(_submissions.c.ordinal)
+_ONE_GENERATION = select(_generations).where(_generations.c.key == _wanted)
+_ONE_GENERATION_LOCKED = _ONE_GENERATION.with_for_update()
+
 
 def speaker(submissions: Sequence[Submission]) -> Submission | None:
     """Of a generation's submissions, the one that speaks for it: the furthest along, then the newest."""
     return max(submissions, key=lambda one: (RULES[one.state].rank, one.ordinal), default=None)
 
 
-async def one_submission(connection: AsyncConnection, submission_id: str, lock: bool = False) -> Submission:
-    statement = select(_submissions).where(_submissions.c.id == submission_id)
-    rows = await connection.execute(statement.with_for_update() if lock else statement)
+async def one_submission(connection: Connection, submission_id: str, lock: bool = False) -> Submission:
+    statement = _ONE_SUBMISSION_LOCKED if lock else _ONE_SUBMISSION
+    rows = await connection.execute(statement, {"wanted": submission_id})
     return Submission.from_row(dict(rows.mappings().one()))
 
 
-async def submissions_of(connection: AsyncConnection, key: str) -> list[Submission]:
-    rows = await connection.execute(
-        select(_submissions).where(_submissions.c.key == key).order_by(_submissions.c.ordinal)
-    )
+async def submissions_of(connection: Connection, key: str) -> list[Submission]:
+    rows = await connection.execute(_SUBMISSIONS_OF, {"wanted": key})
     return [Submission.from_row(dict(row)) for row in rows.mappings()]
 
 
-async def one_generation(connection: AsyncConnection, key: str, lock: bool = False) -> Generation | None:
-    statement = select(_generations).where(_generations.c.key == key)
-    rows = await connection.execute(statement.with_for_update() if lock else statement)
+async def one_generation(connection: Connection, key: str, lock: bool = False) -> Generation | None:
+    rows = await connection.execute(_ONE_GENERATION_LOCKED if lock else _ONE_GENERATION, {"wanted": key})
     row: RowMapping | None = rows.mappings().one_or_none()
     return None if row is None else Generation(**row)

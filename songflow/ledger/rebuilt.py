@@ -12,10 +12,9 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from songflow.ledger import schema
-from songflow.ledger.engine import Database
+from songflow.ledger.engine import Connection, Database
 from songflow.ledger.lease import Lease
 from songflow.ledger.money import count_spent
 from songflow.ledger.queries import one_generation
@@ -76,7 +75,7 @@ class Restoring:
     async def move(self, song: Song, path: str, cover_path: str | None) -> bool:
         """The very same file lies elsewhere now; False where the row has moved meanwhile."""
         async with self._database.write("rebuilt") as connection:
-            if await songs_where(connection, _songs.c.path == path):
+            if await songs_where(connection, "path", path):
                 return False
             result = await connection.execute(
                 update(_songs)
@@ -86,17 +85,18 @@ class Restoring:
             return result.rowcount == 1
 
 
-async def _restore(connection: AsyncConnection, one: Restorable) -> Outcome:
+async def _restore(connection: Connection, one: Restorable) -> Outcome:
     reason = await _contradiction(connection, one)
     if reason is not None:
         return Outcome(reason=reason)
     submission_id, take = one.submission["id"], one.song["take"]
-    same_take = (_songs.c.submission_id == submission_id) & (_songs.c.take == take)
-    for song in await songs_where(connection, same_take):
+    for song in await songs_where(connection, "submission_id", submission_id):
+        if song.take != take:
+            continue
         if song.song_id == one.song["song_id"]:
             return Outcome(known=song)
         return Outcome(reason=f"the ledger knows this take as the song {song.song_id}")
-    if await songs_where(connection, _songs.c.path == one.song["path"]):
+    if await songs_where(connection, "path", one.song["path"]):
         return Outcome(reason="the ledger knows this path as another song's")
     await _add_generation(connection, one)
     await _add_submission(connection, one)
@@ -113,7 +113,7 @@ async def _restore(connection: AsyncConnection, one: Restorable) -> Outcome:
     return Outcome(added=True)
 
 
-async def _contradiction(connection: AsyncConnection, one: Restorable) -> str | None:
+async def _contradiction(connection: Connection, one: Restorable) -> str | None:
     """Why a story cannot stand beside what the ledger knows, or None."""
     generation = await one_generation(connection, one.key)
     if generation is not None:
@@ -135,7 +135,7 @@ async def _contradiction(connection: AsyncConnection, one: Restorable) -> str | 
 _TELL_APART = ("id", "ordinal", "gateway", "base_url", "generation_id")
 
 
-async def _add_generation(connection: AsyncConnection, one: Restorable) -> None:
+async def _add_generation(connection: Connection, one: Restorable) -> None:
     insert_on = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     await connection.execute(
         insert_on(_generations)
@@ -150,7 +150,7 @@ async def _add_generation(connection: AsyncConnection, one: Restorable) -> None:
     )
 
 
-async def _add_submission(connection: AsyncConnection, one: Restorable) -> None:
+async def _add_submission(connection: Connection, one: Restorable) -> None:
     told = one.submission
     known = await connection.execute(select(_submissions.c.id).where(_submissions.c.id == told["id"]))
     if known.first() is not None:

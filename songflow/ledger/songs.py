@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import bindparam, insert, select, update
 
 from songflow.ledger import schema
-from songflow.ledger.engine import Database
+from songflow.ledger.engine import Connection, Database
 from songflow.ledger.money import settle_money
 from songflow.ledger.rows import Generation, Song, SourceFound, StoredFile, Submission, clean_text, json_list
 from songflow.ledger.states import SongState, State, sources_of
@@ -22,6 +21,21 @@ __all__ = ["AnnouncedTake", "Lineage", "Origin", "Songs", "payload_text", "songs
 
 _songs, _submissions, _generations = schema.songs, schema.submissions, schema.generations
 _ONLY_GENERATION = ("body", "body_hash", "hash_version", "created_at")
+
+_ALL_BUT_PAYLOAD = select(*(column for column in _songs.c if column.name != "payload")).order_by(_songs.c.id)
+_WHERE = {
+    name: _ALL_BUT_PAYLOAD.where(_songs.c[name] == bindparam("wanted"))
+    for name in ("id", "key", "submission_id", "song_id", "path")
+}
+_LOCK_SUBMISSION = select(_submissions.c.id).where(_submissions.c.id == bindparam("wanted")).with_for_update()
+_END = {
+    state: update(_submissions).where(
+        _submissions.c.id == bindparam("which"), _submissions.c.state.in_(sources_of(state))
+    )
+    for state in (State.SUCCEEDED, State.FAILED)
+}
+_NEW_SONGS = insert(_songs)
+_SET_SONG = update(_songs).where(_songs.c.id == bindparam("which"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +93,23 @@ class Songs:
         """
         state = State.SUCCEEDED if failure is None else State.FAILED
         async with self._database.write(str(state)) as connection:
-            # PostgreSQL: two processes that saw the same end take turns, so that no take gets two rows.
-            await connection.execute(
-                select(_submissions.c.id).where(_submissions.c.id == submission_id).with_for_update()
-            )
+            if not self._database.is_sqlite:
+                # Two processes that saw the same end take turns, so that no take gets two rows.
+                await connection.execute(_LOCK_SUBMISSION, {"wanted": submission_id})
             moved = await connection.execute(
-                update(_submissions)
-                .where(_submissions.c.id == submission_id, _submissions.c.state.in_(sources_of(state)))
-                .values(
-                    state=state,
-                    settled_at=datetime.now(UTC),
-                    error=clean_text(failure),
-                    written_off_at=None,  # it was given up too early: its songs are looked after again
-                )
+                _END[state],
+                {
+                    "which": submission_id,
+                    "state": state,
+                    "settled_at": datetime.now(UTC),
+                    "error": clean_text(failure),
+                    "written_off_at": None,  # it was given up too early: its songs are looked after again
+                },
             )
             if moved.rowcount == 1:
                 await settle_money(connection, submission_id, state, refund=refund)
             await store_answer(connection, submission_id, "fetch", payload)
-            known = await songs_where(connection, _songs.c.submission_id == submission_id)
+            known = await songs_where(connection, "submission_id", submission_id)
             common = {
                 "submission_id": submission_id,
                 "key": key,
@@ -104,17 +117,15 @@ class Songs:
                 "parent_song_id": lineage.parent_song_id,
                 **await _descent(connection, lineage.parent_song_id),
             }
-            matched = _match(known, takes)
-            next_take = len(known)
-            for take, song in zip(takes, matched, strict=True):
+            new: list[dict[str, Any]] = []
+            for take, song in zip(takes, _match(known, takes), strict=True):
                 if song is None:
-                    await connection.execute(insert(_songs).values(_new_row(take, next_take, common)))
-                    next_take += 1
+                    new.append(_new_row(take, len(known) + len(new), common))
                 elif song.state is not SongState.STORED:
-                    await connection.execute(
-                        update(_songs).where(_songs.c.id == song.id).values(_announced_columns(take))
-                    )
-            return await songs_where(connection, _songs.c.submission_id == submission_id)
+                    await connection.execute(_SET_SONG, {"which": song.id, **_announced_columns(take)})
+            if new:
+                await connection.execute(_NEW_SONGS, new)
+            return await songs_where(connection, "submission_id", submission_id)
 
     async def stored(self, song: Song, file: StoredFile, source: SourceFound | None = None) -> None:
         """The take is whole on the store; `source` is what an extension was found to hold of its source."""
@@ -143,7 +154,7 @@ class Songs:
     async def get(self, row_id: int) -> Song:
         """One song as it stands now."""
         async with self._database.read() as connection:
-            return (await songs_where(connection, _songs.c.id == row_id))[0]
+            return (await songs_where(connection, "id", row_id))[0]
 
     async def origin(self, row_id: int) -> Origin:
         """What a song's own story is told from, beside its row."""
@@ -162,26 +173,26 @@ class Songs:
     async def of_key(self, key: str) -> list[Song]:
         """Every take of a request key, over all its submissions, in order."""
         async with self._database.read() as connection:
-            return await songs_where(connection, _songs.c.key == key)
+            return await songs_where(connection, "key", key)
 
     async def of_submission(self, submission_id: str) -> list[Song]:
         """Every take of one submission, in order."""
         async with self._database.read() as connection:
-            return await songs_where(connection, _songs.c.submission_id == submission_id)
+            return await songs_where(connection, "submission_id", submission_id)
 
     async def by_song_id(self, song_id: str) -> list[Song]:
         """The songs that a gateway calls by this id (ids of two gateways may meet), newest last."""
         async with self._database.read() as connection:
-            return await songs_where(connection, _songs.c.song_id == song_id)
+            return await songs_where(connection, "song_id", song_id)
 
     async def at_path(self, path: str) -> list[Song]:
         """The song that is stored at an absolute path or URL."""
         async with self._database.read() as connection:
-            return await songs_where(connection, _songs.c.path == path)
+            return await songs_where(connection, "path", path)
 
     async def _update(self, act: str, row_id: int, values: Mapping[str, Any]) -> None:
         async with self._database.write(act) as connection:
-            await connection.execute(update(_songs).where(_songs.c.id == row_id).values(values))
+            await connection.execute(_SET_SONG, {"which": row_id, **values})
 
 
 def _match(known: Sequence[Song], takes: Sequence[AnnouncedTake]) -> list[Song | None]:
@@ -218,21 +229,20 @@ def _announced_columns(take: AnnouncedTake) -> dict[str, Any]:
     }
 
 
-async def _descent(connection: AsyncConnection, parent_song_id: str | None) -> dict[str, Any]:
+async def _descent(connection: Connection, parent_song_id: str | None) -> dict[str, Any]:
     """Root and depth below a parent; a parent that the ledger does not know is itself the root."""
     if parent_song_id is None:
         return {"root_song_id": None, "depth": 0}
-    parents = await songs_where(connection, _songs.c.song_id == parent_song_id)
+    parents = await songs_where(connection, "song_id", parent_song_id)
     if not parents:
         return {"root_song_id": parent_song_id, "depth": 1}
     parent = parents[-1]
     return {"root_song_id": parent.root_song_id or parent_song_id, "depth": parent.depth + 1}
 
 
-async def songs_where(connection: AsyncConnection, condition: Any) -> list[Song]:
-    """The songs for which a condition on their table holds, in the order of their rows."""
-    columns = [column for column in _songs.c if column.name != "payload"]
-    rows = await connection.execute(select(*columns).where(condition).order_by(_songs.c.id))
+async def songs_where(connection: Connection, column: str, wanted: str | int) -> list[Song]:
+    """The songs whose column has a value, in the order of their rows."""
+    rows = await connection.execute(_WHERE[column], {"wanted": wanted})
     return [Song.from_row(dict(row)) for row in rows.mappings()]
 
 

@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Update, bindparam, func, insert, select, update
 
 from songflow.ledger import schema
-from songflow.ledger.engine import Database
+from songflow.ledger.engine import Connection, Database
 from songflow.ledger.intents import Claim, Twin, intend
 from songflow.ledger.lease import Lease
 from songflow.ledger.money import release_held, settle_money
-from songflow.ledger.queries import one_generation, speaker, submissions_of
+from songflow.ledger.queries import one_generation, one_submission, speaker, submissions_of
 from songflow.ledger.rows import Generation, Intent, Submission, clean_text, json_list, lease_columns
 from songflow.ledger.states import RULES, SongState, State, sources_of
 
 __all__ = ["Claim", "Submissions", "Twin", "speaker", "store_answer"]
 
 _submissions, _songs = schema.submissions, schema.songs
+
+# What they set are the parameters that name columns.
+_SET = update(_submissions).where(_submissions.c.id == bindparam("which"))
+_SET_UNDER_FENCE = _SET.where(_submissions.c.fence == bindparam("held_under"))
+_STORE_ANSWER = insert(schema.answers)
 
 
 class Submissions:
@@ -113,24 +118,20 @@ class Submissions:
     async def hold(self, submission_id: str, lease: Lease) -> None:
         """Say that this process now waits for or collects it."""
         async with self._database.write("hold") as connection:
-            await connection.execute(
-                update(_submissions).where(_submissions.c.id == submission_id).values(lease_columns(lease))
-            )
+            await connection.execute(_SET, {"which": submission_id, **lease_columns(lease)})
 
     async def release(self, submission_id: str, fence: str) -> None:
         """Say that nobody is at work on it any more (only by the lease's holder)."""
         async with self._database.write("release") as connection:
             await connection.execute(
-                update(_submissions)
-                .where(_submissions.c.id == submission_id, _submissions.c.fence == fence)
-                .values(lease_expires_at=datetime.now(UTC))
+                _SET_UNDER_FENCE,
+                {"which": submission_id, "held_under": fence, "lease_expires_at": datetime.now(UTC)},
             )
 
     async def get(self, submission_id: str) -> Submission:
         """One submission as it stands now."""
         async with self._database.read() as connection:
-            rows = await connection.execute(select(_submissions).where(_submissions.c.id == submission_id))
-            return Submission.from_row(dict(rows.mappings().one()))
+            return await one_submission(connection, submission_id)
 
     async def of_key(self, key: str) -> list[Submission]:
         """Every submission of a request key, first to last; empty for a key that the ledger does not know."""
@@ -238,18 +239,22 @@ class Submissions:
         answer: Mapping[str, Any] | None = None,
         refund: bool = False,
     ) -> bool:
-        statement = update(_submissions).where(
-            _submissions.c.id == submission_id, _submissions.c.state.in_(sources_of(to))
-        )
-        if fence is not None:
-            statement = statement.where(_submissions.c.fence == fence)
+        chosen = {"which": submission_id, **({} if fence is None else {"held_under": fence})}
         async with self._database.write(str(to)) as connection:
-            result = await connection.execute(statement.values(state=to, **values))
+            result = await connection.execute(
+                _move_to(to, fence is not None), {**chosen, "state": to, **values}
+            )
             if answer is not None:
                 await store_answer(connection, submission_id, "submit", answer)
             if result.rowcount == 1:
                 await settle_money(connection, submission_id, to, refund=refund)
             return result.rowcount == 1
+
+
+@cache
+def _move_to(state: State, fenced: bool) -> Update:
+    """The compare-and-set of a move."""
+    return (_SET_UNDER_FENCE if fenced else _SET).where(_submissions.c.state.in_(sources_of(state)))
 
 
 def _has_announced() -> ColumnElement[bool]:
@@ -262,16 +267,17 @@ def _has_announced() -> ColumnElement[bool]:
 
 
 async def store_answer(
-    connection: AsyncConnection, submission_id: str, kind: str, answer: Mapping[str, Any]
+    connection: Connection, submission_id: str, kind: str, answer: Mapping[str, Any]
 ) -> None:
     """Keep a gateway's raw answer: `status`, `headers`, `body`."""
     await connection.execute(
-        insert(schema.answers).values(
-            submission_id=submission_id,
-            kind=kind,
-            status=answer.get("status"),
-            headers=json.dumps(dict(answer.get("headers", {}))),
-            body=clean_text(answer["body"]),
-            received_at=datetime.now(UTC),
-        )
+        _STORE_ANSWER,
+        {
+            "submission_id": submission_id,
+            "kind": kind,
+            "status": answer.get("status"),
+            "headers": json.dumps(dict(answer.get("headers", {}))),
+            "body": clean_text(answer["body"]),
+            "received_at": datetime.now(UTC),
+        },
     )

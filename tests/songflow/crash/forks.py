@@ -35,7 +35,7 @@ from songflow import api, collecting, download, failpoints, paid, rebuild, rescu
 from songflow.access import Access
 from songflow.errors import SongflowError
 from songflow.gateways import DIALECTS, Account
-from songflow.ledger import Ledger, engine, lease, schema, spool, submissions
+from songflow.ledger import Ledger, engine, lease, schema, spool, sqlite_file, submissions
 from songflow.library import LibrarySettings
 from songflow.recipes.making import make_whole_song
 from songflow.recipes.plain import PlainCrew, settings_for
@@ -103,7 +103,7 @@ def prepare(plan: dict[str, Any]) -> None:
         make = engine.create_async_engine
         engine.create_async_engine = lambda url, **how: make(url, **{**how, "pool_size": plan["connections"]})
     sending._COMMIT_PATIENCE_SECONDS = plan.get("patience", sending._COMMIT_PATIENCE_SECONDS)
-    engine.BUSY_TIMEOUT_SECONDS = plan.get("busy", engine.BUSY_TIMEOUT_SECONDS)
+    sqlite_file.BUSY_TIMEOUT_SECONDS = plan.get("busy", sqlite_file.BUSY_TIMEOUT_SECONDS)
     waiting.VISIBILITY_SECONDS = plan.get("visibility", waiting.VISIBILITY_SECONDS)
 
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from songflow.errors import LibraryError
-from songflow.ledger import Ledger, engine
+from songflow.ledger import Ledger, sqlite_file
 from songflow.ledger.engine import file_system_of, ledger_url, refuse_network_file_system
 
 
@@ -168,7 +168,7 @@ async def test_a_ledger_that_stays_locked_is_said_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process that never lets go of its lock ends in a LibraryError, not in a driver's traceback."""
-    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0)
     async with Ledger(ledger_url(None, tmp_path)) as ledger:
         other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -183,15 +183,9 @@ async def test_a_new_file_that_another_process_writes_to_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SQLite itself gives up at once on a log mode that it cannot set; two first openings would collide."""
-    other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+    other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
-    sleep = asyncio.sleep
-
-    async def meanwhile_the_other_ends(seconds: float) -> None:
-        other.close()
-        await sleep(0)
-
-    monkeypatch.setattr(engine.asyncio, "sleep", meanwhile_the_other_ends)
+    monkeypatch.setattr(sqlite_file.time, "sleep", lambda seconds: other.close())
     async with Ledger(ledger_url(None, tmp_path)) as ledger:
         assert await ledger.submissions.of_key("any") == []
 
@@ -200,7 +194,7 @@ async def test_a_new_file_that_another_process_never_lets_go_of_is_said_in_words
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Patience ends with the busy timeout."""
-    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0)
     other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(LibraryError, match="another process has held its lock"):

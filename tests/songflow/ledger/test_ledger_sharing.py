@@ -1,0 +1,173 @@
+"""Writers of one SQLite ledger share commits: each waits for the disk, and none pays for another's failure."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from songflow.errors import LibraryError
+from songflow.ledger import Ledger, sqlite_file
+from songflow.ledger.engine import ledger_url
+
+
+@pytest.fixture
+async def shared(tmp_path: Path) -> AsyncIterator[Ledger]:
+    """A ledger in one SQLite file."""
+    async with Ledger(ledger_url(None, tmp_path)) as opened:
+        yield opened
+
+
+class Commits:
+    """Counts the commits; while `gate` is closed they do not get on, and with `trouble` they fail."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.trouble: Exception | None = None
+        self.gate = threading.Event()
+        self.gate.set()
+        self._really = sqlite_file._commit
+
+    def __call__(self, raw: sqlite3.Connection) -> None:
+        self.seen += 1
+        assert self.gate.wait(30)
+        if self.trouble is not None:
+            raw.rollback()
+            raise self.trouble
+        self._really(raw)
+
+
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch, shared: Ledger) -> Commits:
+    """What is committed from now on goes through this."""
+    counted = Commits()
+    monkeypatch.setattr(sqlite_file, "_commit", counted)
+    return counted
+
+
+async def note(ledger: Ledger, name: str, trouble: Exception | None = None) -> None:
+    """Write one row; then fail, where there is trouble."""
+    async with ledger.database.write("pause") as connection:
+        await connection.execute(
+            text("INSERT INTO switches VALUES (:name, '2026-01-01', NULL)"), {"name": name}
+        )
+        if trouble is not None:
+            raise trouble
+
+
+def on_disk(ledger: Ledger) -> set[str]:
+    """The rows that another connection sees."""
+    other = sqlite3.connect(str(ledger.database.url.database))
+    try:
+        return {name for (name,) in other.execute("SELECT name FROM switches")}
+    finally:
+        other.close()
+
+
+async def until(condition) -> None:
+    """Let the loop and its threads run until something is so."""
+    while not condition():  # noqa: ASYNC110 - a thread gives no events
+        await asyncio.sleep(0.001)
+
+
+async def test_writers_that_come_together_share_one_commit(shared: Ledger, commits: Commits) -> None:
+    """Fifty rows, one wait for the disk."""
+    await asyncio.gather(*(note(shared, f"row {number}") for number in range(50)))
+    assert commits.seen == 1
+    assert len(on_disk(shared)) == 50
+
+
+async def test_nobody_goes_on_before_the_shared_commit(shared: Ledger, commits: Commits) -> None:
+    """What a writer is told to be stored is on the disk; those that come meanwhile are the next commit's."""
+    commits.gate.clear()
+    early = [asyncio.create_task(note(shared, f"early {number}")) for number in range(3)]
+    await until(lambda: commits.seen == 1)
+    late = [asyncio.create_task(note(shared, f"late {number}")) for number in range(3)]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert not any(task.done() for task in early + late)
+    assert on_disk(shared) == set()
+    commits.gate.set()
+    await asyncio.gather(*early, *late)
+    assert commits.seen == 2
+    assert len(on_disk(shared)) == 6
+
+
+async def test_a_writer_that_fails_undoes_only_its_own_work(shared: Ledger, commits: Commits) -> None:
+    """Each has a savepoint of its own in the shared transaction."""
+    writers = (note(shared, "a"), note(shared, "b", KeyError("ours")), note(shared, "c"), note(shared, "a"))
+    told = await asyncio.gather(*writers, return_exceptions=True)
+    assert [type(one) for one in told] == [type(None), KeyError, type(None), LibraryError]
+    assert on_disk(shared) == {"a", "c"}
+    assert commits.seen == 1
+
+
+async def test_a_writer_that_takes_its_work_back_takes_back_no_other(
+    shared: Ledger, commits: Commits
+) -> None:
+    """`rollback` is for the block that says it."""
+
+    async def taken_back() -> None:
+        async with shared.database.write("pause") as connection:
+            await connection.execute(text("INSERT INTO switches VALUES ('mine', '2026-01-01', NULL)"))
+            await connection.rollback()
+
+    await asyncio.gather(note(shared, "a"), taken_back(), note(shared, "c"))
+    assert on_disk(shared) == {"a", "c"}
+
+
+async def test_a_commit_that_fails_fails_for_all_that_share_it(shared: Ledger, commits: Commits) -> None:
+    """Nobody is told that something is stored which is not; the next commit is a new one."""
+    commits.trouble = sqlite3.OperationalError("disk I/O error")
+    told = await asyncio.gather(*(note(shared, name) for name in "abc"), return_exceptions=True)
+    assert [type(one) for one in told] == [LibraryError] * 3
+    assert all("disk I/O error" in str(one) for one in told)
+    assert on_disk(shared) == set()
+    commits.trouble = None
+    await note(shared, "d")
+    assert on_disk(shared) == {"d"}
+
+
+async def test_a_transaction_that_the_database_undoes_fails_for_all_that_share_it(shared: Ledger) -> None:
+    """A full disk makes SQLite undo everything at once: who wrote before is told, who comes after writes nothing."""
+
+    async def undone() -> None:
+        async with shared.database.write("pause") as connection:
+            await connection.execute(text("ROLLBACK"))
+
+    told = await asyncio.gather(note(shared, "a"), undone(), note(shared, "c"), return_exceptions=True)
+    assert [type(one) for one in told] == [LibraryError] * 3
+    assert on_disk(shared) == set()
+    await note(shared, "d")
+    assert on_disk(shared) == {"d"}
+
+
+async def test_who_is_cancelled_takes_nobody_along(shared: Ledger, commits: Commits) -> None:
+    """Neither one that waits for the shared commit nor one that waits for its turn."""
+    commits.gate.clear()
+    first, second = (asyncio.create_task(note(shared, name)) for name in ("first", "second"))
+    await until(lambda: commits.seen == 1)
+    queued, last = (asyncio.create_task(note(shared, name)) for name in ("queued", "last"))
+    await asyncio.sleep(0)
+    first.cancel()
+    queued.cancel()
+    commits.gate.set()
+    await asyncio.gather(second, last)
+    assert first.cancelled()
+    assert queued.cancelled()
+    assert on_disk(shared) == {"first", "second", "last"}
+
+
+async def test_closing_waits_for_what_is_being_committed(tmp_path: Path) -> None:
+    """What was written is there after the ledger is closed, whoever has stopped waiting for it."""
+    async with Ledger(ledger_url(None, tmp_path)) as ledger:
+        writing = asyncio.create_task(note(ledger, "a"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        writing.cancel()
+    assert on_disk(ledger) == {"a"}

@@ -1,0 +1,65 @@
+"""Who looks after a submission while it is waited for and collected, as its row in the ledger says."""
+
+from __future__ import annotations
+
+import pytest
+
+from songflow.api import generate_in
+from songflow.holding import held, kept
+from songflow.ledger.lease import Lease
+
+
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ledger's transactions, as they come."""
+    from songflow.ledger import engine
+
+    seen: list[str] = []
+    monkeypatch.setattr(engine, "reached", seen.append)
+    return seen
+
+
+async def test_a_generation_is_held_from_its_post_to_its_songs_by_one_lease(
+    session, access, simulator, song_request, commits
+) -> None:
+    """The lease that the accepted id is stored with lasts until the songs are stored; nothing else is written."""
+    opened = await session(deadline=2000.0)
+    await generate_in(opened, song_request(), access(simulator().url), key="key")
+    acts = [point.partition(":")[0] for point in commits if "after" in point]
+    assert [act for act in acts if act not in {"migrate", "running"}] == [
+        "intent", "sending", "accepted", "succeeded", "song stored", "song stored", "release"
+    ]  # fmt: skip
+    (submission,) = await opened.library.ledger.submissions.of_key("key")
+    assert submission.lease.is_dead()
+
+
+async def test_inside_of_a_kept_lease_another_is_taken_only_where_it_ends_too_soon(
+    session, access, simulator, song_request
+) -> None:
+    """What needs longer than the lease lasts gets a longer one, which the end releases."""
+    opened = await session(deadline=2000.0)
+    ledger = opened.library.ledger.submissions
+    await generate_in(opened, song_request(), access(simulator().url), key="key")
+    (submission,) = await ledger.of_key("key")
+    lease = Lease.take(100.0)
+    await ledger.hold(submission.id, lease)
+    submission = await ledger.get(submission.id)
+    async with kept(opened, submission):
+        async with held(opened, submission, 50.0):
+            assert (await ledger.get(submission.id)).lease.fence == lease.fence
+        async with held(opened, submission, 1000.0):
+            longer = (await ledger.get(submission.id)).lease
+            assert longer.fence != lease.fence
+            assert longer.lasts(1000.0)
+        assert not (await ledger.get(submission.id)).lease.is_dead()
+    assert (await ledger.get(submission.id)).lease.is_dead()
+
+
+async def test_the_lease_of_another_is_not_kept(session, access, simulator, song_request) -> None:
+    """Only a lease of this process that has not ended says that it looks after the submission."""
+    opened = await session(deadline=2000.0)
+    ledger = opened.library.ledger.submissions
+    await generate_in(opened, song_request(), access(simulator().url), key="key")
+    (submission,) = await ledger.of_key("key")
+    async with kept(opened, submission), held(opened, submission, 50.0):
+        assert (await ledger.get(submission.id)).lease.fence != submission.lease.fence
