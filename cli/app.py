@@ -26,6 +26,7 @@ app = App(
 app.command("cli.demo:demo", name="demo")
 app.command("cli.generate:generate", name="generate")
 app.command("cli.song:song", name="song")
+app.command("cli.extend:extend", name="extend")
 app.command("cli.songs:songs", name="songs")
 app.command("cli.rate:rate", name="rate")
 app.command("cli.rescue:rescue", name="rescue")

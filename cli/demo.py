@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cli.options import Common
 from cli.output import Output
-from songflow.access import access_from_environment
+from cli.tree import show_trees, write_picture
+from songflow.access import Access, access_from_environment
 from songflow.api import generate_in, mint_key
+from songflow.extending import plan_extension
+from songflow.ledger.rows import Song, SourceFound
+from songflow.lineage import families, trees
 from songflow.manifest import read_manifest
-from songflow.request import PLACES, SongRequest
+from songflow.request import SongRequest
 from songflow.results import GenerationResult
 from songflow.session import Session, SessionSettings
+from songflow.source_check import check_songs
 
 __all__ = ["demo"]
 
@@ -55,37 +60,74 @@ async def _demo(output: Output, common: Common) -> None:
     results: list[GenerationResult] = []
     async with Session(common.library_settings(), settings) as session:
         for step in _STEPS:
-            source = results[-1].stored[0].song_id if results else None
-            request = _request(step, source)
+            request, access = await _planned(session, step, results)
             async with output.waiting(step.name) as progress:
                 result = await generate_in(
                     session,
                     request,
-                    access_from_environment("simulator"),
+                    access,
                     key=f"{run}:{step.name}",
                     if_unsettled="new",  # nothing is paid here: an interrupted demo does not stand in the way
                     progress=progress,
                 )
             results.append(result)
         frame = await read_manifest(session.library.ledger)
+        made = frame[frame["key"].str.startswith(f"{run}:")]
+        core, whole = [await _first(session, result) for result in (results[0], results[-1])]
+        found = await check_songs(session.library, core, whole)
+    roots = families(trees(made))
+    picture = common.library_settings().folder / f"{run}.png"
+    write_picture(picture, roots)
     final = results[-1].stored[0]
     if output.as_json:
-        output.object({"steps": [result.as_dict() for result in results], "song": final.path})
+        output.object(
+            {
+                "steps": [result.as_dict() for result in results],
+                "song": final.path,
+                "contains_core": found.source_at is not None,
+                "core_at": found.source_at,
+                "core_share": found.source_score,
+                "tree": [root.as_dict() for root in roots],
+                "picture": str(picture),
+            }
+        )
         return
-    output.manifest(frame[frame["key"].str.startswith(f"{run}:")])
-    output.out.print()
-    output.out.print(f"The whole song (simulated, {final.duration or 0:.0f} s): {final.path}", markup=False)
-    output.out.print(
+    output.manifest(made)
+    output.line("")
+    show_trees(output, roots)
+    output.line("")
+    output.line(f"The whole song (simulated, {final.duration or 0:.0f} s): {final.path}")
+    output.line(_said(found))
+    output.line(f"Where it comes from, as a picture: {picture}")
+    output.line(
         f"Open it in any player; all songs are in {Path(final.path or '').parent}. "
-        "For real ones: songflow generate --gateway cometapi (README).",
-        markup=False,
+        "For real ones: songflow generate --gateway cometapi (README)."
     )
 
 
-def _request(step: _Step, source: str | None) -> SongRequest:
-    fields: dict[str, Any] = {"prompt": step.prompt, "lyrics": step.lyrics, "seed": 7}
-    if step.place is not None:
-        mode, start = PLACES[step.place]
-        fields |= {"mode": mode, "song_section_start": start, "source_song_id": source}
-        fields |= {"lyrics_type": "instrumental"}
-    return SongRequest.parse(fields)
+async def _planned(
+    session: Session, step: _Step, before: Sequence[GenerationResult]
+) -> tuple[SongRequest, Access]:
+    """The core anew; what follows extends the first song of the step before."""
+    if step.place is None:
+        request = SongRequest.parse({"prompt": step.prompt, "lyrics": step.lyrics, "seed": 7})
+        return request, access_from_environment("simulator")
+    planned = await plan_extension(
+        session,
+        before[-1].stored[0].song_id or "",
+        place=step.place,
+        overrides={"prompt": step.prompt, "lyrics_type": "instrumental"},
+    )
+    return planned.request, planned.access
+
+
+async def _first(session: Session, result: GenerationResult) -> Song:
+    """The take that the next step goes on with."""
+    songs = await session.library.ledger.songs.of_key(result.key)
+    return next(song for song in songs if song.path is not None)
+
+
+def _said(found: SourceFound) -> str:
+    if found.source_at is None:
+        return f"The check has not found the core in it: {found.note}."
+    return f"It holds the core, from {found.source_at:.1f} s on (checked: {found.source_score:.0%} of its seconds)."

@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter
 from cli.accounts import access_of
 from cli.options import Common, Gateway, Paying, Waiting
 from cli.output import Output
-from cli.paid_command import run_paid
+from cli.paid_command import NewSong, run_paid
 from cli.prefect_mode import configured_api_url, server_answers
 from songflow.access import Access
 from songflow.errors import InputError, RequestNotSent
@@ -114,7 +114,7 @@ def _spend(output: Output, spend: Spend, gateway: Gateway, common: Common) -> in
         output.say(question)
     else:
         _ask(question)
-    result = run_paid(output, request, Paying(budget=price), gateway, Waiting(), common)
+    result = run_paid(output, NewSong(request), Paying(budget=price), gateway, Waiting(), common)
     output.result(result)
     return 0
 

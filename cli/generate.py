@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from cli.accounts import access_of
 from cli.options import SONG, Common, Gateway, Paying, Song, Waiting
 from cli.output import Output
-from cli.paid_command import named, run_paid
+from cli.paid_command import NewSong, named, run_paid
 from songflow.access import fallbacks_from_environment
 from songflow.errors import InputError
 from songflow.like import request_like, require_source, told_by
@@ -46,7 +46,7 @@ def generate(
             part.check()
         request = _request(prompt, like, song, paying, gateway)
     output = Output(as_json=common.json, quiet=common.quiet)
-    output.result(run_paid(output, request, paying, gateway, waiting, common))
+    output.result(run_paid(output, NewSong(request), paying, gateway, waiting, common))
 
 
 def _request(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from cli.accounts import access_of, resolve
+from cli.accounts import access_of, given_access, resolve
 from cli.options import Common, Gateway, Paying, Waiting
 from cli.output import Output
 from cli.prefect_mode import use_prefect
-from songflow.access import fallbacks_from_environment
+from songflow.access import Access, fallbacks_from_environment
 from songflow.api import generate_in, mint_key
 from songflow.errors import OutcomeUnknown, RequestNotSent, SongflowError, StillRunning
 from songflow.gateways import DIALECTS
@@ -26,15 +27,59 @@ from songflow.session import Session
 if TYPE_CHECKING:
     from prefect.blocks.core import Block
 
-__all__ = ["guarded", "hint_at_unused_keys", "named", "run_paid"]
+__all__ = ["NewSong", "Order", "guarded", "hint_at_unused_keys", "named", "run_paid"]
 
 _T = TypeVar("_T")
 
 log = logging.getLogger("songflow")
 
 
+class Order(Protocol):
+    """What a paying command asks for."""
+
+    @property
+    def label(self) -> str:
+        """What the progress display calls it."""
+
+    @property
+    def needs_account(self) -> bool:
+        """True where the options must name the account that pays (a gateway's key, a block, or the simulator)."""
+
+    async def plan(
+        self, session: Session, given: Access | None, fallbacks: Sequence[Access]
+    ) -> tuple[SongRequest, Access]:
+        """The request and the account for it, of the one that the options name (None: they name none)."""
+
+    async def run_flow(self, **options: Any) -> GenerationResult:
+        """The same as a flow run, with what every flow that makes songs is told."""
+
+
+@dataclass(frozen=True)
+class NewSong:
+    """A song from a request of its own, by the account that the options name."""
+
+    request: SongRequest
+    needs_account: bool = True
+
+    @property
+    def label(self) -> str:
+        return f"'{self.request.prompt[:40]}'"
+
+    async def plan(
+        self, _session: Session, given: Access | None, _fallbacks: Sequence[Access]
+    ) -> tuple[SongRequest, Access]:
+        assert given is not None, "a new song needs an account"
+        return self.request, given
+
+    async def run_flow(self, **options: Any) -> GenerationResult:
+        from flows.generate import generate_song
+
+        result: GenerationResult = await generate_song(**self.request.model_dump(mode="json"), **options)
+        return result
+
+
 def run_paid(
-    output: Output, request: SongRequest, paying: Paying, gateway: Gateway, waiting: Waiting, common: Common
+    output: Output, order: Order, paying: Paying, gateway: Gateway, waiting: Waiting, common: Common
 ) -> GenerationResult:
     """Make one generation as a flow run where a Prefect server is configured, else in plain Python.
 
@@ -48,7 +93,7 @@ def run_paid(
     hint_at_unused_keys(gateway)
     come_back = f"run the same command with --key {key}"
     return guarded(
-        lambda: _run_paid(output, request, key, paying, gateway, waiting, common), key, common, come_back
+        lambda: _run_paid(output, order, key, paying, gateway, waiting, common), key, common, come_back
     )
 
 
@@ -99,17 +144,17 @@ def named(key: str | None) -> Iterator[None]:
 
 async def _run_paid(
     output: Output,
-    request: SongRequest,
+    order: Order,
     key: str,
     paying: Paying,
     gateway: Gateway,
     waiting: Waiting,
     common: Common,
 ) -> GenerationResult:
-    fallbacks_from_environment(paying.fallback)  # a missing key is said here, before anything is sent
+    fallbacks = fallbacks_from_environment(paying.fallback)
     if use_prefect():
-        return await _as_flow(request, key, paying, gateway, waiting, common)
-    return await _in_process(output, request, key, paying, gateway, waiting, common)
+        return await _as_flow(order, key, paying, gateway, waiting, common)
+    return await _in_process(output, order, key, paying, gateway, waiting, common, fallbacks)
 
 
 async def _detaching(work: Callable[[], Awaitable[_T]], left: Callable[[], Awaitable[SongflowError]]) -> _T:
@@ -124,18 +169,20 @@ async def _detaching(work: Callable[[], Awaitable[_T]], left: Callable[[], Await
 
 async def _in_process(
     output: Output,
-    request: SongRequest,
+    order: Order,
     key: str,
     paying: Paying,
     gateway: Gateway,
     waiting: Waiting,
     common: Common,
+    fallbacks: Sequence[Access],
 ) -> GenerationResult:
-    access = await access_of(gateway)
+    given = await (access_of if order.needs_account else given_access)(gateway)
     async with (
         Session(common.library_settings(), paying.session_settings(waiting), resolve) as session,
-        output.waiting(f"'{request.prompt[:40]}'") as progress,
+        output.waiting(order.label) as progress,
     ):
+        request, access = await order.plan(session, given, fallbacks)
         return await generate_in(
             session,
             request,
@@ -143,25 +190,23 @@ async def _in_process(
             key=key,
             if_unsettled=paying.if_unsettled,
             retry_errors=paying.retry_errors,
-            fallbacks=fallbacks_from_environment(paying.fallback),
+            fallbacks=fallbacks,
             progress=progress,
         )
 
 
 async def _as_flow(
-    request: SongRequest, key: str, paying: Paying, gateway: Gateway, waiting: Waiting, common: Common
+    order: Order, key: str, paying: Paying, gateway: Gateway, waiting: Waiting, common: Common
 ) -> GenerationResult:
     from blocks import SongLibrary
     from blocks.resolver import load_credentials
-    from flows.generate import generate_song
 
     credentials: Block | None = None
     if gateway.credentials is not None:
         credentials = await load_credentials(gateway.credentials)
-    else:
+    elif order.needs_account:
         gateway.access()  # a missing key is said here, before a flow run exists
-    result: GenerationResult = await generate_song(
-        **request.model_dump(mode="json"),
+    return await order.run_flow(
         credentials=credentials,
         gateway=gateway.gateway,
         base_url=gateway.base_url,
@@ -178,7 +223,6 @@ async def _as_flow(
         budget=paying.budget,
         fallback_gateways=list(paying.fallback) or None,
     )
-    return result
 
 
 async def _detached(key: str, common: Common) -> SongflowError:

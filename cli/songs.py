@@ -14,8 +14,10 @@ from cli.options import Common
 from cli.output import Output
 from cli.spending import cost as cost_of
 from cli.spending import show_cost
+from cli.tree import check_picture, show_trees, write_picture
 from songflow.errors import InputError
 from songflow.library import Library, LibrarySettings
+from songflow.lineage import trees
 from songflow.manifest import empty_manifest, filter_manifest, read_manifest
 
 if TYPE_CHECKING:
@@ -32,6 +34,8 @@ def songs(
     where: str | None = None,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     cost: Annotated[bool, Parameter(negative="")] = False,
+    tree: Annotated[bool, Parameter(negative="")] = False,
+    picture: Path | None = None,
     common: Common = Common(),
 ) -> None:
     """Show the manifest: a row per song, and one for each generation without songs.
@@ -46,12 +50,17 @@ def songs(
         Write to a file instead of stdout.
     cost
         Show what the library has spent, reserved and may spend instead.
+    tree
+        Show each song under the one that it extends.
+    picture
+        Draw that tree into this PNG file.
     """
     speaker = Output(as_json=common.json, quiet=common.quiet)
     if cost:
-        if where or output is not None or format not in {"table", "json"}:
+        if tree or picture is not None or where or output is not None or format not in {"table", "json"}:
             raise InputError(
-                "--cost shows sums, not rows.", next="leave out --where, --output and --format, or --cost."
+                "--cost shows sums, not rows.",
+                next="leave out --where, --output, --format, --tree and --picture, or --cost.",
             )
         found = asyncio.run(cost_of(common.library_settings()))
         if common.json or format == "json":
@@ -59,9 +68,18 @@ def songs(
         else:
             show_cost(speaker, found)
         return
+    if picture is not None:
+        check_picture(picture)
+    if (tree or picture is not None) and (output is not None or format != "table"):
+        raise InputError(
+            "--tree and --picture show songs, not columns.", next="leave out --output and --format."
+        )
     frame = asyncio.run(_read(common.library_settings(), speaker))
     if where:
         frame = filter_manifest(frame, where)
+    if tree or picture is not None:
+        _show_lineage(speaker, frame, picture)
+        return
     if output is not None:
         _write(frame, "csv" if format == "table" else format, output)
     if common.json:
@@ -72,6 +90,19 @@ def songs(
         speaker.manifest(frame)
     else:
         _write(frame, format, None)
+
+
+def _show_lineage(output: Output, frame: pandas.DataFrame, picture: Path | None) -> None:
+    roots = trees(frame)
+    if picture is not None:
+        write_picture(picture, roots)
+    if output.as_json:
+        drawn = {"picture": str(picture.absolute())} if picture is not None else {}
+        output.object({"trees": [root.as_dict() for root in roots], **drawn})
+        return
+    show_trees(output, roots)
+    if picture is not None:
+        output.say(f"Drew {len(frame)} songs into {picture}.")
 
 
 async def _read(settings: LibrarySettings, output: Output) -> pandas.DataFrame:

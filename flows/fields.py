@@ -27,6 +27,9 @@ __all__ = [
     "Credentials",
     "Deadline",
     "EventName",
+    "ExtendedSongId",
+    "ExtendingMode",
+    "ExtensionStart",
     "FallbackGateways",
     "Fallbacks",
     "FetchPath",
@@ -44,6 +47,22 @@ __all__ = [
     "ModelName",
     "NegativePrompt",
     "Next",
+    "OriginCredentials",
+    "OriginGateway",
+    "OtherBypass",
+    "OtherClarityStrength",
+    "OtherLyrics",
+    "OtherLyricsEnd",
+    "OtherLyricsKind",
+    "OtherLyricsStart",
+    "OtherLyricsStrength",
+    "OtherModelName",
+    "OtherNegativePrompt",
+    "OtherPrompt",
+    "OtherPromptStrength",
+    "OtherQuality",
+    "OtherSeed",
+    "PlaceName",
     "PollInterval",
     "Prompt",
     "PromptStrength",
@@ -87,6 +106,18 @@ def _share(name: str) -> Any:
     return _about(name, ge=0, le=1, strict=True)
 
 
+def _inherited(name: str, **limits: Any) -> Any:
+    """A field of an extension's request, which is its parent's where it is left empty."""
+    about = SongRequest.model_fields[name].description
+    return _described(
+        name.replace("_", " ").capitalize(), f"{about} Empty: as the song was asked for.", **limits
+    )
+
+
+def _inherited_share(name: str) -> Any:
+    return _inherited(name, ge=0, le=1, strict=True)
+
+
 Prompt = Annotated[str, _about("prompt", min_length=1)]
 Lyrics = Annotated[str, _about("lyrics")]
 LyricsKind = Annotated[Literal["user", "instrumental", "generate"] | None, _about("lyrics_type")]
@@ -107,6 +138,58 @@ Quality = Annotated[
 ModeName = Annotated[Literal["regular", "precede", "continuation"], _about("mode")]
 ContextLength = Annotated[float | None, _about("context_length", ge=1, le=130, strict=True)]
 SourceSongId = Annotated[str | None, _about("source_song_id")]
+
+# An extension's own: empty is what its parent was asked for with.
+OtherPrompt = Annotated[str | None, _inherited("prompt", min_length=1)]
+OtherLyrics = Annotated[str | None, _inherited("lyrics")]
+OtherLyricsKind = Annotated[Literal["user", "instrumental", "generate"] | None, _inherited("lyrics_type")]
+OtherNegativePrompt = Annotated[str | None, _inherited("negative_prompt")]
+OtherModelName = Annotated[Literal["udio32-v1.5", "udio130-v1.5"] | None, _inherited("model_type")]
+OtherSeed = Annotated[int | None, _inherited("seed", ge=-1, strict=True)]
+OtherBypass = Annotated[bool | None, _inherited("bypass_prompt_optimization", strict=True)]
+OtherLyricsStart = Annotated[float | None, _inherited_share("lyrics_placement_start")]
+OtherLyricsEnd = Annotated[float | None, _inherited_share("lyrics_placement_end")]
+OtherPromptStrength = Annotated[float | None, _inherited_share("prompt_strength")]
+OtherClarityStrength = Annotated[float | None, _inherited_share("clarity_strength")]
+OtherLyricsStrength = Annotated[float | None, _inherited_share("lyrics_strength")]
+OtherQuality = Annotated[
+    float | None,
+    _inherited("generation_quality", ge=0.25, le=1, strict=True, choices=(0.25, 0.5, 0.75, 1)),
+]
+ExtendedSongId = Annotated[
+    str,
+    _described("Song id", "The song to extend, by the gateway's id: as the manifest shows it.", min_length=1),
+]
+ExtendingMode = Annotated[
+    Literal["precede", "continuation"] | None,
+    _described("Mode", "precede adds before the song, continuation (the default) after it."),
+]
+PlaceName = Annotated[
+    Literal["intro", "front", "back", "outro"] | None,
+    _described(
+        "Place",
+        "intro or front of precede, back or outro of continuation. Empty: intro, or outro; or where "
+        "`song_section_start` says.",
+    ),
+]
+ExtensionStart = Annotated[
+    float | None,
+    _described(
+        "Song section start",
+        "The place as a number, 0..1, together with the mode. Empty: that of the place.",
+        ge=0,
+        le=1,
+        strict=True,
+    ),
+]
+OriginCredentials = Annotated[
+    GatewayBlock | None,
+    _described("Credentials", "The account that pays. Empty: the one that made the song."),
+]
+OriginGateway = Annotated[
+    Literal["simulator", "cometapi", "openai-hk", "custom"] | None,
+    _described("Gateway", "For a song that this library does not know: where it is. Empty: the song's own."),
+]
 
 Credentials = Annotated[
     GatewayBlock | None,

@@ -2,7 +2,8 @@
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from prefect import flow, runtime
 from prefect.logging import get_run_logger
@@ -26,7 +27,7 @@ from tasks.sessions import library_of, open_session, tells_when_stopped
 from tasks.submit import submit
 from tasks.wait import wait
 
-__all__ = ["chosen_access", "generate_song", "make_songs"]
+__all__ = ["chosen_access", "generate_song", "make_songs", "paying_options"]
 
 
 def _run_name() -> str:
@@ -88,45 +89,35 @@ async def generate_song(
     - Cancelling this run does not cancel the gateway's work: it is billed. Running again with the key that
       the log names, or `songflow rescue`, collects it.
     """
-    request = SongRequest.parse(
-        {
-            "prompt": prompt,
-            "lyrics": lyrics,
-            "lyrics_type": lyrics_type,
-            "model_type": model_type,
-            "negative_prompt": negative_prompt,
-            "seed": seed,
-            "prompt_strength": prompt_strength,
-            "clarity_strength": clarity_strength,
-            "lyrics_strength": lyrics_strength,
-            "generation_quality": generation_quality,
-            "song_section_start": song_section_start,
-            "song_section_end": song_section_end,
-            "lyrics_placement_start": lyrics_placement_start,
-            "lyrics_placement_end": lyrics_placement_end,
-            "bypass_prompt_optimization": bypass_prompt_optimization,
-            "mode": mode,
-            "source_song_id": source_song_id,
-            "context_length": context_length,
-        }
-    )
+    given = dict(locals())  # every parameter by its name
     return await make_songs(
-        request,
+        SongRequest.parse({name: given[name] for name in SongRequest.model_fields}),
         chosen_access(
             credentials, gateway, base_url, submit_path=submit_path, fetch_path=fetch_path, shape=shape
         ),
         key=key or await request_key(step),
-        library=library,
-        settings=SessionSettings(
-            poll_interval=poll_interval, deadline=deadline, retries=retries, budget=budget
-        ),
-        fallbacks=[
-            *(block.get_access() for block in fallbacks or ()),
-            *fallbacks_from_environment(fallback_gateways or ()),
-        ],
-        if_unsettled=if_unsettled,
-        retry_errors=retry_errors,
+        **paying_options(given),
     )
+
+
+def paying_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `make_songs` is told of a flow's parameters: where to keep songs, how to wait, what protects the money.
+
+    Raises:
+        InputError, MissingCredentials: a fallback cannot be used.
+    """
+    return {
+        "library": given["library"],
+        "settings": SessionSettings(
+            **{name: given[name] for name in ("poll_interval", "deadline", "retries", "budget")}
+        ),
+        "fallbacks": [
+            *(block.get_access() for block in given["fallbacks"] or ()),
+            *fallbacks_from_environment(given["fallback_gateways"] or ()),
+        ],
+        "if_unsettled": given["if_unsettled"],
+        "retry_errors": given["retry_errors"],
+    }
 
 
 def chosen_access(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from songflow.library import Library
 from songflow.likeness import Match, find_source
 from songflow.request import Mode
 
-__all__ = ["HOLDS", "compare", "holds_source", "look_for_source", "seam_of"]
+__all__ = ["HOLDS", "check_songs", "compare", "holds_source", "look_for_source", "seam_of"]
 
 log = logging.getLogger("songflow")
 
@@ -28,6 +29,7 @@ HOLDS = 0.8
 _PARTLY = 0.2
 
 _NOT_LONGER_SECONDS = 0.5
+_NOT_COMPARED = "not compared with its source"
 
 # A thread of its own, and one only: two songs of six minutes fill 200 MB while they are compared, and the threads
 # that sync files and store songs must not wait for it.
@@ -53,23 +55,47 @@ async def look_for_source(library: Library, song: Song, done: Downloaded) -> Sou
     """
     if song.parent_song_id is None or done.facts is None:
         return None
-    try:
-        source = await _source_of(library, song)
-        if source is None or source.path is None:
-            return SourceFound(note="not compared with its source: this library does not have it")
-        async with library.store.opened(source.path) as file:
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(
-                _thread, compare, file, done.part, source.seconds, done.facts.seconds
-            )
-    except (AudioProblem, OSError) as problem:
-        return SourceFound(note=f"not compared with its source: {problem}")
-    except Exception as error:
-        log.warning("'%s' could not be compared with its source.", song.title, exc_info=error)
-        return SourceFound(note=f"not compared with its source: {type(error).__name__}")
+    found = await _never_fatal(song, _compare_with_source(library, song, done.part, done.facts.seconds))
     if found.note:
         log.warning("'%s': %s.", song.title, found.note)
     return found
+
+
+async def check_songs(library: Library, source: Song, whole: Song) -> SourceFound:
+    """The same for any two stored songs of a library: what `whole` holds of `source`. Never raises."""
+    return await _never_fatal(whole, _compare_stored(library, source, whole))
+
+
+async def _compare_stored(library: Library, source: Song, whole: Song) -> SourceFound:
+    if source.path is None or whole.path is None or whole.seconds is None:
+        return SourceFound(note=f"{_NOT_COMPARED}: they are not both stored")
+    async with library.store.opened(source.path) as one, library.store.opened(whole.path) as other:
+        return await _compare_apart(one, other, source.seconds, whole.seconds)
+
+
+async def _compare_with_source(library: Library, song: Song, file: Path, seconds: float) -> SourceFound:
+    source = await _source_of(library, song)
+    if source is None or source.path is None:
+        return SourceFound(note=f"{_NOT_COMPARED}: this library does not have it")
+    async with library.store.opened(source.path) as other:
+        return await _compare_apart(other, file, source.seconds, seconds)
+
+
+async def _compare_apart(
+    source: Path, whole: Path, source_seconds: float | None, whole_seconds: float
+) -> SourceFound:
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_thread, compare, source, whole, source_seconds, whole_seconds)
+
+
+async def _never_fatal(song: Song, work: Awaitable[SourceFound]) -> SourceFound:
+    try:
+        return await work
+    except (AudioProblem, OSError) as problem:
+        return SourceFound(note=f"{_NOT_COMPARED}: {problem}")
+    except Exception as error:  # a song that is paid for is stored whatever goes wrong here
+        log.warning("'%s' could not be compared with its source.", song.title, exc_info=error)
+        return SourceFound(note=f"{_NOT_COMPARED}: {type(error).__name__}")
 
 
 async def _source_of(library: Library, song: Song) -> Song | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pandas as pd
+import pytest
 
 from songflow.manifest import COLUMNS
 
@@ -24,6 +25,12 @@ def test_the_demo_makes_a_whole_song(shell: Any) -> None:
     assert len(lengths) == 3
     assert lengths[0] < lengths[1] < lengths[2]
     assert Path(run.json["song"]).is_file()
+    assert run.json["contains_core"] is True
+    assert run.json["core_at"] == pytest.approx(lengths[1] - lengths[0], abs=0.1)
+    assert Path(run.json["picture"]).read_bytes().startswith(b"\x89PNG")
+    [tree] = run.json["tree"]
+    assert [child["place"] for child in tree["children"]] == ["intro", "intro"]
+    assert [grandchild["place"] for grandchild in tree["children"][0]["children"]] == ["outro", "outro"]
     rows = shell.run("songs", "--where", "take == 0", "--json").json["songs"]
     assert [row["mode"] for row in rows] == ["regular", "precede", "continuation"]
     assert [row["depth"] for row in rows] == [0, 1, 2]

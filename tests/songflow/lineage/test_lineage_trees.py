@@ -1,0 +1,175 @@
+"""The manifest as trees: who extends whom, whatever the gateways call their songs."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from songflow.lineage import Node, families, family_of, one_line, trees
+from songflow.lineage_picture import MOST_SONGS, lineage_png
+from songflow.manifest import COLUMNS, empty_manifest
+
+Manifest = Callable[..., pd.DataFrame]
+
+
+@pytest.fixture
+def manifest() -> Manifest:
+    """A manifest of these rows; what a row does not say is that of a stored core."""
+
+    def frame(*rows: dict[str, Any]) -> pd.DataFrame:
+        usual = {
+            **dict.fromkeys(COLUMNS),
+            **{"mode": "regular", "song_state": "stored", "state": "succeeded", "seconds": 32.8},
+            **{"gateway": "cometapi", "base_url": "http://g", "request.song_section_start": 0.0, "key": "k"},
+        }
+        full = [{**usual, "title": row.get("song_id"), **row} for row in rows]
+        columns = {name: [row[name] for row in full] for name in COLUMNS}
+        return pd.DataFrame({name: pd.Series(columns[name], dtype=dtype) for name, dtype in COLUMNS.items()})
+
+    return frame
+
+
+def extends(song_id: str | None, parent: str, place: str = "intro", **more: Any) -> dict[str, Any]:
+    """The row of an extension."""
+    mode, start = {"intro": ("precede", 0.0), "outro": ("continuation", 0.9), "odd": ("precede", 0.2)}[place]
+    return {
+        "song_id": song_id,
+        "parent_song_id": parent,
+        "mode": mode,
+        "request.song_section_start": start,
+        **more,
+    }
+
+
+def drawn(roots: list[Node]) -> list[str]:
+    """A line for each song, indented by its depth."""
+    return [f"{'  ' * depth}{node.title} [{node.text}]" for root in roots for depth, node in root.walk()]
+
+
+def test_songs_stand_under_the_song_that_they_extend(manifest: Manifest) -> None:
+    """Whatever the order of the rows; a core by itself is a tree, too."""
+    frame = manifest(
+        extends("c", "b", "outro", seconds=98.4, source_score=1.0, source_at=0.0),
+        {"song_id": "a"},
+        extends("b", "a", seconds=65.6, source_score=0.97, source_at=32.8),
+        extends("d", "b", "odd", source_score=0.3),
+        {"song_id": "alone"},
+    )
+    found = trees(frame)
+    assert drawn(found) == [
+        "a [32.8 s]",
+        "  b [intro, 65.6 s, holds its source from 32.8 s]",
+        "    c [outro, 98.4 s, holds its source from 0.0 s]",
+        "    d [precede at 0.2, 32.8 s, source found: 30%]",
+        "alone [32.8 s]",
+    ]
+    assert [root.title for root in families(found)] == ["a"]
+    assert [root.title for root in family_of(found, ["c", None])] == ["a"]
+    assert family_of(found, [None]) == []
+    assert found[0].as_dict()["children"][0]["children"][0]["song_id"] == "c"
+
+
+def test_a_source_that_is_not_here_has_a_stand_in(manifest: Manifest) -> None:
+    """One for all that extend it."""
+    found = trees(manifest(extends("b", "gone"), extends("c", "gone", "outro")))
+    assert drawn(found) == [
+        "song gone [not in this library]",
+        "  b [intro, 32.8 s]",
+        "  c [outro, 32.8 s]",
+    ]
+    assert not found[0].known
+
+
+def test_ids_of_two_gateways_are_two_songs(manifest: Manifest) -> None:
+    """The chain stays with its gateway."""
+    there = {"gateway": "openai-hk"}
+    found = trees(
+        manifest(
+            {"song_id": "a", "title": "mine"},
+            {"song_id": "a", "title": "theirs", **there},
+            extends("b", "a", **there),
+        )
+    )
+    assert [(root.title, len(root.children)) for root in found] == [("mine", 0), ("theirs", 1)]
+
+
+def test_odd_ids_close_no_circle(manifest: Manifest) -> None:
+    """A song that extends itself, two that extend each other, and two of one id."""
+    found = trees(
+        manifest(extends("a", "a"), extends("b", "c"), extends("c", "b"), {"song_id": "d"}, {"song_id": "d"})
+    )
+    shown = [node.title for root in found for _, node in root.walk() if node.known]
+    assert sorted(shown) == ["a", "b", "c", "d", "d"]
+
+
+def test_what_became_nothing_says_why(manifest: Manifest) -> None:
+    """A failed take, one that waits, a generation without songs."""
+    found = trees(
+        manifest(
+            {"song_id": "a"},
+            extends("b", "a", song_state="failed", error="out of tune", seconds=None),
+            extends("c", "a", song_state="announced", seconds=None, announced_seconds=65.6),
+            extends(
+                None, "a", song_state=None, state="failed", error="moderated", seconds=None, generation_id="g"
+            ),
+            extends(None, "a", song_state=None, state="running", seconds=None),
+        )
+    )
+    assert drawn(found)[1:] == [
+        "  b [intro, failed: out of tune]",
+        "  c [intro, 65.6 s, not stored]",
+        "  generation g [intro, failed: moderated]",
+        "  generation k [intro, running]",
+    ]
+
+
+def test_an_empty_manifest_has_no_trees() -> None:
+    """Nor does its picture fail."""
+    assert trees(empty_manifest()) == []
+    assert _size(lineage_png([]))[0] > 0
+
+
+def test_titles_are_one_line() -> None:
+    """Without control characters or marks that turn the text around."""
+    assert one_line("a\nb\t\x1b[31m\u202egnp  c") == "a b [31m gnp c"
+    assert one_line("x" * 80, 10) == f"{'x' * 9}…"
+
+
+def _size(png: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(png)) as image:
+        assert image.format == "PNG"
+        return image.size
+
+
+def test_a_picture_has_a_row_for_each_leaf_and_a_column_for_each_depth() -> None:
+    """However the tree branches."""
+    core = Node(
+        "a", "a", children=[Node("b", "b", children=[Node("c", "c"), Node("d", "d")]), Node("e", "e")]
+    )
+    one, whole = _size(lineage_png([Node("a", "a")])), _size(lineage_png([core]))
+    chain = _size(lineage_png([Node("a", "a", children=[Node("b", "b")])]))
+    assert chain[1] == one[1]
+    assert (whole[0] - one[0]) == pytest.approx(2 * (chain[0] - one[0]), abs=2)
+    assert whole[1] > 2 * one[1]
+
+
+def test_a_picture_shows_any_title_as_it_is() -> None:
+    """Formulas, markup, and scripts that no font here has; without a warning."""
+    titles = ["$x_1^{", "<b>bold</b>", "\\frac{1}{0}$", "歌🎸", "a\nb", "%s {x}", ""]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert _size(lineage_png([Node("a", title) for title in titles]))[1] > 300
+
+
+def test_a_picture_has_an_end() -> None:
+    """Of ten thousand songs it shows some, and says how many more there are."""
+    many = [Node(str(number), str(number)) for number in range(10_000)]
+    one = _size(lineage_png(many[:1]))[1]
+    assert _size(lineage_png(many))[1] <= one * MOST_SONGS
+    assert _size(lineage_png([Node("a", "a", children=many)]))[1] <= one * MOST_SONGS
