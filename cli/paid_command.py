@@ -90,7 +90,8 @@ def run_paid(
     if paying.key is None:
         # Always, even with --quiet: without it a killed command could not be come back to.
         output.err.print(f"key: {key}", markup=False)
-    hint_at_unused_keys(gateway)
+    if order.needs_account:
+        hint_at_unused_keys(gateway)
     come_back = f"run the same command with --key {key}"
     return guarded(
         lambda: _run_paid(output, order, key, paying, gateway, waiting, common), key, common, come_back
