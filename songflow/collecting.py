@@ -20,14 +20,15 @@ from songflow.gateways import Gateway, Report, ReportStatus, TakeReport
 from songflow.holding import held
 from songflow.id3 import Picture
 from songflow.keeping import keep
-from songflow.ledger.rows import Song, Submission
+from songflow.ledger.rows import Song, Submission, Timing
 from songflow.ledger.songs import AnnouncedTake, Lineage, payload_text
 from songflow.ledger.states import SongState, State
 from songflow.messages import failed_error, lost_error, overdue_error, told_as_paid
+from songflow.polling import Watch
 from songflow.request import SongRequest
 from songflow.session import Session
 from songflow.source_check import look_for_source
-from songflow.waiting import Overdue, Vanished, wait_until_settled
+from songflow.waiting import Overdue, Schedule, Vanished, wait_until_settled
 
 __all__ = ["Progress", "collect", "look_again", "store_song", "wait"]
 
@@ -64,8 +65,14 @@ async def wait(
         request = await _request_of(session, submission)
         deadline = session.deadline(request.model)
         async with held(session, submission, deadline):
-            report = await _until_settled(session, gateway, access, submission, deadline, progress)
-            return await _commit_end(session, submission, request, report, refund=access.refunds_failed)
+            schedule, watch = await session.schedule(access, request), Watch(submission)
+            report = await _until_settled(session, gateway, submission, schedule, watch, deadline, progress)
+            timing = watch.timing(report)
+            songs = await _commit_end(
+                session, submission, request, report, refund=access.refunds_failed, timing=timing
+            )
+            session.took(access, request, timing)
+            return songs
 
 
 async def collect(
@@ -154,17 +161,20 @@ def take_uid(song: Song) -> str:
 async def _until_settled(
     session: Session,
     gateway: Gateway,
-    access: Access,
     submission: Submission,
+    schedule: Schedule,
+    watch: Watch,
     deadline: float,
     progress: Progress | None,
 ) -> Report:
     ledger = session.library.ledger.submissions
     age = (datetime.now(UTC) - (submission.answered_at or submission.intended_at)).total_seconds()
+    age = max(0.0, age)
     seen_running = submission.state is State.RUNNING
 
     async def on_report(report: Report, seconds: float) -> None:
         nonlocal seen_running
+        watch.look(report, seconds)
         if not seen_running and report.status is not ReportStatus.QUEUED:
             seen_running = True
             await ledger.running(submission.id)
@@ -174,12 +184,12 @@ async def _until_settled(
     try:
         return await wait_until_settled(
             lambda: gateway.fetch(submission.generation_id, submission.track_ids),
-            session.schedule(access),
-            age=max(0.0, age),
+            schedule,
+            age=age,
             deadline=deadline,
             track_ids=submission.track_ids,
             # Somebody may have waited before us: what is already there should not wait for us again.
-            first_delay=None if age < 1.0 else 0.0,
+            first_delay=None if age < max(1.0, schedule.delay(0.0)) else 0.0,
             on_report=on_report,
         )
     except Overdue as error:
@@ -188,7 +198,7 @@ async def _until_settled(
                 "Not every take of %s is ready (%s): storing those that are.", submission.any_id, error
             )
             return error.last
-        await ledger.stop_waiting(submission.id, State.OVERDUE, str(error))
+        await ledger.stop_waiting(submission.id, State.OVERDUE, str(error), pending_at=watch.pending_at)
         overdue = overdue_error(submission, str(error))
         if submission.state is not State.OVERDUE:  # a rescue asks again and again
             session.tell(notices.trouble("overdue", submission, overdue))
@@ -202,7 +212,13 @@ async def _until_settled(
 
 
 async def _commit_end(
-    session: Session, submission: Submission, request: SongRequest, report: Report, *, refund: bool
+    session: Session,
+    submission: Submission,
+    request: SongRequest,
+    report: Report,
+    *,
+    refund: bool,
+    timing: Timing | None = None,
 ) -> list[Song]:
     """The raw payload and every take in one transaction; a failure without any good take is one."""
     failure = _failure_of(report)
@@ -214,6 +230,7 @@ async def _commit_end(
         {"status": 200, "body": report.raw},
         failure,
         refund=refund and failure is not None,
+        timing=timing,
     )
     if failure is not None:
         failed = failed_error(submission, failure)

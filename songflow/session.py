@@ -16,10 +16,11 @@ from songflow.errors import LibraryError, MissingCredentials
 from songflow.gateways import Gateway
 from songflow.ledger.lease import Lease
 from songflow.ledger.money import LIBRARY_SCOPE
-from songflow.ledger.rows import RunIds, Submission
+from songflow.ledger.rows import RequestKind, RunIds, Submission, Timing
 from songflow.library import Library, LibrarySettings
 from songflow.notices import Listener, Notice, nearly_spent, tell
-from songflow.request import Model
+from songflow.polling import Memory
+from songflow.request import Model, SongRequest
 from songflow.waiting import DEFAULT_INTERVAL_SECONDS, Fixed, Schedule, default_deadline
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class SessionSettings:
     """How this process waits and repeats; times are in seconds.
 
     Attributes:
-        poll_interval: Fixes the interval between polls (None: 5 s, scaled with the embedded simulator's time).
+        poll_interval: Fixes the interval between polls (None: learned, and without history 5 s of the gateway's time).
         deadline: How long to wait for one generation (None: by its model).
         retries: How often a refusal that may be repeated, or a POST that was not sent, is tried again.
         repeat_within: The time that all these repeats together may take.
@@ -93,6 +94,7 @@ class Session:
         self._embedded: SimulatorServer | None = None
         self._exits = AsyncExitStack()
         self._opening = asyncio.Lock()
+        self._memory = Memory(self.library.ledger.submissions)
 
     async def __aenter__(self) -> Self:
         await self._exits.__aenter__()
@@ -169,12 +171,23 @@ class Session:
         private = base_url == EMBEDDED_URL or await _is_private(urlsplit(base_url).hostname or "")
         return Downloads(self._client, allow_private=private, verify_audio=self.library.settings.verify_audio)
 
-    def schedule(self, access: Access) -> Schedule:
-        """When to poll: fixed by the user, or 5 s of the gateway's time."""
+    async def schedule(self, access: Access, request: SongRequest) -> Schedule:
+        """When to poll: fixed by the user, else as this kind of request took before, else every 5 s.
+
+        Raises:
+            LibraryError: the ledger cannot be read.
+        """
         if self.settings.poll_interval is not None:
             return Fixed(self.settings.poll_interval, jitter=0.0)
+        # The embedded simulator's time runs faster, and so do the polls.
         speed = self.settings.embedded_speed if access.is_embedded else 1.0
-        return Fixed(DEFAULT_INTERVAL_SECONDS / speed)
+        interval = DEFAULT_INTERVAL_SECONDS / speed
+        history = await self._memory.history(_kind(access, request), interval)
+        return history.schedule() or Fixed(interval)
+
+    def took(self, access: Access, request: SongRequest, timing: Timing) -> None:
+        """A request of this kind has made its songs: what the next ones learn from."""
+        self._memory.add(_kind(access, request), timing)
 
     def deadline(self, model: Model) -> float:
         """Seconds that one wait may take."""
@@ -204,6 +217,10 @@ class Session:
             self._exits.push_async_callback(asyncio.to_thread, server.stop)
             self._embedded = server
         return self._embedded.url
+
+
+def _kind(access: Access, request: SongRequest) -> RequestKind:
+    return RequestKind(access.gateway, access.account.base_url, request.model_type, request.mode.value)
 
 
 async def _is_private(host: str) -> bool:

@@ -40,7 +40,10 @@ def default_deadline(model_seconds: float) -> float:
 
 
 class Schedule(Protocol):
-    """When to ask next."""
+    """When to ask next; `interval` is the usual number of seconds between two looks."""
+
+    @property
+    def interval(self) -> float: ...
 
     def delay(self, elapsed: float) -> float:
         """Seconds until the next poll, `elapsed` seconds after the gateway accepted the generation."""
@@ -133,4 +136,7 @@ async def wait_until_settled(
         if waited >= deadline:
             seen = previous.status if previous is not None else ReportStatus.UNCLEAR
             raise Overdue(trouble or f"after {waited:.0f} s its status is still '{seen}'", previous)
-        pause = max(schedule.delay(age + waited), answer.retry_after or 0.0)
+        pause = schedule.delay(age + clock() - start)
+        if isinstance(answer, Report) and answer.complete:
+            pause = min(pause, schedule.interval)  # it looks finished, and one more look will tell
+        pause = max(pause, answer.retry_after or 0.0)

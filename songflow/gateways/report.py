@@ -94,6 +94,18 @@ class Report:
         """The takes that can be downloaded now."""
         return tuple(take for take in self.takes if take.collectable)
 
+    @property
+    def complete(self) -> bool:
+        """Whether nothing that is listed is still to come; more may be listed later."""
+        return bool(self.takes) and all(take.done for take in self.takes)
+
+    @property
+    def ran_seconds(self) -> float | None:
+        """Seconds from submit to finish by the gateway's own clock (None where it does not tell)."""
+        if self.submit_time is None or self.finish_time is None or self.finish_time < self.submit_time:
+            return None
+        return self.finish_time - self.submit_time
+
     def settled(self, expected_track_ids: Sequence[str] = (), previous: Report | None = None) -> bool:
         """Whether nothing better will come: failed for good, or every take that was paid for is done.
 
@@ -103,7 +115,7 @@ class Report:
         read = read_word(self.word)
         if ReportStatus.FAILED in (self.status, read):
             return True
-        if not self.takes or not all(take.done for take in self.takes):
+        if not self.complete:
             return False
         repeated = previous is not None and _marks(previous) == _marks(self)
         if not repeated and any(take.error is None and take.song_path is None for take in self.takes):

@@ -11,7 +11,17 @@ from typing import Any
 from songflow.ledger.lease import Lease, ProcessIdentity
 from songflow.ledger.states import RULES, SongState, State
 
-__all__ = ["Caps", "Generation", "Intent", "RunIds", "Song", "Submission", "clean_text"]
+__all__ = [
+    "Caps",
+    "Generation",
+    "Intent",
+    "RequestKind",
+    "RunIds",
+    "Song",
+    "Submission",
+    "Timing",
+    "clean_text",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +116,7 @@ class Submission:
     running_at: datetime | None
     settled_at: datetime | None
     written_off_at: datetime | None
+    pending_at: datetime | None
 
     @property
     def billed(self) -> str:
@@ -133,6 +144,7 @@ class Submission:
 _SAME_IN_ROW = (
     "id", "key", "ordinal", "gateway", "dialect", "base_url", "account", "key_fingerprint", "price",
     "generation_id", "error", "intended_at", "sending_at", "answered_at", "running_at", "settled_at", "written_off_at",
+    "pending_at",
 )  # fmt: skip
 
 
@@ -198,6 +210,31 @@ class Song:
         """A song from its table row."""
         fields = {name: row[name] for name in cls.__slots__}
         return cls(**{**fields, "state": SongState(row["state"]), "tags": tuple(json.loads(row["tags"]))})
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKind:
+    """What takes about equally long: requests of one model and mode at one gateway's address."""
+
+    gateway: str
+    base_url: str
+    model_type: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a generation took, as the wait for it saw it: what the next waits learn from.
+
+    `pending_at` is the last look that found it unfinished and `finished_at` the first that found it finished (None
+    where there was none); `ran_seconds` is the gateway's own figure, by its own clock.
+    """
+
+    accepted_at: datetime
+    sent_at: datetime | None = None
+    pending_at: datetime | None = None
+    finished_at: datetime | None = None
+    ran_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,16 @@ from sqlalchemy import bindparam, insert, select, update
 from songflow.ledger import schema
 from songflow.ledger.engine import Connection, Database
 from songflow.ledger.money import settle_money
-from songflow.ledger.rows import Generation, Song, SourceFound, StoredFile, Submission, clean_text, json_list
+from songflow.ledger.rows import (
+    Generation,
+    Song,
+    SourceFound,
+    StoredFile,
+    Submission,
+    Timing,
+    clean_text,
+    json_list,
+)
 from songflow.ledger.states import SongState, State, sources_of
 from songflow.ledger.submissions import store_answer
 
@@ -85,11 +94,13 @@ class Songs:
         payload: Mapping[str, Any],
         failure: str | None = None,
         refund: bool = False,
+        timing: Timing | None = None,
     ) -> list[Song]:
         """Commit the end of a generation in one transaction: its state, the raw payload and a row per take.
 
         A second call (a late take, a fresh URL) updates the takes that it knows and adds those it does not.
-        `failure` is the reason where the generation failed as a whole, `refund` whether its price comes back.
+        `failure` is the reason where the generation failed as a whole, `refund` whether its price comes back,
+        `timing` what the wait saw of its end.
         """
         state = State.SUCCEEDED if failure is None else State.FAILED
         async with self._database.write(str(state)) as connection:
@@ -101,9 +112,9 @@ class Songs:
                 {
                     "which": submission_id,
                     "state": state,
-                    "settled_at": datetime.now(UTC),
                     "error": clean_text(failure),
                     "written_off_at": None,  # it was given up too early: its songs are looked after again
+                    **_ending(timing),
                 },
             )
             if moved.rowcount == 1:
@@ -193,6 +204,15 @@ class Songs:
     async def _update(self, act: str, row_id: int, values: Mapping[str, Any]) -> None:
         async with self._database.write(act) as connection:
             await connection.execute(_SET_SONG, {"which": row_id, **values})
+
+
+def _ending(timing: Timing | None) -> dict[str, Any]:
+    """When it ended, and what was seen of it. What an earlier wait saw stays where this one saw nothing."""
+    if timing is None:
+        return {"settled_at": datetime.now(UTC)}
+    pending = {} if timing.pending_at is None else {"pending_at": timing.pending_at}
+    settled_at = timing.finished_at or datetime.now(UTC)
+    return {"settled_at": settled_at, "ran_seconds": timing.ran_seconds, **pending}
 
 
 def _match(known: Sequence[Song], takes: Sequence[AnnouncedTake]) -> list[Song | None]:

@@ -16,7 +16,16 @@ from songflow.ledger.intents import Claim, Twin, intend
 from songflow.ledger.lease import Lease
 from songflow.ledger.money import release_held, settle_money
 from songflow.ledger.queries import one_generation, one_submission, speaker, submissions_of
-from songflow.ledger.rows import Generation, Intent, Submission, clean_text, json_list, lease_columns
+from songflow.ledger.rows import (
+    Generation,
+    Intent,
+    RequestKind,
+    Submission,
+    Timing,
+    clean_text,
+    json_list,
+    lease_columns,
+)
 from songflow.ledger.states import RULES, SongState, State, sources_of
 
 __all__ = ["Claim", "Submissions", "Twin", "speaker", "store_answer"]
@@ -110,10 +119,25 @@ class Submissions:
         """The gateway says that it works on it."""
         return await self._move(submission_id, State.RUNNING, {"running_at": datetime.now(UTC)})
 
-    async def stop_waiting(self, submission_id: str, to: State, error: str, *, refund: bool = False) -> bool:
-        """`overdue`, `lost` or `failed`: why we no longer wait. `refund`: the gateway gives a failure's price back."""
-        settled = {"settled_at": datetime.now(UTC)} if to is not State.OVERDUE else {}
-        return await self._move(submission_id, to, {"error": clean_text(error), **settled}, refund=refund)
+    async def stop_waiting(
+        self,
+        submission_id: str,
+        to: State,
+        error: str,
+        *,
+        refund: bool = False,
+        pending_at: datetime | None = None,
+    ) -> bool:
+        """`overdue`, `lost` or `failed`: why we no longer wait.
+
+        `refund` says that the gateway gives a failure's price back, `pending_at` when it was last seen unfinished.
+        """
+        values: dict[str, Any] = {"error": clean_text(error)}
+        if to is not State.OVERDUE:
+            values["settled_at"] = datetime.now(UTC)
+        if pending_at is not None:
+            values["pending_at"] = pending_at
+        return await self._move(submission_id, to, values, refund=refund)
 
     async def hold(self, submission_id: str, lease: Lease) -> None:
         """Say that this process now waits for or collects it."""
@@ -179,6 +203,31 @@ class Submissions:
                 )
             )
             return [Submission.from_row(dict(row)) for row in rows.mappings()]
+
+    async def timings(self, kind: RequestKind, limit: int) -> list[Timing]:
+        """How long the newest generations of a kind took that ended with songs, oldest first."""
+        columns = _submissions.c
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(
+                    columns.answered_at,
+                    columns.sending_at,
+                    columns.pending_at,
+                    columns.settled_at,
+                    columns.ran_seconds,
+                )
+                .where(
+                    columns.gateway == kind.gateway,
+                    columns.model_type == kind.model_type,
+                    columns.mode == kind.mode,
+                    columns.base_url == kind.base_url,
+                    columns.state == State.SUCCEEDED,
+                    columns.answered_at.is_not(None),
+                )
+                .order_by(columns.settled_at.desc())
+                .limit(limit)
+            )
+            return [Timing(*row) for row in reversed(rows.all())]
 
     async def by_generation_id(self, generation_id: str) -> list[Submission]:
         """The submissions that a gateway answered with this id."""

@@ -191,13 +191,15 @@ async def test_a_session_has_one_connection_per_account(session, access) -> None
     assert await opened.gateway(one) is not await opened.gateway(two)
 
 
-async def test_polls_come_as_the_user_fixed_them_or_in_the_gateways_own_time(session, access) -> None:
+async def test_polls_come_as_the_user_fixed_them_or_in_the_gateways_own_time(
+    session, access, song_request
+) -> None:
     """The embedded simulator's time runs faster, and so do the polls."""
-    real = access("http://127.0.0.1:9")
-    assert (await session(poll_interval=3.0)).schedule(real) == Fixed(3.0, jitter=0.0)
+    real, request = access("http://127.0.0.1:9"), song_request()
+    assert await (await session(poll_interval=3.0)).schedule(real, request) == Fixed(3.0, jitter=0.0)
     opened = await session(poll_interval=None, embedded_speed=50.0)
-    assert opened.schedule(real) == Fixed(5.0)
-    assert opened.schedule(access_from_environment()) == Fixed(0.1)
+    assert await opened.schedule(real, request) == Fixed(5.0)
+    assert await opened.schedule(access_from_environment(), request) == Fixed(0.1)
 
 
 async def test_a_deadline_is_the_users_or_the_models(session) -> None:

@@ -1,0 +1,27 @@
+"""When to ask: what a gateway's generations took before, and the polls that follow from it (docs/waiting.md).
+
+durations -> changes -> density, ticks -> optimum -> learned: each knows nothing of those after it, and none of
+them of HTTP, clocks or files. `memory` reads durations from the ledger, `watch` sees them as they happen.
+"""
+
+from songflow.polling.durations import Duration, duration_of
+from songflow.polling.learned import History, Learned, learn
+from songflow.polling.memory import Memory
+from songflow.polling.optimum import Law, Plan, best_times, mean_gets, mean_lag, plan_for_lag
+from songflow.polling.watch import Watch
+
+__all__ = [
+    "Duration",
+    "History",
+    "Law",
+    "Learned",
+    "Memory",
+    "Plan",
+    "Watch",
+    "best_times",
+    "duration_of",
+    "learn",
+    "mean_gets",
+    "mean_lag",
+    "plan_for_lag",
+]

@@ -1,0 +1,37 @@
+"""Which of a gateway's durations still tell how long the next generation will take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from songflow.polling.durations import Duration
+
+__all__ = ["recent"]
+
+_FEWEST = 6
+# Of histories without a change, one in a thousand is taken for one with a change.
+_SURELY_DIFFERENT = 2.2
+
+
+def recent(durations: Sequence[Duration]) -> list[Duration]:
+    """The newest durations (the last is the newest) since the gateway last changed, as far as can be told.
+
+    For every m, the newest m are compared with all before them by Kolmogorov and Smirnov's distance of their
+    distribution functions, where what is between its bounds counts half; the clearest change cuts the history.
+    """
+    size = len(durations)
+    if size < 2 * _FEWEST:
+        return list(durations)
+    low, high = np.array([one.bounds for one in durations[::-1]]).T
+    times = np.unique(np.concatenate((low, high)))
+    ended = ((high[:, None] <= times) + 0.5 * ((low[:, None] < times) & (times < high[:, None]))).cumsum(
+        axis=0
+    )
+    newest = np.arange(_FEWEST, size - _FEWEST + 1)
+    of_new = ended[newest - 1] / newest[:, None]
+    of_old = (ended[-1] - ended[newest - 1]) / (size - newest)[:, None]
+    clear = np.sqrt(newest * (size - newest) / size) * np.abs(of_new - of_old).max(axis=1)
+    best = int(np.argmax(clear))
+    return list(durations[-newest[best] :]) if clear[best] > _SURELY_DIFFERENT else list(durations)
