@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from songflow.collecting import Progress
     from songflow.results import GenerationResult
 
-__all__ = ["Output", "stop_logging"]
+__all__ = ["Output", "plain", "stop_logging"]
 
 # In a pipe nobody watches a bar move; one line a minute says that it is alive.
 _PLAIN_LINE_EVERY_SECONDS = 60.0
@@ -60,11 +60,11 @@ class Output:
     def say(self, text: str) -> None:
         """A line for the person at the terminal, on stderr."""
         if not self.quiet:
-            self.err.print(_plain(text))
+            self.err.print(plain(text))
 
     def line(self, text: str) -> None:
         """A line of the answer for people, on stdout."""
-        self.out.print(_plain(text))
+        self.out.print(plain(text))
 
     def object(self, value: Mapping[str, Any]) -> None:
         """The one JSON object, in UTF-8 whatever the terminal speaks; a lone surrogate stays an escape."""
@@ -80,12 +80,12 @@ class Output:
             return
         for song in result.songs:
             if song.path is None:
-                self.out.print(_plain(f"- {song.title or song.song_id or 'a take'}: {song.error}"))
+                self.out.print(plain(f"- {song.title or song.song_id or 'a take'}: {song.error}"))
             else:
                 length = f" ({song.duration:.1f} s)" if song.duration else ""
-                self.out.print(_plain(f"+ {song.title or song.song_id}{length}  {song.path}"))
+                self.out.print(plain(f"+ {song.title or song.song_id}{length}  {song.path}"))
         self.out.print(
-            _plain(
+            plain(
                 f"key {result.key}, generation {result.generation_id}, "
                 f"price {result.price:g} (billed: {result.billed})"
             )
@@ -107,10 +107,10 @@ class Output:
         if isinstance(error, InvalidDocument) and len(error.faults) > 1:
             head, said = error.message.partition(": ")[0], f"Next: {error.next}"
             for line in (f"{head}:", *(f"  {fault}" for fault in error.faults)):
-                self.err.print(_plain(line))
+                self.err.print(plain(line))
         if error.key and error.key not in said:
             said += f" (key {error.key}, billed: {error.billed})"
-        self.err.print(Text("songflow: ", style="bold red").append_text(_plain(said)))
+        self.err.print(Text("songflow: ", style="bold red").append_text(plain(said)))
 
     def manifest(self, frame: pandas.DataFrame) -> None:
         """The manifest as a table for people (the other formats show every column)."""
@@ -118,7 +118,7 @@ class Output:
         for heading in _TABLE_COLUMNS.values():
             table.add_column(heading, overflow="fold", no_wrap=heading != "title")
         for row in frame.to_dict("records"):
-            table.add_row(*(_plain(_cell(name, row[name])) for name in _TABLE_COLUMNS))
+            table.add_row(*(plain(_cell(name, row[name])) for name in _TABLE_COLUMNS))
         self.out.print(table)
 
     @asynccontextmanager
@@ -127,11 +127,11 @@ class Output:
         if self.quiet:
             yield _ignore
         elif self.err.is_terminal and not self.as_json:
-            with self.err.status(_plain(f"{what}: sending")) as status:
+            with self.err.status(plain(f"{what}: sending")) as status:
 
                 async def show(word: str, progress: float | None, seconds: float) -> None:
                     share = f", {progress:.0%}" if progress is not None else ""
-                    status.update(_plain(f"{what}: {word}{share}, {seconds:.0f} s"))
+                    status.update(plain(f"{what}: {word}{share}, {seconds:.0f} s"))
 
                 yield show
         else:
@@ -154,7 +154,7 @@ def _plain_lines(output: Output, what: str) -> Progress:
     return tell
 
 
-def _plain(text: str) -> Text:
+def plain(text: str) -> Text:
     """Text of others for a terminal: one line, without markup, escape sequences or marks that reorder it."""
     return Text("".join(char if char.isprintable() else " " if char.isspace() else "" for char in text))
 
@@ -200,6 +200,6 @@ class _ConsoleHandler(logging.Handler):
         """A time, a level where it matters, and the message as plain text (titles are not markup)."""
         line = Text(time.strftime("%H:%M:%S ", time.localtime(record.created)), style="dim")
         style = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "bold red"}
-        message = _plain(record.getMessage())
+        message = plain(record.getMessage())
         message.stylize(style.get(record.levelno, "default"))
         self._console.print(line.append_text(message))

@@ -100,7 +100,7 @@ def run_paid(
 
 def guarded(
     work: Callable[[], Awaitable[_T]],
-    key: str,
+    key: str | None,
     common: Common,
     come_back: str,
     left: Callable[[], Awaitable[SongflowError]] | None = None,
@@ -114,7 +114,7 @@ def guarded(
     """
     with named(key):
         try:
-            return asyncio.run(_detaching(work, left or (lambda: _detached(key, common))))
+            return asyncio.run(_detaching(work, left or (lambda: _detached(key or "", common))))
         except KeyboardInterrupt:
             raise OutcomeUnknown(
                 "Interrupted twice, so the ledger was not asked what became of the request.",

@@ -151,7 +151,11 @@ class NotBilled(SongflowError):
 
 
 class RequestRefused(NotBilled):
-    """The gateway answered no (the message says why)."""
+    """The gateway answered no (the message says why); `kind` is the sort of refusal, such as "rate_limited"."""
+
+    def __init__(self, message: str, *, kind: str | None = None, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.kind = kind
 
 
 class RequestNotSent(NotBilled):

@@ -77,6 +77,7 @@ def refused_error(key: str, submission: Submission, outcome: Refused) -> errors.
     return errors.RequestRefused(
         f"{_place(submission)} refused the request ({outcome.kind}, HTTP {outcome.answer.status}): "
         f"{outcome.message or 'without a reason'}. It is not billed.",
+        kind=outcome.kind,
         key=key,
         state=State.REFUSED,
         repeatable=outcome.repeatable,

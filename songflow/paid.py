@@ -17,6 +17,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from songflow import errors, notices
@@ -58,10 +59,13 @@ async def submit(
     *,
     key: str,
     runs: RunIds | None = None,
+    kin: str | None = None,
     if_unsettled: str = "stop",
     pay_again: frozenset[State] = frozenset(),
 ) -> Submission:
     """Pay for a request once, or re-attach to what its key already stands for. Sends one POST at most.
+
+    `kin` is how the keys of wanted repeats of the same body begin: an unsettled one of these is no reason to stop.
 
     `pay_again` are the states of an earlier submission from which a new one is allowed: `AFTER_ERRORS`
     for --retry-errors, `BY_A_PERSON` only for `rescue --resubmit`.
@@ -79,7 +83,7 @@ async def submit(
     """
     library = session.library
     library.require_space()
-    intent = _intent(session, request, access, key, runs or session.settings.runs)
+    intent = replace(_intent(session, request, access, key, runs or session.settings.runs), kin=kin)
     while True:
         lease = Lease.take(INTENT_LEASE_SECONDS)
         claim = await library.ledger.submissions.intend(

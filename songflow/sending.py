@@ -57,7 +57,7 @@ async def send_in_turn(
         with suppress(errors.LibraryError):
             await shielded(ledger.submissions.release(submission.id, submission.lease.fence))
         raise
-    sent = await _send_shielded(session, intent, access, submission)
+    sent = await _send_shielded(session, intent, access, submission, paced=pause is not None)
     if pause is not None and sent is not None:
         with suppress(errors.LibraryError):  # it is paid for; only the next one goes slower than it need
             await ledger.pace.speed_up(access.pace_name)
@@ -65,10 +65,10 @@ async def send_in_turn(
 
 
 async def _send_shielded(
-    session: Session, intent: Intent, access: Access, submission: Submission
+    session: Session, intent: Intent, access: Access, submission: Submission, *, paced: bool
 ) -> Submission | None:
     try:
-        return await shielded(_send(session, intent, access, submission))
+        return await shielded(_send(session, intent, access, submission, paced))
     except asyncio.CancelledError:
         # This process lives on, but nobody in it looks after the submission any more.
         with suppress(errors.LibraryError):
@@ -77,7 +77,7 @@ async def _send_shielded(
 
 
 async def _send(
-    session: Session, intent: Intent, access: Access, submission: Submission
+    session: Session, intent: Intent, access: Access, submission: Submission, paced: bool
 ) -> Submission | None:
     """The POST and the commit of its outcome; None where another process took the intent over."""
     ledger = session.library.ledger.submissions
@@ -102,7 +102,7 @@ async def _send(
         log.exception("The gateway's client failed.")
         outcome = Unknown(f"our own client failed ({type(error).__name__})", None)
     reached("post: after request")
-    return await _commit_outcome(session, intent, access, submission, outcome)
+    return await _commit_outcome(session, intent, access, submission, outcome, paced)
 
 
 def _awake_clock() -> float:
@@ -112,7 +112,7 @@ def _awake_clock() -> float:
 
 
 async def _commit_outcome(
-    session: Session, intent: Intent, access: Access, submission: Submission, outcome: Outcome
+    session: Session, intent: Intent, access: Access, submission: Submission, outcome: Outcome, paced: bool
 ) -> Submission:
     ledger = session.library.ledger.submissions
     match outcome:
@@ -139,7 +139,9 @@ async def _commit_outcome(
             )
             if outcome.kind is RefusalKind.RATE_LIMITED:
                 with suppress(errors.LibraryError):  # the refusal itself is what the caller must hear
-                    await session.library.ledger.pace.slow_down(access.pace_name, outcome.retry_after)
+                    await session.library.ledger.pace.slow_down(
+                        access.pace_name, outcome.retry_after, paced=paced
+                    )
             refused = refused_error(intent.key, submission, outcome)
             if not outcome.repeatable:
                 session.tell(notices.trouble("refused", submission, refused))

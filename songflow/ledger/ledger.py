@@ -10,6 +10,7 @@ from songflow.ledger.money import Money
 from songflow.ledger.pace import Pace
 from songflow.ledger.rebuilt import Restoring
 from songflow.ledger.songs import Songs
+from songflow.ledger.standings import Standings
 from songflow.ledger.submissions import Submissions
 
 __all__ = ["Ledger"]
@@ -17,7 +18,7 @@ __all__ = ["Ledger"]
 
 class Ledger:
     """One open ledger: `submissions` is the paid step, `songs` what came of it, `money` what it cost, `pace` how fast,
-    `choices` with which takes a recipe goes on.
+    `choices` with which takes a recipe goes on, `standings` how many keys stand at once.
 
     `restoring` makes rows from songs' own stories.
 
@@ -35,6 +36,7 @@ class Ledger:
         self.pace = Pace(self.database)
         self.restoring = Restoring(self.database)
         self.choices = Choices(self.database)
+        self.standings = Standings(self.database)
 
     async def __aenter__(self) -> Ledger:
         await self.database.open()

@@ -54,14 +54,18 @@ class Pace:
             seconds: float = (slot - now).total_seconds()
             return seconds
 
-    async def slow_down(self, account: str, asked: float | None) -> None:
-        """The gateway said "too many"; `asked` is its Retry-After in seconds, where it gave one."""
+    async def slow_down(self, account: str, asked: float | None, *, paced: bool = True) -> None:
+        """The gateway said "too many"; `asked` is its Retry-After in seconds, where it gave one.
+
+        `paced` is False for a request that was sent before anybody was slowed down: of fifty that left together and
+        are refused, only the first says something new.
+        """
         async with self._database.write("pace") as connection:
             rows = await connection.execute(
                 select(_paces.c.pause).where(_paces.c.account == account).with_for_update()
             )
             before = rows.scalar()
-            doubled = FIRST_PAUSE_SECONDS if before is None else 2 * before
+            doubled = FIRST_PAUSE_SECONDS if before is None else (2 * before if paced else before)
             pause = min(max(doubled, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
             wait = min(pause if asked is None else max(asked, pause), LONGEST_PAUSE_SECONDS)
             values = {"pause": pause, "not_before": datetime.now(UTC) + timedelta(seconds=wait)}

@@ -56,6 +56,7 @@ class Intent:
         caps: What may be spent in all, on this day and by this run.
         day: The day that the price is counted on, in UTC.
         budget_run: The run that the price is counted for.
+        kin: How the keys of wanted repeats of the same body begin: none of these is a twin.
     """
 
     key: str
@@ -72,6 +73,7 @@ class Intent:
     caps: Caps = Caps()
     day: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
     budget_run: str | None = None
+    kin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

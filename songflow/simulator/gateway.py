@@ -61,6 +61,9 @@ class Gateway:
         self.clock: Callable[[], float] = time.time
         self.store: JobStore
         self.renders: Renders
+        # For a gateway that takes only so many at once: what it has not finished, and what is being taken.
+        self.arriving = 0
+        self._unfinished: list[Job] = []
         self._temporary: Path | None = None
         # One thread: commits stay in order, and a slow fsync does not hold up the event loop.
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="simulator-bill")
@@ -116,7 +119,16 @@ class Gateway:
         )
         await asyncio.get_running_loop().run_in_executor(self._writer, self.store.add, job)
         self.renders.start(job)
+        if self.settings.at_once:
+            self._unfinished.append(job)
         return job
+
+    def crowded(self) -> bool:
+        """Whether it takes no more for now."""
+        if not self.settings.at_once:
+            return False
+        self._unfinished = [job for job in self._unfinished if not self.moment(job).due]
+        return len(self._unfinished) + self.arriving >= self.settings.at_once
 
     def finished_song(self, song_id: str) -> bool:
         """Whether an extension may begin from this song: known, not failed, and its time has come."""

@@ -41,6 +41,11 @@ class SimulatorSettings(BaseModel):
         default=True,
         description="False: precede and continuation give the new part alone, which no document rules out.",
     )
+    at_once: int = Field(
+        default=0,
+        ge=0,
+        description="Over 0: a submit beyond this many unfinished generations is refused with 429.",
+    )
     takes: int = Field(default=2, ge=1, le=8, description="Songs per generation.")
     accept_keys: frozenset[str] | None = Field(
         default=None, description="None accepts any key, or none at all."

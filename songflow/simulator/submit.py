@@ -39,7 +39,11 @@ async def submit(gateway: Gateway, dialect: str, request: Request) -> Response:
         return wire.respond(refusal)
     source = params.config.source
     rule = gateway.faults.for_request("submit", f"{params.prompt}\n{source.song_id if source else ''}")
-    response = await _answer(gateway, dialect, params, body, authorization, rule)
+    gateway.arriving += 1
+    try:
+        response = await _answer(gateway, dialect, params, body, authorization, rule)
+    finally:
+        gateway.arriving -= 1
     broken = isinstance(response, wire.WireResponse)
     traffic.post_answers[rule.fault if rule and broken else str(response.status_code)] += 1
     return response
@@ -67,6 +71,8 @@ async def _read(
     if params.config.mode != "regular" and source is not None and not gateway.finished_song(source.song_id):
         message = f"config.source.song_id: no finished song {source.song_id!r}"
         return answers.relay_error(400, "invalid_request", message), None, {}
+    if gateway.crowded():
+        return answers.usual(429), None, {}
     return None, params, body
 
 

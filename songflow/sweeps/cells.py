@@ -42,6 +42,11 @@ class Cell:
     fields: Mapping[str, Any]
     replicate: int
 
+    @property
+    def kin(self) -> str:
+        """How the keys of all its replicates begin."""
+        return self.key.rpartition("-")[0] + "-"
+
 
 def cells_of(sweep: Sweep, access: Access, inherit: Inherit | None = None) -> list[Cell]:
     """Every cell of a sweep for an account, in the order of the spec, each key once.

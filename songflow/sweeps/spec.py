@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -148,9 +149,8 @@ class _Reader:
             if name in _PARTS:
                 continue
             if name not in FIELDS:
-                self._fault(
-                    (name,), f"is not known (fields: {', '.join(FIELDS)}; parts: {', '.join(_PARTS)})"
-                )
+                known = (*FIELDS, *_PARTS)
+                self._fault((name,), f"is neither a field nor a part of a sweep{_meant(name, known)}")
                 continue
             self._claim(name, (name,))
             if given is not None or value_fault(name, None) is None:
@@ -197,7 +197,7 @@ class _Reader:
         known = {}
         for name, values in given.items():
             if name not in FIELDS:
-                self._fault((*place, name), f"is no field (there are: {', '.join(FIELDS)})")
+                self._fault((*place, name), f"is no field{_meant(name, FIELDS)}")
             elif self._claim(name, (*place, name)):
                 known[name] = values
         return known
@@ -240,7 +240,7 @@ class _Reader:
             if name in FIELDS:
                 row[name] = self._value(name, value, (*place, name))
             else:
-                self._fault((*place, name), f"is no field (there are: {', '.join(FIELDS)})")
+                self._fault((*place, name), f"is no field{_meant(name, FIELDS)}")
         return row
 
     def _sample(self, place: Place, given: Any) -> None:
@@ -335,6 +335,12 @@ class _Reader:
                     self._fault(self._places[name], "is said by `place` already: leave one of them out")
         if sweep.combinations > MAX_CELLS:
             self._fault((), f"makes {sweep.combinations} cells: {MAX_CELLS} is the most")
+
+
+def _meant(name: object, known: Sequence[str]) -> str:
+    """What a slip of the pen was probably to be; else all that there is."""
+    close = get_close_matches(str(name), known, n=1)
+    return f": did you mean {close[0]}?" if close else f" (there are: {', '.join(known)})"
 
 
 _PARTS = (_NAME, "grid", "zip", "list", *KINDS, _REPLICATES, _CONSTRAINTS)

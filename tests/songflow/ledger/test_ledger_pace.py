@@ -67,3 +67,13 @@ async def test_a_pace_that_has_just_recovered_holds_up_nobody(
 
     monkeypatch.setattr(ledger.database, "write", recovers_first)
     assert await ledger.pace.slot(KEY) is None
+
+
+async def test_a_burst_that_was_sent_before_counts_once(ledger: Ledger) -> None:
+    """Of fifty that left together, the first no says all there is to know."""
+    for _ in range(50):
+        await ledger.pace.slow_down(KEY, None, paced=False)
+    await ledger.pace.slot(KEY)
+    second = await ledger.pace.slot(KEY)
+    assert second is not None
+    assert second <= 2.0

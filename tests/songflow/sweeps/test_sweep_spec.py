@@ -32,7 +32,7 @@ constraints: ["prompt_strength >", "open(1)", "tempo > 3", 4]
 """
 
 WORDS = [
-    "line 1: promt is not known",
+    "line 1: promt is neither a field nor a part of a sweep: did you mean prompt?",
     "line 1: prompt is required",
     "line 2: seed is a list: several values belong under grid",
     "line 4: grid.prompt_strength.1 is 2: allowed is a number from 0 to 1",

@@ -1,0 +1,291 @@
+"""`songflow sweep plan|run|status SPEC.yaml`: many songs, priced before, come back to by running again."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+from cyclopts import App, Group, Parameter
+from rich.live import Live
+
+from cli.accounts import access_of, resolve
+from cli.options import Common, Gateway, Waiting
+from cli.output import Output, plain
+from cli.paid_command import guarded
+from cli.sweep_display import show_plan, show_result, show_status, status_text, watched
+from songflow.access import Access, fallbacks_from_environment
+from songflow.errors import InputError, RequestNotSent, SongflowError, StillRunning
+from songflow.ledger.standings import Standings
+from songflow.library import Library, LibrarySettings
+from songflow.session import Session, SessionSettings
+from songflow.sweeps.cells import Cell, cells_of
+from songflow.sweeps.plan import Plan, plan_cells
+from songflow.sweeps.run import DEFAULT_CONCURRENCY, MAX_CONCURRENCY, RunOptions, SweepRun, run_sweep
+from songflow.sweeps.spec import Sweep, load_sweep
+from songflow.sweeps.status import SweepStatus, status_of
+from songflow.sweeps.tally import SweepResult
+
+__all__ = ["Sweeping", "app", "plan", "run", "status"]
+
+_SWEEP = Group("Sweep", sort_key=1)
+_LOOK_AGAIN_SECONDS = 2.0
+_T = TypeVar("_T")
+
+app = App(
+    name="sweep", help="Many songs from one spec: plan (price and time), run (again to resume), status."
+)
+
+
+@Parameter(name="*", group=_SWEEP)
+@dataclass(frozen=True)
+class Sweeping:
+    """How to run, and what protects the money.
+
+    Parameters
+    ----------
+    concurrency
+        Generations at the gateway at once, at most; fewer where it says "too many".
+    budget
+        The most that this command may spend, in the units of the prices.
+    retry_errors
+        Pay for a new try of cells that have failed at the gateway.
+    max_failures
+        Start no more cells after so many did not end well.
+    retries
+        How often a cell that was certainly not billed is tried again while no other cell is taken either.
+    if_unsettled
+        What to do with a cell whose request is unsettled under a key of no sweep's: stop there, or pay for a new one.
+    fallback
+        Another gateway for cells that the one before has certainly not taken: NAME or NAME=URL (several times).
+    """
+
+    concurrency: int = DEFAULT_CONCURRENCY
+    budget: float | None = None
+    retry_errors: Annotated[bool, Parameter(negative="")] = False
+    max_failures: int | None = None
+    retries: int = 4
+    if_unsettled: Literal["stop", "new"] = "stop"
+    fallback: Annotated[tuple[str, ...], Parameter(negative="")] = ()
+
+    def check(self) -> None:
+        """Raise InputError for values that cannot be."""
+        _check_concurrency(self.concurrency)
+        _check("--retries", self.retries, 0, 100)
+        if self.max_failures is not None:
+            _check("--max-failures", self.max_failures, 1, 1_000_000)
+        if self.budget is not None and not (math.isfinite(self.budget) and self.budget >= 0):
+            raise InputError(
+                f"--budget is {self.budget:g}: allowed is a number from 0.",
+                next="correct it; nothing was sent.",
+            )
+
+    def options(self) -> RunOptions:
+        """These options as those of a run."""
+        return RunOptions(
+            concurrency=self.concurrency,
+            retry_errors=self.retry_errors,
+            max_failures=self.max_failures,
+            if_unsettled=self.if_unsettled,
+            fallbacks=tuple(fallbacks_from_environment(self.fallback)),
+        )
+
+
+def _check_concurrency(concurrency: int) -> None:
+    _check("--concurrency", concurrency, 1, MAX_CONCURRENCY)
+
+
+def _check(name: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise InputError(
+            f"{name} is {value}: allowed are {least} to {most}.", next="correct it; nothing was sent."
+        )
+
+
+@app.command
+def plan(
+    spec: Path,
+    /,
+    *,
+    concurrency: int = DEFAULT_CONCURRENCY,
+    retry_errors: Annotated[bool, Parameter(negative="")] = False,
+    gateway: Gateway = Gateway(),
+    common: Common = Common(),
+) -> None:
+    """Show what a run would send, cost and take; nothing is sent.
+
+    Parameters
+    ----------
+    spec
+        The sweep, in YAML (docs/sweeps.md).
+    concurrency
+        Generations at the gateway at once.
+    retry_errors
+        As if cells that have failed at the gateway were paid for again.
+    """
+    gateway.check()
+    _check_concurrency(concurrency)
+    sweep = load_sweep(spec)
+    output = Output(as_json=common.json, quiet=common.quiet)
+    settings = common.library_settings()
+    found = asyncio.run(_plan(sweep, gateway, settings, concurrency, retry_errors))
+    if output.as_json:
+        output.object(
+            {"name": sweep.name, **found.as_dict(), "unit": settings.unit, "concurrency": concurrency}
+        )
+    else:
+        show_plan(output, sweep.name, found, settings.unit, concurrency)
+
+
+async def _plan(
+    sweep: Sweep, gateway: Gateway, settings: LibrarySettings, concurrency: int, retry_errors: bool
+) -> Plan:
+    access = await access_of(gateway)
+    cells = cells_of(sweep, access)
+    return await _with_standings(
+        settings,
+        lambda ledger: plan_cells(cells, access, ledger, concurrency=concurrency, retry_errors=retry_errors),
+    )
+
+
+async def _with_standings(settings: LibrarySettings, read: Callable[[Standings | None], Awaitable[_T]]) -> _T:
+    """Read from the ledger; looking at a library that is not there does not make one."""
+    if not settings.exists():
+        return await read(None)
+    async with Library(settings) as library:
+        return await read(library.ledger.standings)
+
+
+@app.command
+def run(
+    spec: Path,
+    /,
+    *,
+    sweeping: Sweeping = Sweeping(),
+    gateway: Gateway = Gateway(),
+    waiting: Waiting = Waiting(),
+    common: Common = Common(),
+) -> int:
+    """Make every song of a sweep; running again resumes it, and pays for no cell twice.
+
+    The exit code is the worst of its cells, in the order 0 3 4 5 6.
+
+    Parameters
+    ----------
+    spec
+        The sweep, in YAML (docs/sweeps.md).
+    """
+    for part in (sweeping, gateway, waiting):
+        part.check()
+    options = sweeping.options()
+    sweep = load_sweep(spec)
+    output = Output(as_json=common.json, quiet=common.quiet)
+    access, cells = asyncio.run(_expand(sweep, gateway))
+    result = guarded(
+        lambda: _run(output, sweep, spec, cells, access, options, sweeping, gateway, waiting, common),
+        None,
+        common,
+        "run the same command again",
+        left=lambda: _detached(cells, common.library_settings()),
+    )
+    if output.as_json:
+        output.object(result.as_dict())
+    else:
+        show_result(output, result, common.library_settings().unit)
+    return result.exit_code
+
+
+async def _expand(sweep: Sweep, gateway: Gateway) -> tuple[Access, list[Cell]]:
+    access = await access_of(gateway)
+    return access, cells_of(sweep, access)
+
+
+async def _run(
+    output: Output,
+    sweep: Sweep,
+    spec: Path,
+    cells: list[Cell],
+    access: Access,
+    options: RunOptions,
+    sweeping: Sweeping,
+    gateway: Gateway,
+    waiting: Waiting,
+    common: Common,
+) -> SweepResult:
+    settings = SessionSettings(
+        poll_interval=waiting.poll_interval,
+        deadline=waiting.deadline,
+        retries=sweeping.retries,
+        budget=sweeping.budget,
+        budget_run=f"sweep-{uuid.uuid4().hex[:20]}",
+    )
+    async with Session(common.library_settings(), settings, resolve) as session:
+        at_work = SweepRun(session, access, options)
+        async with watched(output, sweep.name, at_work.tally):
+            return await run_sweep(session, sweep.name, cells, access, options, at_work)
+
+
+async def _detached(cells: list[Cell], settings: LibrarySettings) -> SongflowError:
+    """What Ctrl-C leaves behind, read from the ledger."""
+    left = await _with_standings(settings, lambda ledger: status_of(cells, ledger))
+    come_back = "run the same command again: it collects what runs, goes on with the rest, and pays for no cell twice."
+    if not left.running and not left.unsettled:
+        return RequestNotSent(
+            f"Detached. No cell is under way: {left.stored} of {left.cells} are stored.", next=come_back
+        )
+    return StillRunning(
+        f"Detached. {left.running + left.unsettled} cells go on at the gateway and are billed; "
+        f"{left.stored} of {left.cells} are stored.",
+        next=come_back,
+    )
+
+
+@app.command
+def status(
+    spec: Path,
+    /,
+    *,
+    once: Annotated[bool, Parameter(negative="")] = False,
+    gateway: Gateway = Gateway(),
+    common: Common = Common(),
+) -> None:
+    """Show how a sweep stands: live in a terminal until Ctrl-C or its end, once in a pipe.
+
+    Parameters
+    ----------
+    spec
+        The sweep, in YAML (docs/sweeps.md).
+    once
+        Show it once, in a terminal too.
+    """
+    gateway.check()
+    sweep = load_sweep(spec)
+    output = Output(as_json=common.json, quiet=common.quiet)
+    settings = common.library_settings()
+    _, cells = asyncio.run(_expand(sweep, gateway))
+    if output.as_json:
+        output.object(
+            {"name": sweep.name, **asyncio.run(_status(cells, settings)).as_dict(), "unit": settings.unit}
+        )
+    elif once or not output.out.is_terminal:
+        show_status(output, sweep.name, asyncio.run(_status(cells, settings)), settings.unit)
+    else:
+        asyncio.run(_live(output, sweep.name, cells, settings))
+
+
+async def _status(cells: list[Cell], settings: LibrarySettings) -> SweepStatus:
+    return await _with_standings(settings, lambda ledger: status_of(cells, ledger))
+
+
+async def _live(output: Output, name: str, cells: list[Cell], settings: LibrarySettings) -> None:
+    with Live(console=output.out, auto_refresh=False) as live:
+        while True:
+            found = await _status(cells, settings)
+            live.update(plain(status_text(name, found, settings.unit)), refresh=True)
+            if not found.running and not found.left:
+                return
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)

@@ -1,0 +1,139 @@
+"""What a person sees of a sweep: its plan as a table, its progress as it goes, its end in a few lines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cli.output import Output, plain
+from songflow.sweeps.plan import Plan
+from songflow.sweeps.status import SweepStatus
+from songflow.sweeps.tally import SweepResult, Tally
+
+__all__ = ["show_plan", "show_result", "show_status", "status_text", "watched"]
+
+_SHOWN_CELLS = 20
+_SHOWN_FAILURES = 10
+_LONGEST_CELL = 40
+_LIVE_EVERY_SECONDS = 0.5
+# In a pipe nobody watches a bar move.
+_PLAIN_EVERY_SECONDS = 15.0
+
+
+def show_plan(output: Output, name: str, plan: Plan, unit: str, concurrency: int) -> None:
+    """The first cells as a table, then the sums."""
+    first = plan.cells[:_SHOWN_CELLS]
+    fields = list(first[0].cell.fields)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("cell", *fields, "next", "price"):
+        table.add_column(heading, overflow="fold")
+    for number, one in enumerate(first, start=1):
+        values = (_short(one.cell.fields[field]) for field in fields)
+        table.add_row(*map(plain, (str(number), *values, str(one.step), f"{one.price:g}")))
+    output.out.print(table)
+    if more := len(plan.cells) - len(first):
+        output.line(f"... and {more} more.")
+    steps = ", ".join(f"{count} {step}" for step, count in sorted(plan.steps.items()))
+    output.line(f"{name}: {len(plan.cells)} cells ({steps}).")
+    output.line(
+        f"{plan.posts} requests for {plan.price:g} {unit}, about {duration(plan.seconds)} with {concurrency} at once; "
+        f"{plan.existing} cells exist already and cost nothing."
+    )
+
+
+def show_result(output: Output, result: SweepResult, unit: str) -> None:
+    """What a run has come to."""
+    for failure in result.failures[:_SHOWN_FAILURES]:
+        output.line(f"- {failure.key}: {failure.error} Next: {failure.next}")
+    if len(result.failures) > _SHOWN_FAILURES:
+        output.line(f"- and {len(result.failures) - _SHOWN_FAILURES} more.")
+    counts = {
+        "stored": result.stored,
+        "stored before": result.existing,
+        "refused": result.refused,
+        "failed": result.failed,
+        "unsettled": result.unsettled,
+        "with other trouble": result.troubled,
+        "not started": result.not_started,
+    }
+    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    output.line(f"{result.name}: {result.cells} cells: {told or 'none'}.")
+    output.line(
+        f"{result.posts} requests for {result.price:g} {unit}, {result.songs} songs, {duration(result.seconds)}."
+    )
+    if result.stopped:
+        output.line(f"Stopped: {result.stopped} Run the same command again to go on.")
+
+
+def show_status(output: Output, name: str, status: SweepStatus, unit: str) -> None:
+    """How a sweep stands."""
+    output.line(status_text(name, status, unit))
+
+
+def status_text(name: str, status: SweepStatus, unit: str) -> str:
+    """One line: counts, money, rate, and when it will be done."""
+    eta = f", done in about {duration(status.eta_seconds)}" if status.eta_seconds is not None else ""
+    return (
+        f"{name}: {status.stored} of {status.cells} cells stored ({status.songs} songs), {status.running} running, "
+        f"{status.failed} failed, {status.unsettled} unsettled, {status.left} left; {status.spent:g} {unit} spent; "
+        f"{status.per_hour:g} cells an hour{eta}."
+    )
+
+
+@asynccontextmanager
+async def watched(output: Output, name: str, tally: Tally) -> AsyncIterator[None]:
+    """Show a run's progress while it lasts: live in a terminal, a line now and then in a pipe."""
+    if output.quiet:
+        yield
+        return
+    start = time.monotonic()
+    watcher = asyncio.create_task(_watch(output, name, tally, start))
+    try:
+        yield
+    finally:
+        watcher.cancel()
+        with suppress(asyncio.CancelledError):
+            await watcher
+
+
+async def _watch(output: Output, name: str, tally: Tally, start: float) -> None:
+    if output.err.is_terminal and not output.as_json:
+        with Live(console=output.err, auto_refresh=False, transient=True) as live:
+            while True:
+                live.update(_progress_text(name, tally, time.monotonic() - start), refresh=True)
+                await asyncio.sleep(_LIVE_EVERY_SECONDS)
+    while True:
+        await asyncio.sleep(_PLAIN_EVERY_SECONDS)
+        logging.getLogger("songflow").info("%s", _progress_text(name, tally, time.monotonic() - start))
+
+
+def _progress_text(name: str, tally: Tally, seconds: float) -> Text:
+    bad = tally.refused + tally.failed + tally.unsettled + tally.troubled
+    rate = tally.stored / seconds if seconds else 0.0
+    left = tally.cells - tally.ended
+    eta = f", about {duration(left / rate)} left" if rate and left else ""
+    return plain(
+        f"{name}: {tally.ended}/{tally.cells} cells, {tally.running} at the gateway, {tally.collecting} being stored, "
+        f"{bad} not well, {60 * rate:.1f} a minute{eta}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _short(value: Any) -> str:
+    line = " ".join(str(value).split())
+    return line if len(line) <= _LONGEST_CELL else f"{line[: _LONGEST_CELL - 1]}…"

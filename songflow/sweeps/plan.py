@@ -1,0 +1,105 @@
+"""What a sweep would cost and take, told before anything is sent: the run then does exactly this."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from songflow.access import Access
+from songflow.ledger.standings import Standing, Standings
+from songflow.session import EMBEDDED_SPEED
+from songflow.sweeps.cells import Cell
+from songflow.sweeps.standing import Step, step_of
+
+__all__ = ["TYPICAL_SECONDS", "Plan", "PlannedCell", "plan_cells"]
+
+TYPICAL_SECONDS = 54.0
+"""A generation's time without history: the median of the published examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCell:
+    """One cell, what a run does with it, and the units that costs."""
+
+    cell: Cell
+    step: Step
+    price: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does.
+
+    Attributes:
+        cells: Each cell with its step.
+        posts: Requests that it sends.
+        price: Units that these cost.
+        existing: Cells that were paid for before.
+        seconds: How long it takes at that concurrency.
+    """
+
+    cells: tuple[PlannedCell, ...]
+    posts: int
+    price: float
+    existing: int
+    seconds: float
+
+    @property
+    def steps(self) -> Mapping[Step, int]:
+        """How many cells there are of each step."""
+        return Counter(one.step for one in self.cells)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            "cells": len(self.cells),
+            "posts": self.posts,
+            "price": round(self.price, 6),
+            "existing": self.existing,
+            "seconds": round(self.seconds, 1),
+            "steps": {str(step): count for step, count in sorted(self.steps.items())},
+        }
+
+
+async def plan_cells(
+    cells: Sequence[Cell],
+    access: Access,
+    ledger: Standings | None,
+    *,
+    concurrency: int,
+    retry_errors: bool = False,
+) -> Plan:
+    """The plan of a run over cells; `ledger` is None where there is no library yet."""
+    standings: Mapping[str, Standing] = (
+        {} if ledger is None else await ledger.of_keys([cell.key for cell in cells])
+    )
+    planned = []
+    for cell in cells:
+        step = step_of(standings.get(cell.key), retry_errors=retry_errors)
+        planned.append(PlannedCell(cell, step, access.price_of(cell.request) if step is Step.PAY else 0.0))
+    paid = [one for one in planned if one.step is Step.PAY]
+    return Plan(
+        cells=tuple(planned),
+        posts=len(paid),
+        price=sum((one.price for one in paid), start=0.0),
+        existing=len(planned) - len(paid),
+        seconds=await _seconds(paid, access, ledger, concurrency),
+    )
+
+
+async def _seconds(
+    paid: Sequence[PlannedCell], access: Access, ledger: Standings | None, concurrency: int
+) -> float:
+    """The work spread over the slots, but never less than the longest generation."""
+    kinds = Counter((one.cell.request.model_type, one.cell.request.mode.value) for one in paid)
+    if not kinds:
+        return 0.0
+    each: dict[tuple[str, str], float] = {}
+    for model_type, mode in kinds:
+        known = None if ledger is None else await ledger.typical_seconds(access.gateway, model_type, mode)
+        usual = TYPICAL_SECONDS / EMBEDDED_SPEED if access.is_embedded else TYPICAL_SECONDS
+        each[model_type, mode] = usual if known is None else known
+    work = sum(count * each[kind] for kind, count in kinds.items())
+    return max(work / max(1, min(concurrency, len(paid))), max(each.values()))

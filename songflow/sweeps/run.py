@@ -1,0 +1,333 @@
+"""Running cells: many generations in one session, each paid for as `songflow.paid` does, none held in memory.
+
+    queue -> [ slot at the gateway: submit, wait ] -> [ fetch, verify, store ] -> a count
+
+A slot is held from the submit until the generation has ended at the gateway. Songs are fetched outside of it, so
+the next cell is submitted at once; how many are fetched and how many wait to be is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from songflow import errors
+from songflow.access import Access
+from songflow.api import first_that_takes
+from songflow.collecting import collect, wait
+from songflow.gateways import RefusalKind
+from songflow.ledger.rows import Song, Submission
+from songflow.ledger.standings import Standing
+from songflow.ledger.states import State
+from songflow.messages import not_collected_error
+from songflow.paid import AFTER_ERRORS, submit
+from songflow.session import Session
+from songflow.sweeps.cells import Cell
+from songflow.sweeps.standing import Step, step_of
+from songflow.sweeps.tally import SweepResult, Tally
+from songflow.sweeps.window import Window
+
+__all__ = [
+    "DEFAULT_CONCURRENCY",
+    "MAX_CONCURRENCY",
+    "RunOptions",
+    "SweepRun",
+    "cells_unsaid",
+    "run_sweep",
+    "told",
+]
+
+log = logging.getLogger("songflow.sweeps")
+
+DEFAULT_CONCURRENCY = 10
+MAX_CONCURRENCY = 500
+
+# Two takes each, and a song of 130 s takes 0.3 s to decode: enough to keep a processor busy while others load.
+_COLLECTED_AT_ONCE = 8
+# Finished generations that wait to be fetched; a store that cannot keep up holds up new submits.
+_COLLECTED_BACKLOG = 200
+_LONGEST_PAUSE_SECONDS = 30.0
+
+# What one cell meets every other one will meet: the account, its credit, or the address.
+_FOR_ALL = frozenset({RefusalKind.CREDENTIALS, RefusalKind.NO_CREDIT, RefusalKind.CONFIGURATION})
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a sweep is run.
+
+    Attributes:
+        concurrency: Generations at the gateway at once, at most.
+        retry_errors: Pay again for cells that failed at the gateway.
+        max_failures: Start no more cells after so many did not end well (None: go on).
+        if_unsettled: "stop" at a cell whose body is unsettled under a key of no sweep's, or "new" to pay all the same.
+        fallbacks: Accounts to try in order, each only after the one before has certainly not billed.
+    """
+
+    concurrency: int = DEFAULT_CONCURRENCY
+    retry_errors: bool = False
+    max_failures: int | None = None
+    if_unsettled: str = "stop"
+    fallbacks: tuple[Access, ...] = ()
+
+
+class SweepRun:
+    """One run; `tally` says at any time what has become of its cells.
+
+    Several groups of cells may be at work at once: they share the slots at the gateway.
+    """
+
+    def __init__(self, session: Session, access: Access, options: RunOptions) -> None:
+        self.session = session
+        self._choices = (access, *options.fallbacks)
+        self._options = options
+        self._window = Window(options.concurrency)
+        self._fetching = asyncio.Semaphore(_COLLECTED_AT_ONCE)
+        self._backlog = asyncio.Semaphore(_COLLECTED_BACKLOG)
+        self._failures = 0
+        self.accepted = 0
+        """Submits that the gateway has taken."""
+        self.tally = Tally()
+
+    async def work(self, cells: Sequence[Cell], all_started: asyncio.Event | None = None) -> None:
+        """Bring cells to their end, however that is; `all_started` is set once none is left to start.
+
+        Raises:
+            LibraryError: the ledger cannot be read.
+        """
+        try:
+            self.tally.cells += len(cells)
+            queue = await self._queue(cells)
+            async with asyncio.TaskGroup() as group:
+                workers = [
+                    group.create_task(self._worker(queue, group))
+                    for _ in range(min(self._options.concurrency, len(queue)))
+                ]
+                await asyncio.gather(*workers)
+                if all_started is not None:
+                    all_started.set()
+        finally:
+            if all_started is not None:
+                all_started.set()
+
+    async def _queue(self, cells: Sequence[Cell]) -> deque[tuple[Cell, Step]]:
+        """What there is to do: cells that run already come first, those that ended before are counted at once."""
+        standings = await self.session.library.ledger.standings.of_keys([cell.key for cell in cells])
+        queue: deque[tuple[Cell, Step]] = deque()
+        to_pay: list[tuple[Cell, Step]] = []
+        for cell in cells:
+            standing = standings.get(cell.key)
+            step = step_of(standing, retry_errors=self._options.retry_errors)
+            if step is Step.STORED:
+                self.tally.existing += 1
+            elif step is Step.FAILED and standing is not None:
+                self.tally.error(cell, _failed_before(cell, standing))
+            elif step is Step.PAY:
+                to_pay.append((cell, step))
+            else:
+                queue.append((cell, step))
+        queue.extend(to_pay)
+        return queue
+
+    async def _worker(self, queue: deque[tuple[Cell, Step]], group: asyncio.TaskGroup) -> None:
+        while queue:
+            cell, step = queue.popleft()
+            if step is Step.PAY and self.tally.stopped is not None:
+                self.tally.not_started += 1
+                continue
+            try:
+                submission, taken_by, songs = await self._at_gateway(cell)
+            except errors.SongflowError as error:
+                self._ended_badly(cell, step, error)
+            except Exception as error:
+                self._ended_badly(cell, step, _unexpected(cell, error))
+            else:
+                await self._backlog.acquire()
+                self.tally.collecting += 1
+                group.create_task(self._collect(cell, submission, taken_by, songs))
+
+    async def _at_gateway(self, cell: Cell) -> tuple[Submission, Access, list[Song]]:
+        """Submit and wait, in a slot."""
+        submission = await self._submitted(cell)
+        try:
+            taken_by = next((one for one in self._choices if one.took(submission)), self._choices[0])
+            return submission, taken_by, await wait(self.session, submission, taken_by)
+        finally:
+            self.tally.running -= 1
+            self._window.ended()
+            self._window.leave()
+
+    async def _submitted(self, cell: Cell) -> Submission:
+        """A submission that holds a slot. What may be repeated is, as long as the gateway takes others meanwhile.
+
+        Raises:
+            SongflowError: as `songflow.paid.submit`; no slot is held then.
+        """
+        patience = _Patience(self)
+        while True:
+            await self._window.enter()
+            try:
+                submission = await self._submit(cell)
+            except errors.NotBilled as error:
+                if isinstance(error, errors.RequestRefused) and error.kind == RefusalKind.RATE_LIMITED:
+                    self._window.refused()
+                self._window.leave()
+                refusal = error
+            except BaseException:
+                self._window.leave()
+                raise
+            else:
+                self.accepted += 1
+                self.tally.running += 1
+                self._window.accepted()
+                return submission
+            await asyncio.sleep(patience.pause_after(refusal))
+            if self.tally.stopped is not None:
+                raise refusal
+
+    async def _submit(self, cell: Cell) -> Submission:
+        return await first_that_takes(
+            self._choices,
+            lambda choice: submit(
+                self.session,
+                cell.request,
+                choice,
+                key=cell.key,
+                kin=cell.kin,
+                if_unsettled=self._options.if_unsettled,
+                pay_again=AFTER_ERRORS if self._options.retry_errors else frozenset(),
+            ),
+        )
+
+    async def _collect(
+        self, cell: Cell, submission: Submission, taken_by: Access, songs: Sequence[Song]
+    ) -> None:
+        try:
+            async with self._fetching:
+                found = await collect(self.session, submission, songs, taken_by)
+            stored = sum(song.path is not None for song in found)
+            if not stored:
+                raise not_collected_error(submission, list(found))
+            self.tally.stored += 1
+            self.tally.songs += stored
+        except errors.SongflowError as error:
+            self._ended_badly(cell, Step.COLLECT, error)
+        except Exception as error:
+            self._ended_badly(cell, Step.COLLECT, _unexpected(cell, error))
+        finally:
+            self.tally.collecting -= 1
+            self._backlog.release()
+
+    def _ended_badly(self, cell: Cell, step: Step, error: errors.SongflowError) -> None:
+        self.tally.error(cell, error)
+        if isinstance(error, errors.SpendingStopped | errors.LibraryError):
+            self._stop(error.message)
+            return
+        log.warning("%s: %s", cell.key, error.message)
+        if isinstance(error, errors.RequestRefused) and error.kind in _FOR_ALL:
+            self._stop(f"every other cell would be refused, too: {error.message}")
+        if step is not Step.OPEN:
+            self._failures += 1
+        most = self._options.max_failures
+        if most is not None and self._failures >= most:
+            self._stop(f"{self._failures} cells did not end well, and {most} is the most")
+
+    def _stop(self, reason: str) -> None:
+        """Start no more cells; what runs is still collected."""
+        if self.tally.stopped is None:
+            self.tally.stopped = reason
+            log.warning("No more cells are started: %s", reason)
+
+
+async def run_sweep(
+    session: Session,
+    name: str,
+    cells: Sequence[Cell],
+    access: Access,
+    options: RunOptions,
+    run: SweepRun | None = None,
+) -> SweepResult:
+    """Run a sweep's cells to their end in an open session whose settings name the run (`budget_run`).
+
+    `run` is one that somebody watches.
+
+    Raises:
+        LibraryError: the ledger cannot be read.
+    """
+    start = time.monotonic()
+    run = run or SweepRun(session, access, options)
+    with cells_unsaid():
+        await run.work(cells)
+    return await told(session, name, run.tally, time.monotonic() - start)
+
+
+@contextmanager
+def cells_unsaid() -> Iterator[None]:
+    """Four lines for each of ten thousand cells help nobody: what goes well is counted, what does not is said."""
+    loggers = [logging.getLogger(f"songflow.{name}") for name in ("paid", "collecting")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+async def told(session: Session, name: str, tally: Tally, seconds: float) -> SweepResult:
+    """A run's counts with what it has sent and spent, as the ledger has it."""
+    posts, price = await session.library.ledger.standings.of_run(session.settings.budget_run or "")
+    return SweepResult.of(name, tally, posts=posts, price=price, seconds=seconds)
+
+
+class _Patience:
+    """How long one cell is tried again: its tries count only while the gateway takes no other cell either."""
+
+    def __init__(self, run: SweepRun) -> None:
+        self._run = run
+        self._start_again()
+
+    def _start_again(self) -> None:
+        self._tries, self._since, self._accepted = 0, time.monotonic(), self._run.accepted
+
+    def pause_after(self, refusal: errors.NotBilled) -> float:
+        """Seconds to wait before the next try; raises the refusal where there is none."""
+        if self._accepted != self._run.accepted:
+            self._start_again()
+        settings = self._run.session.settings
+        # Doubling from 1 s, spread so that many cells do not come back together.
+        spread = 2**self._tries * (0.5 + random.random() / 2)
+        pause = refusal.retry_after or min(spread, _LONGEST_PAUSE_SECONDS)
+        used_up = time.monotonic() - self._since + pause > settings.repeat_within
+        if not refusal.repeatable or self._tries >= settings.retries or used_up:
+            raise refusal
+        self._tries += 1
+        return pause
+
+
+def _failed_before(cell: Cell, standing: Standing) -> errors.GenerationFailed:
+    return errors.GenerationFailed(
+        f"The generation {standing.generation_id} failed earlier: {standing.error or 'the gateway gave no reason'}.",
+        key=cell.key,
+        generation_id=standing.generation_id,
+        state=State.FAILED,
+        next="run the sweep with --retry-errors to pay for a new try.",
+    )
+
+
+def _unexpected(cell: Cell, error: Exception) -> errors.SongflowError:
+    """A fault of ours in one cell must not lose the others."""
+    log.error("The cell %s met an unexpected error.", cell.key, exc_info=error)
+    return errors.SongflowError(
+        f"Something unexpected went wrong ({type(error).__name__}: {error}).",
+        key=cell.key,
+        billed="maybe",
+        next="run the sweep again: a cell that was paid for is collected, and pays no more.",
+    )

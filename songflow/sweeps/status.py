@@ -1,0 +1,91 @@
+"""How a sweep stands, read from the ledger alone: from any machine, while it runs and after."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from songflow.ledger.standings import Standing, Standings
+from songflow.ledger.states import RULES, State
+from songflow.sweeps.cells import Cell
+
+__all__ = ["SweepStatus", "status_of"]
+
+RATE_OVER = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepStatus:
+    """Counts of cells, and how fast they end.
+
+    Attributes:
+        cells: All of the sweep's.
+        stored: With a song on the store at least.
+        running: Paid for, and neither failed nor stored yet.
+        failed: Failed at the gateway.
+        unsettled: Unknown or lost: `rescue` lists them.
+        left: Not paid for yet (refused and unsent ones are).
+        songs: Takes on the store.
+        spent: Units that are or may be billed.
+        per_hour: Cells that ended well in the last ten minutes, as a rate.
+        eta_seconds: Until all are stored at that rate; None where nothing is left or nothing moves.
+    """
+
+    cells: int
+    stored: int
+    running: int
+    failed: int
+    unsettled: int
+    left: int
+    songs: int
+    spent: float
+    per_hour: float
+    eta_seconds: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+
+async def status_of(cells: Sequence[Cell], ledger: Standings | None) -> SweepStatus:
+    """The status of a sweep's cells; `ledger` is None where there is no library yet."""
+    now = datetime.now(UTC)
+    standings = {} if ledger is None else await ledger.of_keys([cell.key for cell in cells])
+    groups = Counter(_group(standing) for standing in standings.values())
+    left = groups["left"] + len(cells) - len(standings)
+    lately = sum(_ended_since(standing, now - RATE_OVER) for standing in standings.values())
+    per_second = lately / RATE_OVER.total_seconds()
+    to_go = left + groups["running"]
+    return SweepStatus(
+        cells=len(cells),
+        stored=groups["stored"],
+        running=groups["running"],
+        failed=groups["failed"],
+        unsettled=groups["unsettled"],
+        left=left,
+        songs=sum(standing.stored for standing in standings.values()),
+        spent=round(sum(standing.spent for standing in standings.values()), 6),
+        per_hour=round(per_second * 3600, 1),
+        eta_seconds=round(to_go / per_second, 1) if to_go and per_second else None,
+    )
+
+
+def _group(standing: Standing) -> str:
+    if standing.state is State.SUCCEEDED:
+        return "stored" if standing.stored else "running"
+    if standing.state is State.FAILED:
+        return "failed"
+    if standing.state is State.INTENDED and not standing.dead:
+        return "running"
+    if RULES[standing.state].waits or (standing.state is State.SENDING and not standing.dead):
+        return "running"
+    return "unsettled" if RULES[standing.state].unsettled else "left"
+
+
+def _ended_since(standing: Standing, since: datetime) -> bool:
+    return (
+        standing.state is State.SUCCEEDED and standing.settled_at is not None and standing.settled_at >= since
+    )

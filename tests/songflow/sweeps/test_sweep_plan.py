@@ -1,0 +1,104 @@
+"""A plan says what a run will send, pay and take: the run then does exactly that."""
+
+from __future__ import annotations
+
+import pytest
+
+from songflow.access import Access
+from songflow.ledger.rows import RunIds
+from songflow.paid import submit
+from songflow.request import SongRequest
+from songflow.sweeps.plan import TYPICAL_SECONDS, plan_cells
+from songflow.sweeps.standing import Step
+from songflow.sweeps.status import status_of
+
+
+async def test_posts_and_price_of_a_plan_are_those_of_the_run(
+    simulator, access, session, any_library, cells, run
+) -> None:
+    """Whatever exists already, in SQLite and in PostgreSQL."""
+    server = simulator()
+    opened = await session(library=any_library, budget_run="r1")
+    standings, way = opened.library.ledger.standings, access(server.url)
+    models = {"seed": [1, 2], "model_type": ["udio32-v1.5", "udio130-v1.5"]}
+    first, all_cells = cells(server, grid={**models, "seed": [1]}), cells(server, grid=models)
+    before = await plan_cells(first, way, standings, concurrency=2)
+    done = await run(opened, server, first)
+    assert (before.posts, before.price) == (done.posts, done.price) == (2, 3.0)
+    plan = await plan_cells(all_cells, way, standings, concurrency=2)
+    assert (len(plan.cells), plan.posts, plan.price, plan.existing) == (4, 2, 3.0, 2)
+    assert plan.steps == {Step.STORED: 2, Step.PAY: 2}
+    done = await run(await session(library=any_library, budget_run="r2"), server, all_cells)
+    assert (done.posts, done.price, done.existing, done.stored) == (2, 3.0, 2, 2)
+    assert len(server.bill()) == 4
+    status = await status_of(all_cells, standings)
+    assert (status.stored, status.songs, status.spent, status.left, status.eta_seconds) == (
+        4,
+        8,
+        6.0,
+        0,
+        None,
+    )
+    assert status.per_hour == 24.0
+
+
+async def test_without_a_library_everything_is_to_pay_at_the_published_time(simulator, access, cells) -> None:
+    server = simulator()
+    plan = await plan_cells(cells(server, 20), access(server.url), None, concurrency=5)
+    assert (plan.posts, plan.existing) == (20, 0)
+    assert plan.seconds == 4 * TYPICAL_SECONDS
+    few = await plan_cells(cells(server, 2), access(server.url), None, concurrency=5)
+    assert few.seconds == TYPICAL_SECONDS
+    assert (await status_of(cells(server, 3), None)).left == 3
+
+
+async def test_the_embedded_simulator_is_planned_in_its_own_time(cells, simulator) -> None:
+    from songflow.access import access_from_environment
+
+    plan = await plan_cells(cells(simulator(), 10), access_from_environment(), None, concurrency=10)
+    assert plan.seconds == pytest.approx(TYPICAL_SECONDS / 20)
+
+
+async def test_the_ledgers_own_history_says_how_long_it_takes(simulator, access, session, cells, run) -> None:
+    """Of the same gateway, model and mode."""
+    server, opened = simulator(), await session()
+    await run(opened, server, cells(server, 3))
+    standings = opened.library.ledger.standings
+    known = await standings.typical_seconds("simulator", "udio32-v1.5", "regular")
+    assert known is not None
+    assert 0 < known < TYPICAL_SECONDS / 2
+    plan = await plan_cells(cells(server, 10), access(server.url), standings, concurrency=1)
+    assert plan.seconds == pytest.approx(7 * known)
+    assert await standings.typical_seconds("simulator", "udio130-v1.5", "regular") is None
+
+
+async def test_failed_cells_are_to_pay_only_when_asked(simulator, access, session, cells, run) -> None:
+    server, opened = simulator({"fault": "failure"}), await session()
+    one = cells(server, 1)
+    await run(opened, server, one)
+    standings, way = opened.library.ledger.standings, access(server.url)
+    plan = await plan_cells(one, way, standings, concurrency=1)
+    again = await plan_cells(one, way, standings, concurrency=1, retry_errors=True)
+    assert (plan.steps, plan.posts) == ({Step.FAILED: 1}, 0)
+    assert (again.steps, again.posts, again.price) == ({Step.PAY: 1}, 1, 1.0)
+
+
+async def test_what_runs_elsewhere_is_collected_and_not_paid(simulator, access, session, cells) -> None:
+    server, opened = simulator(speed=0.1), await session()
+    [one] = cells(server, 1)
+    way: Access = access(server.url)
+    request: SongRequest = one.request
+    await submit(opened, request, way, key=one.key, runs=RunIds())
+    plan = await plan_cells([one], way, opened.library.ledger.standings, concurrency=1)
+    assert (plan.steps, plan.posts, plan.existing) == ({Step.COLLECT: 1}, 0, 1)
+    status = await status_of([one], opened.library.ledger.standings)
+    assert (status.running, status.left, status.spent) == (1, 0, 1.0)
+
+
+async def test_thousands_of_keys_are_looked_up_in_a_few_queries(simulator, session, cells, run) -> None:
+    """More than a database takes in one statement."""
+    server, opened = simulator(), await session()
+    many = cells(server, 2500)
+    await run(opened, server, many[1200:1202])
+    found = await opened.library.ledger.standings.of_keys([cell.key for cell in many])
+    assert set(found) == {many[1200].key, many[1201].key}

@@ -1,0 +1,228 @@
+"""Running cells: each paid once, whatever goes wrong with some of them; stopped, resumed, and told in numbers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from songflow.collecting import collect
+from songflow.errors import LibraryError
+from songflow.ledger import State
+from songflow.paid import submit
+from songflow.sweeps.cells import Cell
+from songflow.sweeps.run import RunOptions, SweepRun
+from songflow.sweeps.status import status_of
+
+
+def counts(result) -> dict[str, int]:
+    """The counts that are not nought."""
+    names = ("existing", "stored", "refused", "failed", "unsettled", "troubled", "not_started")
+    return {name: getattr(result, name) for name in names if getattr(result, name)}
+
+
+async def test_every_cell_becomes_songs_and_running_again_pays_nothing(
+    simulator, session, cells, run, posts
+) -> None:
+    server = simulator()
+    opened = await session(budget_run="first")
+    result = await run(opened, server, cells(server, 5), concurrency=2)
+    assert (counts(result), result.songs, result.posts, result.price) == ({"stored": 5}, 10, 5, 5.0)
+    again = await run(await session(budget_run="second"), server, cells(server, 6))
+    assert (counts(again), again.posts, again.exit_code) == ({"existing": 5, "stored": 1}, 1, 0)
+    assert posts(server) == len(server.bill()) == 6
+
+
+async def test_no_more_than_asked_are_at_the_gateway_at_once(simulator, session, cells, run, posts) -> None:
+    """A gateway that takes three refuses nothing, and all three places are used."""
+    server = simulator(at_once=3)
+    result = await run(await session(), server, cells(server, 9), concurrency=3)
+    assert counts(result) == {"stored": 9}
+    assert posts(server) == 9
+
+
+async def test_a_gateway_that_takes_fewer_is_given_fewer(simulator, session, cells, run, posts) -> None:
+    """Too many at once costs some refusals, which bill nothing, and no cell."""
+    server = simulator(at_once=2)
+    result = await run(await session(budget_run="r"), server, cells(server, 8), concurrency=8)
+    assert counts(result) == {"stored": 8}
+    assert len(server.bill()) == 8
+    assert posts(server) < 8 + 8 * 4
+
+
+async def test_songs_are_fetched_outside_of_the_slots(
+    simulator, session, cells, access, until, monkeypatch
+) -> None:
+    """With one slot, the next generations are submitted while the songs of those before are still being fetched."""
+    server, fetched = simulator(), asyncio.Event()
+
+    async def slowly(*arguments):
+        await fetched.wait()
+        return await collect(*arguments)
+
+    async def all_finished() -> bool:
+        return work.tally.collecting == 4
+
+    monkeypatch.setattr("songflow.sweeps.run.collect", slowly)
+    work = SweepRun(await session(), access(server.url), RunOptions(concurrency=1))
+    task = asyncio.create_task(work.work(cells(server, 4)))
+    await until(all_finished)
+    assert (len(server.bill()), work.tally.running, work.tally.stored) == (4, 0, 0)
+    fetched.set()
+    await task
+    assert (work.tally.collecting, work.tally.stored) == (0, 4)
+
+
+async def test_what_goes_wrong_with_some_is_told_and_the_worst_is_the_exit_code(
+    simulator, session, cells, run, heal
+) -> None:
+    """Unknown outcomes are never sent again; a failed one only when asked; the refused one is simply tried again."""
+    server = simulator(
+        {"fault": "status", "on": "submit", "status": 400, "match": "refuse"},
+        {"fault": "failure", "match": "fail"},
+        {"fault": "lost_answer", "match": "lose"},
+    )
+    opened = await session(budget_run="first")
+    all_cells = [
+        one for prompt in ("fine", "refuse", "fail", "lose") for one in cells(server, prompt=prompt, seed=1)
+    ]
+    result = await run(opened, server, all_cells)
+    assert counts(result) == {"stored": 1, "refused": 1, "failed": 1, "unsettled": 1}
+    assert (result.exit_code, result.posts, result.price) == (5, 4, 3.0)
+    assert {failure.state for failure in result.failures} == {"refused", "failed", "unknown"}
+    assert all(failure.next for failure in result.failures)
+    status = await status_of(all_cells, opened.library.ledger.standings)
+    assert (status.stored, status.failed, status.unsettled, status.left) == (1, 1, 1, 1)
+    heal(server)
+    again = await run(await session(budget_run="second"), server, all_cells, retry_errors=False)
+    assert counts(again) == {"existing": 1, "stored": 1, "failed": 1, "unsettled": 1}
+    last = await run(await session(budget_run="third"), server, all_cells, retry_errors=True)
+    assert (counts(last), last.posts) == ({"existing": 2, "stored": 1, "unsettled": 1}, 1)
+    assert len(server.bill()) == 1 + 1 + 2 + 1
+
+
+async def test_enough_failures_stop_the_sweep(simulator, session, cells, run) -> None:
+    """Old ones do not count: running again goes on."""
+    server = simulator({"fault": "failure", "times": 2})
+    result = await run(await session(), server, cells(server, 6), concurrency=1, max_failures=2)
+    assert (counts(result), result.exit_code) == ({"failed": 2, "not_started": 4}, 4)
+    assert "2 cells did not end well" in result.stopped
+    again = await run(await session(), server, cells(server, 6), concurrency=1, max_failures=2)
+    assert counts(again) == {"failed": 2, "stored": 4}
+
+
+async def test_a_refused_key_stops_at_once(simulator, session, cells, run, posts) -> None:
+    """What one cell meets every other would meet; nothing is billed."""
+    server = simulator(accept_keys=frozenset({"another"}))
+    result = await run(await session(), server, cells(server, 20), concurrency=1)
+    assert (counts(result), result.exit_code) == ({"refused": 1, "not_started": 19}, 3)
+    assert "every other cell would be refused" in result.stopped
+    assert (posts(server), len(server.bill())) == (1, 0)
+
+
+async def test_a_budget_that_is_used_up_stops_new_cells_and_collects_the_rest(
+    simulator, session, cells, run
+) -> None:
+    server = simulator()
+    opened = await session(budget=3.0, budget_run="capped")
+    result = await run(opened, server, cells(server, 8), concurrency=2)
+    assert (counts(result), result.exit_code) == ({"stored": 3, "not_started": 5}, 6)
+    assert "budget of 3 units is used up" in result.stopped
+    assert len(server.bill()) == 3
+
+
+async def test_a_paused_library_starts_nothing_and_collects_what_runs(
+    simulator, access, session, cells, run
+) -> None:
+    server, opened = simulator(), await session()
+    all_cells: list[Cell] = cells(server, 3)
+    await submit(opened, all_cells[2].request, access(server.url), key=all_cells[2].key)
+    await opened.library.ledger.money.pause("month's end")
+    result = await run(opened, server, all_cells)
+    assert (counts(result), result.exit_code) == ({"stored": 1, "not_started": 2}, 6)
+    assert "month's end" in result.stopped
+    await opened.library.ledger.money.resume()
+    assert counts(await run(opened, server, all_cells)) == {"existing": 1, "stored": 2}
+
+
+async def test_a_full_disk_stops_before_anything_is_spent(
+    simulator, session, cells, run, monkeypatch
+) -> None:
+    server, opened = simulator(), await session()
+
+    def full() -> None:
+        raise LibraryError("The disk is full.", next="free some space.")
+
+    monkeypatch.setattr(opened.library, "require_space", full)
+    result = await run(opened, server, cells(server, 9), concurrency=1)
+    assert (counts(result), result.exit_code) == ({"troubled": 1, "not_started": 8}, 2)
+    assert (result.stopped, len(server.bill())) == ("The disk is full.", 0)
+
+
+async def test_a_fault_of_ours_in_one_cell_does_not_lose_the_others(
+    simulator, session, cells, run, monkeypatch
+) -> None:
+    server, opened = simulator(), await session()
+    all_cells = cells(server, 3)
+    take = opened.library.ledger.submissions.intend
+
+    async def intend(intent, *arguments, **more):
+        if intent.key == all_cells[0].key:
+            raise RuntimeError("a bug")
+        return await take(intent, *arguments, **more)
+
+    monkeypatch.setattr(opened.library.ledger.submissions, "intend", intend)
+    result = await run(opened, server, all_cells)
+    assert (counts(result), result.exit_code) == ({"troubled": 1, "stored": 2}, 1)
+    assert "RuntimeError: a bug" in result.failures[0].error
+
+
+async def test_songs_that_cannot_be_stored_are_collected_by_the_next_run(
+    simulator, session, cells, run, heal
+) -> None:
+    server = simulator({"fault": "dead", "times": None})
+    result = await run(await session(), server, cells(server, 1))
+    assert (counts(result), result.exit_code) == ({"unsettled": 1}, 5)
+    heal(server)
+    assert counts(await run(await session(), server, cells(server, 1))) == {"stored": 1}
+    assert len(server.bill()) == 1
+
+
+async def test_replicates_of_a_dead_run_do_not_stop_each_other(
+    simulator, access, session, cells, run
+) -> None:
+    """Each is found again by its own key; another key's unsettled twin does stop, unless asked otherwise."""
+    server, opened = simulator(), await session()
+    way = access(server.url, "openai-hk", key="sk-0123456789")
+    pair = cells(server, seed=-1, replicates=2)
+    taken = await submit(opened, pair[1].request, way, key=pair[1].key)
+    await opened.library.ledger.submissions.release(taken.id, taken.lease.fence)
+    work = SweepRun(opened, way, RunOptions())
+    await work.work(pair)
+    assert (work.tally.stored, work.tally.unsettled) == (2, 0)
+    other = cells(server, 1)
+    taken = await submit(opened, other[0].request, way, key="by hand")
+    await opened.library.ledger.submissions.release(taken.id, taken.lease.fence)
+    work = SweepRun(opened, way, RunOptions())
+    await work.work(other)
+    assert (work.tally.unsettled, work.tally.exit_code) == (1, 5)
+    work = SweepRun(opened, way, RunOptions(if_unsettled="new"))
+    await work.work(other)
+    assert work.tally.stored == 1
+
+
+async def test_a_fallback_takes_the_cells_that_the_first_does_not(simulator, access, session, cells) -> None:
+    closed, server = simulator(accept_keys=frozenset({"another"})), simulator()
+    work = SweepRun(await session(), access(closed.url), RunOptions(fallbacks=(access(server.url),)))
+    await work.work(cells(closed, 3))
+    assert (work.tally.stored, len(server.bill()), len(closed.bill())) == (3, 3, 0)
+
+
+async def test_an_unreachable_gateway_is_given_up_for_each_cell_after_its_tries(
+    simulator, access, session, cells
+) -> None:
+    server = simulator()
+    all_cells = cells(server, 2)
+    server.stop()
+    work = SweepRun(await session(retries=1, repeat_within=5.0), access(server.url), RunOptions())
+    await work.work(all_cells)
+    assert (work.tally.refused, work.tally.exit_code) == (2, 3)
+    assert {failure.state for failure in work.tally.failures} == {State.UNSENT}

@@ -1,0 +1,68 @@
+"""The window of slots: never more than asked, fewer where the gateway says so, and more again in time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from songflow.sweeps.window import Window
+
+
+async def test_no_more_enter_than_there_are_slots() -> None:
+    window = Window(2)
+    await window.enter()
+    await window.enter()
+    third = asyncio.create_task(window.enter())
+    await asyncio.sleep(0)
+    assert not third.done()
+    window.leave()
+    await third
+    assert window.inside == 2
+
+
+async def test_a_no_closes_it_to_what_runs_and_quiet_rounds_open_it_by_one() -> None:
+    window = Window(8)
+    for _ in range(3):
+        window.accepted()
+    window.refused()
+    assert window.limit == 3
+    for _ in range(3):
+        window.ended()
+    assert window.limit == 4
+    for _ in range(4):
+        window.accepted()
+    window.refused()
+    assert window.limit == 4
+
+
+async def test_one_slot_always_stays_and_what_was_taken_meanwhile_opens_it() -> None:
+    """Answers come in any order: a no may overtake what was accepted with it."""
+    window = Window(8)
+    window.refused()
+    assert window.limit == 1
+    window.accepted()
+    window.accepted()
+    assert window.limit == 2
+
+
+async def test_a_wider_window_lets_those_in_who_wait() -> None:
+    window = Window(2)
+    window.refused()
+    await window.enter()
+    waiting = asyncio.create_task(window.enter())
+    await asyncio.sleep(0)
+    window.accepted()
+    window.ended()
+    await waiting
+    assert (window.limit, window.inside) == (2, 2)
+
+
+async def test_who_stops_waiting_takes_no_slot() -> None:
+    window = Window(1)
+    await window.enter()
+    gone, next_one = asyncio.create_task(window.enter()), asyncio.create_task(window.enter())
+    await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.gather(gone, return_exceptions=True)
+    window.leave()
+    await next_one
+    assert window.inside == 1
