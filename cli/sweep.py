@@ -17,6 +17,7 @@ from cli.accounts import access_of, resolve
 from cli.options import Common, Gateway, Waiting
 from cli.output import Output, plain
 from cli.paid_command import guarded
+from cli.prefect_mode import use_prefect
 from cli.sweep_display import show_plan, show_result, show_status, status_text, watched
 from songflow.access import Access, fallbacks_from_environment
 from songflow.errors import InputError, RequestNotSent, SongflowError, StillRunning
@@ -216,6 +217,8 @@ async def _run(
     waiting: Waiting,
     common: Common,
 ) -> SweepResult:
+    if use_prefect():
+        return await _as_flow(spec, sweeping, gateway, waiting, common)
     settings = SessionSettings(
         poll_interval=waiting.poll_interval,
         deadline=waiting.deadline,
@@ -227,6 +230,44 @@ async def _run(
         at_work = SweepRun(session, access, options)
         async with watched(output, sweep.name, at_work.tally):
             return await run_sweep(session, sweep.name, cells, access, options, at_work)
+
+
+async def _as_flow(
+    spec: Path, sweeping: Sweeping, gateway: Gateway, waiting: Waiting, common: Common
+) -> SweepResult:
+    from blocks import SongLibrary
+    from blocks.resolver import load_credentials
+    from flows.sweep import sweep
+
+    credentials = None if gateway.credentials is None else await load_credentials(gateway.credentials)
+    state = await sweep(
+        spec=spec.read_text(encoding="utf-8"),
+        folder=str(spec.parent.resolve()),
+        name=spec.stem,
+        concurrency=sweeping.concurrency,
+        max_failures=sweeping.max_failures,
+        credentials=credentials,
+        gateway=gateway.gateway,
+        base_url=gateway.base_url,
+        submit_path=gateway.submit_path,
+        fetch_path=gateway.fetch_path,
+        shape=gateway.shape,
+        library=SongLibrary.of(common.library_settings()),
+        if_unsettled=sweeping.if_unsettled,
+        retry_errors=sweeping.retry_errors,
+        retries=sweeping.retries,
+        poll_interval=waiting.poll_interval,
+        deadline=waiting.deadline,
+        budget=sweeping.budget,
+        fallback_gateways=list(sweeping.fallback) or None,
+        return_state=True,
+    )
+    # A sweep with cells that did not end well is a failed run with a result; anything else that fails raises here.
+    result = await state.aresult(raise_on_failure=False)
+    if isinstance(result, Exception):
+        raise result
+    assert isinstance(result, SweepResult), "the flow hands its result over in its state"
+    return result
 
 
 async def _detached(cells: list[Cell], settings: LibrarySettings) -> SongflowError:

@@ -55,22 +55,10 @@ def show_result(output: Output, result: SweepResult, unit: str) -> None:
         output.line(f"- {failure.key}: {failure.error} Next: {failure.next}")
     if len(result.failures) > _SHOWN_FAILURES:
         output.line(f"- and {len(result.failures) - _SHOWN_FAILURES} more.")
-    counts = {
-        "stored": result.stored,
-        "stored before": result.existing,
-        "refused": result.refused,
-        "failed": result.failed,
-        "unsettled": result.unsettled,
-        "with other trouble": result.troubled,
-        "not started": result.not_started,
-    }
-    told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
-    output.line(f"{result.name}: {result.cells} cells: {told or 'none'}.")
-    output.line(
-        f"{result.posts} requests for {result.price:g} {unit}, {result.songs} songs, {duration(result.seconds)}."
-    )
-    if result.stopped:
-        output.line(f"Stopped: {result.stopped} Run the same command again to go on.")
+    output.line(f"{result.name}: {result.summary}")
+    output.line(f"In {unit}, within {duration(result.seconds)}.")
+    if result.exit_code:
+        output.line("Run the same command again to go on: it pays for no cell twice.")
 
 
 def show_status(output: Output, name: str, status: SweepStatus, unit: str) -> None:

@@ -14,6 +14,8 @@ from blocks.credentials import GatewayBlock
 from blocks.library import SongLibrary
 from songflow.recipes.shelf import shipped_names
 from songflow.request import SongRequest
+from songflow.sweeps.run import MAX_CONCURRENCY
+from songflow.sweeps.shards import MAX_SHARD_CELLS
 
 __all__ = [
     "About",
@@ -23,6 +25,7 @@ __all__ = [
     "Bypass",
     "Choices",
     "ClarityStrength",
+    "Concurrency",
     "ContextLength",
     "Credentials",
     "Deadline",
@@ -43,6 +46,7 @@ __all__ = [
     "LyricsKind",
     "LyricsStart",
     "LyricsStrength",
+    "MaxFailures",
     "ModeName",
     "ModelName",
     "NegativePrompt",
@@ -78,10 +82,19 @@ __all__ = [
     "SectionStart",
     "Seed",
     "ShapeName",
+    "ShardCells",
+    "ShardDeployment",
+    "ShardName",
+    "ShardSize",
+    "ShardsAtOnce",
     "SongKey",
     "SourceSongId",
+    "SpecFolder",
     "Step",
     "SubmitPath",
+    "SweepName",
+    "SweepRunId",
+    "SweepSpec",
     "Variables",
 ]
 
@@ -353,4 +366,69 @@ SongKey = Annotated[
         "Request key",
         "Goes on with what was begun under this key; each step's own is made from it. Empty: this run's id and step.",
     ),
+]
+SweepSpec = Annotated[
+    str | dict[str, Any],
+    _described(
+        "Sweep",
+        "What to make, as YAML or as an object: fixed fields under their own names, axes under grid, zip, list, "
+        "random, sobol or lhs, then replicates and constraints.",
+    ),
+]
+SpecFolder = Annotated[
+    str | None,
+    _described(
+        "Folder", "Where the files that the sweep names are. Empty: the folder that this run works in."
+    ),
+]
+SweepName = Annotated[
+    str, _described("Name", "What people call the sweep, where it does not say its own name.", min_length=1)
+]
+Concurrency = Annotated[
+    int,
+    _described(
+        "Concurrency",
+        "Generations at the gateway at once, over all shards together; fewer where it says that these are too many.",
+        ge=1,
+        le=MAX_CONCURRENCY,
+        strict=True,
+    ),
+]
+MaxFailures = Annotated[
+    int | None,
+    _described(
+        "Most failures",
+        "Start no more cells after so many did not end well. Empty: go on.",
+        ge=1,
+        strict=True,
+    ),
+]
+ShardSize = Annotated[
+    int,
+    _described("Shard size", "Cells of one shard.", ge=1, le=MAX_SHARD_CELLS, strict=True),
+]
+ShardDeployment = Annotated[
+    str | None,
+    _described(
+        "Shard deployment",
+        "A deployment of the flow sweep-shard, as flow/deployment: each shard is then a run of it, on any work pool. "
+        "Empty: all shards in this run.",
+    ),
+]
+ShardsAtOnce = Annotated[
+    int,
+    _described(
+        "Shards at once",
+        "With a shard deployment: how many of its runs there are at once.",
+        ge=1,
+        le=100,
+        strict=True,
+    ),
+]
+ShardCells = Annotated[
+    list[dict[str, Any]], _described("Cells", "The shard's cells, as the flow sweep hands them over.")
+]
+ShardName = Annotated[str, _described("Name", "What people call this shard.", min_length=1)]
+SweepRunId = Annotated[
+    str | None, _described("Sweep run", "The run whose budget the cells are counted on. Empty: this one.")
 ]

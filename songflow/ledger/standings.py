@@ -85,8 +85,13 @@ class Standings:
             .limit(_HISTORY)
         )
         async with self._database.read() as connection:
-            rows = (await connection.execute(statement)).all()
-        took = [ran if ran is not None else (end - start).total_seconds() for ran, start, end in rows]
+            rows = (await connection.execute(statement)).mappings().all()
+        took = [
+            (row["settled_at"] - row["answered_at"]).total_seconds()
+            if row["ran_seconds"] is None
+            else row["ran_seconds"]
+            for row in rows
+        ]
         return statistics.median(took) if took else None
 
     async def of_run(self, budget_run: str) -> tuple[int, float]:
@@ -95,15 +100,16 @@ class Standings:
             [state for state, rule in RULES.items() if rule.billed is not Billed.NO]
         )
         statement = select(
-            func.count(), func.coalesce(func.sum(case((billed, _submissions.c.price), else_=0.0)), 0.0)
+            func.count().label("posts"),
+            func.coalesce(func.sum(case((billed, _submissions.c.price), else_=0.0)), 0.0).label("price"),
         ).where(
             _submissions.c.budget_run == budget_run,
             _submissions.c.sending_at.is_not(None),
             _submissions.c.state != State.UNSENT,
         )
         async with self._database.read() as connection:
-            posts, price = (await connection.execute(statement)).one()
-        return int(posts), float(price)
+            found = (await connection.execute(statement)).mappings().one()
+        return int(found["posts"]), float(found["price"])
 
 
 def _count(state: SongState) -> Any:

@@ -23,7 +23,7 @@ from songflow.request import PLACES, SongRequest, body_hash, oldest_version
 from songflow.sweeps.spec import Sweep
 from songflow.sweeps.values import FIELDS, PLACE
 
-__all__ = ["REPLICATE", "Cell", "cells_of", "key_stem", "keyed_fields"]
+__all__ = ["REPLICATE", "Cell", "cell_key", "cells_of", "key_stem", "keyed_fields"]
 
 REPLICATE = "replicate"
 _HASH_LENGTH, _PLACE_LENGTH = 40, 12
@@ -90,6 +90,11 @@ def key_stem(request: SongRequest) -> str:
     """How the key of a request's cells begins, whoever makes the song."""
     body = request.body()
     return f"cell-{body_hash(body, oldest_version(body))[:_HASH_LENGTH]}"
+
+
+def cell_key(request: SongRequest, access: Access, replicate: int) -> str:
+    """The key of one cell."""
+    return f"{key_stem(request)}-{_account_mark(access)}-{replicate}"
 
 
 def _account_mark(access: Access) -> str:

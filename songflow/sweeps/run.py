@@ -268,6 +268,15 @@ async def run_sweep(
 
 
 @contextmanager
+def one_error() -> Iterator[None]:
+    """What a task group met first, as itself: errors of ours tell a person what to do, a group of them does not."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+@contextmanager
 def cells_unsaid() -> Iterator[None]:
     """Four lines for each of ten thousand cells help nobody: what goes well is counted, what does not is said."""
     loggers = [logging.getLogger(f"songflow.{name}") for name in ("paid", "collecting")]

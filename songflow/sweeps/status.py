@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from songflow import errors
 from songflow.ledger.standings import Standing, Standings
 from songflow.ledger.states import RULES, State
 from songflow.sweeps.cells import Cell
+from songflow.sweeps.tally import Tally
 
-__all__ = ["SweepStatus", "status_of"]
+__all__ = ["SweepStatus", "status_of", "tally_of"]
 
 RATE_OVER = timedelta(minutes=10)
 
@@ -70,6 +72,42 @@ async def status_of(cells: Sequence[Cell], ledger: Standings | None) -> SweepSta
         spent=round(sum(standing.spent for standing in standings.values()), 6),
         per_hour=round(per_second * 3600, 1),
         eta_seconds=round(to_go / per_second, 1) if to_go and per_second else None,
+    )
+
+
+def tally_of(cells: Sequence[Cell], before: Mapping[str, Standing], after: Mapping[str, Standing]) -> Tally:
+    """What a run on other machines has come to, from how its cells stood before and after it."""
+    tally = Tally(cells=len(cells))
+    for cell in cells:
+        standing = after.get(cell.key)
+        group = "left" if standing is None else _group(standing)
+        if standing is not None and group == "stored":
+            was = before.get(cell.key)
+            if was is not None and was.stored:
+                tally.existing += 1
+            else:
+                tally.stored += 1
+            tally.songs += standing.stored - (was.stored if was is not None else 0)
+        elif standing is None or standing.state in (State.INTENDED, State.UNSENT):
+            tally.not_started += 1
+        else:
+            tally.error(cell, _error_of(cell, standing, group))
+    return tally
+
+
+def _error_of(cell: Cell, standing: Standing, group: str) -> errors.SongflowError:
+    kinds: Mapping[str, type[errors.SongflowError]] = {
+        "left": errors.RequestRefused,
+        "failed": errors.GenerationFailed,
+        "running": errors.StillRunning,
+    }
+    return kinds.get(group, errors.OutcomeUnknown)(
+        f"It is '{standing.state}': {standing.error or 'no reason is known'}.",
+        key=cell.key,
+        generation_id=standing.generation_id,
+        state=standing.state,
+        billed=RULES[standing.state].billed.value,
+        next="run the sweep again; `songflow rescue --list` shows what is unknown or lost.",
     )
 
 

@@ -130,6 +130,16 @@ class SweepResult:
             failures=tuple(tally.failures),
         )
 
+    @property
+    def summary(self) -> str:
+        """One sentence of counts and money."""
+        told = ", ".join(
+            f"{getattr(self, name)} {word}" for name, word in _WORDS.items() if getattr(self, name)
+        )
+        stopped = f" Stopped: {self.stopped}" if self.stopped else ""
+        counts = f"{self.cells} cells: {told or 'none'}"
+        return f"{counts}; {self.posts} requests for {self.price:g}, {self.songs} songs.{stopped}"
+
     def as_dict(self) -> Mapping[str, Any]:
         """Plain data, for JSON."""
         return asdict(self)
@@ -138,3 +148,13 @@ class SweepResult:
 _COUNTS = (
     "cells", "existing", "stored", "songs", "refused", "failed", "unsettled", "troubled", "not_started",
 )  # fmt: skip
+
+_WORDS: Mapping[str, str] = {
+    "stored": "stored",
+    "existing": "stored before",
+    "refused": "refused",
+    "failed": "failed",
+    "unsettled": "unsettled",
+    "troubled": "with other trouble",
+    "not_started": "not started",
+}

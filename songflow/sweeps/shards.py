@@ -1,0 +1,80 @@
+"""Shards: groups of a sweep's cells that one run works off, as plain data that travels to another machine.
+
+A cell that arrives is given its key again by whoever will pay for it: where that is another one, the accounts
+differ, and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from songflow.access import Access
+from songflow.errors import InputError
+from songflow.request import SongRequest
+from songflow.sweeps.cells import Cell, cell_key
+
+__all__ = ["MAX_SHARD_CELLS", "packed", "shards_of", "unpacked"]
+
+MAX_SHARD_CELLS = 1000
+# Prefect takes half a megabyte of parameters.
+_MAX_BYTES = 300_000
+
+
+def shards_of(cells: Sequence[Cell], size: int) -> list[list[Cell]]:
+    """Cells in their order, at most `size` of them in a shard, and fewer where their texts are long."""
+    return list(_shards(cells, size))
+
+
+def _shards(cells: Sequence[Cell], size: int) -> Iterator[list[Cell]]:
+    shard: list[Cell] = []
+    weight = 0
+    for cell in cells:
+        more = len(cell.request.prompt) + len(cell.request.lyrics) + len(cell.request.negative_prompt)
+        if shard and (len(shard) >= size or 4 * (weight + more) > _MAX_BYTES):
+            yield shard
+            shard, weight = [], 0
+        shard.append(cell)
+        weight += more
+    if shard:
+        yield shard
+
+
+def packed(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Cells as plain data."""
+    return [
+        {
+            "key": cell.key,
+            "replicate": cell.replicate,
+            "request": cell.request.model_dump(mode="json", exclude_defaults=True),
+        }
+        for cell in cells
+    ]
+
+
+def unpacked(data: Sequence[Mapping[str, Any]], access: Access) -> list[Cell]:
+    """Cells from plain data, for the account that will pay.
+
+    Raises:
+        InputError: they are not cells, or cells of another account.
+    """
+    cells = []
+    for one in data:
+        try:
+            request = SongRequest.parse(one["request"])
+            key, replicate = cell_key(request, access, int(one["replicate"])), int(one["replicate"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"This is no cell of a sweep: {json.dumps(one, default=str)[:80]} ({error!r}).",
+                next="let the flow `sweep` make the shards; nothing was sent.",
+            ) from None
+        if key != one.get("key"):
+            raise InputError(
+                f"The cell {one.get('key')} belongs to another account than {access.account.alias!r} at "
+                f"{access.gateway} ({access.account.base_url}).",
+                next="give workers and the sweep the same saved credentials block, or the same gateway, base URL and "
+                "key variable; nothing was sent.",
+            )
+        cells.append(Cell(key, request, {}, replicate))
+    return cells

@@ -1,0 +1,212 @@
+"""The flow `sweep` on a real Prefect server: shards as task runs or as runs of a deployment, each cell paid once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskRunFilter
+from prefect.exceptions import ParameterTypeError
+
+from blocks import SimulatorCredentials, SongLibrary
+from flows.sweep import sweep, sweep_shard
+from songflow.errors import InputError, InvalidDocument
+from songflow.library import Library
+
+pytestmark = [
+    pytest.mark.prefect,
+    pytest.mark.xdist_group("prefect"),
+    pytest.mark.usefixtures("prefect_server"),
+]
+
+
+def spec(cells, **more):
+    return {"name": "waltz", "prompt": "a waltz", "grid": {"seed": {"from": 1, "to": cells}}, **more}
+
+
+async def result_of(state):
+    return await state.result(raise_on_failure=False)
+
+
+async def last_run(name):
+    async with get_client() as client:
+        runs = await client.read_flow_runs()
+    return max((run for run in runs if run.name == name), key=lambda run: run.created)
+
+
+async def task_runs(flow_run_id):
+    async with get_client() as client:
+        return await client.read_task_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])),
+            task_run_filter=TaskRunFilter(),
+        )
+
+
+async def test_a_sweep_is_made_in_shards_and_a_new_run_pays_nothing(studio, prefect_server):
+    """Cells are no task runs: Prefect sees a task run for each shard, a bar and a table."""
+    here = studio(pool=2)
+    first = await sweep(spec(7), shard_size=3, concurrency=2, **here.options)
+    assert (first.stored, first.songs, first.posts, first.exit_code) == (7, 14, 7, 0)
+    again = await sweep(spec(7), shard_size=3, **here.options)
+    assert (again.existing, again.posts) == (7, 0)
+    assert here.billed == 7
+    run = await last_run("waltz")
+    names = sorted(one.name for one in await task_runs(run.id))
+    assert names == ["shard 1 of 3", "shard 2 of 3", "shard 3 of 3"]
+    [table] = await prefect_server.artifacts(run.id, "table")
+    assert table.count("succeeded") == 7
+    async with Library(here.library.get_settings()) as library:
+        runs = {
+            one.runs.root_flow_run_id for one in await library.ledger.submissions.in_states(["succeeded"])
+        }
+    assert len(runs) == 1
+
+
+async def test_cells_that_do_not_end_well_make_a_failed_run_with_its_counts(studio, prefect_server):
+    here = studio({"fault": "failure", "times": 1}, pool=2)
+    state = await sweep(spec(3), **here.options, return_state=True)
+    result = await result_of(state)
+    assert (state.is_failed(), result.stored, result.failed, result.exit_code) == (True, 2, 1, 4)
+    assert "3 cells: 2 stored, 1 failed" in state.message
+    better = await sweep(spec(3), retry_errors=True, **here.options)
+    assert (better.existing, better.stored, here.billed) == (2, 1, 4)
+
+
+async def test_a_parent_that_is_run_again_pays_for_no_cell_twice_and_keeps_its_budget(studio, prefect_server):
+    here, tries = studio(pool=2), []
+
+    @flow(retries=1)
+    async def album():
+        tries.append(await result_of(await sweep(spec(5), budget=3.0, **here.options, return_state=True)))
+        if len(tries) == 1:
+            raise RuntimeError("the parent fails")
+
+    await album()
+    assert [(one.stored, one.existing, one.not_started, one.exit_code) for one in tries] == [
+        (3, 0, 2, 6),
+        (0, 3, 2, 6),
+    ]
+    assert here.billed == 3
+
+
+async def test_a_wrong_spec_is_refused_with_all_its_faults(studio, prefect_server):
+    here = studio()
+    with pytest.raises(InvalidDocument, match=r"seed is -3.*tempo is neither"):
+        await sweep("prompt: a\nseed: -3\ntempo: 2\n", **here.options)
+    with pytest.raises(ParameterTypeError, match="concurrency"):
+        await sweep(spec(1), concurrency=0, **here.options)
+    assert here.billed == 0
+
+
+def test_every_parameter_has_a_title_and_a_text_in_the_form():
+    for made in (sweep, sweep_shard):
+        for name, schema in made.parameters.model_dump()["properties"].items():
+            assert schema["description"].endswith("."), name
+            assert schema["title"][0].isupper(), name
+        assert "Args:" not in made.description
+
+
+class TestDeployments:
+    """Each shard a run of a deployment that other processes serve."""
+
+    @pytest.fixture
+    async def saved(self, studio):
+        """A studio whose account is a saved block, as workers on other machines need."""
+        here = studio(pool=2)
+        block = SimulatorCredentials(base_url=here.simulator.url)
+        await block.asave("sweeps", overwrite=True)
+        return here, {
+            "credentials": await SimulatorCredentials.aload("sweeps"),
+            "library": here.library,
+            "poll_interval": 0.1,
+        }
+
+    @pytest.fixture
+    async def serving(self, prefect_server, tmp_path):
+        """Starts processes that serve `sweep-shard`, as workers would."""
+        running = []
+
+        async def start():
+            code = "from flows.sweep import sweep_shard; sweep_shard.serve('here', limit=4)"
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", code),
+                env={**os.environ, "PREFECT_API_URL": prefect_server.url, "PREFECT_HOME": str(tmp_path / "worker"),
+                     "PREFECT_RUNNER_POLL_FREQUENCY": "1"},
+                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, start_new_session=True,
+            )  # fmt: skip
+            running.append(process)
+            async with get_client() as client, asyncio.timeout(90):
+                while True:
+                    with contextlib.suppress(Exception):
+                        found = await client.read_deployment_by_name("sweep-shard/here")
+                        if found.status == "READY":
+                            return process
+                    await asyncio.sleep(0.2)
+
+        yield start
+        for process in running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    async def test_every_cell_is_made_by_a_run_of_the_deployment(self, saved, serving, prefect_server):
+        here, options = saved
+        await serving()
+        result = await sweep(spec(5), shard_deployment="sweep-shard/here", shard_size=2, **options)
+        assert (result.stored, result.posts, result.exit_code) == (5, 5, 0)
+        assert here.billed == 5
+        run = await last_run("waltz")
+        async with Library(here.library.get_settings()) as library:
+            done = await library.ledger.submissions.in_states(["succeeded"])
+        assert {one.runs.root_flow_run_id for one in done} == {str(run.id)}
+        assert len({one.runs.flow_run_id for one in done}) == 3
+
+    async def test_what_cannot_travel_is_refused_before_anything_is_sent(self, studio):
+        here = studio()
+        with pytest.raises(InputError, match="saved block"):
+            await sweep(spec(2), shard_deployment="sweep-shard/here", **here.options)
+        secret = SongLibrary(folder=str(here.folder), ledger_url="sqlite:////tmp/never-made.sqlite")
+        with pytest.raises(InputError, match=r"saved block|cannot"):
+            await sweep(spec(2), shard_deployment="sweep-shard/here", library=secret)
+        with pytest.raises(InputError, match="no deployment"):
+            await sweep(spec(2), shard_deployment="sweep-shard/nowhere", library=here.library)
+        assert here.billed == 0
+
+    async def test_a_shard_of_another_account_sends_nothing(self, studio):
+        here = studio()
+        with pytest.raises(InputError, match="belongs to another account"):
+            await sweep_shard(
+                [{"key": "cell-0-0-1", "replicate": 1, "request": {"prompt": "a"}}], **here.options
+            )
+        with pytest.raises(InputError, match="no cell of a sweep"):
+            await sweep_shard([{"prompt": "a"}], **here.options)
+        assert here.billed == 0
+
+
+async def test_a_command_becomes_a_flow_run_where_a_server_is_configured(studio, prefect_server, tmp_path):
+    """The same JSON and exit code as without Prefect."""
+    here = studio({"fault": "failure", "times": 1}, pool=2)
+    path = tmp_path / "by-command.yaml"
+    path.write_text("prompt: a waltz\ngrid:\n  seed: [1, 2, 3]\n")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli", "sweep", "run", str(path), "--library", str(here.folder / "songs")),
+        *("--gateway", "openai-hk", "--base-url", here.simulator.url, "--poll-interval", "0.1", "--json"),
+        env={**os.environ, "PREFECT_API_URL": prefect_server.url, "PREFECT_HOME": str(tmp_path / "home"),
+             "OPENAI_HK_KEY": here.secret},
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    out, err = await process.communicate()
+    answer = json.loads(out)
+    assert (process.returncode, answer["stored"], answer["failed"], answer["posts"]) == (4, 2, 1, 3), (
+        err.decode()
+    )
+    assert here.secret not in (out + err).decode()
+    run = await last_run("by-command")
+    assert run.state.is_failed()
