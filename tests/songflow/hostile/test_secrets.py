@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import logging
 import pickle
@@ -30,8 +31,10 @@ from songflow.errors import (
     StillRunning,
 )
 from songflow.gateways import DIALECTS, Account
+from songflow.id3 import Tag, audio_span, encode, read_tag
 from songflow.library import LibrarySettings
 from songflow.rescue import rescue
+from songflow.story import STORY
 
 ALL_LOGGERS = (
     "",
@@ -253,6 +256,11 @@ def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
             yield str(path), path.read_bytes()
 
 
+def _tag_of(path: Path) -> Tag:
+    with path.open("rb") as file:
+        return read_tag(file)
+
+
 async def _dump(url: str) -> bytes:
     """Every row of every table of a PostgreSQL database, as text."""
     connection = await asyncpg.connect(url)
@@ -335,6 +343,12 @@ async def test_the_key_is_nowhere_in_ledger_files_logs_and_exceptions(
         "httpcore",
         "songflow",
     }
+    # Songs with their stories were among the files, and what their tags say was looked at as readers see it.
+    tags = [(path.name, _tag_of(path)) for path in any_library.folder.rglob("*.mp3")]
+    for name, tag in tags:
+        look(f"tag of {name}", repr(tag).encode())
+        assert STORY in tag.own
+    assert len(tags) >= sum(end is None for end in ends.values()) > 0
     # One song is left half fetched, so the note beside it was looked at, too.
     assert len(list(any_library.folder.rglob("*.part"))) == 1
     assert found == {}
@@ -368,6 +382,30 @@ def test_a_key_in_the_place_of_an_address_is_not_repeated(
     assert run(["generate", "x", "--gateway", "openai-hk", "--base-url", given, "--json"]) == 2
     told = capfdbinary.readouterr()
     assert key.replace("/", "_").encode() not in told.out + told.err
+
+
+async def test_a_key_in_the_tag_of_the_gateways_own_file_is_not_kept(
+    raw_host: Any, wire: Any, mp3_song: bytes, session: Any, song_request: Any, key: str, leaks: Any
+) -> None:
+    """A gateway that is the songs' host knows the key, and what its files say besides the music stays in ours."""
+    said = f"{spelt(key)} {escaped(key)}"
+    own = Tag({"TALB": said, "TSSE": "LAME"}, {"mine": said, key: "x"}, {"": said, key: key}, said)
+    bare = mp3_song[audio_span(io.BytesIO(mp3_song))[0] :]
+
+    def answer(asked: Any) -> bytes:
+        if asked.method == "POST":
+            return wire.http({"code": "success", "message": "", "data": "gen-1"})
+        if asked.target.startswith("/udio/"):
+            return wire.http(wire.report(wire.song(f"{gateway.url}/song.mp3")))
+        return wire.http(encode(own) + bare)
+
+    gateway = raw_host(answer)
+    opened = await session()
+    access = Access(Account(DIALECTS["openai-hk"], gateway.url, "test", SecretStr(key)))
+    (song,) = (await generate_in(opened, song_request(), access, key="k")).songs
+    assert leaks(encode(own))
+    assert not leaks(Path(song.path).read_bytes())
+    assert _tag_of(Path(song.path)).texts["TSSE"] == "LAME"
 
 
 async def test_the_key_reaches_the_gateway_and_nobody_else(

@@ -1,0 +1,407 @@
+"""A ledger from files alone: equal where the files can tell, careful with what strangers' files say."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+from sqlalchemy import delete, select, update
+
+from songflow.api import generate_in
+from songflow.errors import InputError
+from songflow.id3 import Tag, audio_span, encode, read_tag
+from songflow.ledger import SongState, State, schema
+from songflow.library import Library, LibrarySettings
+from songflow.manifest import read_manifest
+from songflow.rebuild import Finding, Found, rebuild
+from songflow.request import SongRequest
+from songflow.story import REQUEST, STORY
+
+NOT_CARRIED = {"rating"}
+"""Columns of the manifest that come after a song is stored, so that its file cannot know them."""
+
+
+async def forget_all(library: Library) -> None:
+    """A ledger that knows nothing, as after its file was deleted."""
+    async with library.ledger.database.write("hold") as connection:
+        for table in reversed(schema.metadata.sorted_tables):
+            await connection.execute(delete(table))
+
+
+@pytest.fixture
+def made(simulator: Any, access: Any, session: Any, song_request: Any, any_library: LibrarySettings) -> Any:
+    """A session whose library holds a core and an extension of it (or it `alone`), and where they came from."""
+
+    async def make(*, alone: bool = False, **fields: Any) -> Any:
+        server, opened = simulator(takes=2), await session(library=any_library)
+        way = access(server.url)
+        core = await generate_in(opened, song_request(**fields), way, key="core")
+        if alone:
+            return opened, (way.gateway, server.url), way
+        request = song_request(
+            "an outro", mode="continuation", source_song_id=core.songs[0].song_id, song_section_start=0.9
+        )
+        await generate_in(opened, request, way, key="outro")
+        return opened, (way.gateway, server.url), way
+
+    return make
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A library that knows nothing, a song's tag and audio, and a folder for files made of them."""
+
+    library: Library
+    place: tuple[str, str]
+    path: Path
+    tag: Tag
+    audio: bytes
+
+    def put(self, name: str, *, audio: bytes | None = None, **own: str) -> None:
+        """A file with other texts of ours (`story`, `request`, `payload`) in its tag."""
+        others = {f"songflow {part}".removesuffix(" story"): text for part, text in own.items()}
+        tag = replace(self.tag, own={**self.tag.own, **others})
+        (self.path.parent / f"{name}.mp3").write_bytes(encode(tag) + (self.audio if audio is None else audio))
+
+    def story(self, change: Callable[[dict[str, Any]], object]) -> str:
+        """Another story than the song's own."""
+        story = json.loads(self.tag.own[STORY])
+        change(story)
+        return json.dumps(story)
+
+    async def rebuild(self) -> dict[str, Finding]:
+        """What becomes of each file, by its name."""
+        findings = await rebuild(self.library, self.path.parent, [self.place])
+        return {Path(finding.path).stem: finding for finding in findings}
+
+
+@pytest.fixture
+async def folder(simulator: Any, access: Any, session: Any, song_request: Any, tmp_path: Path) -> Folder:
+    """One song of a lost ledger, alone in a folder."""
+    server, opened = simulator(takes=1), await session()
+    await generate_in(opened, song_request(), access(server.url), key="core")
+    (song,) = await opened.library.ledger.songs.of_key("core")
+    await forget_all(opened.library)
+    path = tmp_path / "music" / "song.mp3"
+    path.parent.mkdir()
+    shutil.copy(song.path, path)
+    data = path.read_bytes()
+    start, _ = audio_span(io.BytesIO(data))
+    return Folder(opened.library, ("simulator", server.url), path, read_tag(io.BytesIO(data)), data[start:])
+
+
+# --- what files carry -------------------------------------------------------------------------------------------
+
+
+async def test_the_manifest_is_equal_in_every_column_that_files_carry(made: Any) -> None:
+    """The ledger is lost, rebuilt, and the frames compare equal; a second rebuild changes nothing."""
+    opened, place, _ = await made(lyrics="La la", seed=3, prompt_strength=0.75)
+    library = opened.library
+    before = await read_manifest(library.ledger)
+    spent = await library.ledger.money.balance()
+    await forget_all(library)
+    assert (await read_manifest(library.ledger)).empty
+    findings = await rebuild(library, library.settings.folder, [place])
+    assert [finding.found for finding in findings] == [Found.ADDED] * 4
+    after = await read_manifest(library.ledger)
+    carried = [name for name in before.columns if name not in NOT_CARRIED]
+    pandas.testing.assert_frame_equal(before[carried], after[carried])
+    assert before["cover_path"].notna().all()
+    assert before["source_score"].notna().sum() == 2
+    assert await library.ledger.money.balance() == spent
+    again = await rebuild(library, library.settings.folder, [place])
+    assert [finding.found for finding in again] == [Found.KNOWN] * 4
+    pandas.testing.assert_frame_equal(after, await read_manifest(library.ledger))
+    assert await library.ledger.money.balance() == spent
+
+
+async def test_a_rebuilt_song_can_be_extended_and_its_key_pays_nothing(made: Any, song_request: Any) -> None:
+    """Its id, its account and its gateway are there again, and so is what it was asked with."""
+    opened, place, way = await made(alone=True)
+    (song, *_) = await opened.library.ledger.songs.of_key("core")
+    await forget_all(opened.library)
+    await rebuild(opened.library, Path(song.path).parent, [place])
+    assert (await generate_in(opened, song_request(), way, key="core")).songs[0].path == song.path
+    request = song_request("an intro", mode="precede", source_song_id=song.song_id)
+    intro = await generate_in(opened, request, way, key="intro")
+    (extended, *_) = await opened.library.ledger.songs.of_key("intro")
+    assert len(intro.stored) == 2
+    assert (extended.parent_song_id, extended.root_song_id, extended.depth) == (song.song_id, song.song_id, 1)
+    assert extended.source_score == pytest.approx(1.0, abs=0.05)
+
+
+async def test_rebuilt_songs_count_as_spent_without_asking_a_cap(
+    made: Any, any_library: LibrarySettings
+) -> None:
+    """They were paid for: in all, and on the day on which that was."""
+    opened, place, _ = await made()
+    day = (await opened.library.ledger.submissions.of_key("core"))[0].intended_at.date().isoformat()
+    await forget_all(opened.library)
+    async with Library(replace(any_library, budget=1.0)) as library:
+        await rebuild(library, any_library.folder, [place])
+        assert (await library.ledger.money.balance()).spent == 2.0
+        assert (await library.ledger.money.balance(f"day:{day}")).spent == 2.0
+
+
+async def test_a_custom_gateway_is_spoken_to_as_before(
+    simulator: Any, access: Any, session: Any, song_request: Any
+) -> None:
+    """Its paths and its shape are in the file."""
+    server, opened = simulator(), await session()
+    await generate_in(opened, song_request(), access(server.url, "shape-c"), key="key")
+    (before,) = await opened.library.ledger.submissions.of_key("key")
+    await forget_all(opened.library)
+    findings = await rebuild(opened.library, opened.library.settings.folder, [("custom", server.url)])
+    assert {finding.found for finding in findings} == {Found.ADDED}
+    (after,) = await opened.library.ledger.submissions.of_key("key")
+    assert after.dialect == before.dialect
+    assert after.state is State.SUCCEEDED
+    assert after.lease.is_dead()
+
+
+# --- beside what the ledger knows -------------------------------------------------------------------------------
+
+
+async def test_what_the_ledger_knows_stays_as_it_is(made: Any) -> None:
+    """A rating, a title that was edited in the file, a copy elsewhere: the ledger's rows do not move."""
+    opened, place, _ = await made()
+    library = opened.library
+    (song, *_) = await library.ledger.songs.of_key("core")
+    await library.ledger.songs.rate(song, 4.0)
+    before = await read_manifest(library.ledger)
+    copies = library.settings.folder / "copies"
+    shutil.copytree(Path(song.path).parent, copies)
+    findings = await rebuild(library, copies, [place])
+    assert {finding.found for finding in findings} == {Found.KNOWN}
+    assert findings[0].reason == f"the ledger has this take at {song.path}"
+    pandas.testing.assert_frame_equal(before, await read_manifest(library.ledger))
+
+
+async def test_a_library_that_was_moved_is_found_again(made: Any) -> None:
+    """The very same bytes at another path, and none at the old one: the rows learn where their songs lie."""
+    opened, place, _ = await made(alone=True)
+    library = opened.library
+    (song, *_) = await library.ledger.songs.of_key("core")
+    moved = library.settings.folder / "moved"
+    Path(song.path).parent.rename(moved)
+    findings = await rebuild(library, moved, [place])
+    assert {finding.found for finding in findings} == {Found.MOVED}
+    now = await library.ledger.songs.get(song.id)
+    assert (now.path, now.cover_path) == (
+        str(moved / Path(song.path).name),
+        str(moved / Path(song.cover_path).name),
+    )
+    assert replace(now, path=song.path, cover_path=song.cover_path) == song
+
+
+async def test_other_bytes_do_not_take_the_place_of_a_song(made: Any) -> None:
+    """A file that only says that it is the song that is gone stays outside."""
+    opened, place, _ = await made(alone=True)
+    library = opened.library
+    (song, *_) = await library.ledger.songs.of_key("core")
+    moved = library.settings.folder / "moved"
+    moved.mkdir()
+    data = Path(song.path).read_bytes()
+    Path(song.path).unlink()
+    (moved / "song.mp3").write_bytes(data + b"\0")
+    (finding,) = await rebuild(library, moved, [place])
+    assert (finding.found, finding.reason) == (Found.KNOWN, f"the ledger has this take at {song.path}")
+    assert (await library.ledger.songs.get(song.id)).path == song.path
+
+
+async def test_a_take_that_is_still_to_be_collected_is_left_to_rescue(made: Any) -> None:
+    """The gateway has the true one; a file cannot take its place."""
+    opened, place, _ = await made(alone=True)
+    library = opened.library
+    (song, *_) = await library.ledger.songs.of_key("core")
+    async with library.ledger.database.write("hold") as connection:
+        announced = {"state": SongState.ANNOUNCED, "path": None}
+        await connection.execute(update(schema.songs).where(schema.songs.c.id == song.id).values(announced))
+    findings = await rebuild(library, Path(song.path).parent, [place])
+    (skipped,) = (finding for finding in findings if finding.found is Found.SKIPPED)
+    assert "`songflow rescue`" in skipped.reason
+    assert (await library.ledger.songs.get(song.id)).path is None
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "reason"),
+    [
+        (schema.submissions, {"state": State.OVERDUE}, "still looks after its generation"),
+        (schema.submissions, {"generation_id": "another"}, "knows its generation otherwise"),
+        (schema.submissions, {"ordinal": 7}, "knows its generation otherwise"),
+        (schema.generations, {"body_hash": "0" * 64}, "its key stands for another request"),
+        (schema.songs, {"song_id": "another"}, "knows this take as the song another"),
+        (schema.songs, {"take": 7}, "knows this path as another song's"),
+    ],
+)
+async def test_a_story_that_contradicts_the_ledger_is_left_out(
+    made: Any, table: Any, change: dict[str, Any], reason: str
+) -> None:
+    """The ledger is right, and says why."""
+    opened, place, _ = await made(alone=True)
+    library = opened.library
+    (song, *_) = await library.ledger.songs.of_key("core")
+    async with library.ledger.database.write("hold") as connection:
+        if table is schema.songs:
+            await connection.execute(update(table).where(table.c.id == song.id).values(change))
+        else:
+            await connection.execute(update(table).where(table.c.key == "core").values(change))
+    before = await read_manifest(library.ledger)
+    findings = {finding.path: finding for finding in await rebuild(library, Path(song.path).parent, [place])}
+    assert findings[song.path].found is Found.SKIPPED
+    assert reason in findings[song.path].reason
+    pandas.testing.assert_frame_equal(before, await read_manifest(library.ledger))
+
+
+# --- strangers' files -------------------------------------------------------------------------------------------
+
+
+async def test_a_gateway_that_nobody_named_is_not_believed(folder: Folder) -> None:
+    """Who extends such a song sends a key to the address in the file, so a person has to name it first."""
+    library, (gateway, url), music = folder.library, folder.place, folder.path.parent
+    (finding,) = await rebuild(library, music)
+    assert finding.found is Found.SKIPPED
+    assert f"run again with --trust {gateway}={url}" in finding.reason
+    assert [one.found for one in await rebuild(library, music, [("cometapi", url)])] == [Found.SKIPPED]
+    assert [one.found for one in await rebuild(library, music, [(gateway, url)])] == [Found.ADDED]
+    # From now on the ledger knows it.
+    assert [one.found for one in await rebuild(library, music)] == [Found.KNOWN]
+
+
+HOSTILE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a later version": lambda story: story.update(version=2),
+    "no version": lambda story: story.update(version=None),
+    "no key": lambda story: story.pop("key"),
+    "a long key": lambda story: story.update(key="k" * 256),
+    "a key of control characters": lambda story: story.update(key="a\x1b[2Jb"),
+    "an id that is none": lambda story: story["submission"].update(id="../../etc"),
+    "a price that is none": lambda story: story["submission"].update(price=-1),
+    "a price for ever": lambda story: story["submission"].update(price=1e300),
+    "a time before ours": lambda story: story["submission"].update(intended_at="0001-01-01T00:00:00Z"),
+    "a time without a zone": lambda story: story["submission"].update(intended_at="2026-01-01T00:00:00"),
+    "a take below none": lambda story: story["song"].update(take=-1),
+    "a depth beyond all": lambda story: story["song"].update(depth=10**12),
+    "seconds that are none": lambda story: story["audio"].update(seconds=float("nan")),
+    "a sum that is none": lambda story: story["audio"].update(sha256="x" * 64),
+    "a hash of another time": lambda story: story.update(hash_version=99),
+}
+
+
+async def test_a_story_that_cannot_be_believed_is_left_out(folder: Folder) -> None:
+    """Each field has bounds; every such file is named with its reason, and the true one is taken."""
+    for name, change in HOSTILE.items():
+        folder.put(name, story=folder.story(change))
+    for number, text in enumerate(("", "[]", "null", "{", "[" * 9000)):
+        folder.put(f"noise {number}", story=text)
+    findings = await folder.rebuild()
+    assert findings.pop("song").found is Found.ADDED
+    assert len(findings) == len(HOSTILE) + 5
+    assert {
+        name for name, one in findings.items() if one.found is not Found.SKIPPED or not one.reason
+    } == set()
+    assert "does not know" in findings["a later version"].reason
+    assert "wrong: submission.price" in findings["a price that is none"].reason
+
+
+async def test_a_request_that_cannot_be_asked_is_left_out(folder: Folder) -> None:
+    """It would be asked again by `--like` and by extensions."""
+    blank = json.dumps({"gen_params": {"prompt": "", "config": {"mode": "regular"}}})
+    texts = ("", "[]", "{}", '{"gen_params": 1}', '{"gen_params": {"config": []}}', "[" * 9000, blank)
+    for number, text in enumerate(texts):
+        folder.put(f"file {number}", request=text)
+    findings = await folder.rebuild()
+    assert findings.pop("song").found is Found.ADDED
+    assert {finding.found for finding in findings.values()} == {Found.SKIPPED}
+    assert all("its request" in finding.reason for finding in findings.values())
+
+
+async def test_a_payload_is_kept_only_where_it_is_one(folder: Folder) -> None:
+    """It is the gateway's word, and nothing depends on it."""
+    texts = ('{"a": "\\u0000"}', "", "[]", "no json", "[" * 9000, '{"a": "' + "x" * 99_999 + '"}')
+    folder.path.unlink()
+    for take, text in enumerate(texts):
+        folder.put(
+            f"{take}", payload=text, story=folder.story(lambda story, n=take: story["song"].update(take=n))
+        )
+    assert {finding.found for finding in (await folder.rebuild()).values()} == {Found.ADDED}
+    async with folder.library.ledger.database.read() as connection:
+        rows = (await connection.execute(select(schema.songs.c.payload).order_by(schema.songs.c.take))).all()
+    assert [row.payload for row in rows] == [texts[0], *["{}"] * 5]
+
+
+async def test_the_audio_is_compared_with_its_own_story(folder: Folder, mp3_of: Any) -> None:
+    """Another song behind the tag is measured anew and said; one that does not sound is left out."""
+    folder.path.unlink()
+    folder.put("another", audio=mp3_of(3.0))
+    folder.put("broken", audio=b"\xff\xfb\x90\x00" + bytes(5000))
+    findings = await folder.rebuild()
+    said = "its audio is not the one that was stored"
+    assert (findings["another"].found, findings["another"].reason) == (Found.ADDED, said)
+    assert findings["broken"].found is Found.SKIPPED
+    assert f"{said}, and broken" in findings["broken"].reason
+    (song,) = await folder.library.ledger.songs.of_key("core")
+    assert song.seconds == pytest.approx(3.0, abs=0.1)
+    assert song.note == said
+
+
+async def test_paths_of_a_custom_gateway_are_checked(folder: Folder) -> None:
+    """They are where a key would be sent."""
+    url = folder.place[1]
+    for name, paths in {"none": None, "odd": {"host": "x"}, "no path": dict.fromkeys(_PATHS, "x")}.items():
+        told = {"gateway": "custom", "paths": paths}
+        folder.put(name, story=folder.story(lambda story, told=told: story["submission"].update(told)))
+    findings = await rebuild(folder.library, folder.path.parent, [("custom", url)])
+    reasons = {Path(finding.path).stem: finding.reason for finding in findings}
+    assert {reasons[name] for name in ("none", "odd", "no path")} == {
+        "its gateway's paths cannot be believed"
+    }
+
+
+_PATHS = ("submit_path", "fetch_path", "shape")
+
+
+async def test_files_that_are_not_ours_are_listed_and_left_alone(
+    any_library: LibrarySettings, mp3_of: Any, tmp_path: Path
+) -> None:
+    """Foreign songs and other containers are named; pipes, links, hidden folders and pictures are not looked at."""
+    music = tmp_path / "music"
+    (music / ".parts").mkdir(parents=True)
+    (music / "foreign.mp3").write_bytes(mp3_of(0.5))
+    (music / "empty.MP3").touch()
+    (music / "other.flac").write_bytes(b"fLaC")
+    (music / "cover.png").touch()
+    (music / ".parts" / "hidden.mp3").touch()
+    (music / "link.mp3").symlink_to(music / "foreign.mp3")
+    os.mkfifo(music / "pipe.mp3")
+    async with Library(any_library) as library:
+        findings = await rebuild(library, music)
+        assert (await read_manifest(library.ledger)).empty
+    assert [Path(finding.path).name for finding in findings] == ["empty.MP3", "foreign.mp3", "other.flac"]
+    assert {(one.found, one.reason) for one in findings} == {
+        (Found.SKIPPED, "it carries no story of Songflow's")
+    }
+
+
+async def test_a_folder_that_is_not_there_is_a_mistake(any_library: LibrarySettings, tmp_path: Path) -> None:
+    """Not an empty library."""
+    async with Library(any_library) as library:
+        with pytest.raises(InputError, match="There is no folder"):
+            await rebuild(library, tmp_path / "nowhere")
+
+
+async def test_the_stored_request_is_the_canonical_one(folder: Folder) -> None:
+    """Written otherwise in the file it is the same request, and the same key stands for it."""
+    loose = json.dumps(json.loads(folder.tag.own[REQUEST]), indent=2)
+    folder.path.unlink()
+    folder.put("loose", request=loose)
+    await folder.rebuild()
+    generation = await folder.library.ledger.submissions.generation("core")
+    assert generation.body == SongRequest.from_body(json.loads(loose)).canonical() == folder.tag.own[REQUEST]
