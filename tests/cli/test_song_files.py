@@ -91,12 +91,12 @@ def test_generate_like_an_extension_goes_to_the_gateway_of_its_source(
     longer = shell.run("extend", core, "--poll-interval", "0.1", "--json").json["songs"][0]["path"]
     seen = posts(server)
     for options in (
-        (),
+        ("--json",),
         to(other),
         to(server, "openai-hk"),
         (*to(server), "--fallback", f"cometapi={other.url}"),
     ):
-        refused = shell.run("generate", "--like", longer, *options, "--json")
+        refused = shell.run("generate", "--like", longer, *options)
         assert refused.code == 2, refused.err
         assert "--gateway cometapi" in refused.json["next"]
     assert (posts(server), posts(other)) == (seen, 0)
