@@ -9,6 +9,7 @@ from flows.hooks import let_go
 from songflow.extending import plan_extension
 from songflow.request import SongRequest
 from songflow.results import GenerationResult
+from tasks.lineage import show_lineage
 from tasks.runs import request_key, short
 from tasks.sessions import library_of, open_session
 
@@ -96,6 +97,8 @@ async def extend_song(
             overrides={name: given[name] for name in names if given[name] is not None},
             fallbacks=options["fallbacks"],
         )
-        return await make_songs(
+        result = await make_songs(
             planned.request, planned.access, key=key or await request_key(step), **options
         )
+        await show_lineage(session, result)
+        return result

@@ -19,8 +19,9 @@ from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import SongState
 from songflow.request import SongRequest
 from songflow.results import GenerationResult
-from songflow.session import SessionSettings
+from songflow.session import Session, SessionSettings
 from tasks.download import download
+from tasks.lineage import song_assets, source_assets
 from tasks.record import record
 from tasks.runs import DEFAULT_STEP, request_key, short
 from tasks.sessions import library_of, open_session, tells_when_stopped
@@ -175,7 +176,7 @@ async def make_songs(
         taken_by = next((choice for choice in choices if choice.took(submission)), access)
         songs = await wait(submission, taken_by)
         await _download_all(submission, songs, taken_by)
-        result = await record(submission)
+        result = await _record(session, submission)
     log.info(
         "%d of %d songs stored: %s.",
         len(result.stored),
@@ -183,6 +184,13 @@ async def make_songs(
         ", ".join(str(song.path) for song in result.stored),
     )
     return result
+
+
+async def _record(session: Session, submission: Submission) -> GenerationResult:
+    """Show what was made; in Prefect its stored songs are assets that depend on the songs they extend."""
+    songs = await session.library.ledger.songs.of_submission(submission.id)
+    assets, sources = song_assets(submission, songs), source_assets(submission, songs)
+    return await record.with_options(assets=assets, asset_deps=sources)(submission)
 
 
 async def _download_all(submission: Submission, songs: list[Song], access: Access) -> None:

@@ -31,6 +31,7 @@ COMMITS = (
     "song stored",
     "song problem",
     "song rated",
+    "song noted",
     "release",
     "write-off",
     "pause",

@@ -112,8 +112,8 @@ _FROM_SONG = (
 )  # fmt: skip
 
 
-async def read_manifest(ledger: Ledger) -> pandas.DataFrame:
-    """The whole ledger as a frame with `COLUMNS`, oldest first."""
+async def read_manifest(ledger: Ledger, *, root_song_id: str | None = None) -> pandas.DataFrame:
+    """The whole ledger as a frame with `COLUMNS`, oldest first; or only the songs that come from one."""
     songs, submissions, generations = schema.songs, schema.submissions, schema.generations
     song_columns = [songs.c[name].label(f"song_{name}") for name in (*_FROM_SONG, "state", "tags", "lyrics")]
     statement = (
@@ -127,6 +127,8 @@ async def read_manifest(ledger: Ledger) -> pandas.DataFrame:
         .join(songs, songs.c.submission_id == submissions.c.id, isouter=True)
         .order_by(submissions.c.intended_at, submissions.c.ordinal, songs.c.take)
     )
+    if root_song_id is not None:
+        statement = statement.where(songs.c.root_song_id == root_song_id)
     async with ledger.database.read() as connection:
         rows = (await connection.execute(statement)).mappings().all()
     return _frame([_record(dict(row)) for row in rows])

@@ -20,7 +20,7 @@ from songflow.library import Library
 from songflow.likeness import Match, find_source
 from songflow.request import Mode
 
-__all__ = ["HOLDS", "check_songs", "compare", "holds_source", "look_for_source", "seam_of"]
+__all__ = ["HOLDS", "check_songs", "compare", "holds_source", "look_for_source", "seam_of", "source_of"]
 
 log = logging.getLogger("songflow")
 
@@ -74,7 +74,7 @@ async def _compare_stored(library: Library, source: Song, whole: Song) -> Source
 
 
 async def _compare_with_source(library: Library, song: Song, file: Path, seconds: float) -> SourceFound:
-    source = await _source_of(library, song)
+    source = await source_of(library, song)
     if source is None or source.path is None:
         return SourceFound(note=f"{_NOT_COMPARED}: this library does not have it")
     async with library.store.opened(source.path) as other:
@@ -98,7 +98,7 @@ async def _never_fatal(song: Song, work: Awaitable[SourceFound]) -> SourceFound:
         return SourceFound(note=f"{_NOT_COMPARED}: {type(error).__name__}")
 
 
-async def _source_of(library: Library, song: Song) -> Song | None:
+async def source_of(library: Library, song: Song) -> Song | None:
     """The stored song that a song extends, made by the same gateway: ids of two gateways may meet."""
     ledger = library.ledger
     home = await ledger.submissions.get(song.submission_id)
@@ -133,10 +133,8 @@ def _remark(match: Match, added: float | None) -> str | None:
     remarks = []
     if added is not None and added < _NOT_LONGER_SECONDS:
         remarks.append("it is not longer than its source")
-    if match.share < _PARTLY:
-        remarks.append(
-            "it does not hold its source; if it is the new part alone, `songflow stitch` joins them"
-        )
-    elif match.share < HOLDS:
-        remarks.append(f"only {match.share:.0%} of its source is in it")
+    if match.share < HOLDS:
+        little = match.share < _PARTLY
+        what = "it does not hold its source" if little else f"only {match.share:.0%} of its source is in it"
+        remarks.append(f"{what} (where it is the new part alone, `songflow stitch` joins them)")
     return "; ".join(remarks) or None

@@ -18,7 +18,7 @@ from songflow.errors import LibraryError
 from songflow.failpoints import reached
 from songflow.ledger.spool import sync_folder
 
-__all__ = ["AudioStore", "check_template", "file_name"]
+__all__ = ["AudioStore", "check_template", "file_name", "into_place", "prepare_folder", "require_space"]
 
 MIN_FREE_BYTES = 64 * 1024 * 1024
 """What must be free before money is spent: two takes of several minutes, and the ledger's growth."""
@@ -125,7 +125,7 @@ class AudioStore:
         """
         if self._remote is None:
             target = Path(self._root) / name
-            await asyncio.to_thread(_move, part, target)
+            await asyncio.to_thread(into_place, part, target)
             return str(target)
         return await self._sent(self._upload, part, name)
 
@@ -226,7 +226,8 @@ def require_space(folder: Path, needed: int = MIN_FREE_BYTES) -> None:
         )
 
 
-def _move(part: Path, target: Path) -> None:
+def into_place(part: Path, target: Path) -> None:
+    """Give a whole file its last name: synced, renamed, its folder synced."""
     with part.open("rb") as file:
         reached("song: before fsync")
         os.fsync(file.fileno())

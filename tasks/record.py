@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
-from prefect import runtime, task
+from prefect import runtime
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.tasks import MaterializingTask
 
 from songflow.api import finish
 from songflow.ledger.rows import Submission
@@ -23,6 +26,8 @@ __all__ = ["record"]
 log = logging.getLogger("songflow.tasks")
 
 _PATIENCE_SECONDS = 20.0
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
 
 
 def _name() -> str:
@@ -30,7 +35,12 @@ def _name() -> str:
     return f"record {short(submission.key)}" if isinstance(submission, Submission) else "record"
 
 
-@task(
+def _with_assets(**options: Any) -> Callable[[Callable[_P, _R]], MaterializingTask[_P, _R]]:
+    """A task whose assets are named by each call, with `with_options(assets=..., asset_deps=...)`; none by itself."""
+    return lambda fn: MaterializingTask(fn=fn, assets=(), materialized_by="songflow", **options)
+
+
+@_with_assets(
     name="record",
     task_run_name=_name,
     retries=2,

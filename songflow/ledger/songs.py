@@ -162,6 +162,14 @@ class Songs:
         rated_at = None if rating is None else datetime.now(UTC)
         await self._update("song rated", song.id, {"rating": rating, "rated_at": rated_at})
 
+    async def add_note(self, song: Song, note: str) -> None:
+        """A remark behind those that stand on a song; one that stands there already is not doubled."""
+        async with self._database.write("song noted") as connection:
+            [current] = await songs_where(connection, "id", song.id)
+            notes = [*(current.note.split("; ") if current.note else ()), clean_text(note)]
+            kept = "; ".join(dict.fromkeys(one for one in notes if one))
+            await connection.execute(update(_songs).where(_songs.c.id == song.id).values(note=kept))
+
     async def get(self, row_id: int) -> Song:
         """One song as it stands now."""
         async with self._database.read() as connection:

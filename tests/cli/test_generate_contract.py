@@ -43,7 +43,7 @@ def test_a_prompt_becomes_songs_through_either_gateway(shell: Any, gateways: Any
         shown = shell.run("songs", "--library", str(library), "--format", "csv")
         frames.append(pd.read_csv(pd.io.common.BytesIO(shown.stdout)))
     one, other = results
-    for name in ("title", "duration", "sha256"):
+    for name in ("title", "duration"):  # the files' own stories name the gateway, so their sums differ
         assert [song[name] for song in one["songs"]] == [song[name] for song in other["songs"]]
     for mine, yours in zip(*music, strict=True):
         np.testing.assert_array_equal(mine, yours)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import inspect
 import json
 import os
+import re
 import sys
 
 import pytest
@@ -123,3 +125,23 @@ class TestOnAServer:
         assert submissions[0].runs.flow_run_id == str(run.id)
         assert [song["song_id"] for song in json.loads(out)["songs"]] == [song.song_id for song in songs]
         assert [song.source_score for song in songs] == [1, 1]
+
+    async def test_where_songs_come_from_is_a_page_and_a_dependency_of_assets(self, studio, prefect_server):
+        here = studio({"fault": "hostile_titles", "titles": ["<img src=x onerror=alert(1)> $x_1$ [a](b)"]})
+        core = await generate_song("a core", **here.options)
+        source = core.songs[0].song_id
+        longer = await extend_song(source, place="outro", **here.options)
+        submissions, songs = await here.ledger(longer.key)
+        pages = await prefect_server.artifacts(submissions[0].runs.flow_run_id, "markdown")
+        [page] = [one for one in pages if "data:image/png;base64," in one]
+        picture = re.search(r"base64,([A-Za-z0-9+/=]+)", page)
+        assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
+        for song in songs:
+            assert song.song_id.replace("-", "\\-") in page
+        assert "<img" not in page
+        assert "  - **" in page
+        made = f"songflow://simulator/{songs[0].song_id}"
+        [event] = await prefect_server.events("prefect.asset.materialization.succeeded", made)
+        related = {one["prefect.resource.id"]: one["prefect.resource.role"] for one in event["related"]}
+        assert related[f"songflow://simulator/{source}"] == "asset"
+        assert await prefect_server.events("prefect.asset.referenced", f"songflow://simulator/{source}")

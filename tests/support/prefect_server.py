@@ -84,6 +84,17 @@ class PrefectServer:
                 if len(page) < 200:
                     return "\n".join(lines)
 
+    async def events(self, name: str, resource: str) -> list[dict[str, Any]]:
+        """The events of a name about a resource, as soon as there is one: they come by another way than states do."""
+        asked = {"event": {"name": [name]}, "resource": {"id": [resource]}}
+        async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(_LOG_SECONDS):
+            while True:
+                answer = await client.post(f"{self.url}/events/filter", json={"filter": asked})
+                found: list[dict[str, Any]] = answer.raise_for_status().json()["events"]
+                if found:
+                    return found
+                await asyncio.sleep(0.2)
+
     async def flow_runs(self, name: str) -> list[FlowRun]:
         """The flow runs of a name."""
         async with get_client() as client:

@@ -159,6 +159,9 @@ async def step(plan: dict[str, Any]) -> Any:
             case "rate":
                 songs = session.library.ledger.songs
                 return await songs.rate((await songs.of_key(key))[0], 4.0)
+            case "note":
+                songs = session.library.ledger.songs
+                return await songs.add_note((await songs.of_key(key))[0], "a remark")
             case "lose the ledger":
                 return await lose(session.library.ledger)
             case "rebuild":

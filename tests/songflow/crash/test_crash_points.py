@@ -69,6 +69,7 @@ SCENES = {
     "a pause": Scene("pause"),
     "the end of a pause": Scene("resume", prepare=(("pause", 0, ()),)),
     "a rating": Scene("rate", prepare=(("generate", 0, ()),)),
+    "a remark": Scene("note", prepare=(("generate", 0, ()),)),
     "a rebuild": Scene("rebuild", prepare=(("generate", 0, ()), ("lose the ledger", 0, ()))),
     "too many requests": Scene(faults=(TOO_MANY,)),
     "after too many": Scene(prepare=(("generate", 3, (TOO_MANY,)),)),
@@ -161,6 +162,8 @@ CASES = (
     Case("resume: after commit", None, scene="the end of a pause"),
     Case("song rated: before commit", S.SUCCEEDED, scene="a rating"),
     Case("song rated: after commit", S.SUCCEEDED, scene="a rating"),
+    Case("song noted: before commit", S.SUCCEEDED, scene="a remark"),
+    Case("song noted: after commit", S.SUCCEEDED, scene="a remark"),
     # Without its rows the key would pay again: a rebuild that was cut off is run once more before it.
     Case("rebuilt: before commit", None, scene="a rebuild"),
     Case("rebuilt: after commit", S.SUCCEEDED, scene="a rebuild"),

@@ -1,0 +1,61 @@
+"""`songflow stitch`: a whole song of an extension that holds only its new part."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from cli.options import Common
+from cli.output import Output
+from songflow.errors import InputError
+from songflow.library import Library, LibrarySettings
+from songflow.stitching import Stitched
+from songflow.stitching import stitch as stitched
+
+__all__ = ["stitch"]
+
+
+def stitch(
+    song_id: str,
+    /,
+    *,
+    source: Path | None = None,
+    crossfade: float = 0.5,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    common: Common = Common(),
+) -> None:
+    """Join an extension that holds only its new part with the song that it extends, into a file of this machine's own.
+
+    Parameters
+    ----------
+    song_id
+        The extension, by the gateway's id.
+    source
+        The file to join it with (default: the song that it extends).
+    crossfade
+        Seconds in which one passes into the other, 0..10.
+    output
+        Where to write the mp3 (default: `stitched/` in the library's folder).
+    """
+    speaker = Output(as_json=common.json, quiet=common.quiet)
+    made = asyncio.run(_stitch(common.library_settings(), song_id, source, crossfade, output))
+    if speaker.as_json:
+        speaker.object(made.as_dict())
+        return
+    speaker.line(f"+ {made.seconds:.1f} s, seam at {made.seam:.1f} s  {made.path}")
+    if made.overlap:
+        speaker.say(f"The new part repeated {made.overlap:.1f} s of its source; they are in it once.")
+
+
+async def _stitch(
+    settings: LibrarySettings, song_id: str, source: Path | None, crossfade: float, target: Path | None
+) -> Stitched:
+    if not settings.exists():
+        raise InputError(
+            f"There is no library at {settings.folder}.", next="name the right one with --library."
+        )
+    async with Library(settings) as library:
+        return await stitched(library, song_id, source=source, crossfade=crossfade, target=target)

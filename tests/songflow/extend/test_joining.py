@@ -1,0 +1,90 @@
+"""Two recordings become one: without a gap, without a jump, and with nothing of either changed outside of the seam."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from songflow.audio import AudioProblem
+from songflow.joining import join, read_like, read_samples, write_mp3
+from songflow.simulator.settings import SAMPLE_RATE as RATE
+
+
+@pytest.mark.parametrize("new_first", [True, False])
+@pytest.mark.parametrize("crossfade", [0.0, 0.5])
+def test_both_parts_are_there_from_end_to_end(play: Any, new_first: bool, crossfade: float) -> None:
+    """Outside of the crossfade sample by sample."""
+    source, new = play(), play("new", seconds=3.0)
+    made = join(source, new, RATE, new_first=new_first, crossfade=crossfade)
+    first, second = (new, source) if new_first else (source, new)
+    fade = round(crossfade * RATE)
+    assert len(made.samples) == len(source) + len(new) - fade
+    np.testing.assert_array_equal(made.samples[: len(first) - fade], first[: len(first) - fade])
+    np.testing.assert_array_equal(made.samples[len(first) :], second[fade:])
+    assert made.seam == pytest.approx((len(first) - fade / 2) / RATE)
+    assert made.overlap == 0
+
+
+def test_the_crossfade_keeps_the_power_of_different_music() -> None:
+    """Where an even fade would sag in the middle."""
+    luck = np.random.default_rng(3)
+    one, other = (luck.standard_normal((4 * RATE, 2)).astype(np.float32) * 0.1 for _ in range(2))
+    made = join(one, other, RATE, new_first=False, crossfade=1.0)
+    middle = made.samples[round((made.seam - 0.1) * RATE) : round((made.seam + 0.1) * RATE)]
+    assert float(np.sqrt(np.mean(np.square(middle)))) == pytest.approx(0.1, rel=0.03)
+
+
+@pytest.mark.parametrize("new_first", [True, False])
+@pytest.mark.parametrize("repeated", [2.5, 4.0])
+def test_what_the_new_part_repeats_is_in_it_once(play: Any, new_first: bool, repeated: float) -> None:
+    """The source goes on in the very sample at which the new part leaves it."""
+    music = play(seconds=9.0)
+    seam, shared = round(5.0 * RATE), round(repeated * RATE)
+    if new_first:
+        source, new = music[seam:], music[: seam + shared]
+    else:
+        source, new = music[:seam], music[seam - shared :]
+    made = join(source, new, RATE, new_first=new_first, crossfade=0.5)
+    assert made.overlap == pytest.approx(repeated, abs=0.001)
+    assert len(made.samples) == pytest.approx(len(music), abs=RATE // 1000)
+    np.testing.assert_allclose(made.samples[: len(music)], music[: len(made.samples)], atol=0.02)
+
+
+def test_a_crossfade_is_never_longer_than_half_a_part(play: Any) -> None:
+    """However short that is."""
+    made = join(play(), play("new", seconds=0.4), RATE, new_first=False, crossfade=5.0)
+    assert len(made.samples) == round(5.2 * RATE)
+
+
+def test_a_silent_edge_is_no_repetition(play: Any) -> None:
+    """Silence is everywhere."""
+    silence = np.zeros((6 * RATE, 2), np.float32)
+    made = join(np.concatenate([play(), silence]), silence, RATE, new_first=False, crossfade=0.5)
+    assert made.overlap == 0
+
+
+def test_a_file_is_read_like_another(play: Any, write: Any) -> None:
+    """In its rate and its channels."""
+    path = write(play()[:, :1], "mono.wav", rate=22050)
+    samples = read_like(path, RATE, 2)
+    assert samples.shape == (2 * len(play()), 2)
+    np.testing.assert_array_equal(samples[:, 0], samples[:, 1])
+
+
+def test_what_cannot_be_read_or_written_says_why(
+    write: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No audio, no sound, too long; no such folder."""
+    noise = tmp_path / "noise.mp3"
+    noise.write_bytes(b"no music" * 100)
+    with pytest.raises(AudioProblem, match="cannot be decoded"):
+        read_samples(noise)
+    with pytest.raises(AudioProblem, match="holds no sound"):
+        read_samples(write(np.zeros((0, 2), np.float32), "nothing.wav"))
+    monkeypatch.setattr("songflow.joining.LONGEST_SECONDS", 1.0)
+    with pytest.raises(AudioProblem, match="longer than"):
+        read_samples(write(np.zeros((2 * RATE, 2), np.float32), "long.wav"))
+    with pytest.raises(OSError, match=r"Error opening|No such file"):
+        write_mp3(tmp_path / "nowhere" / "x.mp3", np.zeros((RATE, 2), np.float32), RATE, title="", comment="")
