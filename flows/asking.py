@@ -76,7 +76,7 @@ def _form(question: Question) -> type[RunInput]:
     text = "The take that the next steps go on with."
     if question.another is not None:
         choices.append(ANOTHER)
-        text += f" Another pair costs {question.another:g} units more."
+        text += f" Another pair costs {question.another:g} more (in the units of the prices)."
     one_of: Any = Literal[tuple(choices)]
     field = Field(title="Choice", description=text)
     model = create_model("TakeChoice", __base__=RunInput, choice=(one_of, field))

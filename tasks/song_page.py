@@ -32,12 +32,15 @@ def song_page(whole: WholeSong) -> str:
 
 def question_page(question: Question) -> str:
     """What a person needs to choose a take: title, length, measures, and where to hear each."""
-    heads = ("take", "title", "length", "loudness", "holds its source", "hear it")
     lines = [f"Which take of **{escape(question.path)}** shall the song go on with?"]
     if question.trouble is not None:
         lines.append(f"The last answer could not be carried out: {escape(question.trouble.message)}")
+    rows = [(str(take.number), *_measured(take.song)) for take in question.takes]
+    heads = ("take", "title", "length", "loudness", "holds its source", "hear it")
+    # A form is narrow: what nothing is known of is left out.
+    told = [column for column in range(len(heads)) if any(row[column] for row in rows)]
     lines += [
-        table(heads, ((str(take.number), *_measured(take.song)) for take in question.takes)),
+        table([heads[column] for column in told], ([row[column] for column in told] for row in rows)),
         f"Without an answer within {question.timeout:g} s it goes on with take {question.fallback.number}.",
     ]
     return "\n\n".join(lines)
@@ -49,7 +52,7 @@ def _measured(song: Song) -> tuple[str, ...]:
         _seconds(song.seconds if song.seconds is not None else song.announced_seconds),
         f"{song.rms_db:.1f} dBFS" if song.rms_db is not None else "",
         f"{song.source_score:.2f}" if song.source_score is not None else "",
-        " · ".join(filter(None, (web_link("listen", song.song_url), _place(song.path)))) or "nowhere",
+        web_link("listen", song.song_url) or _place(song.path) or "nowhere",
     )
 
 

@@ -51,6 +51,11 @@ class PrefectServer:
     url: str
     home: Path
 
+    @property
+    def ui(self) -> str:
+        """Where a browser finds it."""
+        return self.url.removesuffix("/api")
+
     async def artifacts(self, flow_run_id: object, kind: str | None = None) -> list[str]:
         """The data of a flow run's artifacts, as text."""
         async with get_client() as client:
@@ -147,7 +152,7 @@ def _free_port() -> int:
 
 
 @cache
-def _start(config: pytest.Config) -> PrefectServer:
+def _start(config: pytest.Config, ui: bool) -> PrefectServer:
     """Start it once, for whichever conftest asks first; it ends with the session."""
     folder = tempfile.TemporaryDirectory(prefix="songflow-prefect-")
     home, port = Path(folder.name), _free_port()
@@ -158,7 +163,9 @@ def _start(config: pytest.Config) -> PrefectServer:
             **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
             "PREFECT_HOME": str(home),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_SERVER_UI_ENABLED": "false",
+            "PREFECT_SERVER_UI_ENABLED": str(ui).lower(),
+            "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
         },
         stdout=log,
         stderr=subprocess.STDOUT,
@@ -193,8 +200,9 @@ def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -
 
 @pytest.fixture(scope="session")
 def running_prefect_server(request: pytest.FixtureRequest) -> PrefectServer:
-    """The session's server."""
-    return _start(request.config)
+    """The session's server; with its user interface where there are tests that look at it."""
+    ui = any(item.get_closest_marker("browser") for item in request.session.items)
+    return _start(request.config, ui)
 
 
 @pytest.fixture

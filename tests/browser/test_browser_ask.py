@@ -1,0 +1,84 @@
+"""A person's choice in a real browser: the paused run's form, what it refuses, and the song that goes on from it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from playwright.async_api import expect
+
+from flows.song import make_song
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.prefect,
+    pytest.mark.xdist_group("prefect"),
+]
+
+RECIPE = {
+    "name": "A song to choose from",
+    "core": {"prompt": "a slow waltz for two cellos", "take": "ask"},
+    "steps": [{"name": "outro", "place": "outro", "lyrics_type": "instrumental"}],
+}
+
+
+async def paused_run(prefect_server, making):
+    """The run, as soon as it waits for a person."""
+    async with asyncio.timeout(120):
+        while True:
+            if making.done():
+                making.result()  # it should still be waiting: its error says why it is not
+            runs = await prefect_server.flow_runs("A song to choose from")
+            paused = [run for run in runs if run.state.is_paused()]
+            if paused:
+                return paused[0]
+            await asyncio.sleep(0.2)
+
+
+async def test_a_bad_choice_is_refused_and_a_good_one_is_extended_once(studio, prefect_server, page, images):
+    """Seen, refused twice with the reason, answered; then the ledger and the gateway's bill say what was extended."""
+    here = studio()
+    making = asyncio.create_task(make_song(RECIPE, key="asked", **here.options))
+    run = await paused_run(prefect_server, making)
+    _, songs = await here.ledger("asked:core")
+
+    await page.goto(f"{prefect_server.ui}/v2/runs/flow-run/{run.id}")
+    await page.get_by_role("button", name="Open menu").first.click()
+    await page.get_by_role("menuitem", name="Resume").click()
+    form = page.get_by_role("dialog")
+    await expect(form.get_by_text("Which take of core shall the song go on with?")).to_be_visible()
+    for song in songs:
+        row = form.get_by_role("row").filter(has_text=song.title)
+        await expect(row).to_contain_text(f"{song.seconds:.1f} s")
+        await expect(row).to_contain_text(f"{song.rms_db:.1f} dBFS")
+        await expect(row.get_by_role("link", name="listen")).to_have_attribute("href", song.song_url)
+    heard = await page.request.get(songs[1].song_url)
+    assert (heard.status, heard.headers["content-type"]) == (200, "audio/mpeg")
+
+    # Nothing chosen, then something that is no choice: both refused, and the run still waits.
+    await form.get_by_role("button", name="Resume").click()
+    await expect(page.get_by_text("'choice' is a required property")).to_be_visible()
+    await form.get_by_role("button", name="Open menu").click()
+    await page.get_by_role("menuitem", name="Use JSON Input").click()
+    await form.locator(".cm-content").click()
+    await page.keyboard.type('"take 9"')
+    await form.get_by_role("button", name="Resume").click()
+    await expect(page.get_by_text("'take 9' is not one of ['take 1', 'take 2'")).to_be_visible()
+    assert (await prefect_server.flow_run(run.id)).state.is_paused()
+    assert here.billed == 1
+
+    await form.get_by_role("button", name="Open menu").click()
+    await page.get_by_role("menuitem", name="Use Form Input").click()
+    await form.get_by_role("button", name="Select Choice").click()
+    await page.get_by_role("option", name="take 2").click()
+    await page.screenshot(path=images / "ask.png", clip={"x": 255, "y": 60, "width": 600, "height": 680})
+    await form.get_by_role("button", name="Resume").click()
+
+    whole = await asyncio.wait_for(making, 120)
+    chosen = songs[1].song_id
+    assert whole.steps[0].chosen_by == "a person in Prefect"
+    [extension] = (await here.ledger("asked:outro"))[1][:1]
+    assert extension.parent_song_id == chosen
+    bill = [entry.body["gen_params"]["config"] for entry in here.simulator.bill()]
+    assert [config.get("source", {}).get("song_id") for config in bill] == [None, chosen]
+    assert (await prefect_server.flow_run(run.id)).state.is_completed()
