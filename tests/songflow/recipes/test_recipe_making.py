@@ -1,0 +1,219 @@
+"""A recipe in one process against a simulated gateway: what is sent, chosen, kept, and come back to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+import songflow
+from songflow.errors import (
+    ChoiceNeeded,
+    GenerationFailed,
+    InputError,
+    NotCollected,
+    SpendingStopped,
+    UnsettledTwin,
+)
+from songflow.recipes.answers import Answer, Question
+from songflow.recipes.making import make_whole_song
+from songflow.recipes.plain import PlainCrew, settings_for
+from songflow.recipes.reading import plain_document, read_recipe
+from songflow.recipes.results import WholeSong, read_whole_song
+from songflow.session import SessionSettings
+from songflow.simulator import FaultScript
+
+TWO = {"core": {"prompt": "a waltz"}, "steps": [{"name": "outro", "place": "outro"}]}
+
+
+class Person(PlainCrew):
+    """Somebody who answers one question after the other."""
+
+    answers: Sequence[int | None] = ()
+    asked: list[Question]
+
+    async def ask(self, question: Question) -> Answer:
+        self.asked.append(question)
+        take = self.answers[len(self.asked) - 1]
+        return Answer(take, "a test")
+
+
+@pytest.fixture
+def make(session, access):
+    """Makes a recipe at a gateway; `answers` are a person's, one after the other."""
+
+    async def run(
+        server: Any, data: dict[str, Any], *, key: str = "K", answers: Any = (), **more: Any
+    ) -> WholeSong:
+        recipe = read_recipe(plain_document(data))
+        settings = settings_for(recipe, key, SessionSettings(retries=0, budget=more.pop("budget", None)))
+        opened = await session(retries=0, budget=settings.budget, budget_run=settings.budget_run)
+        crew = Person(opened, retry_errors=more.pop("retry_errors", False))
+        crew.answers, crew.asked = answers, run.asked
+        accounts = more.pop("accounts", None) or [access(server.url)]
+        return await make_whole_song(opened, recipe, accounts, crew, key=key, **more)
+
+    run.asked = []
+    return run
+
+
+def extended(server: Any) -> list[str | None]:
+    """What each billed request extends."""
+    return [(one.body["gen_params"]["config"].get("source") or {}).get("song_id") for one in server.bill()]
+
+
+async def test_each_step_extends_the_chosen_take_of_its_source(simulator, make):
+    server = simulator(clip_seconds=1.0)
+    whole = await make(
+        server, {**TWO, "core": {"prompt": "a waltz", "take": {"best": "peak", "prefer": "lowest"}}}
+    )
+    core, outro = whole.steps
+    assert extended(server) == [None, core.chosen[0]]
+    assert (outro.source, outro.chosen_by) == (core.chosen[0], "first")
+    assert (whole.price, whole.billed, whole.state) == (2.0, "yes", "succeeded")
+    assert whole.stored == whole.songs
+
+
+async def test_a_failed_take_falls_to_the_other_and_the_recipe_may_stop_instead(simulator, make):
+    fault = {"fault": "one_take_fails", "take": 1}
+    server = simulator(fault, clip_seconds=1.0)
+    whole = await make(server, TWO)
+    assert extended(server) == [None, whole.steps[0].songs[1].song_id]
+
+    server = simulator(fault, clip_seconds=1.0)
+    with pytest.raises(GenerationFailed, match=r"core: the recipe stops there.*take 1") as stopped:
+        await make(server, {**TWO, "on_failed_take": "stop"}, key="S")
+    assert "--choose core=2" in stopped.value.next
+    assert len(server.bill()) == 1
+    whole = await make(server, {**TWO, "on_failed_take": "stop"}, key="S", choices={"core": "2"})
+    assert (len(server.bill()), whole.steps[0].chosen_by) == (2, "given beforehand")
+
+
+async def test_a_step_whose_takes_cannot_be_stored_is_collected_by_the_next_run(simulator, make):
+    server = simulator({"fault": "dead", "times": None}, clip_seconds=1.0)
+    with pytest.raises(NotCollected, match=r"^core: ") as waiting:
+        await make(server, TWO)
+    assert "--key K," in waiting.value.next
+    server.gateway.play(FaultScript())
+    whole = await make(server, TWO)
+    assert (len(whole.stored), len(server.bill())) == (1, 2)
+
+
+async def test_in_a_tree_one_branch_that_fails_does_not_end_the_others(simulator, make):
+    server = simulator({"fault": "failure", "skip": 1}, clip_seconds=1.0)
+    tree = {"core": {"prompt": "a tree", "take": "all"}, "steps": [{"name": "outro", "place": "outro"}]}
+    whole = await make(server, tree)
+    assert sorted(step.state for step in whole.steps) == ["failed", "succeeded", "succeeded"]
+    assert (len(whole.songs), len(server.bill())) == (1, 3)
+    server = simulator({"fault": "failure", "skip": 1}, clip_seconds=1.0)
+    with pytest.raises(GenerationFailed, match=r"^outro\.[12]: "):
+        await make(server, {**tree, "on_failed_take": "stop"}, key="S")
+
+
+async def test_a_person_chooses_and_the_choice_stands(simulator, make):
+    server = simulator(clip_seconds=1.0)
+    data = {**TWO, "core": {"prompt": "a waltz", "take": "ask"}, "ask_default": "longest", "ask_timeout": 60}
+    whole = await make(server, data, answers=[None, 3])
+    first, second = make.asked
+    assert (first.path, first.another, first.timeout, first.key) == ("core", 1.0, 60, "K:core")
+    assert [take.number for take in second.takes] == [1, 2, 3, 4]
+    assert extended(server) == [None, None, whole.steps[1].songs[0].song_id]
+    assert await make(server, data) == whole
+    assert len(make.asked) == 2
+
+
+async def test_another_pair_that_is_refused_is_told_and_asked_about_again(simulator, make):
+    """A refused pair is none: the next wish makes one, not two."""
+    server = simulator({"fault": "status", "on": "submit", "status": 400, "skip": 1}, clip_seconds=1.0)
+    data = {**TWO, "core": {"prompt": "a waltz", "take": "ask"}}
+    await make(server, data, answers=[None, None, 4])
+    assert [question.trouble is None for question in make.asked] == [True, False, True]
+    assert "refused" in make.asked[1].trouble.message
+    assert len(server.bill()) == 3
+
+
+async def test_where_nobody_is_there_it_stops_and_a_choice_goes_on(simulator, session, access):
+    server = simulator(clip_seconds=1.0)
+    recipe = read_recipe(plain_document({**TWO, "core": {"prompt": "a waltz", "take": "ask"}}))
+    opened = await session()
+    with pytest.raises(ChoiceNeeded) as needed:
+        await make_whole_song(opened, recipe, [access(server.url)], PlainCrew(opened), key="K")
+    assert needed.value.exit_code == 5
+    assert [take["song_id"] for take in needed.value.takes]
+    kept = await read_whole_song(opened.library.ledger, recipe, "K")
+    assert (len(kept.steps), kept.songs) == (1, ())
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        ({"core": "9"}, "core cannot go on with take 9: there is none"),
+        ({"core": "two"}, "core is 'two': allowed are a take's number, again"),
+        ({"nowhere": "1"}, "nowhere is no step of the recipe"),
+    ],
+)
+async def test_a_choice_that_cannot_be_meant_is_refused(simulator, make, choices, said):
+    server = simulator(clip_seconds=1.0)
+    with pytest.raises(InputError, match=said):
+        await make(server, TWO, choices=choices)
+    assert len(server.bill()) <= 1
+
+
+async def test_a_failed_take_cannot_be_chosen(simulator, make):
+    server = simulator({"fault": "one_take_fails", "take": 1}, clip_seconds=1.0)
+    with pytest.raises(InputError, match="core cannot go on with take 1: "):
+        await make(server, TWO, choices={"core": "1"})
+
+
+async def test_a_plan_that_does_not_fit_sends_nothing(simulator, make):
+    server = simulator()
+    with pytest.raises(SpendingStopped, match="costs up to 2 units, and the budget is 1"):
+        await make(server, TWO, budget=1.0)
+    wide = [{"name": f"s{number}", "place": "outro", "take": "all"} for number in range(10)]
+    with pytest.raises(InputError, match="would make up to"):
+        await make(server, {"core": {"prompt": "x", "take": "all"}, "steps": wide})
+    assert server.bill() == []
+
+
+async def test_a_refusal_in_the_middle_keeps_what_was_made(simulator, make):
+    server = simulator({"fault": "quota_not_enough", "skip": 1}, clip_seconds=1.0)
+    with pytest.raises(songflow.SongflowError, match=r"^outro: .*refused") as refused:
+        await make(server, TWO)
+    assert refused.value.key == "K"
+    assert len((await make(server, TWO)).stored) == 1
+    assert len(server.bill()) == 2
+
+
+async def test_a_song_of_another_key_that_was_left_is_named_with_the_key_of_the_whole(
+    simulator, session, make
+):
+    """The core of a dead run is unsettled: its song's own key, not the step's, is what to come back with."""
+    server = simulator({"fault": "unknown_for_ever"}, clip_seconds=1.0)
+    recipe = read_recipe(plain_document(TWO))
+    with pytest.raises(songflow.SongflowError):
+        await _overdue(session, server, recipe, make)
+    with pytest.raises(UnsettledTwin) as twin:
+        await make(server, TWO, key="new")
+    assert "--key K " in twin.value.next
+    assert len(server.bill()) == 1
+
+
+async def _overdue(session: Any, server: Any, recipe: Any, make: Any) -> None:
+    from songflow.access import Access
+    from songflow.gateways import DIALECTS, Account
+
+    opened = await session(deadline=0.0)
+    account = Access(Account(DIALECTS["simulator"], server.url, "test"))
+    await make_whole_song(opened, recipe, [account], PlainCrew(opened), key="K")
+
+
+async def test_from_plain_python_with_the_built_in_simulator(tmp_path):
+    whole = await songflow.make_song(
+        "radio-edit",
+        variables={"prompt": "a slow waltz"},
+        library=str(tmp_path),
+        settings=SessionSettings(poll_interval=0.05, embedded_speed=400.0, clip_seconds=1.0),
+    )
+    assert (len(whole.stored), whole.price, whole.recipe) == (1, 3.0, "Radio edit")
+    assert whole.key.startswith("song-")
