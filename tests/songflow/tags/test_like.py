@@ -1,0 +1,65 @@
+"""A song's request, read from its file and asked again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from songflow.api import generate_in
+from songflow.errors import InputError, InvalidRequest
+from songflow.like import request_like, require_source, told_by
+from songflow.request import LyricsType
+
+
+async def test_the_same_request_comes_back_and_each_override_replaces_its_part(stored: Any) -> None:
+    """Its body is the same; what is said instead is checked as any request is."""
+    _, songs = await stored(lyrics="La la", seed=3, song_section_end=0.9)
+    told = told_by(Path(songs[0].path))
+    assert request_like(told, {}) == told.request
+    other = request_like(told, {"prompt": "a march", "seed": 4})
+    assert other == told.request.model_copy(update={"prompt": "a march", "seed": 4})
+    with pytest.raises(InvalidRequest, match="seed is -5"):
+        request_like(told, {"seed": -5})
+
+
+async def test_other_words_take_the_place_of_the_songs_own(stored: Any) -> None:
+    """Words of one's own, none at all, or words for the model to invent."""
+    _, songs = await stored(lyrics="La la")
+    told = told_by(Path(songs[0].path))
+    assert request_like(told, {"lyrics": "Lo lo"}).lyrics == "Lo lo"
+    silent = request_like(told, {"lyrics_type": "instrumental"})
+    assert (silent.lyrics, silent.lyrics_type) == ("", LyricsType.INSTRUMENTAL)
+
+
+async def test_an_extension_is_asked_for_where_its_source_is(
+    stored: Any, access: Any, song_request: Any
+) -> None:
+    """Any account of its gateway will do, no other gateway, and none that the file alone names."""
+    opened, songs = await stored()
+    (home,) = await opened.library.ledger.submissions.of_key("key")
+    way, other = access(home.base_url), access("http://127.0.0.1:1")
+    require_source(told_by(Path(songs[0].path)), [other])
+    request = song_request("an outro", mode="continuation", source_song_id=songs[0].song_id)
+    longer = await generate_in(opened, request, way, key="longer")
+    told = told_by(Path(longer.songs[0].path))
+    assert request_like(told, {}) == request
+    require_source(told, [access(home.base_url, alias="another")])
+    for wrong in ([other], [way, other], [access(home.base_url, "cometapi", key="sk-x")]):
+        with pytest.raises(InputError, match="does not have it") as caught:
+            require_source(told, wrong)
+        assert "--gateway simulator" in str(caught.value.next)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "No such file"), (b"", "carries no story"), (b"ID3\x04\0\0\0\0\0\0", "no story")],
+)
+def test_a_file_that_tells_nothing_is_refused(content: bytes | None, said: str, tmp_path: Path) -> None:
+    """In a person's words, before anything is sent."""
+    path = tmp_path / "song.mp3"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        told_by(path)
