@@ -381,7 +381,9 @@ class LedgerMachine(RuleBasedStateMachine):
         if submission.state is State.SENDING and not submission.lease.is_dead():
             return
         self.charged_late |= submission.written_off_at is not None and known in self.spooled
-        session: Any = SimpleNamespace(library=SimpleNamespace(ledger=self.ledger, spool=self.spool))
+        session: Any = SimpleNamespace(
+            library=SimpleNamespace(ledger=self.ledger, spool=self.spool), tell=lambda notice: None
+        )
         self.step("settle a sender", settle_dead_sender(session, submission))
         expected = State.ACCEPTED if known in self.spooled else State.UNKNOWN
         type(self).seen[f"found dead: {expected}"] += 1
@@ -633,7 +635,9 @@ class LedgerMachine(RuleBasedStateMachine):
         """At the end of all: the dead are settled, and every id that was told or spooled is in the ledger."""
         for process in self.processes:
             self.expire(process)
-        session: Any = SimpleNamespace(library=SimpleNamespace(ledger=self.ledger, spool=self.spool))
+        session: Any = SimpleNamespace(
+            library=SimpleNamespace(ledger=self.ledger, spool=self.spool), tell=lambda notice: None
+        )
         for submission in self.run(self.ledger.submissions.in_states([State.SENDING, State.UNKNOWN])):
             if submission.state is State.SENDING or submission.id in self.spooled:
                 assert submission.state is State.UNKNOWN or submission.lease.is_dead()

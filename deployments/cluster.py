@@ -1,0 +1,265 @@
+"""The cluster of `compose.yaml` as plain processes, for machines without containers: `python -m deployments.cluster`.
+
+    simulator (or none)     a gateway that costs nothing
+    Prefect server          on PostgreSQL, its events through Redis
+    set-up, deployments     `songflow setup` and `prefect deploy --all`, once
+    workers                 of the pool `songflow`; ledger on PostgreSQL, songs in one folder
+
+PostgreSQL must be there; the two databases are made in it. A Redis server is started unless one is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import asyncpg
+import httpx
+from sqlalchemy import make_url
+
+from deployments.definitions import PREFECT_FILE, WORK_POOL
+from deployments.processes import Group
+from songflow.errors import InputError, SongflowError
+from songflow.simulator import SimulatorServer, SimulatorSettings
+
+__all__ = ["Cluster", "Plan", "free_port", "main"]
+
+_START_SECONDS = 180.0
+# Nothing of the machine's own set-up reaches the cluster, but for what a process cannot do without.
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "COMETAPI_KEY", "OPENAI_HK_KEY")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a cluster is made of.
+
+    Attributes:
+        folder: Logs, the songs, and Prefect's own files.
+        postgres: A PostgreSQL URL with the right to make databases.
+        redis: A Redis URL (None: a server of its own is started).
+        name: The databases are `<name>_prefect` and `<name>_ledger`.
+        port: Where Prefect's API and UI listen.
+        workers: How many there are.
+        more: Further environment for every process.
+    """
+
+    folder: Path
+    postgres: str
+    redis: str | None = None
+    name: str = "songflow"
+    port: int = 4200
+    workers: int = 3
+    more: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def api_url(self) -> str:
+        """Prefect's API."""
+        return f"http://127.0.0.1:{self.port}/api"
+
+    @property
+    def library(self) -> Path:
+        """The songs' folder."""
+        return self.folder / "songs"
+
+    def database(self, part: str, driver: str = "postgresql") -> str:
+        """The URL of one of the two databases."""
+        url = make_url(self.postgres).set(drivername=driver, database=f"{self.name}_{part}")
+        return url.render_as_string(hide_password=False)
+
+    def environment(self) -> dict[str, str]:
+        """What every process of the cluster sees."""
+        return {
+            **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+            "PREFECT_API_URL": self.api_url,
+            "PREFECT_HOME": str(self.folder / "prefect"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "SONGFLOW_LIBRARY": str(self.library),
+            "SONGFLOW_LEDGER_URL": self.database("ledger"),
+            **self.more,
+        }
+
+    def server_environment(self, redis: str) -> dict[str, str]:
+        """What makes the server's events, leases and background work survive it, and be shared by several."""
+        return {
+            "PREFECT_API_DATABASE_CONNECTION_URL": self.database("prefect", "postgresql+asyncpg"),
+            "PREFECT_MESSAGING_BROKER": "prefect_redis.messaging",
+            "PREFECT_MESSAGING_CACHE": "prefect_redis.messaging",
+            "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect_redis.ordering",
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect_redis.lease_storage",
+            "PREFECT_SERVER_WORKER_CHANNEL_CLEANUP_QUEUE_STORAGE": "prefect_redis.cleanup_queue",
+            "PREFECT_SERVER_DOCKET_URL": redis,
+            "PREFECT_SERVER_DOCKET_NAME": self.name,
+            "PREFECT_REDIS_MESSAGING_URL": redis,
+            "PREFECT_REDIS_WORKER_CLEANUP_QUEUE_URL": redis,
+        }
+
+
+class Cluster:
+    """A running cluster; a context manager that starts everything and ends it again.
+
+    Raises:
+        SongflowError: on the way in, when a part cannot be started; nothing runs then.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        plan.library.mkdir(parents=True, exist_ok=True)
+        self.processes = Group(plan.folder, plan.environment())
+        self._redis = plan.redis
+
+    def __enter__(self) -> Self:
+        try:
+            asyncio.run(self._make_databases())
+            self._start_redis()
+            self.start_server()
+            self.processes.run("setup", [sys.executable, "-m", "cli", "setup"])
+            self.processes.run("deploy", deploy_command())
+            for number in range(1, self.plan.workers + 1):
+                self.start_worker(f"worker-{number}")
+        except BaseException:
+            self.processes.stop_all()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.processes.stop_all()
+
+    def start_server(self) -> None:
+        """Start Prefect's server and wait until it answers; also after it was stopped."""
+        assert self._redis is not None, "Redis is started first"
+        self.processes.start(
+            "server",
+            [*prefect("server", "start"), "--host", "127.0.0.1", "--port", str(self.plan.port)],
+            self.plan.server_environment(self._redis),
+        )
+        end = time.monotonic() + _START_SECONDS
+        while time.monotonic() < end and self.processes.is_alive("server"):
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{self.plan.api_url}/health", timeout=5, trust_env=False).is_success:
+                    return
+            time.sleep(0.2)
+        raise self.processes.failed("server")
+
+    def start_worker(self, name: str) -> None:
+        """Start one worker of the pool."""
+        self.processes.start(name, [*prefect("worker", "start"), "--pool", WORK_POOL, "--name", name])
+
+    async def _make_databases(self) -> None:
+        try:
+            connection = await asyncpg.connect(self.plan.postgres, timeout=10)
+        except (OSError, asyncpg.PostgresError) as error:
+            raise InputError(
+                f"PostgreSQL cannot be used ({type(error).__name__}).",
+                next="start it, or name another with --postgres postgresql://user:password@host/postgres.",
+            ) from None
+        try:
+            for part in ("prefect", "ledger"):
+                with suppress(asyncpg.DuplicateDatabaseError):
+                    await connection.execute(f'CREATE DATABASE "{self.plan.name}_{part}"')
+        finally:
+            await connection.close()
+
+    def _start_redis(self) -> None:
+        if self._redis is not None:
+            return
+        command = shutil.which("redis-server")
+        if command is None:
+            raise InputError(
+                "There is no redis-server here.",
+                next="install Redis, or name one: --redis redis://host:6379/0.",
+            )
+        port = free_port()
+        options = ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+        self.processes.start("redis", [command, *options])
+        self._redis = f"redis://127.0.0.1:{port}/0"
+        _await_port(port)
+
+
+def prefect(*arguments: str) -> list[str]:
+    """Prefect's own command, of this interpreter."""
+    return [sys.executable, "-m", "prefect", *arguments]
+
+
+def deploy_command() -> list[str]:
+    """Write every deployment to the server."""
+    return [*prefect("--no-prompt", "deploy", "--all"), "--prefect-file", str(PREFECT_FILE)]
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _await_port(port: int) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        time.sleep(0.05)
+    raise SongflowError(f"Nothing answers on port {port}.", next="see the logs of the cluster.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a cluster until Ctrl-C or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.cluster", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--folder", type=Path, default=Path("cluster"), help="logs and songs (default: ./cluster)"
+    )
+    parser.add_argument(
+        "--postgres", default="postgresql://127.0.0.1:5432/postgres", help="a URL that may make databases"
+    )
+    parser.add_argument("--redis", help="a Redis URL (default: a server of its own)")
+    parser.add_argument("--name", default="songflow", help="prefix of the databases")
+    parser.add_argument("--port", type=int, default=4200, help="Prefect's API and UI")
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--no-simulator", action="store_true", help="no simulated gateway beside it")
+    chosen = vars(parser.parse_args(arguments))
+    simulated = not chosen.pop("no_simulator")
+    plan = Plan(**{**chosen, "folder": chosen["folder"].resolve()})
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with Cluster(plan) as cluster:
+            _run(cluster, simulated)
+    except SongflowError as error:
+        sys.stderr.write(f"cluster: {error}\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 0
+    return 1
+
+
+def _run(cluster: Cluster, simulated: bool) -> None:
+    """Say where everything is, and stay until a process ends that should not."""
+    folder = cluster.plan.folder
+    sys.stdout.write(f"Prefect: {cluster.plan.api_url.removesuffix('/api')}   logs and songs: {folder}\n")
+    if simulated:
+        gateway = SimulatorServer(SimulatorSettings(state_dir=folder / "gateway"))
+        gateway.start()
+        sys.stdout.write(f"Simulated gateway: {gateway.url}\n")
+    sys.stdout.write("Ctrl-C ends it.\n")
+    sys.stdout.flush()
+    while all(map(cluster.processes.is_alive, list(cluster.processes.running))):
+        time.sleep(1)
+    dead = [name for name in cluster.processes.running if not cluster.processes.is_alive(name)]
+    raise cluster.processes.failed(dead[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""Three workers, PostgreSQL and Redis: whatever is killed, cut off or retried, each song is paid for once and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from datetime import timedelta
+from uuid import UUID
+
+import httpx
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.schedules import IntervalSchedule
+from support.cluster import running_team
+
+from songflow.audio import sha256_of
+from songflow.ledger.states import SongState
+from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
+
+pytestmark = [
+    pytest.mark.prefect,
+    pytest.mark.postgres,
+    pytest.mark.xdist_group("cluster"),
+    pytest.mark.timeout(600),
+]
+
+GENERATE = "generate-song/generate"
+# A generation takes about 5 s: long enough for something to happen to it.
+SLOW = {"speed": 10.0}
+
+
+@pytest.fixture(scope="module")
+def team(tmp_path_factory):
+    with running_team(tmp_path_factory.mktemp("cluster")) as team:
+        yield team
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    """Starts simulated gateways; each keeps its own bill."""
+    running = []
+
+    def start(*faults, **settings):
+        chosen = {
+            "speed": 200.0,
+            "sigma": 0.0,
+            "clip_seconds": 2.0,
+            "state_dir": tmp_path / "gateway",
+            **settings,
+        }
+        server = SimulatorServer(SimulatorSettings(faults=FaultScript.of(*faults), **chosen))
+        server.start()
+        running.append(server)
+        return server
+
+    yield start
+    for server in running:
+        server.stop()
+
+
+def at(gateway, prompt="a waltz", **more):
+    """The parameters of a run at a simulated gateway."""
+    return {
+        "prompt": prompt,
+        "gateway": "simulator",
+        "base_url": gateway.url,
+        "poll_interval": 0.5,
+        **more,
+    }
+
+
+async def check_all_stored(team, runs):
+    """Every take of every run is whole, at the place that the ledger names."""
+    for run in runs:
+        submissions, songs = await team.ledger(run)
+        assert len(submissions) == 1, run
+        assert len(songs) == 2, run
+        for song in songs:
+            assert song.state is SongState.STORED, song
+            assert (
+                await asyncio.to_thread(sha256_of, team.library.folder / "audio" / song.path) == song.sha256
+            )
+
+
+async def test_a_worker_and_a_flow_process_are_killed(team, gateway):
+    there = gateway(**SLOW)
+    runs = [await team.run(GENERATE, **at(there, f"song {number}")) for number in range(5)]
+    victim = runs[0]
+    await team.accepted(victim)
+    await team.kill_flow(victim)
+    assert (await team.reached(victim)).state.name == "Crashed"
+
+    for run in runs[1:]:
+        await team.accepted(run)
+    team.cluster.processes.kill("worker-1")
+    later = [await team.run(GENERATE, **at(there, f"later {number}")) for number in range(2)]
+
+    for run in [*runs[1:], *later]:
+        assert (await team.reached(run)).state.name == "Completed"
+    assert (await team.rescued()).state.name == "Completed"
+    await check_all_stored(team, [*runs, *later])
+    assert len(there.bill()) == len(runs) + len(later)
+    team.cluster.start_worker("worker-1")
+
+
+async def test_a_schedule_makes_a_new_song_each_time(team, gateway):
+    there = gateway()
+    async with get_client() as client:
+        deployment = await client.read_deployment_by_name(GENERATE)
+        schedule = await every_five_seconds(client, deployment.id, at(there, "every time"))
+        async with asyncio.timeout(180):
+            while len(there.bill()) < 3:  # noqa: ASYNC110 - the gateway is in another thread and sets no event of ours
+                await asyncio.sleep(0.3)
+        await client.delete_deployment_schedule(deployment.id, schedule)
+        fired = [
+            run
+            for run in await client.read_flow_runs(limit=200)
+            if run.auto_scheduled and run.parameters.get("prompt") == "every time" and run.start_time
+        ]
+    for run in fired:
+        assert (await team.reached(run.id)).state.name == "Completed"
+    await check_all_stored(team, [run.id for run in fired])
+    keys = {submission.key for run in fired for submission in (await team.ledger(run.id))[0]}
+    assert len(keys) == len(fired) == len(there.bill())
+
+
+async def test_a_retry_of_a_failed_run_pays_nothing_more(team, gateway):
+    there = gateway({"fault": "status", "on": "download", "status": 503, "times": None})
+    run = await team.run(GENERATE, **at(there))
+    assert (await team.reached(run, seconds=240)).state.name == "Failed"
+    [before], _songs = await team.ledger(run)
+    async with httpx.AsyncClient() as client:
+        (await client.put(f"{there.url}/_simulator/faults", json=[])).raise_for_status()
+
+    await prefect_command(team, "flow-run", "retry", str(run))
+    assert (await team.reached(run, "Completed")).run_count == 2
+    [after], _songs = await team.ledger(run)
+    assert after.any_id == before.any_id
+    await check_all_stored(team, [run])
+    assert len(there.bill()) == 1
+
+
+async def test_a_cancelled_run_is_collected_by_the_rescue_deployment(team, gateway):
+    there = gateway(**SLOW)
+    run = await team.run(GENERATE, **at(there))
+    await team.accepted(run)
+    await prefect_command(team, "flow-run", "cancel", str(run))
+    assert (await team.reached(run)).state.name == "Cancelled"
+    assert (await team.rescued()).state.name == "Completed"
+    await check_all_stored(team, [run])
+    assert len(there.bill()) == 1
+
+
+async def test_the_server_goes_down_and_the_databases_drop_everybody(team, gateway):
+    there = gateway(**SLOW)
+    runs = [await team.run(GENERATE, **at(there, f"song {number}")) for number in range(2)]
+    for run in runs:
+        await team.accepted(run)
+    team.cluster.processes.stop("server")
+    assert await team.cut_connections() > 0
+    # Its songs are finished while nobody hears of it.
+    async with asyncio.timeout(60):
+        for run in runs:
+            await stored(team, run)
+    await asyncio.to_thread(team.cluster.start_server)
+
+    for run in runs:
+        assert (await team.reached(run)).state.is_final()
+    await check_all_stored(team, runs)
+    assert len(there.bill()) == len(runs)
+
+
+async def stored(team, run):
+    """Until every take of a run is on the store."""
+    while True:
+        _submissions, songs = await team.ledger(run)
+        if songs and all(song.state is SongState.STORED for song in songs):
+            return
+        await asyncio.sleep(0.3)
+
+
+async def every_five_seconds(client, deployment, parameters):
+    """Add a schedule with parameters of its own, as the UI does; its id."""
+    every = IntervalSchedule(interval=timedelta(seconds=5)).model_dump(mode="json")
+    schedules = [{"schedule": every, "active": True, "parameters": parameters}]
+    answer = await client.request(
+        "POST", "/deployments/{id}/schedules", path_params={"id": deployment}, json=schedules
+    )
+    return UUID(answer.raise_for_status().json()[0]["id"])
+
+
+async def prefect_command(team, *arguments):
+    """Prefect's own command line, against the cluster."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "prefect", *arguments),
+        env=team.cluster.plan.environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+    assert process.returncode == 0, out.decode()

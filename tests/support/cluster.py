@@ -1,0 +1,162 @@
+"""A whole cluster for tests: what `python -m deployments.cluster` starts, and what tests ask and do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import httpx
+import pytest
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from deployments.cluster import Cluster, Plan, free_port
+from songflow.ledger.rows import Song, Submission
+from songflow.library import Library, LibrarySettings
+
+POSTGRES = os.environ.get("SONGFLOW_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
+REQUIRED = os.environ.get("SONGFLOW_REQUIRE_SERVICES") == "1"
+
+# What waits for minutes in real life is quicker here; nothing else is different.
+QUICK = {
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+    "PREFECT_WORKER_HEARTBEAT_SECONDS": "5",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
+    "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+    "PREFECT_SERVER_UI_ENABLED": "false",
+    "PREFECT_REDIS_MESSAGING_PUBLISHER_BATCH_SIZE": "1",
+}
+
+
+@dataclass(frozen=True)
+class Team:
+    """A running cluster, seen from outside."""
+
+    cluster: Cluster
+
+    @property
+    def library(self) -> LibrarySettings:
+        """What its workers use."""
+        return LibrarySettings(self.cluster.plan.library, ledger_url=self.cluster.plan.database("ledger"))
+
+    async def run(self, deployment: str, **parameters: Any) -> UUID:
+        """A new run of a deployment."""
+        async with get_client() as client:
+            found = await client.read_deployment_by_name(deployment)
+            return (await client.create_flow_run_from_deployment(found.id, parameters=parameters)).id
+
+    async def state(self, run: UUID) -> FlowRun:
+        """A run as it is stored."""
+        async with get_client() as client:
+            return await client.read_flow_run(run)
+
+    async def reached(self, run: UUID, *names: str, seconds: float = 180) -> FlowRun:
+        """A run as soon as it is in one of these states (by default: in any final one)."""
+        async with asyncio.timeout(seconds), get_client() as client:
+            while True:
+                found = await _patiently(client, run)
+                state = found.state if found else None
+                if state is not None and (state.name in names if names else state.is_final()):
+                    return found
+                await asyncio.sleep(0.3)
+
+    async def ledger(self, run: UUID) -> tuple[list[Submission], list[Song]]:
+        """What the ledger holds of a run."""
+        async with Library(self.library) as library:
+            submissions = await library.ledger.submissions.of_flow_run(str(run))
+            songs = [song for one in submissions for song in await library.ledger.songs.of_submission(one.id)]
+        return submissions, songs
+
+    async def accepted(self, run: UUID, seconds: float = 180) -> Submission:
+        """A run's submission, as soon as the gateway has taken it."""
+        async with asyncio.timeout(seconds):
+            while True:
+                submissions, _songs = await self.ledger(run)
+                if submissions and submissions[0].any_id:
+                    return submissions[0]
+                await asyncio.sleep(0.2)
+
+    async def kill_flow(self, run: UUID) -> None:
+        """SIGKILL to the process that executes a run."""
+        pid = (await self.reached(run, "Running")).infrastructure_pid
+        assert pid, "a worker notes where it runs a flow"
+        os.kill(int(pid.rpartition(":")[2]), signal.SIGKILL)
+
+    async def cut_connections(self) -> int:
+        """End every connection to both databases, as a restart of PostgreSQL does; how many there were."""
+        connection = await asyncpg.connect(POSTGRES, timeout=10)
+        try:
+            rows = await connection.fetch(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY($1::text[])",
+                [f"{self.cluster.plan.name}_{part}" for part in ("prefect", "ledger")],
+            )
+        finally:
+            await connection.close()
+        return len(rows)
+
+    async def rescued(self) -> FlowRun:
+        """The deployment `rescue`, run to its end."""
+        return await self.reached(await self.run("rescue-songs/rescue", deadline=60.0))
+
+
+async def _patiently(client: PrefectClient, run: UUID) -> FlowRun | None:
+    """None while the server is away."""
+    try:
+        return await client.read_flow_run(run)
+    except (httpx.HTTPError, RuntimeError):
+        return None
+
+
+async def _drop(name: str) -> None:
+    connection = await asyncpg.connect(POSTGRES, timeout=10)
+    try:
+        for part in ("prefect", "ledger"):
+            await connection.execute(f'DROP DATABASE IF EXISTS "{name}_{part}" WITH (FORCE)')
+    finally:
+        await connection.close()
+
+
+def _unusable() -> str | None:
+    """Why there can be no cluster on this machine."""
+    import shutil
+
+    async def connect() -> None:
+        await (await asyncpg.connect(POSTGRES, timeout=10)).close()
+
+    if shutil.which("redis-server") is None:
+        return "there is no redis-server"
+    try:
+        asyncio.run(connect())
+    except (OSError, asyncpg.PostgresError) as error:
+        return f"PostgreSQL cannot be used at SONGFLOW_TEST_POSTGRES ({type(error).__name__})"
+    return None
+
+
+@contextmanager
+def running_team(folder: Path) -> Iterator[Team]:
+    """Three workers, PostgreSQL, Redis; gone with all its databases at the end."""
+    if reason := _unusable():
+        if REQUIRED:
+            pytest.fail(f"{reason}, and SONGFLOW_REQUIRE_SERVICES=1")
+        pytest.skip(reason)
+    name = f"songflow_test_{uuid.uuid4().hex[:8]}"
+    plan = Plan(folder, POSTGRES, name=name, port=free_port(), workers=3, more=QUICK)
+    try:
+        with Cluster(plan) as cluster:
+            chosen = {PREFECT_API_URL: plan.api_url, PREFECT_HOME: folder / "tests"}
+            with temporary_settings(chosen):
+                yield Team(cluster)
+    finally:
+        with suppress(OSError):
+            asyncio.run(_drop(name))
