@@ -36,6 +36,8 @@ lock: $(VENV)/.ready-dev  ## Resolve the dependencies anew (names, versions and 
 		pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--extra cluster -c requirements.lock pyproject.toml -o requirements-cluster.lock
 
 clean:  ## Remove the environment and everything that was built
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage*
