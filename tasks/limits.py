@@ -16,7 +16,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError, concurrency, rate_limit
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError
 
 from songflow.access import Access
 
@@ -109,6 +109,7 @@ async def _create(limit: GlobalConcurrencyLimitCreate) -> None:
     async with get_client() as client:
         try:
             await client.create_global_concurrency_limit(limit)
-        except ObjectAlreadyExists:
-            return  # another run was first
+        except (ObjectAlreadyExists, PrefectHTTPStatusError):
+            # Another run was first; to the second of two at the same moment, a server on PostgreSQL answers 500.
+            return
     log.info("Created the concurrency limit %s (%d at once).", limit.name, limit.limit)
