@@ -15,8 +15,10 @@ from flows.hooks import let_go
 from songflow.access import Access, access_from_environment, fallbacks_from_environment
 from songflow.api import first_that_takes
 from songflow.errors import InputError
+from songflow.holding import looked_after
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import SongState
+from songflow.messages import told_as_paid
 from songflow.request import SongRequest
 from songflow.results import GenerationResult
 from songflow.session import Session, SessionSettings
@@ -174,8 +176,11 @@ async def make_songs(
             ),
         )
         taken_by = next((choice for choice in choices if choice.took(submission)), access)
-        songs = await wait(submission, taken_by)
-        await _download_all(submission, songs, taken_by)
+        # Between its tasks, too: a run with the same request must not take it for one that nobody looks after.
+        with told_as_paid(submission):
+            async with looked_after(session, submission, session.deadline(request.model)):
+                songs = await wait(submission, taken_by)
+                await _download_all(submission, songs, taken_by)
         result = await _record(session, submission)
     log.info(
         "%d of %d songs stored: %s.",

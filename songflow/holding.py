@@ -14,7 +14,7 @@ from songflow.ledger.lease import Lease
 from songflow.ledger.rows import Submission
 from songflow.session import Session
 
-__all__ = ["held", "kept"]
+__all__ = ["held", "kept", "looked_after"]
 
 
 @asynccontextmanager
@@ -48,7 +48,33 @@ async def kept(session: Session, submission: Submission) -> AsyncIterator[None]:
     if not submission.lease.is_ours() or submission.id in session.leases:
         yield
         return
-    session.leases[submission.id] = submission.lease
+    async with _under(session, submission, submission.lease):
+        yield
+
+
+@asynccontextmanager
+async def looked_after(session: Session, submission: Submission, seconds: float) -> AsyncIterator[None]:
+    """Hold a submission from its answer to its last song, without a gap in which it would seem to be nobody's.
+
+    Whoever has just submitted goes on under that lease, anybody else takes one of their own.
+
+    Raises:
+        LibraryError: the ledger cannot be written.
+    """
+    if submission.lease.is_ours() or submission.id in session.leases:
+        async with kept(session, submission):
+            yield
+        return
+    lease = Lease.take(seconds + session.settings.lease_margin)
+    await session.library.ledger.submissions.hold(submission.id, lease)
+    async with _under(session, submission, lease):
+        yield
+
+
+@asynccontextmanager
+async def _under(session: Session, submission: Submission, lease: Lease) -> AsyncIterator[None]:
+    """Everything that this session does with a submission happens under one lease, released at the end."""
+    session.leases[submission.id] = lease
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from datetime import timedelta
@@ -25,6 +26,7 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
+CELLS = int(os.environ.get("SONGFLOW_TEST_CELLS", "12"))
 GENERATE = "generate-song/generate"
 # A generation takes about 5 s: long enough for something to happen to it.
 SLOW = {"speed": 10.0}
@@ -104,13 +106,39 @@ async def test_a_worker_and_a_flow_process_are_killed(team, gateway):
     team.cluster.start_worker("worker-1")
 
 
+async def test_a_sweep_loses_a_worker_and_a_shard(team, gateway):
+    """Made with 300 cells by hand: SONGFLOW_TEST_CELLS=300."""
+    there, size = gateway(**SLOW), 4
+    spec = {
+        "prompt": "a swept waltz",
+        "lyrics_type": "instrumental",
+        "grid": {"prompt_strength": {"from": 0, "to": 1, "steps": CELLS}},
+    }
+    parameters = at(there, spec=spec, shard_size=max(size, CELLS // 10), concurrency=max(size, CELLS // 10))
+    del parameters["prompt"]
+    run = await team.run("sweep/sweep", **parameters)
+    shard = await team.busy_shard(parameters["shard_size"])
+    await team.kill_flow(shard)
+    assert (await team.reached(shard)).state.name == "Crashed"
+    team.cluster.processes.kill("worker-1")
+    assert (await team.reached(run)).state.name == "Failed"
+    team.cluster.start_worker("worker-1")
+
+    again = await team.run("sweep/sweep", **parameters)
+    assert (await team.reached(again)).state.name == "Completed"
+    assert len(there.bill()) == CELLS
+    songs = await team.songs_of(there.url)
+    assert len(songs) == 2 * CELLS
+    assert {song.state for song in songs} == {SongState.STORED}
+
+
 async def test_a_schedule_makes_a_new_song_each_time(team, gateway):
     there = gateway()
     async with get_client() as client:
         deployment = await client.read_deployment_by_name(GENERATE)
         schedule = await every_five_seconds(client, deployment.id, at(there, "every time"))
         async with asyncio.timeout(180):
-            while len(there.bill()) < 3:  # noqa: ASYNC110 - the gateway is in another thread and sets no event of ours
+            while len(there.bill()) < 2:  # noqa: ASYNC110 - the gateway is in another thread and sets no event of ours
                 await asyncio.sleep(0.3)
         await client.delete_deployment_schedule(deployment.id, schedule)
         fired = [

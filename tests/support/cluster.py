@@ -17,11 +17,13 @@ import asyncpg
 import httpx
 import pytest
 from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from deployments.cluster import Cluster, Plan, free_port
 from songflow.ledger.rows import Song, Submission
+from songflow.ledger.states import State
 from songflow.library import Library, LibrarySettings
 
 POSTGRES = os.environ.get("SONGFLOW_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
@@ -29,7 +31,7 @@ REQUIRED = os.environ.get("SONGFLOW_REQUIRE_SERVICES") == "1"
 
 # What waits for minutes in real life is quicker here; nothing else is different.
 QUICK = {
-    "PREFECT_WORKER_QUERY_SECONDS": "1",
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "5",
     "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "2",
     "PREFECT_SERVER_SERVICES_SCHEDULER_RECENT_DEPLOYMENTS_LOOP_SECONDS": "1",
@@ -86,6 +88,31 @@ class Team:
                 if submissions and submissions[0].any_id:
                     return submissions[0]
                 await asyncio.sleep(0.2)
+
+    async def busy_shard(self, cells: int, seconds: float = 240) -> UUID:
+        """A shard of a sweep that has paid for all its cells and waits for them."""
+        async with asyncio.timeout(seconds), get_client() as client:
+            while True:
+                for run in await client.read_flow_runs(
+                    flow_filter=FlowFilter(name=FlowFilterName(any_=["sweep-shard"])), limit=200
+                ):
+                    if run.state is not None and run.state.name == "Running":
+                        submissions, _songs = await self.ledger(run.id)
+                        if len(submissions) == cells and all(one.any_id for one in submissions):
+                            return run.id
+                await asyncio.sleep(0.2)
+
+    async def songs_of(self, base_url: str) -> list[Song]:
+        """Every take that a gateway was paid for."""
+        async with Library(self.library) as library:
+            ledger = library.ledger
+            submissions = await ledger.submissions.in_states(list(State))
+            return [
+                song
+                for one in submissions
+                if one.base_url == base_url
+                for song in await ledger.songs.of_submission(one.id)
+            ]
 
     async def kill_flow(self, run: UUID) -> None:
         """SIGKILL to the process that executes a run."""
