@@ -121,11 +121,9 @@ async def test_a_sweep_loses_a_worker_and_a_shard(team, gateway):
     await team.kill_flow(shard)
     assert (await team.reached(shard)).state.name == "Crashed"
     team.cluster.processes.kill("worker-1")
-    assert (await team.reached(run)).state.name == "Failed"
+    # The sweep starts the shard again by itself; another worker takes it.
+    assert (await team.reached(run)).state.name == "Completed"
     team.cluster.start_worker("worker-1")
-
-    again = await team.run("sweep/sweep", **parameters)
-    assert (await team.reached(again)).state.name == "Completed"
     assert len(there.bill()) == CELLS
     songs = await team.songs_of(there.url)
     assert len(songs) == 2 * CELLS
