@@ -1,0 +1,167 @@
+"""Searching for what a person rated well: it finds what pleases, keeps to the spec, and goes by its seed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from songflow.errors import InputError
+from songflow.manifest import COLUMNS
+from songflow.request import SongRequest
+from songflow.search import Seen, next_spec, seen_in, suggest
+from songflow.sweeps.spec import parse_sweep
+
+SPEC = """
+prompt: a waltz
+generation_quality: 1
+grid:
+  model_type: [udio32-v1.5, udio130-v1.5]
+sobol: {n: 4, seed: 1, fields: {prompt_strength: {from: 0, to: 1}, clarity_strength: {from: 0.2, to: 0.6}}}
+"""
+
+
+def sweep(text: str = SPEC):
+    return parse_sweep(text, Path())
+
+
+def manifest(*rows: dict[str, Any]) -> pd.DataFrame:
+    """Two takes of each generation, with these fields of its request, and `rating` of the first."""
+    records = []
+    for number, given in enumerate(rows):
+        fields = {name: value for name, value in given.items() if name != "rating"}
+        request = SongRequest.parse({"prompt": "a waltz", "generation_quality": 1.0, **fields})
+        told = {f"request.{name}": getattr(request, name) for name in SongRequest.model_fields}
+        told |= {
+            "request.lyrics_type": request.lyrics_type.value,
+            "key": f"k{number}",
+            "mode": request.mode.value,
+        }
+        told["parent_song_id"] = request.source_song_id
+        records += [told | {"rating": given.get("rating")}, told]
+    return pd.DataFrame(
+        {name: pd.Series([one.get(name) for one in records], dtype=dtype) for name, dtype in COLUMNS.items()}
+    )
+
+
+def rated(liked: Callable[[float], float]) -> list[Seen]:
+    """Twenty ratings of strengths, over both models."""
+    return [
+        Seen(
+            {"model_type": place % 2, "prompt_strength": place / 20, "clarity_strength": 0.4},
+            liked(place / 20),
+        )
+        for place in range(20)
+    ]
+
+
+def test_the_songs_of_the_space_are_seen_and_no_others() -> None:
+    """Its fixed fields and its ranges decide; a seed does not. Ratings of takes are averaged."""
+    frame = manifest(
+        {"prompt_strength": 0.5, "clarity_strength": 0.25, "rating": 4.0},
+        {"prompt_strength": 0.123456789, "clarity_strength": 0.6, "model_type": "udio130-v1.5", "seed": 7},
+        {"prompt_strength": 0.5, "clarity_strength": 0.1, "rating": 5.0},
+        {"prompt_strength": 0.5, "clarity_strength": 0.25, "generation_quality": 0.5, "rating": 5.0},
+        {"prompt_strength": 0.5, "clarity_strength": 0.25, "prompt": "a polka", "rating": 5.0},
+        {"prompt_strength": 0.5, "clarity_strength": 0.25, "lyrics_strength": 0.1, "rating": 5.0},
+    )
+    assert seen_in(sweep(), frame) == [
+        Seen({"model_type": 0, "prompt_strength": 0.5, "clarity_strength": 0.25}, 4.0),
+        Seen({"model_type": 1, "prompt_strength": 0.123456789, "clarity_strength": 0.6}, None),
+    ]
+
+
+@pytest.mark.parametrize("best", [0.15, 0.85])
+def test_suggestions_go_where_songs_were_liked(best: float) -> None:
+    """Most of them lie nearer to the best than chance would put them."""
+    rows = suggest(sweep(), rated(lambda strength: 5 - 5 * abs(strength - best)), 20, seed=3)
+    near = [row for row in rows if abs(row["prompt_strength"] - best) < 0.25]
+    assert len(near) >= 14
+
+
+def test_suggestions_are_the_same_for_the_same_seed_and_lie_in_the_space() -> None:
+    """Numbers as short as a sample's, so that a spec of them says exactly what is made."""
+    history = rated(lambda strength: 5 * strength)
+    first, again, other = (suggest(sweep(), history, 5, seed=seed) for seed in (1, 1, 2))
+    assert first == again != other
+    for row in first:
+        assert row.keys() == {"model_type", "prompt_strength", "clarity_strength"}
+        assert 0.2 <= row["clarity_strength"] <= 0.6
+        assert row["clarity_strength"] == round(row["clarity_strength"], 6)
+
+
+def test_without_a_history_it_begins_anywhere() -> None:
+    """As a random sample does."""
+    assert len(suggest(sweep(), [], 8)) == 8
+
+
+def test_what_was_made_or_is_not_allowed_is_never_suggested() -> None:
+    """Where all is said, fewer come: of six cells one is made and two break a constraint."""
+    spec = sweep(
+        "prompt: a waltz\ngeneration_quality: 1\n"
+        "grid: {prompt_strength: [0.1, 0.5, 0.9], model_type: [udio32-v1.5, udio130-v1.5]}\n"
+        "constraints: ['prompt_strength < 0.8']\n"
+    )
+    seen = seen_in(spec, manifest({"prompt_strength": 0.5}))
+    rows = suggest(spec, seen, 10)
+    assert sorted((row["prompt_strength"], row["model_type"]) for row in rows) == [
+        (0.1, "udio130-v1.5"),
+        (0.1, "udio32-v1.5"),
+        (0.5, "udio130-v1.5"),
+    ]
+
+
+def test_rows_of_a_list_stay_together_and_a_seed_is_not_searched() -> None:
+    """A zip and a list are one choice each; a combination that is no request is left out."""
+    spec = sweep(
+        "grid: {seed: [1, 2], lyrics_type: [generate, user]}\n"
+        "zip: {prompt: [a, b, c], negative_prompt: [x, y, z]}\n"
+        "replicates: 2\n"
+    )
+    rows = suggest(spec, [], 9)
+    assert sorted((row["prompt"], row["negative_prompt"]) for row in rows) == [
+        ("a", "x"),
+        ("b", "y"),
+        ("c", "z"),
+    ]
+    assert all("seed" not in row for row in rows)
+
+
+def test_extensions_are_searched_by_their_place() -> None:
+    """A place is a mode and a start; songs of the space are recognised by both."""
+    spec = sweep(
+        "prompt: a waltz\ngeneration_quality: 1\nsource_song_id: s1\ngrid: {place: [intro, outro]}\n"
+    )
+    intro = {"mode": "precede", "source_song_id": "s1", "song_section_start": 0.0, "rating": 2.0}
+    seen = seen_in(spec, manifest(intro, intro | {"source_song_id": "s2"}))
+    assert seen == [Seen({"place": 0}, 2.0)]
+    assert suggest(spec, seen, 3) == [{"place": "outro"}]
+
+
+def test_suggestions_make_a_spec_that_is_read_again() -> None:
+    """With everything that was fixed."""
+    rows = suggest(sweep(), [], 3, seed=5)
+    again = parse_sweep(next_spec(sweep(), rows), Path())
+    assert again.factors == (rows,)
+    assert again.fixed == sweep().fixed
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "words"), [("prompt: x", 3, "nothing to search"), (SPEC, 0, "1 to 1000")]
+)
+def test_what_cannot_be_searched_is_told(text: str, count: int, words: str) -> None:
+    """Bad input, and nothing else."""
+    with pytest.raises(InputError, match=words):
+        suggest(sweep(text), [], count)
+
+
+def test_without_optuna_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra has a name."""
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(InputError, match="Optuna, which is not installed") as caught:
+        suggest(sweep(), [], 3)
+    assert "songflow[search]" in (caught.value.next or "")
