@@ -41,6 +41,9 @@ app = App(
     name="sweep", help="Many songs from one spec: plan (price and time), run (again to resume), status."
 )
 
+app.command("cli.report:report", name="report")
+app.command("cli.suggest:suggest", name="suggest")
+
 
 @Parameter(name="*", group=_SWEEP)
 @dataclass(frozen=True)

@@ -1,0 +1,115 @@
+"""`songflow sweep report`: what the varied fields did to the songs, as a page, pictures and a table."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from cli.options import Common
+from cli.output import Output
+from songflow.access import access_from_environment
+from songflow.errors import InputError
+from songflow.library import Library, LibrarySettings
+from songflow.manifest import filter_manifest, read_manifest
+from songflow.measures import CACHE_NAME, Measures, measure_songs
+from songflow.sweeps.cells import cells_of, key_stem
+from songflow.sweeps.spec import Sweep, load_sweep
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["manifest_of", "measured", "of_sweep", "report"]
+
+_TELL_EVERY = 100
+
+
+def report(
+    spec: Path | None = None,
+    /,
+    *,
+    where: str | None = None,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("report"),
+    field: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    measure: bool = True,
+    common: Common = Common(),
+) -> None:
+    """Draw what the varied fields did to the songs: a page with pictures and players, the pictures, and a table.
+
+    Everything comes from the manifest and the stored files, so it can be drawn again at any time; nothing is sent.
+
+    Parameters
+    ----------
+    spec
+        Only the cells of this sweep, whoever made them.
+    where
+        Only the generations for which this holds, such as: `request.model_type` == "udio32-v1.5" (see `songs`).
+    output
+        The folder to write to: report.html, songs.csv and plots/.
+    field
+        A field to look at, by its wire name (can be given several times); without it those that varied.
+    measure
+        Measure tempo and brightness of songs that were not measured yet (0.1 s for each).
+    """
+    speaker = Output(as_json=common.json, quiet=common.quiet)
+    settings = common.library_settings()
+    sweep = None if spec is None else load_sweep(spec)
+    frame = asyncio.run(manifest_of(settings))
+    if sweep is not None:
+        frame = of_sweep(frame, sweep)
+    if where:
+        frame = filter_manifest(frame, where)
+    from songflow.reports import make_report, write_report
+
+    title = sweep.name if sweep is not None else f"Songs of {settings.folder.name}"
+    measures = measured(settings, frame, speaker) if measure else None
+    made = make_report(frame, title, measures=measures, fields=field or None)
+    page = write_report(made, output)
+    if speaker.as_json:
+        speaker.object(
+            {
+                "report": str(page.resolve()),
+                "generations": made.generations,
+                "songs": made.songs,
+                "fields": [one.name for one in made.fields],
+                "pictures": [
+                    str(page.resolve().parent / "plots" / f"{one.name}.png") for one in made.pictures
+                ],
+            }
+        )
+    else:
+        varied = ", ".join(one.name for one in made.fields) or "no field"
+        speaker.line(f"{page}: {made.generations} generations, {made.songs} songs; varied: {varied}.")
+
+
+async def manifest_of(settings: LibrarySettings) -> pandas.DataFrame:
+    """The manifest of a library that must be there."""
+    if not settings.exists():
+        raise InputError(
+            f"There is no library at {settings.folder}.", next="name the right one with --library."
+        )
+    async with Library(settings) as library:
+        return await read_manifest(library.ledger)
+
+
+def of_sweep(frame: pandas.DataFrame, sweep: Sweep) -> pandas.DataFrame:
+    """The rows of a sweep's cells, through whichever gateway and account they were made."""
+    # The account is in a cell's key, but not in the part that is compared here.
+    stems = {key_stem(cell.request) for cell in cells_of(sweep, access_from_environment("simulator"))}
+    length = len(next(iter(stems)))
+    return frame[frame["key"].str.slice(0, length).isin(stems)]
+
+
+def measured(settings: LibrarySettings, frame: pandas.DataFrame, speaker: Output) -> dict[str, Measures]:
+    """The measures of the stored songs of a manifest; what takes long says how far it is."""
+    stored = frame[frame["path"].notna() & frame["sha256"].notna()]
+
+    def tell(done: int, of: int) -> None:
+        if done % _TELL_EVERY == 0:
+            speaker.say(f"Measured {done} of {of} songs.")
+
+    return measure_songs(
+        zip(stored["sha256"], stored["path"], strict=True), settings.folder / CACHE_NAME, tell
+    )

@@ -1,0 +1,70 @@
+"""`songflow sweep suggest`: the next cells of a sweep, from what was rated well."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from cli.options import Common
+from cli.output import Output
+from cli.report import manifest_of
+from songflow.errors import InputError
+from songflow.search import next_spec, seen_in
+from songflow.search import suggest as search
+from songflow.sweeps.spec import load_sweep
+
+__all__ = ["suggest"]
+
+
+def suggest(
+    spec: Path,
+    /,
+    *,
+    count: int = 10,
+    seed: int = 0,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    common: Common = Common(),
+) -> None:
+    """Suggest the next cells of a sweep, from how its songs were rated (`songflow rate`); nothing is sent.
+
+    The answer is a spec of its own, for `songflow sweep plan` and `run`. Needs the extra: pip install
+    'songflow[search]'.
+
+    Parameters
+    ----------
+    spec
+        The sweep whose ranges and values are searched.
+    count
+        How many cells.
+    seed
+        The same seed and the same ratings give the same cells.
+    output
+        Write the spec to a file instead of stdout.
+    """
+    speaker = Output(as_json=common.json, quiet=common.quiet)
+    sweep = load_sweep(spec)
+    seen = seen_in(sweep, asyncio.run(manifest_of(common.library_settings())))
+    rows = search(sweep, seen, count, seed=seed)
+    rated = sum(one.rating is not None for one in seen)
+    if not rows:
+        raise InputError("Every cell of the sweep is made already.", next="widen its ranges or values.")
+    speaker.say(f"{len(rows)} cells to try next, from {rated} rated of {len(seen)} made.")
+    text = next_spec(sweep, rows)
+    if output is not None:
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise InputError(
+                f"{output} cannot be written: {error.strerror or error}.", next="choose another --output."
+            ) from None
+    if speaker.as_json:
+        told = {"cells": rows, "rated": rated, "made": len(seen), "spec": text}
+        speaker.object(told | {"output": None if output is None else str(output.resolve())})
+    elif output is None:
+        sys.stdout.write(text)  # as it is: the next program reads it
+    else:
+        speaker.line(f"Wrote {output}; see `songflow sweep plan {output}`.")
