@@ -9,7 +9,7 @@ from songflow.errors import InputError
 from songflow.ledger.ledger import Ledger
 from songflow.ledger.rows import Song
 
-__all__ = ["BEST_RATING", "rate_song"]
+__all__ = ["BEST_RATING", "rate_row", "rate_song"]
 
 BEST_RATING = 5.0
 
@@ -27,14 +27,32 @@ async def rate_song(
     Raises:
         InputError: the rating is out of range, or the reference names no song, or several.
     """
+    _check(rating)
+    song = await _the_song(ledger, reference, folder or Path())
+    await ledger.songs.rate(song, rating)
+    return await ledger.songs.get(song.id)
+
+
+async def rate_row(ledger: Ledger, row_id: int, rating: float | None) -> Song:
+    """Rate the song of a row of the ledger.
+
+    Raises:
+        InputError: the rating is out of range, or there is no such row.
+    """
+    _check(rating)
+    song = await ledger.songs.find(row_id)
+    if song is None:
+        raise InputError("There is no such song.", next="look at `songflow songs`.")
+    await ledger.songs.rate(song, rating)
+    return await ledger.songs.get(row_id)
+
+
+def _check(rating: float | None) -> None:
     if rating is not None and not (math.isfinite(rating) and 0 <= rating <= BEST_RATING):
         raise InputError(
             f"The rating is {rating:g}: allowed is a number from 0 to {BEST_RATING:g}.",
             next="correct it; nothing was changed.",
         )
-    song = await _the_song(ledger, reference, folder or Path())
-    await ledger.songs.rate(song, rating)
-    return await ledger.songs.get(song.id)
 
 
 async def _the_song(ledger: Ledger, reference: str, folder: Path) -> Song:

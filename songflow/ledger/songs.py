@@ -204,6 +204,11 @@ class Songs:
         async with self._database.read() as connection:
             return await songs_where(connection, "song_id", song_id)
 
+    async def find(self, row_id: int) -> Song | None:
+        """One song by the number of its row, or None."""
+        async with self._database.read() as connection:
+            return next(iter(await songs_where(connection, "id", row_id)), None)
+
     async def at_path(self, path: str) -> list[Song]:
         """The song that is stored at an absolute path or URL."""
         async with self._database.read() as connection:

@@ -1,0 +1,9 @@
+"""The listening room: a library in a browser on this machine, to hear, compare and rate its songs.
+
+uvicorn.run(listening_app(LibrarySettings.from_environment()), host="127.0.0.1")
+"""
+
+from songflow.listening.app import listening_app
+from songflow.listening.server import serve_room
+
+__all__ = ["listening_app", "serve_room"]

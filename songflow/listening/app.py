@@ -1,0 +1,135 @@
+"""The listening room as an application: a page, the songs as JSON, their audio, and ratings.
+
+It is for the person at this machine. A web page elsewhere must neither read it nor rate in it: the Host header must
+be this machine's (so that a foreign name that was pointed at 127.0.0.1 gets nothing), what changes something must be
+JSON from the same origin, and the page runs nothing but its own script. Audio is addressed by a row's number, never by
+a path.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import Body, FastAPI, HTTPException, Request, Response
+from fastapi.responses import FileResponse
+
+from songflow.errors import InputError, LibraryError
+from songflow.library import Library, LibrarySettings
+from songflow.listening.rows import room_songs, stored_path
+from songflow.ratings import rate_row
+
+__all__ = ["listening_app"]
+
+_THIS_MACHINE = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?")
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-cache",
+}
+_ASSETS = {"room.html": "text/html", "room.js": "text/javascript", "room.css": "text/css"}
+
+Next = Callable[[Request], Awaitable[Response]]
+
+
+def listening_app(settings: LibrarySettings) -> FastAPI:
+    """The application for a library, which it opens when it starts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with Library(settings) as library:
+            app.state.library = library
+            yield
+
+    app = FastAPI(
+        title="Songflow listening room", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    app.middleware("http")(_guard)
+    app.get("/")(_page)
+    app.get("/assets/{name}")(_asset)
+    app.get("/songs")(_songs)
+    app.get("/songs/{number}/audio")(_audio)
+    app.put("/songs/{number}/rating")(_rate)
+    return app
+
+
+async def _guard(request: Request, call_next: Next) -> Response:
+    """Turn away whoever is not this machine's own page."""
+    host = request.headers.get("host", "")
+    origin = request.headers.get("origin")
+    if not _THIS_MACHINE.fullmatch(host):
+        return Response("This room is for this machine only.", 421, _HEADERS)
+    if origin is not None and origin != f"http://{host}":
+        return Response("Other sites cannot use this room.", 403, _HEADERS)
+    if request.method not in {"GET", "HEAD"}:
+        kind = request.headers.get("content-type", "").partition(";")[0].strip()
+        if kind != "application/json":
+            return Response("Send JSON.", 415, _HEADERS)
+    response = await call_next(request)
+    response.headers.update(_HEADERS)
+    return response
+
+
+def _page() -> Response:
+    return _asset("room.html")
+
+
+def _asset(name: str) -> Response:
+    if name not in _ASSETS:
+        raise HTTPException(404)
+    text = files("songflow.listening").joinpath("assets", name).read_text(encoding="utf-8")
+    return Response(text, media_type=_ASSETS[name])
+
+
+async def _songs(request: Request) -> dict[str, Any]:
+    library: Library = request.app.state.library
+    return {"library": str(library.settings.folder), "songs": await room_songs(library.ledger)}
+
+
+async def _audio(request: Request, number: int) -> Response:
+    """A song's file, in parts where the player asks for a part."""
+    path = await stored_path(request.app.state.library.ledger, number)
+    if path is None:
+        raise HTTPException(404, "There is no such song on the store.")
+    if "://" in path and not path.startswith("file://"):
+        return await _remote_audio(path)
+    local = Path(path.removeprefix("file://"))
+    if not local.is_file():
+        raise HTTPException(404, "Its file is not there any more.")
+    return FileResponse(local, media_type="audio/mpeg")
+
+
+async def _remote_audio(url: str) -> Response:
+    """A song of a remote store, whole: a few megabytes."""
+    import asyncio
+
+    import fsspec
+
+    def read() -> bytes:
+        with fsspec.open(url, "rb") as file:
+            data: bytes = file.read()
+            return data
+
+    try:
+        return Response(await asyncio.to_thread(read), media_type="audio/mpeg")
+    except Exception as error:  # each file system raises errors of its own
+        raise HTTPException(404, f"Its store does not give it ({type(error).__name__}).") from None
+
+
+async def _rate(
+    request: Request, number: int, rating: Annotated[float | None, Body(embed=True)]
+) -> dict[str, float | None]:
+    try:
+        song = await rate_row(request.app.state.library.ledger, number, rating)
+    except LibraryError as error:
+        raise HTTPException(503, str(error)) from None
+    except InputError as error:
+        raise HTTPException(422, str(error)) from None
+    return {"rating": song.rating}

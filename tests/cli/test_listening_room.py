@@ -1,0 +1,77 @@
+"""`songflow listen` in a real browser: a person hears a song, compares its takes, and rates one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+QUIET = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+
+
+def until(page: Page, holds: Callable[[], bool]) -> None:
+    """Look again and again (the page's own policy forbids Playwright's way of waiting); the test's timeout ends it."""
+    while not holds():
+        page.wait_for_timeout(50)
+
+
+def heard(page: Page) -> float:
+    """How far the player is, in seconds."""
+    return float(page.evaluate("document.querySelector('audio').currentTime"))
+
+
+@pytest.mark.skipif(
+    CHROMIUM is None and not os.environ.get("SONGFLOW_REQUIRE_SERVICES"), reason="no Chromium here"
+)
+def test_a_person_hears_compares_and_rates(shell: Any, gateways: Any, to: Any, tmp_path: Path) -> None:
+    """The rating is in the manifest; hostile titles are texts; the page's policy is never broken."""
+    options = to(gateways({"fault": "hostile_titles", "times": None}, clip_seconds=6.0))
+    made = shell.run("generate", "<img src=x onerror=alert(1)> waltz", *options).json["songs"]
+    process = shell.start("listen", "--port", "0", "--json")
+    url = json.loads(process.stdout.readline())["url"]
+    complaints: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page(viewport={"width": 1000, "height": 700})
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.goto(url)
+        expect(page.locator("article")).to_have_count(2)
+        expect(page.locator(".prompt").first).to_have_text("<img src=x onerror=alert(1)> waltz")
+        page.locator(".play").first.click()
+        until(page, lambda: heard(page) > 0.3)
+        before = heard(page)
+        page.get_by_role("button", name="Other take").click()
+        expect(page.locator("article.playing")).to_contain_text("take 2")
+        until(page, lambda: heard(page) > before)
+        page.locator("article").nth(1).get_by_role("button", name="4 of 5").click()
+        expect(page.locator("article").nth(1).locator("[aria-pressed=true]")).to_have_count(4)
+        page.get_by_label("Rated at least").select_option("4")
+        expect(page.locator("article")).to_have_count(1)
+        expect(page.get_by_role("status")).to_have_text("1 of 2 songs")
+        page.screenshot(path=tmp_path / "room.png")
+        browser.close()
+    assert complaints == []
+    rows = {row["song_id"]: row["rating"] for row in shell.run("songs", "--json").json["songs"]}
+    assert rows == {made[0]["song_id"]: None, made[1]["song_id"]: 4}
+    process.send_signal(signal.SIGINT)
+    assert shell.end(process).code == 0
+
+
+def test_a_room_that_cannot_be_opened_says_why(shell: Any, gateways: Any) -> None:
+    """No library, a port that cannot be, a port that is taken."""
+    assert "There is no library" in shell.run("listen", "--json").json["error"]
+    assert not shell.library.exists()
+    assert shell.run("pause").code == 0
+    assert "--port is 70000" in shell.run("listen", "--port", "70000", "--json").json["error"]
+    taken = shell.run("listen", "--port", gateways().url.rpartition(":")[2], "--json")
+    assert (taken.code, "choose another --port" in taken.json["next"]) == (2, True)
