@@ -263,6 +263,7 @@ async def _as_flow(
         deadline=waiting.deadline,
         budget=sweeping.budget,
         fallback_gateways=list(sweeping.fallback) or None,
+        report=False,  # a command returns when the songs are there; `sweep report` draws one
         return_state=True,
     )
     # A sweep with cells that did not end well is a failed run with a result; anything else that fails raises here.

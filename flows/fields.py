@@ -74,6 +74,7 @@ __all__ = [
     "RecipeLyrics",
     "RecipePrompt",
     "RecipeText",
+    "Report",
     "RescueCredentials",
     "RescueDeadline",
     "Retries",
@@ -431,4 +432,12 @@ ShardCells = Annotated[
 ShardName = Annotated[str, _described("Name", "What people call this shard.", min_length=1)]
 SweepRunId = Annotated[
     str | None, _described("Sweep run", "The run whose budget the cells are counted on. Empty: this one.")
+]
+Report = Annotated[
+    bool,
+    _described(
+        "Report",
+        "Draw what the varied fields did to the songs, as artifacts of this run, when the sweep has ended.",
+        strict=True,
+    ),
 ]

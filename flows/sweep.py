@@ -24,6 +24,7 @@ from songflow.sweeps.shards import shards_of, unpacked
 from songflow.sweeps.spec import Sweep, parse_sweep
 from songflow.sweeps.status import tally_of
 from songflow.sweeps.tally import SweepResult
+from tasks.report import show_report
 from tasks.runs import run_ids, short
 from tasks.sessions import library_of, open_session
 from tasks.shard import ShardedRun, shard
@@ -76,6 +77,7 @@ async def sweep(
     shard_size: fields.ShardSize = DEFAULT_SHARD_SIZE,
     shard_deployment: fields.ShardDeployment = None,
     shards_at_once: fields.ShardsAtOnce = 4,
+    report: fields.Report = True,
 ) -> SweepResult | State[SweepResult]:
     """Makes every song of a sweep: each cell is **paid once in its life**, in this sweep or any other.
 
@@ -128,6 +130,8 @@ async def sweep(
             result = await _elsewhere(session, given, at_work, cells, shards)
         standings = await session.library.ledger.standings.of_keys([cell.key for cell in cells])
     await show_sweep(result, cells, standings)
+    if report:
+        await show_report(library_of(library), [cell.key for cell in cells], given.name)
     return _ended(result)
 
 

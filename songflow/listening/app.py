@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Body, FastAPI, HTTPException, Request, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse
+from pydantic import BaseModel
 
 from songflow.errors import InputError, LibraryError
 from songflow.library import Library, LibrarySettings
@@ -123,11 +124,13 @@ async def _remote_audio(url: str) -> Response:
         raise HTTPException(404, f"Its store does not give it ({type(error).__name__}).") from None
 
 
-async def _rate(
-    request: Request, number: int, rating: Annotated[float | None, Body(embed=True)]
-) -> dict[str, float | None]:
+class _Rating(BaseModel):
+    rating: float | None
+
+
+async def _rate(request: Request, number: int, given: _Rating) -> dict[str, float | None]:
     try:
-        song = await rate_row(request.app.state.library.ledger, number, rating)
+        song = await rate_row(request.app.state.library.ledger, number, given.rating)
     except LibraryError as error:
         raise HTTPException(503, str(error)) from None
     except InputError as error:

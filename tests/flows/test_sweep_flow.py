@@ -50,11 +50,13 @@ async def task_runs(flow_run_id):
 
 
 async def test_a_sweep_is_made_in_shards_and_a_new_run_pays_nothing(studio, prefect_server):
-    """Cells are no task runs: Prefect sees a task run for each shard, a bar and a table."""
+    """Cells are no task runs: Prefect sees a task run for each shard, a bar, a table, and a report where wanted."""
     here = studio(pool=2)
     first = await sweep(spec(7), shard_size=3, concurrency=2, **here.options)
     assert (first.stored, first.songs, first.posts, first.exit_code) == (7, 14, 7, 0)
-    again = await sweep(spec(7), shard_size=3, **here.options)
+    drawn = await last_run("waltz")
+    assert len(await prefect_server.artifacts(drawn.id, "image")) == 2  # the seed's effects, and all of it
+    again = await sweep(spec(7), shard_size=3, report=False, **here.options)
     assert (again.existing, again.posts) == (7, 0)
     assert here.billed == 7
     run = await last_run("waltz")
