@@ -1,14 +1,9 @@
-"""Start: the time from a command to its first POST, against a bare script that imports httpx and sends one.
-
-The simulator runs in a process of its own and notes when it counts a POST; both sides are started in turn on
-the same machine, so the ratio holds where the machine is noisy.
-"""
+"""Start: the time from a command to its first POST, against a bare script that imports httpx and sends one."""
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -17,11 +12,10 @@ import time
 import urllib.request
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+from benchmarks.lab import CLI, simulator
+from benchmarks.report import Finding, Outcome, Scale
 
 RUNS = 7
-_CLI = (sys.executable, "-m", "cli")
 
 _BARE = """
 import httpx, sys
@@ -38,31 +32,37 @@ answer.raise_for_status()
 """
 
 
-def main() -> None:
-    """Measure and print."""
-    with tempfile.TemporaryDirectory() as folder:
-        server = subprocess.Popen(
-            [*_CLI, "simulate", "--port", "0", "--json", "--quiet", "--speed", "1000", "--clip-seconds", "1"],
-            stdout=subprocess.PIPE,
-            text=True,
+def measure(scale: Scale) -> list[Outcome]:
+    """Both in turn, so that the ratio holds where the machine is noisy; the first pair warms the disk's cache."""
+    bare, songflow = [], []
+    with (
+        simulator(speed=1000.0, clip_seconds=1.0, pool=1) as gateway,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        for number in range(scale.of(RUNS, 1) + 1):
+            bare.append(_until_post(gateway.url, [sys.executable, "-c", _BARE, gateway.url]))
+            songflow.append(_until_post(gateway.url, _command(gateway.url, Path(folder) / "songs", number)))
+    ratio = statistics.median(ours / theirs for ours, theirs in zip(songflow[1:], bare[1:], strict=True))
+    return [
+        Outcome(
+            title="Start: seconds from command to first POST",
+            columns=("min", "median", "max"),
+            rows=[("bare script", _spread(bare[1:])), ("songflow generate", _spread(songflow[1:]))],
+            findings=[
+                Finding("seconds to the first POST", statistics.median(songflow[1:]), 4.0),
+                Finding("start, times the bare script's", ratio),
+            ],
         )
-        try:
-            assert server.stdout is not None
-            url = json.loads(server.stdout.readline())["url"]
-            library = Path(folder) / "songs"
-            bare, songflow = [], []
-            for number in range(RUNS + 1):
-                bare.append(_until_post(url, [sys.executable, "-c", _BARE, url]))
-                songflow.append(_until_post(url, _command(url, library, number)))
-        finally:
-            server.terminate()
-            server.wait()
-    _print(bare[1:], songflow[1:])  # the first of each warms the disk's cache
+    ]
+
+
+def _spread(times: list[float]) -> tuple[float, float, float]:
+    return min(times), statistics.median(times), max(times)
 
 
 def _command(url: str, library: Path, number: int) -> list[str]:
     return [
-        *_CLI, "generate", f"start {number}", "--gateway", "openai-hk",
+        *CLI, "generate", f"start {number}", "--gateway", "openai-hk",
         "--base-url", url, "--library", str(library), "--poll-interval", "0.1", "--quiet",
     ]  # fmt: skip
 
@@ -85,18 +85,3 @@ def _until_post(url: str, command: list[str]) -> float:
 def _posts(url: str) -> int:
     with urllib.request.urlopen(f"{url}/_simulator/bill") as answer:
         return int(json.load(answer)["posts"])
-
-
-def _print(bare: list[float], songflow: list[float]) -> None:
-    table = Table(title="Seconds from command to first POST", title_justify="left")
-    for heading in ("", "min", "median", "max"):
-        table.add_column(heading, justify="right" if heading else "left")
-    for name, times in (("bare script", bare), ("songflow generate", songflow)):
-        values = (min(times), statistics.median(times), max(times))
-        table.add_row(name, *(f"{value:.2f}" for value in values))
-    console = Console()
-    console.print(table)
-    ratio = statistics.median(ours / theirs for ours, theirs in zip(songflow, bare, strict=True))
-    console.print(
-        f"ratio {ratio:.1f} (median of {len(bare)} pairs), {os.cpu_count()} cores, {platform.platform()}"
-    )

@@ -1,0 +1,58 @@
+"""Growth: what a song costs in a sweep of 100, 1,000 and 10,000 cells; nothing of it should grow with the sweep."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.lab import MEDIAN_SECONDS, Sweep, check_songs, run, simulator
+from benchmarks.report import Finding, Outcome, Scale
+
+SIZES, QUICK_SIZES = (100, 1_000, 10_000), (10, 30)
+# Short, so that what is measured is the work and not the wait.
+GENERATION_SECONDS = 1.0
+POLL_SECONDS = 0.5
+TAKES = 2
+_COLUMNS = ("wall s", "CPU ms a song", "peak MiB", "queries a song", "commits a song", "ledger ms a song")
+
+
+def measure(scale: Scale) -> list[Outcome]:
+    """One library for each size, on a simulator of its own."""
+    rows = [_row(cells) for cells in (QUICK_SIZES if scale.quick else SIZES)]
+    (_, first), (most, last) = rows[0], rows[-1]
+    return [
+        Outcome(
+            title="Growth, 50 slots, no audio checks",
+            columns=_COLUMNS,
+            rows=rows,
+            findings=[
+                Finding(f"peak memory in MiB, {most}", last[2], 400.0),
+                Finding(
+                    f"ledger queries a song, {most}, times those of the smallest", last[3] / first[3], 1.5
+                ),
+                Finding(f"ledger time a song, {most}, times that of the smallest", last[5] / first[5], 1.5),
+            ],
+        )
+    ]
+
+
+def _row(cells: int) -> tuple[str, tuple[float, ...]]:
+    with (
+        simulator(speed=MEDIAN_SECONDS / GENERATION_SECONDS) as gateway,
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        place = Path(folder) / "library"
+        sweep = Sweep(gateway, place, cells, 50, poll_interval=POLL_SECONDS)
+        counts = Path(folder) / "counts.json"
+        used = run(
+            [sys.executable, "-m", "benchmarks.counting", str(counts), *sweep.arguments()], sweep.environment
+        )
+        check_songs("songflow", place / "audio", gateway, cells)
+        ledger = json.loads(counts.read_text())
+    songs = cells * TAKES
+    return f"{cells:,} cells", (
+        used.wall, 1000 * used.cpu / songs, used.peak_mib,
+        ledger["queries"] / songs, ledger["commits"] / songs, 1000 * ledger["seconds"] / songs,
+    )  # fmt: skip

@@ -1,0 +1,204 @@
+"""What every benchmark needs: a simulator in its own process, children whose CPU is counted, a named machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from songflow.keeping import audio_sha256_of
+from songflow.simulator import SimulatorSettings
+from songflow.simulator.timing import generation_seconds
+
+CLI = (sys.executable, "-m", "cli")
+MEDIAN_SECONDS = 54.0
+"""How long a generation takes at the gateway, from published examples; `speed` scales it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a command took, its own children included: wall and CPU seconds, the largest resident set in MiB."""
+
+    wall: float
+    cpu: float
+    peak_mib: float
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """When the gateway worked on a generation, in unix seconds, and which ready-made takes it serves."""
+
+    start: float
+    end: float
+    pool_slot: int
+
+
+class Simulator:
+    """A running `songflow simulate`; its records are read from its own files."""
+
+    def __init__(self, url: str, state: Path, settings: SimulatorSettings) -> None:
+        self.url = url
+        self._state = state
+        self._settings = settings
+
+    def work(self) -> list[Work]:
+        """Every generation that was paid for, in the order of its POST."""
+        database = sqlite3.connect(f"file:{self._state}/simulator.sqlite?mode=ro", uri=True)
+        query = "SELECT generation_id, submitted_at, pool_slot FROM jobs ORDER BY number"
+        rows = database.execute(query).fetchall()
+        database.close()
+        speed = self._settings.speed
+        return [
+            Work(start, start + generation_seconds(self._settings, job) / speed, slot)
+            for job, start, slot in rows
+        ]
+
+    def audio(self) -> Counter[str]:
+        """The sha256 of each take that was paid for, of its audio without tags."""
+        pool = {
+            int(file.stem.split("-")[1]): _audio_of(file)
+            for file in (self._state / "audio").glob("pool-*.mp3")
+        }
+        takes = range(self._settings.takes)
+        return Counter(pool[(job.pool_slot + take) % len(pool)] for job in self.work() for take in takes)
+
+
+@contextmanager
+def simulator(*, speed: float, clip_seconds: float = 2.0, pool: int = 8) -> Iterator[Simulator]:
+    """A simulator in a process of its own, with a pool of ready-made takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = SimulatorSettings(speed=speed, clip_seconds=clip_seconds, pool=pool)
+        options = {
+            "--port": 0, "--speed": speed, "--clip-seconds": clip_seconds, "--pool": pool, "--state": folder
+        }  # fmt: skip
+        words = [str(word) for option in options.items() for word in option]
+        command = [*CLI, "simulate", "--json", "--quiet", *words]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert server.stdout is not None
+            url = json.loads(server.stdout.readline())["url"]
+            _until_full(Path(folder) / "audio", pool)
+            yield Simulator(url, Path(folder), settings)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _until_full(audio: Path, pool: int) -> None:
+    """Making the pool is not part of what is measured."""
+    while len(list(audio.glob("pool-*.mp3"))) < pool:
+        time.sleep(0.05)
+
+
+def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Usage:
+    """Run a command to its end and count what it took.
+
+    Raises:
+        SystemExit: it failed; its own words are on stderr.
+    """
+    with tempfile.TemporaryFile("w+") as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            command, stdout=output, env={**os.environ, **(environment or {}), "SONGFLOW_PREFECT": "off"}
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        if process.returncode != 0:
+            raise SystemExit(
+                f"{' '.join(command[1:5])} ended with {process.returncode}: {output.read()[-2000:]}"
+            )
+        return Usage(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, output.read())
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A sweep of cells that differ in their seed, run by the command line against a simulator."""
+
+    gateway: Simulator
+    library: Path
+    cells: int
+    slots: int
+    poll_interval: float | None = None
+    check: bool = False
+    first_seed: int = 0
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a person would export; covers are left out, as the bare script knows none."""
+        return {
+            "OPENAI_HK_KEY": "any", "SONGFLOW_COVERS": "0", "SONGFLOW_VERIFY_AUDIO": str(int(self.check))
+        }  # fmt: skip
+
+    def arguments(self) -> list[str]:
+        """The words after `songflow`."""
+        self.library.mkdir(parents=True, exist_ok=True)
+        spec = self.library / "sweep.yaml"
+        seeds = list(range(self.first_seed, self.first_seed + self.cells))
+        spec.write_text(
+            f"prompt: a waltz for the benchmark\nlyrics_type: instrumental\ngrid:\n  seed: {seeds}\n"
+        )
+        poll = [] if self.poll_interval is None else ["--poll-interval", str(self.poll_interval)]
+        return [
+            "sweep", "run", str(spec), "--gateway", "openai-hk", "--base-url", self.gateway.url,
+            "--library", str(self.library), "--concurrency", str(self.slots), "--json", "--quiet", *poll,
+        ]  # fmt: skip
+
+    def run(self) -> Usage:
+        """Run it to its end."""
+        return run([*CLI, *self.arguments()], self.environment)
+
+
+def run_bare(gateway: Simulator, folder: Path, *, cells: int, slots: int, poll: float, check: bool) -> Usage:
+    """The same cells by the bare script."""
+    script = Path(__file__).with_name("bare.py")
+    options = ["--cells", str(cells), "--slots", str(slots), "--poll-interval", str(poll)]
+    return run([
+        sys.executable, str(script), gateway.url, str(folder), *options, *(["--check"] if check else [])
+    ])  # fmt: skip
+
+
+def check_songs(who: str, folder: Path, gateway: Simulator, cells: int) -> None:
+    """See that a folder holds the audio of every take that was paid for, and nothing else.
+
+    Raises:
+        SystemExit: it does not; no ratio of such a run means anything.
+    """
+    found, paid = Counter(map(_audio_of, folder.glob("*.mp3"))), gateway.audio()
+    posts = len(gateway.work())
+    if posts != cells or found != paid:
+        raise SystemExit(
+            f"{who}: {cells} cells, {posts} POSTs, {found.total()} songs stored of {paid.total()} paid for, "
+            f"{(found - paid).total()} of them not what was paid for"
+        )
+
+
+def _audio_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return audio_sha256_of(file)
+
+
+def machine() -> str:
+    """The machine that ratios belong to."""
+    return f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
+
+
+def _processor() -> str:
+    try:
+        lines: Iterable[str] = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = ()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

@@ -1,0 +1,57 @@
+"""Overhead: CPU, time and memory of `songflow sweep run` against the bare script, on the same cells.
+
+Both poll at the same fixed interval, keep the same number of generations at the gateway and write the same audio,
+which each run checks. The simulator's own CPU is not counted: it is another process.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from benchmarks.lab import MEDIAN_SECONDS, Sweep, Usage, check_songs, run_bare, simulator
+from benchmarks.report import Finding, Outcome, Scale
+
+GENERATION_SECONDS = 5.0
+POLL_SECONDS = 0.5
+_COLUMNS = ("CPU s", "CPU ms a cell", "wall s", "peak MiB")
+
+
+def measure(scale: Scale) -> list[Outcome]:
+    """Without audio checks on either side, then with them."""
+    return [_compare(scale, check=False), _compare(scale, check=True)]
+
+
+def _compare(scale: Scale, *, check: bool) -> Outcome:
+    cells, slots = scale.of(1000, 20), scale.of(50, 10)
+    seconds = GENERATION_SECONDS if not scale.quick else 1.0
+    bare = _run(cells, slots, seconds, check=check, ours=False)
+    ours = _run(cells, slots, seconds, check=check, ours=True)
+    checks = "with audio checks" if check else "no audio checks"
+    return Outcome(
+        title=f"Overhead, {cells} cells, {slots} slots, {checks}",
+        columns=_COLUMNS,
+        rows=[("bare script", _numbers(bare, cells)), ("songflow sweep run", _numbers(ours, cells))],
+        findings=[
+            Finding(f"CPU, times the bare script's, {checks}", ours.cpu / bare.cpu, None if check else 2.0),
+            Finding(f"time until it returns, times the bare script's, {checks}", ours.wall / bare.wall, 1.15),
+            Finding(f"peak memory, times the bare script's, {checks}", ours.peak_mib / bare.peak_mib),
+        ],
+    )
+
+
+def _run(cells: int, slots: int, seconds: float, *, check: bool, ours: bool) -> Usage:
+    with simulator(speed=MEDIAN_SECONDS / seconds) as gateway, tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        if ours:
+            sweep = Sweep(gateway, place, cells, slots, poll_interval=POLL_SECONDS, check=check)
+            used, songs = sweep.run(), place / "audio"
+        else:
+            used = run_bare(gateway, place, cells=cells, slots=slots, poll=POLL_SECONDS, check=check)
+            songs = place
+        check_songs("songflow" if ours else "bare script", songs, gateway, cells)
+        return used
+
+
+def _numbers(used: Usage, cells: int) -> tuple[float, ...]:
+    return used.cpu, 1000 * used.cpu / cells, used.wall, used.peak_mib

@@ -1,0 +1,121 @@
+"""What a benchmark found, as a table, as JSON and as a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much is measured; `quick` only shows that the benchmarks run."""
+
+    quick: bool = False
+
+    def of(self, full: int, quick: int) -> int:
+        """One of two numbers."""
+        return quick if self.quick else full
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One number with what it should be: at most `limit`, or at least where `at_least`."""
+
+    what: str
+    value: float
+    limit: float | None = None
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool | None:
+        """Whether it is what it should be; None where nothing is asked."""
+        if self.limit is None:
+            return None
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
+
+    @property
+    def asked(self) -> str:
+        """The limit for people."""
+        if self.limit is None:
+            return ""
+        return f"{'>=' if self.at_least else '<='} {self.limit:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A benchmark's findings, and the table of what was measured: a row is a name and its numbers."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[float]]]
+    findings: Sequence[Finding] = field(default_factory=tuple)
+    about: str = ""
+
+
+def show(console: Console, outcome: Outcome) -> None:
+    """Print one benchmark."""
+    table = Table(title=outcome.title, title_justify="left", caption=outcome.about, caption_justify="left")
+    table.add_column("")
+    for column in outcome.columns:
+        table.add_column(column, justify="right")
+    for name, values in outcome.rows:
+        table.add_row(name, *(f"{value:.4g}" for value in values))
+    console.print(table)
+    for finding in outcome.findings:
+        verdict = {True: "met", False: "MISSED", None: ""}[finding.met]
+        console.print(f"  {finding.what}: {finding.value:.3g}  {finding.asked} {verdict}".rstrip())
+    console.print()
+
+
+def save(folder: Path, machine: str, outcomes: Sequence[Outcome]) -> None:
+    """Write `performance.json` and `images/performance.png` into a folder of documents."""
+    plain = {"machine": machine, "benchmarks": [asdict(outcome) for outcome in outcomes]}
+    folder.joinpath("images").mkdir(parents=True, exist_ok=True)
+    folder.joinpath("performance.json").write_text(json.dumps(plain, indent=1) + "\n")
+    picture(folder / "images" / "performance.png", machine, outcomes)
+
+
+def picture(path: Path, machine: str, outcomes: Sequence[Outcome]) -> None:
+    """Draw each finding that has a limit as a share of it: what is left of the line is met."""
+    from matplotlib.figure import Figure
+
+    limited = [
+        (outcome.title, finding) for outcome in outcomes for finding in outcome.findings if finding.limit
+    ]
+    figure = Figure(figsize=(9, 1.4 + 0.42 * len(limited)), layout="constrained")
+    axes = figure.subplots()
+    _bars(axes, [finding for _, finding in limited])
+    axes.set_title(f"Measured against its limit (1 = the limit)\n{machine}", fontsize=10, loc="left")
+    figure.savefig(path, dpi=110)
+
+
+def _bars(axes: Axes, findings: Sequence[Finding]) -> None:
+    places = range(len(findings))
+    shares = [_share(finding) for finding in findings]
+    colours = ["#2b7a78" if finding.met else "#c8553d" for finding in findings]
+    axes.barh(places, shares, color=colours, height=0.6)
+    axes.axvline(1.0, color="#333333", linewidth=1)
+    labels = [f"{finding.what}  ({finding.asked})" for finding in findings]
+    axes.set_yticks(places, labels, fontsize=9)
+    axes.invert_yaxis()
+    for place, share, finding in zip(places, shares, findings, strict=True):
+        axes.text(share, place, f" {finding.value:.3g}", va="center", fontsize=9)
+    axes.set_xlim(0, max([1.2, *(1.1 * share for share in shares)]))
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _share(finding: Finding) -> float:
+    """The value as a share of its limit, upside down where more is better."""
+    assert finding.limit is not None
+    if finding.at_least:
+        return finding.limit / finding.value if finding.value > 0 else 10.0
+    return finding.value / finding.limit

@@ -1,0 +1,45 @@
+"""Slot use: of the time of K slots at the gateway, the share in which it is working.
+
+A slot that is not working waits for us: to notice that its generation has ended, and to submit the next one. What
+the gateway did stands in its own records. The final drain, when no cell is left to submit, is not counted.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.lab import MEDIAN_SECONDS, Sweep, Work, simulator
+from benchmarks.report import Finding, Outcome, Scale
+
+# Log-normal with sigma 0.3 around the published 54 s, so much faster.
+SPEED = 4.0
+
+
+def measure(scale: Scale) -> list[Outcome]:
+    """After as many cells of history as there are slots, so that the waiting schedule has learned."""
+    cells, slots = scale.of(500, 24), scale.of(50, 6)
+    speed = SPEED if not scale.quick else 50.0
+    with simulator(speed=speed) as gateway, tempfile.TemporaryDirectory() as folder:
+        library = Path(folder)
+        Sweep(gateway, library, slots, slots).run()
+        Sweep(gateway, library, cells, slots, first_seed=slots).run()
+        work = gateway.work()[slots:]
+    use = slot_use(work, slots)
+    seconds = sum(one.end - one.start for one in work) / len(work)
+    return [
+        Outcome(
+            title=f"Slot use, {cells} cells, {slots} slots, generations of {MEDIAN_SECONDS / speed:.3g} s",
+            columns=("share", "idle ms for each generation"),
+            rows=[("songflow sweep run", (use, 1000 * seconds * (1 / use - 1)))],
+            findings=[Finding("share of slot time in which the gateway works", use, 0.95, at_least=True)],
+        )
+    ]
+
+
+def slot_use(work: Sequence[Work], slots: int) -> float:
+    """From the first POST to the last one, the share of the slots' time that generations filled."""
+    start, last = work[0].start, work[-1].start
+    busy = sum(min(one.end, last) - one.start for one in work)
+    return busy / (slots * (last - start))
