@@ -143,11 +143,10 @@ async def store_song(
             offered = song.image_url if library.settings.covers else None
             async with fetching_cover(downloads, offered) as cover:
                 done = await downloads.fetch(url, part, song.announced_seconds, ask_again)
-                await _store(session, song, done, await cover)
+                song = await _store(session, song, done, await cover)
         except (DownloadProblem, OSError) as problem:
             log.warning("'%s' could not be stored: %s.", song.title, problem)
-            await library.ledger.songs.problem(song, f"could not be stored: {problem}")
-    song = await library.ledger.songs.get(song.id)
+            song = await library.ledger.songs.problem(song, f"could not be stored: {problem}")
     if song.state is SongState.STORED:
         session.tell(notices.stored(submission, song))
     return song
@@ -288,9 +287,10 @@ async def _fresh_url(
     return next((take.song_path for take in answer.takes if take.song_id == song.song_id), None)
 
 
-async def _store(session: Session, song: Song, done: Downloaded, cover: Picture | None) -> None:
+async def _store(session: Session, song: Song, done: Downloaded, cover: Picture | None) -> Song:
     library = session.library
     source = await look_for_source(library, song, done)
     file = await keep(library, song, done, uid=take_uid(song), cover=cover, source=source)
-    await library.ledger.songs.stored(song, file, source)
+    stored = await library.ledger.songs.stored(song, file, source)
     log.info("Stored '%s' as %s.", song.title, file.path)
+    return stored

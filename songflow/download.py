@@ -148,7 +148,8 @@ class Downloads:
     async def _attempt(self, url: str, part: Path, announced_seconds: float | None) -> Downloaded:
         try:
             await self._transfer(url, part)
-            return await asyncio.to_thread(self._verify, part, announced_seconds)
+            facts = await asyncio.to_thread(_decoded, part, announced_seconds) if self._verify_audio else None
+            return Downloaded(part, part.stat().st_size, facts)
         except AddressRefused as error:
             raise DownloadProblem(f"its URL is refused: {error}", dead=True) from None
         except AudioProblem as error:
@@ -164,13 +165,6 @@ class Downloads:
         except OSError as error:
             said = error.strerror or str(error)
             raise DownloadProblem(f"it could not be written to {part.parent} ({said})") from None
-
-    def _verify(self, part: Path, announced_seconds: float | None) -> Downloaded:
-        facts: AudioFacts | None = None
-        if self._verify_audio:
-            facts = measure(part)
-            check_whole(facts, announced_seconds)
-        return Downloaded(part, part.stat().st_size, facts)
 
     async def _transfer(self, url: str, part: Path) -> None:
         """One GET (and its redirects) that leaves the part file complete.
@@ -237,6 +231,12 @@ class Downloads:
         if not whole:
             _discard(part)
             raise DownloadProblem(f"it is larger than {MAX_SONG_BYTES >> 20} MiB", dead=True)
+
+
+def _decoded(part: Path, announced_seconds: float | None) -> AudioFacts:
+    facts = measure(part)
+    check_whole(facts, announced_seconds)
+    return facts
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +36,12 @@ _WHERE = {
     name: _ALL_BUT_PAYLOAD.where(_songs.c[name] == bindparam("wanted"))
     for name in ("id", "key", "submission_id", "song_id", "path")
 }
+_ORIGIN = (
+    select(*_submissions.c, *(_generations.c[name] for name in _ONLY_GENERATION), _songs.c.payload)
+    .join_from(_songs, _submissions, _submissions.c.id == _songs.c.submission_id)
+    .join(_generations, _generations.c.key == _submissions.c.key)
+    .where(_songs.c.id == bindparam("wanted"))
+)
 _LOCK_SUBMISSION = select(_submissions.c.id).where(_submissions.c.id == bindparam("wanted")).with_for_update()
 _END = {
     state: update(_submissions).where(
@@ -138,12 +144,12 @@ class Songs:
                 await connection.execute(_NEW_SONGS, new)
             return await songs_where(connection, "submission_id", submission_id)
 
-    async def stored(self, song: Song, file: StoredFile, source: SourceFound | None = None) -> None:
+    async def stored(self, song: Song, file: StoredFile, source: SourceFound | None = None) -> Song:
         """The take is whole on the store; `source` is what an extension was found to hold of its source."""
         found = source or SourceFound()
-        await self._update(
+        return await self._update(
             "song stored",
-            song.id,
+            song,
             {
                 **asdict(file),
                 **asdict(found),
@@ -153,14 +159,14 @@ class Songs:
             },
         )
 
-    async def problem(self, song: Song, error: str) -> None:
+    async def problem(self, song: Song, error: str) -> Song:
         """The take could not be stored now; it stays announced, so that it is tried again."""
-        await self._update("song problem", song.id, {"error": clean_text(error)})
+        return await self._update("song problem", song, {"error": clean_text(error)})
 
     async def rate(self, song: Song, rating: float | None) -> None:
         """Note a person's opinion of a take, 0..5 (None takes it back)."""
         rated_at = None if rating is None else datetime.now(UTC)
-        await self._update("song rated", song.id, {"rating": rating, "rated_at": rated_at})
+        await self._update("song rated", song, {"rating": rating, "rated_at": rated_at})
 
     async def add_note(self, song: Song, note: str) -> None:
         """A remark behind those that stand on a song; one that stands there already is not doubled."""
@@ -177,14 +183,8 @@ class Songs:
 
     async def origin(self, row_id: int) -> Origin:
         """What a song's own story is told from, beside its row."""
-        of_generation = [_generations.c[name] for name in _ONLY_GENERATION]
         async with self._database.read() as connection:
-            rows = await connection.execute(
-                select(*_submissions.c, *of_generation, _songs.c.payload)
-                .join_from(_songs, _submissions, _submissions.c.id == _songs.c.submission_id)
-                .join(_generations, _generations.c.key == _submissions.c.key)
-                .where(_songs.c.id == row_id)
-            )
+            rows = await connection.execute(_ORIGIN, {"wanted": row_id})
             row = dict(rows.mappings().one())
         generation = Generation(row["key"], **{name: row[name] for name in _ONLY_GENERATION})
         return Origin(Submission.from_row(row), generation, row["payload"])
@@ -214,9 +214,10 @@ class Songs:
         async with self._database.read() as connection:
             return await songs_where(connection, "path", path)
 
-    async def _update(self, act: str, row_id: int, values: Mapping[str, Any]) -> None:
+    async def _update(self, act: str, song: Song, values: Mapping[str, Any]) -> Song:
         async with self._database.write(act) as connection:
-            await connection.execute(_SET_SONG, {"which": row_id, **values})
+            await connection.execute(_SET_SONG, {"which": song.id, **values})
+        return replace(song, **values)
 
 
 def _ending(timing: Timing | None) -> dict[str, Any]:
