@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.report import Scale
 from songflow.keeping import audio_sha256_of
 from songflow.simulator import SimulatorSettings
 from songflow.simulator.timing import generation_seconds
@@ -75,8 +76,9 @@ class Simulator:
 
 
 @contextmanager
-def simulator(*, speed: float, clip_seconds: float = 2.0, pool: int = 8) -> Iterator[Simulator]:
+def simulator(scale: Scale, *, speed: float) -> Iterator[Simulator]:
     """A simulator in a process of its own, with a pool of ready-made takes."""
+    pool, clip_seconds = scale.count(8, 2), scale.of(2.0, 0.5)
     with tempfile.TemporaryDirectory() as folder:
         settings = SimulatorSettings(speed=speed, clip_seconds=clip_seconds, pool=pool)
         options = {
@@ -101,26 +103,38 @@ def _until_full(audio: Path, pool: int) -> None:
         time.sleep(0.05)
 
 
+# A process begins with the peak memory of the one it was forked from, so a small one starts what is measured.
+_LAUNCHER = """
+import json, os, sys, time
+start = time.perf_counter()
+child = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
+_, status, used = os.wait4(child, 0)
+wall = time.perf_counter() - start
+found = [os.waitstatus_to_exitcode(status), wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]
+open(sys.argv[1], "w").write(json.dumps(found))
+"""
+
+
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Usage:
     """Run a command to its end and count what it took.
 
     Raises:
         SystemExit: it failed; its own words are on stderr.
     """
-    with tempfile.TemporaryFile("w+") as output:
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            command, stdout=output, env={**os.environ, **(environment or {}), "SONGFLOW_PREFECT": "off"}
+    with tempfile.TemporaryDirectory() as folder:
+        counts = Path(folder) / "counts.json"
+        launcher = [sys.executable, "-S", "-E", "-c", _LAUNCHER, str(counts)]
+        done = subprocess.run(
+            [*launcher, *command],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            env={**os.environ, **(environment or {}), "SONGFLOW_PREFECT": "off"},
         )
-        _, status, used = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        if process.returncode != 0:
-            raise SystemExit(
-                f"{' '.join(command[1:5])} ended with {process.returncode}: {output.read()[-2000:]}"
-            )
-        return Usage(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, output.read())
+        code, wall, cpu, peak = json.loads(counts.read_text())
+    if code != 0:
+        raise SystemExit(f"{' '.join(command[1:5])} ended with {code}: {done.stdout[-2000:]}")
+    return Usage(wall, cpu, peak, done.stdout)
 
 
 @dataclass(frozen=True, slots=True)

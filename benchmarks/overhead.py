@@ -19,14 +19,13 @@ _COLUMNS = ("CPU s", "CPU ms a cell", "wall s", "peak MiB")
 
 def measure(scale: Scale) -> list[Outcome]:
     """Without audio checks on either side, then with them."""
-    return [_compare(scale, check=False), _compare(scale, check=True)]
+    return [_compare(scale, check=check) for check in ((True,) if scale.quick else (False, True))]
 
 
 def _compare(scale: Scale, *, check: bool) -> Outcome:
-    cells, slots = scale.of(1000, 20), scale.of(50, 10)
-    seconds = GENERATION_SECONDS if not scale.quick else 1.0
-    bare = _run(cells, slots, seconds, check=check, ours=False)
-    ours = _run(cells, slots, seconds, check=check, ours=True)
+    cells, slots = scale.count(1000, 8), scale.count(50, 4)
+    bare = _run(scale, cells, slots, check=check, ours=False)
+    ours = _run(scale, cells, slots, check=check, ours=True)
     checks = "with audio checks" if check else "no audio checks"
     return Outcome(
         title=f"Overhead, {cells} cells, {slots} slots, {checks}",
@@ -40,8 +39,9 @@ def _compare(scale: Scale, *, check: bool) -> Outcome:
     )
 
 
-def _run(cells: int, slots: int, seconds: float, *, check: bool, ours: bool) -> Usage:
-    with simulator(speed=MEDIAN_SECONDS / seconds) as gateway, tempfile.TemporaryDirectory() as folder:
+def _run(scale: Scale, cells: int, slots: int, *, check: bool, ours: bool) -> Usage:
+    speed = MEDIAN_SECONDS / scale.of(GENERATION_SECONDS, 0.5)
+    with simulator(scale, speed=speed) as gateway, tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         if ours:
             sweep = Sweep(gateway, place, cells, slots, poll_interval=POLL_SECONDS, check=check)

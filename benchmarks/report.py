@@ -21,8 +21,12 @@ class Scale:
 
     quick: bool = False
 
-    def of(self, full: int, quick: int) -> int:
+    def of(self, full: float, quick: float) -> float:
         """One of two numbers."""
+        return quick if self.quick else full
+
+    def count(self, full: int, quick: int) -> int:
+        """One of two whole numbers."""
         return quick if self.quick else full
 
 

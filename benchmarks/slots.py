@@ -19,9 +19,9 @@ SPEED = 4.0
 
 def measure(scale: Scale) -> list[Outcome]:
     """After as many cells of history as there are slots, so that the waiting schedule has learned."""
-    cells, slots = scale.of(500, 24), scale.of(50, 6)
-    speed = SPEED if not scale.quick else 50.0
-    with simulator(speed=speed) as gateway, tempfile.TemporaryDirectory() as folder:
+    cells, slots = scale.count(500, 8), scale.count(50, 4)
+    speed = scale.of(SPEED, 100.0)
+    with simulator(scale, speed=speed) as gateway, tempfile.TemporaryDirectory() as folder:
         library = Path(folder)
         Sweep(gateway, library, slots, slots).run()
         Sweep(gateway, library, cells, slots, first_seed=slots).run()

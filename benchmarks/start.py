@@ -36,10 +36,10 @@ def measure(scale: Scale) -> list[Outcome]:
     """Both in turn, so that the ratio holds where the machine is noisy; the first pair warms the disk's cache."""
     bare, songflow = [], []
     with (
-        simulator(speed=1000.0, clip_seconds=1.0, pool=1) as gateway,
+        simulator(scale, speed=1000.0) as gateway,
         tempfile.TemporaryDirectory() as folder,
     ):
-        for number in range(scale.of(RUNS, 1) + 1):
+        for number in range(scale.count(RUNS, 1) + 1):
             bare.append(_until_post(gateway.url, [sys.executable, "-c", _BARE, gateway.url]))
             songflow.append(_until_post(gateway.url, _command(gateway.url, Path(folder) / "songs", number)))
     ratio = statistics.median(ours / theirs for ours, theirs in zip(songflow[1:], bare[1:], strict=True))

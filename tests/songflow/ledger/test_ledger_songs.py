@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
@@ -100,11 +102,11 @@ async def test_a_stored_take_has_its_file_and_no_error(ledger: Ledger, in_state,
     """What could not be stored says why, and is forgiven once it is."""
     submission = await in_state(State.RUNNING)
     (song,) = await _end(ledger, submission, [take("a")])
-    await ledger.songs.problem(song, "no\x00 space")
-    troubled = await ledger.songs.get(song.id)
+    troubled = await ledger.songs.problem(song, "no\x00 space")
+    assert troubled == await ledger.songs.get(song.id)
     assert (troubled.state, troubled.error) == (SongState.ANNOUNCED, "no\ufffd space")
-    await ledger.songs.stored(song, FILE)
-    stored = await ledger.songs.get(song.id)
+    stored = await ledger.songs.stored(troubled, replace(FILE, stored_at=datetime.now(UTC)))
+    assert stored == await ledger.songs.get(song.id)
     assert (stored.state, stored.error, stored.path) == (SongState.STORED, None, FILE.path)
     assert (stored.bytes, stored.sha256, stored.seconds, stored.sample_rate) == (1000, "ab" * 32, 2.0, 44_100)
     assert (stored.channels, stored.peak, stored.rms_db) == (2, 0.9, -14.0)
