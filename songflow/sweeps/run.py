@@ -14,7 +14,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
 from songflow import errors
@@ -22,6 +22,7 @@ from songflow.access import Access
 from songflow.api import first_that_takes
 from songflow.collecting import collect, wait
 from songflow.gateways import RefusalKind
+from songflow.holding import kept
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.standings import Standing
 from songflow.ledger.states import State
@@ -142,20 +143,23 @@ class SweepRun:
                 self.tally.not_started += 1
                 continue
             try:
-                submission, taken_by, songs = await self._at_gateway(cell)
+                async with AsyncExitStack() as hold:
+                    submission, taken_by, songs = await self._at_gateway(cell, hold)
+                    await self._backlog.acquire()
+                    passed_on = hold.pop_all()
             except errors.SongflowError as error:
                 self._ended_badly(cell, step, error)
             except Exception as error:
                 self._ended_badly(cell, step, _unexpected(cell, error))
             else:
-                await self._backlog.acquire()
                 self.tally.collecting += 1
-                group.create_task(self._collect(cell, submission, taken_by, songs))
+                group.create_task(self._collect(cell, submission, taken_by, songs, passed_on))
 
-    async def _at_gateway(self, cell: Cell) -> tuple[Submission, Access, list[Song]]:
-        """Submit and wait, in a slot."""
+    async def _at_gateway(self, cell: Cell, hold: AsyncExitStack) -> tuple[Submission, Access, list[Song]]:
+        """Submit and wait, in a slot; one lease lasts from here until the songs are stored."""
         submission = await self._submitted(cell)
         try:
+            await hold.enter_async_context(kept(self.session, submission))
             taken_by = next((one for one in self._choices if one.took(submission)), self._choices[0])
             return submission, taken_by, await wait(self.session, submission, taken_by)
         finally:
@@ -206,10 +210,15 @@ class SweepRun:
         )
 
     async def _collect(
-        self, cell: Cell, submission: Submission, taken_by: Access, songs: Sequence[Song]
+        self,
+        cell: Cell,
+        submission: Submission,
+        taken_by: Access,
+        songs: Sequence[Song],
+        hold: AsyncExitStack,
     ) -> None:
         try:
-            async with self._fetching:
+            async with hold, self._fetching:
                 found = await collect(self.session, submission, songs, taken_by)
             stored = sum(song.path is not None for song in found)
             if not stored:
