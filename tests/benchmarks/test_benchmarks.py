@@ -14,6 +14,9 @@ from benchmarks.lab import Work, check_songs, run_bare, simulator
 from benchmarks.report import Finding, Scale
 from benchmarks.slots import slot_use
 
+# A dozen processes one after another.
+pytestmark = pytest.mark.timeout(600)
+
 QUICK = Scale(quick=True)
 ROOT = Path(__file__).parents[2]
 
