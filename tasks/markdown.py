@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from songflow.ledger.rows import Song, Submission
 from songflow.rescue import Rescued
+from songflow.source_check import holds_source, seam_of
 
 __all__ = ["artifact_key", "escape", "generation_page", "rescue_rows", "table", "web_link"]
 
@@ -102,8 +103,16 @@ def _song_row(song: Song) -> tuple[str, ...]:
         f"{seconds:.1f} s" if seconds is not None else "unknown",
         " · ".join(link for link in links if link) or "nowhere",
         escape(song.song_id or "none"),
-        escape(song.error or ""),
+        escape(song.error or song.note or _of_its_source(song)),
     )
+
+
+def _of_its_source(song: Song) -> str:
+    """What an extension was found to hold."""
+    seam = seam_of(song)
+    if seam is None or not holds_source(song):
+        return ""
+    return f"holds its source from {song.source_at:.1f} s; seam at {seam:.1f} s, {song.added_seconds:.1f} s added"
 
 
 def _param_rows(params: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
