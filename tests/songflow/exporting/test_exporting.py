@@ -1,0 +1,149 @@
+"""Exports: whole, the same each time, and never over something that is there."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from songflow.errors import InputError
+from songflow.exporting import FORMATS, export
+from songflow.manifest import COLUMNS
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def songs(tmp_path: Path) -> pd.DataFrame:
+    """Three songs, two of them with files of one name in two folders, and a failure."""
+    rows: list[dict[str, Any]] = []
+    for number, place in enumerate(("one/Räin.mp3", "two/räin.mp3", "one/Sun #1.mp3")):
+        path = tmp_path / "store" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(f"song {number}".encode())
+        rows.append(
+            {"key": f"k{number}", "path": str(path), "seconds": 30.5, "song_lyrics": "la\nla", "rating": 4.0}
+        )
+    rows.append({"key": "failed", "path": None, "error": "moderated"})
+    return pd.DataFrame(
+        {name: pd.Series([row.get(name) for row in rows], dtype=dtype) for name, dtype in COLUMNS.items()}
+    )
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("audio", ["copy", "link"])
+def test_an_export_is_whole_and_the_same_each_time(
+    songs: pd.DataFrame, tmp_path: Path, form: Any, audio: Any
+) -> None:
+    """Every stored song is beside the table under a name of its own."""
+    done = [export(songs, tmp_path / name, form, audio=audio) for name in ("a", "b")]
+    first, second = tree(tmp_path / "a"), tree(tmp_path / "b")
+    assert first == second
+    assert done[0].files == 3
+    assert {name: data for name, data in first.items() if name.startswith("audio/")} == {
+        "audio/Räin.mp3": b"song 0",
+        "audio/räin-2.mp3": b"song 1",
+        "audio/Sun #1.mp3": b"song 2",
+    }
+
+
+def test_tables_hold_every_row_and_column(songs: pd.DataFrame, tmp_path: Path) -> None:
+    """The failure, too; without the songs the paths stay what they are."""
+    for form in ("csv", "parquet", "jsonl"):
+        assert export(songs, tmp_path / form, form).rows == 4  # type: ignore[arg-type]  # one of the forms
+    csv = pd.read_csv(tmp_path / "csv" / "manifest.csv")
+    parquet = pd.read_parquet(tmp_path / "parquet" / "manifest.parquet")
+    jsonl = [json.loads(line) for line in (tmp_path / "jsonl" / "manifest.jsonl").read_text().splitlines()]
+    assert list(csv.columns) == list(parquet.columns) == list(jsonl[0]) == list(COLUMNS)
+    assert parquet["path"].tolist()[:3] == songs["path"].tolist()[:3] == [row["path"] for row in jsonl[:3]]
+    assert jsonl[3]["error"] == "moderated"
+
+
+def test_an_audiofolder_names_its_files(songs: pd.DataFrame, tmp_path: Path) -> None:
+    """As Hugging Face asks: metadata.jsonl with file_name, relative; without the songs there is none."""
+    export(songs, tmp_path / "out", "audiofolder", audio="copy")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "metadata.jsonl").read_text().splitlines()]
+    assert [row["file_name"] for row in rows] == ["audio/Räin.mp3", "audio/räin-2.mp3", "audio/Sun #1.mp3"]
+    assert all((tmp_path / "out" / row["file_name"]).is_file() for row in rows)
+    assert rows[0]["rating"] == 4
+    with pytest.raises(InputError, match="needs the songs' files"):
+        export(songs, tmp_path / "other", "audiofolder")
+
+
+def test_a_nemo_manifest_has_its_three_fields(songs: pd.DataFrame, tmp_path: Path) -> None:
+    """audio_filepath, duration in seconds, text; absolute where the songs stay."""
+    export(songs, tmp_path / "out", "nemo")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert [(row["duration"], row["text"]) for row in rows] == [(30.5, "la\nla")] * 3
+    assert [row["audio_filepath"] for row in rows] == songs["path"].tolist()[:3]
+
+
+@pytest.mark.parametrize("there", ["manifest.csv", "audio/Sun #1.mp3"])
+def test_nothing_is_overwritten_unless_asked(songs: pd.DataFrame, tmp_path: Path, there: str) -> None:
+    """What is in the way is found before anything is written; --force replaces it and leaves the rest."""
+    out = tmp_path / "out"
+    (out / there).parent.mkdir(parents=True)
+    (out / there).write_bytes(b"mine")
+    (out / "other").write_bytes(b"other")
+    with pytest.raises(InputError, match="is there already"):
+        export(songs, out, "csv", audio="copy")
+    assert tree(out) == {there: b"mine", "other": b"other"}
+    export(songs, out, "csv", audio="copy", force=True)
+    assert tree(out)[there] != b"mine"
+    assert tree(out)["other"] == b"other"
+
+
+def test_replacing_a_link_leaves_the_song_alone(songs: pd.DataFrame, tmp_path: Path) -> None:
+    """A second export with copies does not write through the first one's links."""
+    export(songs, tmp_path / "out", "csv", audio="link")
+    export(songs, tmp_path / "out", "csv", audio="copy", force=True)
+    (tmp_path / "out" / "audio" / "Sun #1.mp3").write_bytes(b"changed")
+    assert Path(songs["path"][2]).read_bytes() == b"song 2"
+
+
+def test_another_disk_is_linked_by_name(
+    songs: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hard links do not cross file systems."""
+
+    def another_disk(*_: Any) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", another_disk)
+    export(songs, tmp_path / "out", "csv", audio="link")
+    link = tmp_path / "out" / "audio" / "Sun #1.mp3"
+    assert link.is_symlink()
+    assert link.read_bytes() == b"song 2"
+
+
+def test_songs_of_a_remote_store_are_fetched(songs: pd.DataFrame, tmp_path: Path) -> None:
+    """A link to them would lead nowhere."""
+    songs["path"] = [f"local://{path}" if isinstance(path, str) else None for path in songs["path"]]
+    export(songs, tmp_path / "out", "audiofolder", audio="link")
+    assert (tmp_path / "out" / "audio" / "Sun #1.mp3").read_bytes() == b"song 2"
+    songs["path"] = ["nowhere://x.mp3", None, None, None]
+    with pytest.raises(InputError, match="does not give it"):
+        export(songs, tmp_path / "more", "audiofolder", audio="copy")
+
+
+def test_what_cannot_be_exported_is_told(songs: pd.DataFrame, tmp_path: Path) -> None:
+    """No rows, a song that is gone, a folder that is a file."""
+    with pytest.raises(InputError, match="nothing to export"):
+        export(songs[songs["key"] == "failed"], tmp_path / "out", "nemo")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be exported"):
+        export(songs, tmp_path / "file", "csv")
+    Path(songs["path"][0]).unlink()
+    with pytest.raises(InputError, match=r"in\.mp3 cannot be exported: No such file"):
+        export(songs, tmp_path / "gone", "csv", audio="copy")
