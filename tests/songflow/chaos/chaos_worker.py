@@ -30,7 +30,9 @@ async def main(plan: dict[str, Any], before: set[str], attended: TextIO) -> None
     waiting = [(key, prompt, 1) for key, prompt in plan["keys"].items() if key not in before]
     access = Access(Account(DIALECTS[plan["gateway"]], plan["url"], plan["alias"], SecretStr(plan["secret"])))
     settings = SessionSettings(poll_interval=0.1, deadline=plan["deadline"], retries=2, repeat_within=5.0)
-    async with Session(LibrarySettings(Path(plan["folder"])), settings) as session:
+    # Deaths around covers are the crash suite's; two thousand more downloads would only take time here.
+    library = LibrarySettings(Path(plan["folder"]), covers=False)
+    async with Session(library, settings) as session:
 
         async def one(key: str, prompt: str, turn: int) -> None:
             try:

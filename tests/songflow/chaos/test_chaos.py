@@ -83,7 +83,7 @@ async def test_a_thousand_songs_with_every_fault_and_killed_workers(
     assert "Traceback" not in chaos.logs()
 
     settings = SessionSettings(poll_interval=0.1, deadline=1.0)
-    async with Session(LibrarySettings(chaos.library), settings, chaos.resolve) as session:
+    async with Session(LibrarySettings(chaos.library, covers=False), settings, chaos.resolve) as session:
         left, rounds = await _rescue_all(session)
         by_key, songs = await _ledger(session, chaos.prompts)
         bill = chaos.bill()
