@@ -25,11 +25,12 @@ from songflow.ledger.standings import Standings
 from songflow.library import Library, LibrarySettings
 from songflow.session import Session, SessionSettings
 from songflow.sweeps.cells import Cell, cells_of
+from songflow.sweeps.parents import find_parents
 from songflow.sweeps.plan import Plan, plan_cells
 from songflow.sweeps.run import DEFAULT_CONCURRENCY, MAX_CONCURRENCY, RunOptions, SweepRun, run_sweep
 from songflow.sweeps.spec import Sweep, load_sweep
 from songflow.sweeps.status import SweepStatus, status_of
-from songflow.sweeps.tally import SweepResult
+from songflow.sweeps.tally import SweepResult, SweepUnfinished
 
 __all__ = ["Sweeping", "app", "plan", "run", "status"]
 
@@ -148,8 +149,7 @@ def plan(
 async def _plan(
     sweep: Sweep, gateway: Gateway, settings: LibrarySettings, concurrency: int, retry_errors: bool
 ) -> Plan:
-    access = await access_of(gateway)
-    cells = cells_of(sweep, access)
+    access, cells = await _expand(sweep, gateway, settings)
     return await _with_standings(
         settings,
         lambda ledger: plan_cells(cells, access, ledger, concurrency=concurrency, retry_errors=retry_errors),
@@ -188,7 +188,7 @@ def run(
     options = sweeping.options()
     sweep = load_sweep(spec)
     output = Output(as_json=common.json, quiet=common.quiet)
-    access, cells = asyncio.run(_expand(sweep, gateway))
+    access, cells = asyncio.run(_expand(sweep, gateway, common.library_settings()))
     result = guarded(
         lambda: _run(output, sweep, spec, cells, access, options, sweeping, gateway, waiting, common),
         None,
@@ -203,9 +203,9 @@ def run(
     return result.exit_code
 
 
-async def _expand(sweep: Sweep, gateway: Gateway) -> tuple[Access, list[Cell]]:
+async def _expand(sweep: Sweep, gateway: Gateway, settings: LibrarySettings) -> tuple[Access, list[Cell]]:
     access = await access_of(gateway)
-    return access, cells_of(sweep, access)
+    return access, cells_of(sweep, access, await find_parents(sweep, access, settings))
 
 
 async def _run(
@@ -268,6 +268,8 @@ async def _as_flow(
     )
     # A sweep with cells that did not end well is a failed run with a result; anything else that fails raises here.
     result = await state.aresult(raise_on_failure=False)
+    if isinstance(result, SweepUnfinished):
+        return result.result
     if isinstance(result, Exception):
         raise result
     assert isinstance(result, SweepResult), "the flow hands its result over in its state"
@@ -311,7 +313,7 @@ def status(
     sweep = load_sweep(spec)
     output = Output(as_json=common.json, quiet=common.quiet)
     settings = common.library_settings()
-    _, cells = asyncio.run(_expand(sweep, gateway))
+    _, cells = asyncio.run(_expand(sweep, gateway, settings))
     if output.as_json:
         output.object(
             {"name": sweep.name, **asyncio.run(_status(cells, settings)).as_dict(), "unit": settings.unit}

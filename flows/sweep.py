@@ -19,11 +19,12 @@ from flows.shards import Shards, shard_parameters
 from songflow.access import Access, fallbacks_from_environment
 from songflow.session import Session, SessionSettings
 from songflow.sweeps.cells import Cell, cells_of
+from songflow.sweeps.parents import parents_in
 from songflow.sweeps.run import DEFAULT_CONCURRENCY, RunOptions, SweepRun, cells_unsaid, one_error, told
 from songflow.sweeps.shards import shards_of, unpacked
 from songflow.sweeps.spec import Sweep, parse_sweep
 from songflow.sweeps.status import tally_of
-from songflow.sweeps.tally import SweepResult
+from songflow.sweeps.tally import SweepResult, SweepUnfinished
 from tasks.report import show_report
 from tasks.runs import run_ids, short
 from tasks.sessions import library_of, open_session
@@ -93,7 +94,6 @@ async def sweep(
         credentials, gateway, base_url, submit_path=submit_path, fetch_path=fetch_path, shape=shape
     )
     given = parse_sweep(spec, Path(folder or "."), name)
-    cells = cells_of(given, access)
     options = RunOptions(
         concurrency=concurrency,
         retry_errors=retry_errors,
@@ -111,11 +111,16 @@ async def sweep(
         budget_run=ids.root_flow_run_id,
         runs=ids,
     )
-    shards = shards_of(cells, shard_size)
-    get_run_logger().info(
-        "%d cells in %d shards at %s (%s).", len(cells), len(shards), access.gateway, access.account.base_url
-    )
     async with open_session(library_of(library), settings) as session:
+        cells = cells_of(given, access, await parents_in(session, given, access))
+        shards = shards_of(cells, shard_size)
+        get_run_logger().info(
+            "%d cells in %d shards at %s (%s).",
+            len(cells),
+            len(shards),
+            access.gateway,
+            access.account.base_url,
+        )
         if shard_deployment is None:
             result = await _here(session, given, access, options, shards)
         else:
@@ -175,7 +180,15 @@ def _ended(result: SweepResult) -> SweepResult | State[SweepResult]:
     for failure in result.failures:
         run_log.warning("%s: %s Next: %s", failure.key, failure.error, failure.next)
     run_log.info("%s", result.summary)
-    return result if result.exit_code == 0 else Failed(message=result.summary, data=result)
+    if result.exit_code == 0:
+        return result
+    unfinished = SweepUnfinished(
+        result.summary,
+        result=result,
+        billed="maybe",
+        next="run the sweep again: it goes on where it stands, and pays for no cell twice.",
+    )
+    return Failed(message=result.summary, data=unfinished)
 
 
 def _fallbacks(blocks: Any, names: Sequence[str] | None) -> tuple[Access, ...]:

@@ -11,26 +11,26 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from songflow.access import Access
 from songflow.documents import Fault, refuse_faults
 from songflow.errors import InvalidRequest
 from songflow.expressions import BadExpression
+from songflow.extending import extension_request
 from songflow.request import PLACES, SongRequest, body_hash, oldest_version
-from songflow.sweeps.spec import Sweep
+from songflow.sweeps.spec import Parents, Sweep
 from songflow.sweeps.values import FIELDS, PLACE
 
 __all__ = ["REPLICATE", "Cell", "cell_key", "cells_of", "key_stem", "keyed_fields"]
 
 REPLICATE = "replicate"
+_NOTHING: Parents = MappingProxyType({})
 _HASH_LENGTH, _PLACE_LENGTH = 40, 12
 _RANDOM_SEED = -1
-
-Inherit = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""What an extension takes from its parent: the fields as they are then asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,11 @@ class Cell:
         return self.key.rpartition("-")[0] + "-"
 
 
-def cells_of(sweep: Sweep, access: Access, inherit: Inherit | None = None) -> list[Cell]:
+def cells_of(sweep: Sweep, access: Access, parents: Parents = _NOTHING) -> list[Cell]:
     """Every cell of a sweep for an account, in the order of the spec, each key once.
 
-    Equal cells with a seed of their own are one cell; with a random seed (-1) they are replicates.
+    A cell that extends one of the `parents` inherits from it what it does not say. Equal cells with a seed of their
+    own are one cell; with a random seed (-1) they are replicates.
 
     Raises:
         InvalidDocument: combinations are not valid, a constraint cannot be evaluated, or no cell is left.
@@ -62,7 +63,7 @@ def cells_of(sweep: Sweep, access: Access, inherit: Inherit | None = None) -> li
     cells: list[Cell] = []
     for number, row in enumerate(_rows(sweep), start=1):
         try:
-            request = SongRequest.parse(_request_fields(inherit(row) if inherit else row))
+            request = _request(row, parents)
         except InvalidRequest as error:
             faults.add(number, row, error.message)
             continue
@@ -81,9 +82,11 @@ def cells_of(sweep: Sweep, access: Access, inherit: Inherit | None = None) -> li
     return cells
 
 
-def keyed_fields(sweep: Sweep, access: Access) -> list[tuple[str, dict[str, Any]]]:
+def keyed_fields(
+    sweep: Sweep, access: Access, parents: Parents = _NOTHING
+) -> list[tuple[str, dict[str, Any]]]:
     """The request key and the differing fields of each cell: what a report joins with the manifest's `key`."""
-    return [(cell.key, dict(cell.fields)) for cell in cells_of(sweep, access)]
+    return [(cell.key, dict(cell.fields)) for cell in cells_of(sweep, access, parents)]
 
 
 def key_stem(request: SongRequest) -> str:
@@ -115,15 +118,22 @@ def _told(request: SongRequest, row: Mapping[str, Any], name: str) -> Any:
     return row.get(PLACE) if name == PLACE else getattr(request, name)
 
 
-def _request_fields(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A row as the request's fields: a place is a mode and a start."""
+def _request(row: Mapping[str, Any], parents: Parents) -> SongRequest:
+    """A row as a request: with a source it is an extension, a place is a mode and a start."""
+    source = row.get("source_song_id")
+    if isinstance(source, str):
+        own = {name: value for name, value in row.items() if name not in ("source_song_id", "mode", PLACE)}
+        return extension_request(
+            parents.get(source), source, mode=row.get("mode"), place=row.get(PLACE), overrides=own
+        )
+    return SongRequest.parse({name: value for name, value in row.items() if name != PLACE} | _placed(row))
+
+
+def _placed(row: Mapping[str, Any]) -> dict[str, Any]:
     if PLACE not in row:
-        return row
+        return {}
     mode, start = PLACES[row[PLACE]]
-    return {name: value for name, value in row.items() if name != PLACE} | {
-        "mode": mode,
-        "song_section_start": start,
-    }
+    return {"mode": mode, "song_section_start": start}
 
 
 class _Combinations:

@@ -49,8 +49,8 @@ log = logging.getLogger("songflow.sweeps")
 DEFAULT_CONCURRENCY = 10
 MAX_CONCURRENCY = 500
 
-# Two takes each, and a song of 130 s takes 0.3 s to decode: enough to keep a processor busy while others load.
-_COLLECTED_AT_ONCE = 8
+# Two takes each; most of the time is waiting for hosts and for disks, and a song of 130 s takes 0.3 s to decode.
+_COLLECTED_AT_ONCE = 16
 # Finished generations that wait to be fetched; a store that cannot keep up holds up new submits.
 _COLLECTED_BACKLOG = 200
 _LONGEST_PAUSE_SECONDS = 30.0

@@ -29,7 +29,7 @@ from songflow.expressions import BadExpression, Condition, read_condition
 from songflow.sweeps.sampling import KINDS, MAX_SEED, Choices, draw
 from songflow.sweeps.values import FIELDS, BadValue, Files, Range, read_range, value_fault
 
-__all__ = ["MAX_CELLS", "Constraint", "Sweep", "load_sweep", "parse_sweep"]
+__all__ = ["MAX_CELLS", "Constraint", "Parents", "Sweep", "load_sweep", "parse_sweep"]
 
 MAX_CELLS = 100_000
 """More is a slip of the pen: at the gateways' pace it would take months."""
@@ -40,6 +40,9 @@ _MAX_REPLICATES = 10_000
 
 Row = Mapping[str, Any]
 """Values by field."""
+
+Parents = Mapping[str, Mapping[str, Any]]
+"""The `gen_params` of each song of the library that a sweep extends, by its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +330,8 @@ class _Reader:
         return tuple(constraints)
 
     def _check_whole(self, sweep: Sweep) -> None:
-        if "prompt" not in self._places:
+        # An extension inherits its parent's.
+        if "prompt" not in self._places and "source_song_id" not in self._places:
             self._fault((), "prompt is required: at the top, or in grid, zip, list or a sample")
         if "place" in self._places:
             for name in ("mode", "song_section_start"):

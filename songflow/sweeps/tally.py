@@ -9,7 +9,7 @@ from typing import Any
 from songflow.errors import SongflowError
 from songflow.sweeps.cells import Cell
 
-__all__ = ["Failure", "SweepResult", "Tally"]
+__all__ = ["Failure", "SweepResult", "SweepUnfinished", "Tally"]
 
 MAX_TOLD_FAILURES = 100
 _COUNT_OF_CODE = {3: "refused", 4: "failed", 5: "unsettled", 6: "not_started"}
@@ -143,6 +143,14 @@ class SweepResult:
     def as_dict(self) -> Mapping[str, Any]:
         """Plain data, for JSON."""
         return asdict(self)
+
+
+class SweepUnfinished(SongflowError):
+    """Some cells of a sweep did not end well; `result` has the counts and the worst exit code."""
+
+    def __init__(self, message: str, *, result: SweepResult, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.result = result
 
 
 _COUNTS = (

@@ -14,11 +14,13 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskRunFilter
 from prefect.exceptions import ParameterTypeError
+from prefect.states import Crashed
 
 from blocks import SimulatorCredentials, SongLibrary
 from flows.sweep import sweep, sweep_shard
 from songflow.errors import InputError, InvalidDocument
 from songflow.library import Library
+from songflow.sweeps.tally import SweepUnfinished
 
 pytestmark = [
     pytest.mark.prefect,
@@ -32,7 +34,8 @@ def spec(cells, **more):
 
 
 async def result_of(state):
-    return await state.result(raise_on_failure=False)
+    found = await state.aresult(raise_on_failure=False)
+    return found.result if isinstance(found, SweepUnfinished) else found
 
 
 async def last_run(name):
@@ -75,6 +78,8 @@ async def test_cells_that_do_not_end_well_make_a_failed_run_with_its_counts(stud
     here = studio({"fault": "failure", "times": 1}, pool=2)
     state = await sweep(spec(3), **here.options, return_state=True)
     result = await result_of(state)
+    with pytest.raises(SweepUnfinished, match="3 cells: 2 stored before, 1 failed"):
+        await sweep(spec(3), **here.options)
     assert (state.is_failed(), result.stored, result.failed, result.exit_code) == (True, 2, 1, 4)
     assert "3 cells: 2 stored, 1 failed" in state.message
     better = await sweep(spec(3), retry_errors=True, **here.options)
@@ -119,18 +124,6 @@ class TestDeployments:
     """Each shard a run of a deployment that other processes serve."""
 
     @pytest.fixture
-    async def saved(self, studio):
-        """A studio whose account is a saved block, as workers on other machines need."""
-        here = studio(pool=2)
-        block = SimulatorCredentials(base_url=here.simulator.url)
-        await block.asave("sweeps", overwrite=True)
-        return here, {
-            "credentials": await SimulatorCredentials.aload("sweeps"),
-            "library": here.library,
-            "poll_interval": 0.1,
-        }
-
-    @pytest.fixture
     async def serving(self, prefect_server, tmp_path):
         """Starts processes that serve `sweep-shard`, as workers would."""
         running = []
@@ -158,17 +151,48 @@ class TestDeployments:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
-    async def test_every_cell_is_made_by_a_run_of_the_deployment(self, saved, serving, prefect_server):
-        here, options = saved
+    @pytest.fixture
+    def until_accepted(self):
+        """Waits until so many cells are known to be at the gateway: no answer is on its way any more."""
+
+        async def wait(here, count):
+            async with asyncio.timeout(120):
+                while here.billed < count:  # noqa: ASYNC110 - other processes give no events
+                    await asyncio.sleep(0.1)
+                async with Library(here.library.get_settings()) as library:
+                    while await library.ledger.submissions.in_states(["intended", "sending"]):  # noqa: ASYNC110 - nor here
+                        await asyncio.sleep(0.02)
+
+        return wait
+
+    async def test_a_shard_whose_worker_was_killed_is_started_again_and_pays_for_nothing_twice(
+        self, studio, serving, until_accepted, prefect_server
+    ):
+        """The dead run is told as crashed, as the zombie automation does it; another worker takes its shard up."""
+        here = studio(pool=2, speed=20.0)
+        await SimulatorCredentials(base_url=here.simulator.url).asave("killed", overwrite=True)
+        options = {**here.options, "credentials": await SimulatorCredentials.aload("killed")}
+        worker = await serving()
+        parent = asyncio.create_task(
+            sweep(spec(5), shard_deployment="sweep-shard/here", shard_size=3, **options)
+        )
+        await until_accepted(here, 5)
+        os.killpg(worker.pid, signal.SIGKILL)
+        await worker.wait()
+        dead = [await last_run(f"shard {number} of 2") for number in (1, 2)]
+        async with get_client() as client:
+            for run in dead:
+                await client.set_flow_run_state(run.id, Crashed(message="its worker died"), force=True)
         await serving()
-        result = await sweep(spec(5), shard_deployment="sweep-shard/here", shard_size=2, **options)
-        assert (result.stored, result.posts, result.exit_code) == (5, 5, 0)
-        assert here.billed == 5
-        run = await last_run("waltz")
+        result = await parent
+        assert (result.stored, result.posts, result.exit_code, here.billed) == (5, 5, 0, 5)
+        again = [await last_run(f"shard {number} of 2") for number in (1, 2)]
+        assert not {run.id for run in again} & {run.id for run in dead}
+        assert all(run.state.is_completed() for run in again)
         async with Library(here.library.get_settings()) as library:
             done = await library.ledger.submissions.in_states(["succeeded"])
-        assert {one.runs.root_flow_run_id for one in done} == {str(run.id)}
-        assert len({one.runs.flow_run_id for one in done}) == 3
+        assert {one.runs.root_flow_run_id for one in done} == {str((await last_run("waltz")).id)}
+        assert {one.runs.flow_run_id for one in done} == {str(run.id) for run in dead}
 
     async def test_what_cannot_travel_is_refused_before_anything_is_sent(self, studio):
         here = studio()

@@ -1,0 +1,54 @@
+"""The songs that a sweep extends: what each was asked with, so that its extensions inherit the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from songflow.access import Access
+from songflow.errors import InputError
+from songflow.extending import find_parent
+from songflow.library import LibrarySettings
+from songflow.session import Session
+from songflow.sweeps.spec import Parents, Sweep
+
+__all__ = ["find_parents", "parents_in"]
+
+_SOURCE = "source_song_id"
+
+
+async def find_parents(sweep: Sweep, access: Access, settings: LibrarySettings) -> Parents:
+    """The parents of a sweep in a library; looking at one that is not there does not make it.
+
+    Raises:
+        InputError: a source failed, or is at another gateway than the account.
+    """
+    if not _sources(sweep) or not settings.exists():
+        return {}
+    async with Session(settings) as session:
+        return await parents_in(session, sweep, access)
+
+
+async def parents_in(session: Session, sweep: Sweep, access: Access) -> Parents:
+    """The same in an open session."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for song_id in _sources(sweep):
+        # A bare id that only the gateway knows has nothing to inherit.
+        if not await session.library.ledger.songs.by_song_id(song_id):
+            continue
+        parent = await find_parent(session, song_id, access)
+        if not access.took(parent.submission):
+            raise InputError(
+                f"The song {song_id} is at {parent.submission.gateway} ({parent.submission.base_url}), not at "
+                f"{access.gateway} ({access.account.base_url}).",
+                next="run the sweep with the gateway that has the song; nothing was sent.",
+            )
+        found[song_id] = parent.params
+    return found
+
+
+def _sources(sweep: Sweep) -> list[str]:
+    given = {row[_SOURCE]: None for factor in sweep.factors for row in factor if _SOURCE in row}
+    if _SOURCE in sweep.fixed:
+        given[sweep.fixed[_SOURCE]] = None
+    return [song_id for song_id in given if isinstance(song_id, str)]

@@ -1,0 +1,67 @@
+"""Sweeps of extensions: what is not said is the parent's, and the gateway is the one that has the song."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from songflow.api import generate_in
+from songflow.errors import InputError, InvalidDocument
+from songflow.library import LibrarySettings
+from songflow.sweeps.cells import cells_of
+from songflow.sweeps.parents import find_parents, parents_in
+from songflow.sweeps.run import RunOptions, SweepRun
+from songflow.sweeps.spec import parse_sweep
+
+
+def extensions(song_id: str, **more: Any) -> Any:
+    return parse_sweep(
+        {"source_song_id": song_id, "grid": {"place": ["intro", "outro"], "seed": [1, 2]}, **more}, Path()
+    )
+
+
+async def test_extensions_of_one_song_inherit_its_request_and_are_made(
+    simulator, access, session, song_request, library_settings
+) -> None:
+    server, opened = simulator(pool=0), await session()
+    way = access(server.url)
+    core = await generate_in(
+        opened, song_request("a tango", lyrics="la la", clarity_strength=0.6), way, key="core"
+    )
+    song_id = core.stored[0].song_id
+    sweep = extensions(song_id)
+    cells = cells_of(sweep, way, await parents_in(opened, sweep, way))
+    assert {(one.request.prompt, one.request.lyrics, one.request.clarity_strength) for one in cells} == {
+        ("a tango", "la la", 0.6)
+    }
+    assert [(one.request.mode, one.request.song_section_start) for one in cells[::2]] == [
+        ("precede", 0),
+        ("continuation", 0.9),
+    ]
+    assert await find_parents(sweep, way, library_settings) == await parents_in(opened, sweep, way)
+    run = SweepRun(opened, way, RunOptions())
+    await run.work(cells)
+    assert run.tally.stored == 4
+    made = await opened.library.ledger.songs.of_key(cells[0].key)
+    assert {song.parent_song_id for song in made} == {song_id}
+
+
+async def test_a_song_that_only_the_gateway_knows_needs_a_prompt(access, tmp_path: Path) -> None:
+    sweep, way = extensions("somewhere"), access("http://127.0.0.1:9")
+    assert await find_parents(sweep, way, LibrarySettings(tmp_path / "none")) == {}
+    with pytest.raises(
+        InvalidDocument, match="prompt is required to extend a song that is not in this library"
+    ):
+        cells_of(sweep, way)
+    assert len(cells_of(extensions("somewhere", prompt="a coda"), way)) == 4
+
+
+async def test_a_song_of_another_gateway_is_refused(simulator, access, session, song_request) -> None:
+    server, opened = simulator(), await session()
+    core = await generate_in(opened, song_request(), access(server.url), key="core")
+    sweep = extensions(core.stored[0].song_id)
+    with pytest.raises(InputError, match="with the gateway that has the song") as caught:
+        await parents_in(opened, sweep, access("http://127.0.0.1:9"))
+    assert caught.value.exit_code == 2
