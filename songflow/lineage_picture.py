@@ -20,7 +20,7 @@ MOST_SONGS = 200
 
 # In inches; a box leaves room for the lines between two columns.
 _COLUMN, _ROW, _BOX, _MARGIN = 2.9, 0.72, (2.2, 0.52), 0.35
-_TITLE_LENGTH, _TEXT_LENGTH = 30, 42
+_TITLE_LENGTH, _TEXT_LENGTH = 30, 46
 _DPI = 110
 _COLOURS = {"new": "#dbe9f6", "extension": "#e3f1df", "stand-in": "#eeeeee"}
 _EDGE = "#5b6770"
