@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmarks.lab import machine
 from benchmarks.report import Outcome, Scale, save, show
 
-NAMES = ("start", "overhead", "slots", "growth")
+NAMES = ("start", "overhead", "slots", "growth", "polling")
 
 
 def main() -> int:

@@ -28,18 +28,20 @@ _LAG, _SMALLEST_GAP, _LARGEST_GAP = 0.5, 0.2, 60.0
 _NODES_PER_INTERVAL = 8
 # Beyond all experience: a tenth of the time waited so far.
 _PATIENCE = 0.1
-_JITTER = 0.02
+# The later a look, the later the song is noticed: enough to keep waiters out of step, and no more.
+_JITTER, _LARGEST_JITTER = 0.02, 0.05
 # A law that was fitted to n durations is too sure of itself: about so many of them it has used up.
 _OVERCONFIDENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """Polls at planned times, each put off by up to `jitter` of the gap before it so that waiters spread out.
+    """Polls at planned times, each put off a little so that waiters who began together spread out.
 
     Attributes:
         times: Seconds since acceptance, increasing; beyond the last the gaps are a tenth of the time waited.
         interval: Seconds between polls of the fixed schedule that this one replaces.
+        jitter: How far a poll is put off at most, as a share of the gap before it (and a 20th of the interval).
     """
 
     times: tuple[float, ...]
@@ -53,7 +55,7 @@ class Learned:
         beyond = max(_PATIENCE * elapsed, self.interval)
         gap = self.times[position] - elapsed if position < len(self.times) else beyond
         gap = min(gap, _LARGEST_GAP * self.interval)
-        return gap * (1.0 + self.jitter * self.random.random())
+        return gap + min(self.jitter * gap, _LARGEST_JITTER * self.interval) * self.random.random()
 
 
 class History:

@@ -18,8 +18,8 @@ _WINDOW = 8
 _IN_WINDOW = 0.97
 _FEWEST = 12
 _TICKS = 3
-# Eight periods were tried, and a smooth law must not be taken for ticks by luck.
-_HANDICAP = 8.0
+# Of eight periods one may fit by luck: a smooth law must not be taken for ticks.
+_HANDICAP = 5.0
 
 
 @dataclass(frozen=True, slots=True)

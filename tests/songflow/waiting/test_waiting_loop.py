@@ -112,6 +112,21 @@ async def test_a_list_without_a_status_word_counts_when_it_comes_twice() -> None
     assert len(gateway.asked) == 4
 
 
+async def test_a_list_that_looks_finished_is_looked_at_again_soon() -> None:
+    """However long the schedule's next gap is: the second look only confirms the first."""
+
+    class Rare:
+        interval = 5.0
+
+        def delay(self, elapsed: float) -> float:
+            return 60.0
+
+    both = _report(ReportStatus.SUCCEEDED, "a", "b")
+    gateway = Gateway(RUNNING, both)
+    assert await gateway.wait(schedule=Rare()) is both
+    assert gateway.asked == [60.0, 120.0, 125.0]
+
+
 async def test_each_readable_answer_is_reported_with_the_generations_age() -> None:
     """Progress counts from the acceptance, not from when this process began to wait."""
     gateway = Gateway(QUEUED, TRANSIENT, RUNNING, DONE)

@@ -1,0 +1,236 @@
+"""Polling: GETs per song and mean lag of the learned schedule, of fixed intervals and of the exact optimum.
+
+Time is simulated, everything else is what runs: the wait loop, the schedule and its history. A history is 50 songs
+that the schedule waited for itself, from the first one on; then its plan is judged by the true law of the durations,
+so that the luck of a few songs more does not blur the ratio. A gateway tells how long each song took (envelope B),
+or it does not (shape A), and all that is known is between which two looks it finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from benchmarks.report import Finding, Outcome, Scale
+from songflow.gateways import Report, ReportStatus
+from songflow.polling import Duration, History, Law, Learned, Plan, mean_gets, mean_lag, plan_for_lag
+from songflow.waiting import Fixed, Schedule, wait_until_settled
+
+SONGS = 50
+INTERVAL = 5.0
+# How finely the exact optimum is looked for, and by how many songs a law is known.
+_STEP = 0.25
+_QUANTILES = 400_000
+_WALKS = 4
+_DEADLINE = 1e5
+_TOLD = {True: "told", False: "not told"}
+_COLUMNS = ("told: GETs", "lag", "ratio", "not told: GETs", "lag", "ratio")
+
+Quantile = Callable[[Any], Any]
+Cost = tuple[float, float]
+"""Mean lag (seconds) and GETs per song."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Durations of one kind (seconds): `quantile` of 0..1, and where `tick` is not 0 seen on its multiples only."""
+
+    name: str
+    quantile: Quantile
+    tick: float = 0.0
+
+    def seen(self, shares: Any) -> Any:
+        """The durations at these quantiles."""
+        values = self.quantile(shares)
+        return np.ceil(values / self.tick) * self.tick if self.tick else values
+
+
+def lognormal(sigma: float, median: float = 54.0) -> Quantile:
+    """Quantiles of a log-normal law."""
+    from scipy.stats import norm
+
+    return lambda shares: median * np.exp(sigma * norm.ppf(shares))
+
+
+def weibull(shape: float, median: float = 54.0) -> Quantile:
+    """Quantiles of a Weibull law."""
+    return lambda shares: median * (-np.log1p(-shares) / math.log(2)) ** (1 / shape)
+
+
+def two_queues(fast: float, slow: float, share: float, sigma: float) -> Quantile:
+    """Quantiles of a mixture whose parts hardly meet: one queue after the other."""
+
+    def quantile(shares: Any) -> Any:
+        of_fast = np.clip(shares / share, 1e-9, 1 - 1e-9)
+        of_slow = np.clip((shares - share) / (1 - share), 1e-9, 1 - 1e-9)
+        return np.where(shares < share, lognormal(sigma, fast)(of_fast), lognormal(sigma, slow)(of_slow))
+
+    return quantile
+
+
+FAMILIES = (
+    Family("log-normal, sigma 0.1", lognormal(0.1)),
+    Family("log-normal, sigma 0.3", lognormal(0.3)),
+    Family("log-normal, sigma 0.5", lognormal(0.5)),
+    Family("log-normal, sigma 1.0", lognormal(1.0)),
+    Family("Weibull, shape 1.5", weibull(1.5)),
+    Family("Weibull, shape 3", weibull(3.0)),
+    Family("two queues, 40 s and 120 s", two_queues(40.0, 120.0, 0.6, 0.15)),
+    Family("15 s ticks, sigma 0.3", lognormal(0.3), tick=15.0),
+    Family("15 s ticks, sigma 0.5", lognormal(0.5), tick=15.0),
+)
+CHANGING = (FAMILIES[0], FAMILIES[1], FAMILIES[3], FAMILIES[6])
+CHANGES = (0.5, 2.0)
+
+
+class Truth:
+    """The true law of a family, from which costs are computed and not drawn."""
+
+    def __init__(self, family: Family) -> None:
+        self._values = np.sort(family.seen((np.arange(_QUANTILES) + 0.5) / _QUANTILES))
+        self._sums = np.concatenate(([0.0], np.cumsum(self._values)))
+        self.longest = float(self._values[-1])
+        fine = np.arange(0.0, self.longest + 2 * _STEP, _STEP)
+        self._law = self.law(fine)
+
+    def law(self, times: Any) -> Law:
+        """The law at these times, the first of which is 0 and the last beyond the longest duration."""
+        count = np.searchsorted(self._values, times, side="right")
+        below, moment = count / _QUANTILES, self._sums[count] / _QUANTILES
+        return Law(np.asarray(times).tolist(), below.tolist(), moment.tolist())
+
+    def cost(self, schedule: Schedule) -> Cost:
+        """What a schedule costs, on average over a few of its walks (each is jittered anew)."""
+        costs = []
+        for _ in range(_WALKS):
+            law = self.law(np.fromiter(_walk(schedule, self.longest), dtype=float))
+            everywhere = range(1, len(law.times))
+            costs.append((mean_lag(law, everywhere), mean_gets(law, everywhere)))
+        return _mean(costs)
+
+    def optimum(self, lag: float) -> float:
+        """The fewest GETs per song at a mean lag (seconds): dynamic programming over the law."""
+        return _cost_at(self._law, plan_for_lag(self._law, lag))[1]
+
+
+def _walk(schedule: Schedule, longest: float) -> Iterator[float]:
+    yield (at := 0.0)
+    while at <= longest:
+        at += schedule.delay(at)
+        yield at
+
+
+def _cost_at(law: Law, plan: Plan) -> Cost:
+    paths = [[bisect_left(law.times, at) for at in times] for times in (plan.often, plan.seldom)]
+    often, seldom = ((mean_lag(law, path), mean_gets(law, path)) for path in paths)
+    return _mixed(often, seldom, plan.share)
+
+
+def cost_of(history: History, truth: Truth) -> Cost:
+    """What the next songs cost that are waited for by a history."""
+    plan = history.plan
+    if plan is None:
+        return truth.cost(Fixed(history.interval))
+    often, seldom = (truth.cost(Learned(times, history.interval)) for times in (plan.often, plan.seldom))
+    return _mixed(often, seldom, plan.share)
+
+
+def _mixed(one: Cost, other: Cost, share: float) -> Cost:
+    return one[0] + share * (other[0] - one[0]), one[1] + share * (other[1] - one[1])
+
+
+def _mean(costs: Sequence[Cost]) -> Cost:
+    return fmean(lag for lag, _ in costs), fmean(gets for _, gets in costs)
+
+
+async def wait_for_songs(
+    history: History, durations: Sequence[float], *, told: bool, luck: random.Random
+) -> None:
+    """Wait for songs of these durations one after the other, as a session does, in simulated time."""
+    for seconds in durations:
+        history.add(await _wait(history.schedule() or Fixed(history.interval), seconds, told, luck))
+
+
+async def _wait(schedule: Schedule, seconds: float, told: bool, luck: random.Random) -> Duration:
+    now, looks = 0.0, [0.0]
+
+    async def sleep(pause: float) -> None:
+        nonlocal now
+        now += pause
+
+    async def get() -> Report:
+        looks.append(now)
+        status = ReportStatus.FAILED if now >= seconds else ReportStatus.RUNNING
+        return Report(status, (), None, None, "")
+
+    await wait_until_settled(get, schedule, age=0.0, deadline=_DEADLINE, clock=lambda: now, sleep=sleep)
+    submitted = luck.random()  # the gateway's clock is read in whole seconds
+    figure = float(math.floor(submitted + seconds) - math.floor(submitted)) if told else None
+    return Duration(looks[-2], looks[-1], figure)
+
+
+def learned_cost(family: Family, truth: Truth, *, told: bool, seed: int, before: float = 1.0) -> Cost:
+    """After 50 songs; where `before` is not 1, after 50 songs at another speed and 50 at this one."""
+    draw, luck = np.random.default_rng(seed), random.Random(seed)
+    history = History(INTERVAL, random=luck)
+    for slowness in (before, 1.0) if before != 1.0 else (1.0,):
+        durations = (slowness * family.seen(draw.random(SONGS))).tolist()
+        asyncio.run(wait_for_songs(history, durations, told=told, luck=luck))
+    return cost_of(history, truth)
+
+
+def measure(scale: Scale) -> list[Outcome]:
+    """GETs and lag after 50 songs, and 50 songs after a change of speed; means over histories with seeds from 0."""
+    truths = {family.name: Truth(family) for family in FAMILIES}
+    return [_steady(truths, scale.count(10, 1)), _changed(truths, scale.count(5, 1))]
+
+
+def _steady(truths: dict[str, Truth], histories: int) -> Outcome:
+    rows, findings = [], []
+    for family in FAMILIES:
+        truth = truths[family.name]
+        fixed = [truth.cost(Fixed(interval, random=random.Random(0))) for interval in (0.5, 5.0, 10.0)]
+        row = [gets for _, gets in fixed] + [fixed[1][0], truth.optimum(fixed[1][0])]
+        for told in (True, False):
+            costs = [learned_cost(family, truth, told=told, seed=seed) for seed in range(histories)]
+            row += _against_optimum(costs, truth)
+            # Ticks of a gateway that tells no times are not always found (docs/waiting.md).
+            limit = 1.15 if told or not family.tick else None
+            findings.append(Finding(f"{family.name}, {_TOLD[told]}: GETs to the optimum's", row[-1], limit))
+        rows.append((family.name, row))
+    columns = ("GETs 0.5 s", "5 s", "10 s", "lag 5 s", "optimum", *_COLUMNS)
+    return Outcome(
+        f"Polling: GETs per song and mean lag (s), {SONGS} songs of history", columns, rows, findings
+    )
+
+
+def _changed(truths: dict[str, Truth], histories: int) -> Outcome:
+    rows, findings = [], []
+    for family in CHANGING:
+        truth = truths[family.name]
+        for before in CHANGES:
+            name = f"{family.name}, before {before:g} times as long"
+            row: list[float] = []
+            for told in (True, False):
+                costs = [
+                    learned_cost(family, truth, told=told, seed=seed, before=before)
+                    for seed in range(histories)
+                ]
+                row += _against_optimum(costs, truth)
+                findings.append(Finding(f"{name}, {_TOLD[told]}: GETs to the optimum's", row[-1], 1.3))
+            rows.append((name, row))
+    return Outcome(f"Polling: {SONGS} songs after a change of speed", _COLUMNS, rows, findings)
+
+
+def _against_optimum(costs: Sequence[Cost], truth: Truth) -> list[float]:
+    """GETs, lag, and the GETs as a multiple of the optimum's at that lag."""
+    lag, gets = _mean(costs)
+    return [gets, lag, gets / truth.optimum(lag)]
