@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 from playwright.async_api import expect
+from prefect.client.orchestration import get_client
 
 from flows.song import make_song
 
@@ -13,6 +14,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.prefect,
     pytest.mark.xdist_group("prefect"),
+    pytest.mark.timeout(400),
 ]
 
 RECIPE = {
@@ -20,6 +22,13 @@ RECIPE = {
     "core": {"prompt": "a slow waltz for two cellos", "take": "ask"},
     "steps": [{"name": "outro", "place": "outro", "lyrics_type": "instrumental"}],
 }
+
+
+async def has_its_form(run) -> bool:
+    """Prefect stores a form's schema and text just after the run has paused."""
+    async with get_client() as client:
+        found = await client.filter_flow_run_input(run.id, key_prefix="paused", limit=10, exclude_keys=set())
+    return len(found) == 2
 
 
 async def paused_run(prefect_server, making):
@@ -30,7 +39,7 @@ async def paused_run(prefect_server, making):
                 making.result()  # it should still be waiting: its error says why it is not
             runs = await prefect_server.flow_runs("A song to choose from")
             paused = [run for run in runs if run.state.is_paused()]
-            if paused:
+            if paused and await has_its_form(paused[0]):
                 return paused[0]
             await asyncio.sleep(0.2)
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, Page, Route, async_playwright
+from playwright.async_api import Browser, Page, Route, async_playwright, expect
 
 SERVICES_REQUIRED = os.environ.get("SONGFLOW_REQUIRE_SERVICES") == "1"
 # Without a sandbox it runs as root in a container; nothing else may go out to the network.
@@ -45,6 +45,7 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page that may only reach this machine: what a user's interface needs comes with Prefect."""
     context = await browser.new_context(viewport={"width": 1100, "height": 800})
     context.set_default_timeout(_PATIENCE_MS)
+    expect.set_options(timeout=_PATIENCE_MS)
 
     async def only_here(route: Route) -> None:
         if "//127.0.0.1" in route.request.url:
