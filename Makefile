@@ -28,7 +28,7 @@ deploy: $(VENV)/.ready  ## Set up a Prefect server (PREFECT_API_URL) and write e
 	$(BIN)/prefect --no-prompt deploy --all --prefect-file deployments/prefect.yaml
 
 bench: $(VENV)/.ready  ## Measure speed, as ratios of one run
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --save docs
 
 lock: $(VENV)/.ready-dev  ## Resolve the dependencies anew (names, versions and hashes only)
 	$(PIP) install uv

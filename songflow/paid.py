@@ -43,7 +43,7 @@ log = logging.getLogger("songflow.paid")
 
 INTENT_LEASE_SECONDS = 60.0
 # Another process holds the key's intent or POST: how often to look whether it has moved.
-_LOOK_AGAIN_SECONDS = 0.1
+_LOOK_AGAIN_SECONDS, _LONGEST_LOOK_SECONDS = 0.1, 1.0
 _T = TypeVar("_T")
 
 AFTER_ERRORS = frozenset({State.FAILED})
@@ -84,6 +84,7 @@ async def submit(
     library = session.library
     library.require_space()
     intent = replace(_intent(session, request, access, key, runs or session.settings.runs), kin=kin)
+    pause = _LOOK_AGAIN_SECONDS
     while True:
         lease = Lease.take(INTENT_LEASE_SECONDS)
         claim = await library.ledger.submissions.intend(
@@ -103,7 +104,8 @@ async def submit(
         elif submission.state is State.UNKNOWN and await _adopt(session, submission):
             continue
         elif submission.state in {State.INTENDED, State.SENDING}:
-            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, _LONGEST_LOOK_SECONDS)
         else:
             return _reattached(submission)
 

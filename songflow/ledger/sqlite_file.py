@@ -13,6 +13,7 @@ savepoint and no other; a commit that fails, fails for all of its blocks.
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,6 +26,7 @@ from sqlalchemy import URL, Connection, CursorResult, Dialect, Executable, creat
 __all__ = ["BUSY_TIMEOUT_SECONDS", "InLoop", "SqliteFile"]
 
 BUSY_TIMEOUT_SECONDS = 30
+_LOOK_AGAIN_SECONDS = (0.001, 0.02)
 _T = TypeVar("_T")
 
 
@@ -106,27 +108,13 @@ class SqliteFile:
         """The writing connection inside a transaction; the turn is the caller's to give back."""
         writer = await self._opened()
         await self._turn.acquire()
-        if self._commit is not None:
-            return writer
-        begun: asyncio.Future[None] | None = None
         try:
-            if not _begin_at_once(_raw(writer)):
-                begun = self._in_thread(_begin, _raw(writer))
-                await asyncio.shield(begun)
-        except asyncio.CancelledError:
-            # The thread still waits for another process's lock.
-            assert begun is not None, "only that wait can be cancelled"
-            begun.add_done_callback(lambda done: self._give_back(done, _raw(writer)))
-            raise
+            if self._commit is None:
+                await _begin(_raw(writer))
         except BaseException:
             self._turn.release()
             raise
         return writer
-
-    def _give_back(self, begun: asyncio.Future[None], raw: sqlite3.Connection) -> None:
-        if not begun.cancelled() and begun.exception() is None:
-            raw.rollback()
-        self._turn.release()
 
     async def _commit_in_turn(self, raw: sqlite3.Connection) -> None:
         await self._turn.acquire()
@@ -175,22 +163,28 @@ def _savepoint(writer: Connection) -> Iterator[InLoop]:
             raw.execute("RELEASE block")
 
 
-def _begin_at_once(raw: sqlite3.Connection) -> bool:
-    """Begin to write; False where another process does."""
+async def _begin(raw: sqlite3.Connection) -> None:
+    """Begin to write, after any other process that does.
+
+    SQLite's own wait looks again every 100 ms: among many writers some would never find the lock free.
+    """
+    end = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            _begin_at_once(raw)
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
+                raise
+        await asyncio.sleep(random.uniform(*_LOOK_AGAIN_SECONDS))
+
+
+def _begin_at_once(raw: sqlite3.Connection) -> None:
     raw.execute("PRAGMA busy_timeout=0")
     try:
         raw.execute("BEGIN IMMEDIATE")
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
-            return False
-        raise
     finally:
         raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
-    return True
-
-
-def _begin(raw: sqlite3.Connection) -> None:
-    raw.execute("BEGIN IMMEDIATE")
 
 
 def _commit(raw: sqlite3.Connection) -> None:

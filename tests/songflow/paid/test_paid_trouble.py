@@ -13,7 +13,7 @@ from sqlalchemy import make_url
 from songflow import errors, paid, sending
 from songflow.collecting import wait
 from songflow.gateways import Gateway
-from songflow.ledger import State, engine
+from songflow.ledger import State, sqlite_file
 from songflow.ledger.lease import Lease
 from songflow.ledger.spool import Spool, SpoolEntry
 from songflow.library import LibrarySettings
@@ -146,7 +146,7 @@ async def test_shielded_work_that_is_itself_cancelled_is_cancelled() -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks are waited for as short as can be."""
-    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0)
     monkeypatch.setattr(sending, "_COMMIT_PATIENCE_SECONDS", 0.15)
 
 
@@ -191,7 +191,7 @@ async def test_a_ledger_that_comes_back_in_time_gets_the_id(
     simulator, access, session, song_request, monkeypatch, lock, after_the_answer, until, caplog
 ) -> None:
     """The commit of a paid id is tried again and again."""
-    monkeypatch.setattr(engine, "BUSY_TIMEOUT_SECONDS", 0)
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0)
     server, opened = simulator(), await session()
     after_the_answer(lock)
     sending = asyncio.create_task(submit(opened, song_request(), access(server.url), key="key"))
