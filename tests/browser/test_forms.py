@@ -1,0 +1,185 @@
+"""Each deployment's form, opened, filled in and run in a real browser; the songs are in the manifest and on the bill."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas
+import pytest
+from playwright.async_api import Page, expect
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from blocks import SimulatorCredentials, SongLibrary
+from songflow.ledger.states import State
+from songflow.library import Library, LibrarySettings
+from songflow.manifest import read_manifest
+from songflow.simulator import SimulatorServer, SimulatorSettings
+from support.forms import RunForm, serving
+from support.prefect_server import PrefectServer
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.prefect,
+    pytest.mark.xdist_group("prefect"),
+    pytest.mark.timeout(300),
+]
+
+BLOCK = "from-a-form"
+SWEEP = """\
+prompt: a slow waltz
+grid:
+  seed: [1, 2]
+"""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Everything is served: a gateway, its account and a library as saved blocks, and the deployments."""
+
+    server: PrefectServer
+    simulator: SimulatorServer
+    library: Path
+
+    @property
+    def bill(self) -> list[str]:
+        """The prompts that the gateway has billed, in order."""
+        return [str(entry.body["gen_params"]["prompt"]) for entry in self.simulator.bill()]
+
+    async def manifest(self) -> pandas.DataFrame:
+        """The library's songs."""
+        async with Library(LibrarySettings(self.library)) as library:
+            return await read_manifest(library.ledger)
+
+    async def songs_of(self, prompt: str) -> pandas.DataFrame:
+        """The stored songs of a prompt."""
+        frame = await self.manifest()
+        return frame[(frame["request.prompt"] == prompt) & (frame["song_state"] == "stored")]
+
+
+@pytest.fixture(scope="module")
+def desk(running_prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """The desk of this module's tests: starting the process that serves takes longest."""
+    folder = tmp_path_factory.mktemp("forms")
+    library = folder / "songs"
+    settings = SimulatorSettings(speed=100.0, clip_seconds=2.0, state_dir=folder / "gateway")
+    with (
+        SimulatorServer(settings) as simulator,
+        temporary_settings({PREFECT_API_URL: running_prefect_server.url}),
+    ):
+        SimulatorCredentials(base_url=simulator.url).save(BLOCK, overwrite=True)
+        SongLibrary(folder=str(library)).save(BLOCK, overwrite=True)
+        with serving(running_prefect_server, library):
+            yield Desk(running_prefect_server, simulator, library)
+
+
+@pytest.fixture(autouse=True)
+def _prefect(prefect_server: PrefectServer) -> None:
+    """Every test here asks Prefect's API."""
+
+
+async def open_form(page: Page, desk: Desk, deployment: str) -> RunForm:
+    """A deployment's form, with the account and the library picked among the saved blocks."""
+    form = await RunForm.open(page, desk.server, deployment)
+    await form.pick_block("Credentials", "SimulatorCredentials", BLOCK)
+    await form.pick_block("Library", "SongLibrary", BLOCK)
+    return form
+
+
+async def submitted(form: RunForm, picture: Path) -> None:
+    """Press the button, wait for the run and see that it went well."""
+    await form.page.screenshot(path=picture)
+    await form.submit()
+    run = await form.finished_run()
+    assert run.state is not None
+    assert run.state.is_completed(), run.state.message
+
+
+async def test_a_song_from_the_form_after_a_wrong_value_was_refused(desk: Desk, page: Page, images: Path) -> None:
+    """The browser refuses a strength of 7 with the reason; a right one makes two songs for one bill."""
+    form = await open_form(page, desk, "generate-song/generate")
+    await form.write("Prompt", "a harbour at dawn")
+    await form.write("Prompt strength", "7")
+    await form.submit()
+    strength = form.field("Prompt strength").get_by_role("spinbutton")
+    await expect(strength).to_be_focused()
+    said = await strength.evaluate("input => input.validationMessage")
+    assert said == "Value must be less than or equal to 1."
+    assert desk.bill == []
+
+    await form.write("Prompt strength", "0.7")
+    await submitted(form, images / "form-generate.png")
+    songs = await desk.songs_of("a harbour at dawn")
+    assert list(songs["request.prompt_strength"]) == [0.7, 0.7]
+    assert desk.bill == ["a harbour at dawn"]
+    assert all(Path(path).is_file() for path in songs["path"])
+
+
+async def test_an_intro_from_the_form(desk: Desk, page: Page, images: Path) -> None:
+    """A song's id and a place make the extension at the account that made the song."""
+    form = await open_form(page, desk, "generate-song/daily")
+    await form.write("Prompt", "the core of it")
+    await form.submit()
+    run = await form.finished_run()
+    assert run.state is not None
+    assert run.state.is_completed(), run.state.message
+    [core, _] = (await desk.songs_of("the core of it"))["song_id"]
+
+    form = await open_form(page, desk, "extend-song/extend")
+    await form.write("Song id", core)
+    await form.choose("Place", "intro")
+    await form.write("Prompt", "a soft beginning")
+    await submitted(form, images / "form-extend.png")
+    songs = await desk.songs_of("a soft beginning")
+    assert set(songs["parent_song_id"]) == {core}
+    assert set(songs["mode"]) == {"precede"}
+    assert desk.bill.count("a soft beginning") == 1
+
+
+async def test_a_whole_song_from_the_form(desk: Desk, page: Page, images: Path) -> None:
+    """A recipe by its name and a prompt: the manifest holds the songs of every step, each billed once."""
+    form = await open_form(page, desk, "make-song/whole-song")
+    await form.write("Prompt", "a brass band in the rain")
+    before = len(desk.bill)
+    await submitted(form, images / "form-whole-song.png")
+    frame = await desk.manifest()
+    made = frame[frame["request.prompt"].str.contains("brass band")]
+    assert set(made["song_state"]) == {"stored"}
+    assert made["key"].nunique() == len(desk.bill) - before >= 2
+    assert made["depth"].max() >= 1
+
+
+@pytest.mark.parametrize("deployment", ["sweep/sweep", "sweep/weekly"])
+async def test_a_sweep_from_the_form(desk: Desk, page: Page, images: Path, deployment: str) -> None:
+    """YAML in the form makes each cell once, whichever deployment is asked, and a second run pays nothing."""
+    form = await open_form(page, desk, deployment)
+    await form.write("Sweep", SWEEP)
+    await submitted(form, images / "form-sweep.png")
+    assert sorted((await desk.songs_of("a slow waltz"))["request.seed"]) == [1, 1, 2, 2]
+    assert desk.bill.count("a slow waltz") == 2
+
+
+async def test_a_rescue_from_the_form(desk: Desk, page: Page, images: Path) -> None:
+    """What a dead process left at the gateway is stored by a run that was clicked, and paid for once."""
+    from songflow.access import access_from_environment
+    from songflow.paid import submit
+    from songflow.request import SongRequest
+    from songflow.session import Session
+
+    access = access_from_environment("simulator", desk.simulator.url)
+    async with Session(LibrarySettings(desk.library)) as session:
+        stranded = await submit(session, SongRequest(prompt="left behind"), access, key="left-behind")
+        await session.library.ledger.submissions.release(stranded.id, stranded.lease.fence)
+
+    form = await open_form(page, desk, "rescue-songs/rescue")
+    async with asyncio.timeout(120):
+        while not (await desk.manifest()).query("key == 'left-behind' and song_state == 'stored'").shape[0]:
+            await submitted(form, images / "form-rescue.png")
+            await form.page.reload()
+            form = await open_form(page, desk, "rescue-songs/rescue")
+    async with Library(LibrarySettings(desk.library)) as library:
+        [submission] = await library.ledger.submissions.of_key("left-behind")
+    assert submission.state is State.SUCCEEDED
+    assert desk.bill.count("left behind") == 1

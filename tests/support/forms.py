@@ -1,0 +1,114 @@
+"""The forms of Prefect's user interface, as a person fills them in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import Locator, Page, expect
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
+
+from support.prefect_server import PrefectServer
+
+ROOT = Path(__file__).parents[2]
+_RUN_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class RunForm:
+    """The form that starts a run of a deployment."""
+
+    page: Page
+    deployment_id: Any
+
+    @classmethod
+    async def open(cls, page: Page, server: PrefectServer, deployment: str) -> RunForm:
+        """Open the form of `flow/deployment`."""
+        found = await _deployed(deployment)
+        await page.goto(f"{server.ui}/v2/deployments/deployment/{found.id}/run")
+        await expect(page.get_by_role("button", name="Submit")).to_be_visible()
+        return cls(page, found.id)
+
+    def field(self, title: str) -> Locator:
+        """One parameter: its title, text and control."""
+        label = self.page.locator("label", has_text=re.compile(rf"^{re.escape(title)}( \(Optional\))?$"))
+        return self.page.locator("div.group").filter(has=label).first
+
+    async def write(self, title: str, text: str) -> None:
+        """Type a text or a number; where a parameter may be empty, its other kind is chosen first."""
+        field = self.field(title)
+        await field.scroll_into_view_if_needed()
+        kinds = field.get_by_role("tab")
+        if await kinds.count():
+            await kinds.first.click()
+        await field.locator("textarea, input").first.fill(text)
+
+    async def choose(self, title: str, option: str) -> None:
+        """Choose one of a parameter's values."""
+        await self.field(title).get_by_role("button", name=f"Select {title}").click()
+        await self.page.get_by_role("option", name=option, exact=True).click()
+
+    async def pick_block(self, title: str, kind: str, name: str) -> None:
+        """Choose a saved block of one of the kinds that a parameter takes."""
+        field = self.field(title)
+        await field.get_by_role("tab", name=kind, exact=True).click()
+        await field.get_by_role("button", name="Select a block").click()
+        await self.page.get_by_role("option", name=name, exact=True).click()
+
+    async def submit(self) -> None:
+        """Press the button."""
+        await self.page.get_by_role("button", name="Submit").click()
+
+    async def finished_run(self) -> FlowRun:
+        """The run that the form has started (a schedule's runs wait for their time), when it has come to its end."""
+        chosen = DeploymentFilter(id=DeploymentFilterId(any_=[self.deployment_id]))
+        async with asyncio.timeout(_RUN_SECONDS), get_client() as client:
+            while True:
+                for run in await client.read_flow_runs(deployment_filter=chosen):
+                    if run.state is not None and run.state.is_final():
+                        return run
+                await asyncio.sleep(0.3)
+
+
+async def _deployed(deployment: str) -> Any:
+    """The deployment, as soon as the process that serves it has told Prefect of it."""
+    async with asyncio.timeout(_RUN_SECONDS), get_client() as client:
+        while True:
+            with suppress(ObjectNotFound):
+                return await client.read_deployment_by_name(deployment)
+            await asyncio.sleep(0.3)
+
+
+@contextmanager
+def serving(server: PrefectServer, library: Path) -> Iterator[None]:
+    """`python -m deployments.serve` in a process of its own, until the block ends."""
+    with (library.parent / "serve.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "deployments.serve"],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "PREFECT_API_URL": server.url,
+                "PREFECT_HOME": str(library.parent / "prefect"),
+                "SONGFLOW_LIBRARY": str(library),
+            },
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(30)
