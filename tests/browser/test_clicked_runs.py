@@ -1,4 +1,4 @@
-"""Each deployment's form, opened, filled in and run in a real browser; the songs are in the manifest and on the bill."""
+"""Each deployment's form, opened, filled in and run in a real browser: the songs are there, and on the bill."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pandas
 import pytest
 from playwright.async_api import Page, expect
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from support.forms import RunForm, serving
+from support.prefect_server import PrefectServer
 
 from blocks import SimulatorCredentials, SongLibrary
 from songflow.ledger.states import State
 from songflow.library import Library, LibrarySettings
 from songflow.manifest import read_manifest
 from songflow.simulator import SimulatorServer, SimulatorSettings
-from support.forms import RunForm, serving
-from support.prefect_server import PrefectServer
 
 pytestmark = [
     pytest.mark.browser,
@@ -97,7 +97,9 @@ async def submitted(form: RunForm, picture: Path) -> None:
     assert run.state.is_completed(), run.state.message
 
 
-async def test_a_song_from_the_form_after_a_wrong_value_was_refused(desk: Desk, page: Page, images: Path) -> None:
+async def test_a_song_from_the_form_after_a_wrong_value_was_refused(
+    desk: Desk, page: Page, images: Path
+) -> None:
     """The browser refuses a strength of 7 with the reason; a right one makes two songs for one bill."""
     form = await open_form(page, desk, "generate-song/generate")
     await form.write("Prompt", "a harbour at dawn")
