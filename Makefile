@@ -47,12 +47,13 @@ $(VENV)/bin/python:
 		|| { echo "songflow needs Python 3.11 or newer; give one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
+# As constraints, too: Python 3.11's own pip takes `sqlalchemy[asyncio]` for something that the lock does not pin.
 $(VENV)/.ready: $(VENV)/bin/python requirements.lock pyproject.toml
-	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --require-hashes -r requirements.lock -c requirements.lock
 	$(PIP) install --no-deps --editable .
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/bin/python requirements-dev.lock pyproject.toml
-	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(PIP) install --require-hashes -r requirements-dev.lock -c requirements-dev.lock
 	$(PIP) install --no-deps --editable .
 	@touch $@ $(VENV)/.ready

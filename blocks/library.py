@@ -37,8 +37,9 @@ class SongLibrary(Block):
     _documentation_url: ClassVar[HttpUrl | None] = web_address("README.md")
     _description: ClassVar[str | None] = "Where songs, and the ledger of what was paid for, are kept."
 
+    # Without a default, on purpose: where everything of a block is optional, Prefect's form validation takes the
+    # reference to a saved one for its fields as well, and refuses it as ambiguous.
     folder: str = Field(
-        default="songs",
         min_length=1,
         title="Folder",
         description="The library's folder on the machine that runs the flow; absolute is best.",

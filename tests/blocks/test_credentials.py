@@ -138,7 +138,8 @@ class TestSaved:
 
     async def test_the_server_shows_no_secret(self, prefect_server):
         await CometAPICredentials(api_key=KEY).asave("hidden", overwrite=True)
-        await SongLibrary(ledger_url=f"postgresql://user:{KEY}@host/db").asave("hidden", overwrite=True)
+        hidden = SongLibrary(folder="songs", ledger_url=f"postgresql://user:{KEY}@host/db")
+        await hidden.asave("hidden", overwrite=True)
         async with get_client() as client:
             for slug in ("cometapi-credentials", "song-library"):
                 document = await client.read_block_document_by_name("hidden", slug, include_secrets=False)

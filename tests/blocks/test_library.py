@@ -29,7 +29,7 @@ def test_a_library_is_the_settings_of_the_domain(tmp_path):
 
 def test_a_relative_folder_and_a_home_become_absolute(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert SongLibrary().get_settings().folder == tmp_path / "songs"
+    assert SongLibrary(folder="songs").get_settings().folder == tmp_path / "songs"
     assert SongLibrary(folder="~/songs").get_settings().folder == Path.home() / "songs"
 
 
@@ -46,7 +46,7 @@ def test_a_relative_folder_and_a_home_become_absolute(monkeypatch, tmp_path):
 )
 def test_wrong_values_are_refused(fields):
     with pytest.raises(ValidationError, match=next(iter(fields))):
-        SongLibrary(**fields)
+        SongLibrary(**{"folder": "songs", **fields})
 
 
 def test_settings_found_elsewhere_survive_the_way_through_a_block(tmp_path):

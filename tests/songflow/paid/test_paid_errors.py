@@ -14,6 +14,7 @@ from songflow.gateways import RefusalKind
 EXIT_CODES = {
     "SongflowError": 1,
     "InputError": 2,
+    "InvalidDocument": 2,
     "InvalidRequest": 2,
     "KeyConflict": 2,
     "MissingCredentials": 2,
@@ -28,12 +29,13 @@ EXIT_CODES = {
     "GenerationLost": 5,
     "NotCollected": 5,
     "UnsettledTwin": 5,
+    "ChoiceNeeded": 5,
     "SpendingStopped": 6,
 }
 
 
 def _classes() -> list[type[errors.SongflowError]]:
-    found = [value for _, value in inspect.getmembers(errors, inspect.isclass)]
+    found = [value for name, value in inspect.getmembers(errors, inspect.isclass) if not name.startswith("_")]
     return [value for value in found if issubclass(value, errors.SongflowError)]
 
 
