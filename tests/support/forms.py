@@ -45,18 +45,24 @@ class RunForm:
         return self.page.locator("div.group").filter(has=label).first
 
     async def write(self, title: str, text: str) -> None:
-        """Type a text or a number; where a parameter may be empty, its other kind is chosen first."""
+        """Type a text or a number."""
+        field = await self._kind_chosen(title)
+        await field.locator("textarea, input").first.fill(text)
+
+    async def choose(self, title: str, option: str) -> None:
+        """Choose one of a parameter's values."""
+        field = await self._kind_chosen(title)
+        await field.get_by_role("button", name=f"Select {title}").click()
+        await self.page.get_by_role("option", name=option, exact=True).click()
+
+    async def _kind_chosen(self, title: str) -> Locator:
+        """The parameter, with the first of its kinds where it has several (the last is no value at all)."""
         field = self.field(title)
         await field.scroll_into_view_if_needed()
         kinds = field.get_by_role("tab")
         if await kinds.count():
             await kinds.first.click()
-        await field.locator("textarea, input").first.fill(text)
-
-    async def choose(self, title: str, option: str) -> None:
-        """Choose one of a parameter's values."""
-        await self.field(title).get_by_role("button", name=f"Select {title}").click()
-        await self.page.get_by_role("option", name=option, exact=True).click()
+        return field
 
     async def pick_block(self, title: str, kind: str, name: str) -> None:
         """Choose a saved block of one of the kinds that a parameter takes."""
