@@ -7,8 +7,9 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from playwright.async_api import Locator, Page, expect
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import ObjectNotFound
 from support.prefect_server import PrefectServer
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,8 @@ class RunForm:
     @classmethod
     async def open(cls, page: Page, server: PrefectServer, deployment: str) -> RunForm:
         """Open the form of `flow/deployment`."""
-        found = await _deployed(deployment)
+        async with get_client() as client:
+            found = await client.read_deployment_by_name(deployment)
         await page.goto(f"{server.ui}/v2/deployments/deployment/{found.id}/run")
         await expect(page.get_by_role("button", name="Submit")).to_be_visible()
         return cls(page, found.id)
@@ -52,7 +53,7 @@ class RunForm:
     async def choose(self, title: str, option: str) -> None:
         """Choose one of a parameter's values."""
         field = await self._kind_chosen(title)
-        await field.get_by_role("button", name=f"Select {title}").click()
+        await field.get_by_role("button", name=re.compile("^Select")).first.click()
         await self.page.get_by_role("option", name=option, exact=True).click()
 
     async def _kind_chosen(self, title: str) -> Locator:
@@ -77,6 +78,8 @@ class RunForm:
 
     async def finished_run(self) -> FlowRun:
         """The run that the form has started (a schedule's runs wait for their time), when it has come to its end."""
+        # Where Prefect refuses the form, it says so in it and stays.
+        await self.page.wait_for_url("**tab=Runs**")
         chosen = DeploymentFilter(id=DeploymentFilterId(any_=[self.deployment_id]))
         async with asyncio.timeout(_RUN_SECONDS), get_client() as client:
             while True:
@@ -86,19 +89,11 @@ class RunForm:
                 await asyncio.sleep(0.3)
 
 
-async def _deployed(deployment: str) -> Any:
-    """The deployment, as soon as the process that serves it has told Prefect of it."""
-    async with asyncio.timeout(_RUN_SECONDS), get_client() as client:
-        while True:
-            with suppress(ObjectNotFound):
-                return await client.read_deployment_by_name(deployment)
-            await asyncio.sleep(0.3)
-
-
 @contextmanager
 def serving(server: PrefectServer, library: Path) -> Iterator[None]:
-    """`python -m deployments.serve` in a process of its own, until the block ends."""
-    with (library.parent / "serve.log").open("wb") as log:
+    """`python -m deployments.serve` in a process of its own, from its word that all is served until the block ends."""
+    said = library.parent / "serve.log"
+    with said.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "deployments.serve"],
             cwd=ROOT,
@@ -113,6 +108,11 @@ def serving(server: PrefectServer, library: Path) -> Iterator[None]:
             stderr=log,
         )
         try:
+            end = time.monotonic() + _RUN_SECONDS
+            while b"are being served" not in said.read_bytes():
+                assert process.poll() is None, said.read_text()
+                assert time.monotonic() < end, said.read_text()
+                time.sleep(0.2)
             yield
         finally:
             process.terminate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,14 @@ import pytest
 import songflow.addresses
 import songflow.session
 from songflow.addresses import AddressRefused, check_url
+from songflow.id3 import audio_span
+
+
+def _audio_in(song: bytes) -> bytes:
+    """What a song's file holds without its tags."""
+    start, end = audio_span(io.BytesIO(song))
+    return song[start:end]
+
 
 CLIMBING = "../../../../../../../../{home}/precious"
 
@@ -122,7 +131,7 @@ def test_a_redirect_to_another_host_is_followed_without_the_key(
     gateway.answer = answer
     ended = generate(gateway.url)
     assert ended.code == 0
-    assert Path(ended.json["songs"][0]["path"]).read_bytes() == mp3_song
+    assert _audio_in(Path(ended.json["songs"][0]["path"]).read_bytes()) == _audio_in(mp3_song)
     assert [asked.target for asked in third.asked] == ["/moved.mp3"]
     assert "cookie" not in third.asked[0].headers
     _assert_no_key(third, key)
@@ -278,7 +287,7 @@ def test_names_of_others_stay_inside_the_library(
     path = Path(ended.json["songs"][0]["path"])
     assert path.parent == home / "songs" / "audio"
     assert path.resolve() == path
-    assert path.read_bytes() == mp3_song
+    assert _audio_in(path.read_bytes()) == _audio_in(mp3_song)
     fetches = [asked.target for asked in gateway.asked if asked.method == "GET"]
     assert fetches
     for target in fetches:
