@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -99,6 +98,9 @@ class Database:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self._place = SqliteFile(url) if self.is_sqlite else _Server(url)
+        self._troubles: tuple[type[Exception], ...] = (
+            DBAPIError, PoolTimeoutError, OSError, *self._place.errors
+        )  # fmt: skip
 
     @property
     def name(self) -> str:
@@ -128,7 +130,7 @@ class Database:
 
             async with self.write("migrate") as connection:
                 await connection.run_sync(upgrade)
-        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        except (SQLAlchemyError, *self._troubles) as error:
             await self.close()
             raise self.problem(error) from None
         except LibraryError:
@@ -166,7 +168,7 @@ class Database:
     def _in_words(self) -> Iterator[None]:
         try:
             yield
-        except (DBAPIError, PoolTimeoutError, sqlite3.Error, OSError) as error:
+        except self._troubles as error:
             raise self.problem(error) from error
 
     def problem(self, error: Exception) -> LibraryError:
@@ -216,6 +218,10 @@ class _Server:
     """A PostgreSQL server: transactions side by side, whose commits it groups by itself."""
 
     def __init__(self, url: URL) -> None:
+        import asyncpg  # who keeps the ledger in SQLite need not load it
+
+        # SQLAlchemy 2.0 hands on as it is what goes wrong while asyncpg connects.
+        self.errors: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError)
         # Transactions take milliseconds, and a server takes 100 connections in all unless told otherwise.
         self._engine = create_async_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=0)
 

@@ -58,6 +58,8 @@ class InLoop:
 class SqliteFile:
     """One SQLite file, for one event loop: a connection that writes, and others that read."""
 
+    errors: tuple[type[Exception], ...] = (sqlite3.Error,)
+
     def __init__(self, url: URL) -> None:
         self._engine = create_engine(
             url.set(drivername="sqlite+pysqlite"),

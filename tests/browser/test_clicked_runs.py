@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.prefect,
     pytest.mark.xdist_group("prefect"),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
 ]
 
 BLOCK = "from-a-form"

@@ -113,7 +113,7 @@ def test_bad_input_is_told_in_one_object(
     assert not Path("songs").exists()
 
 
-@pytest.mark.parametrize("arguments", [["generate"], ["nope"], ["generate", "x", "--bogus", "1"]])
+@pytest.mark.parametrize("arguments", [["extend"], ["nope"], ["generate", "x", "--bogus", "1"]])
 def test_without_json_stdout_stays_empty(call: Call, arguments: list[str]) -> None:
     """Failures are on stderr, with what to do next."""
     code, out, err = call(*arguments)

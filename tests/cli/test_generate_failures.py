@@ -56,7 +56,8 @@ def test_bad_input_is_refused_before_anything_is_sent(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["generate", "--json"], "PROMPT requires an argument"),
+        (["generate", "--json"], "A prompt is required"),
+        (["extend", "--json"], "requires an argument"),
         (["generate", "x", "--loudness", "3", "--json"], "Unknown option: --loudness"),
     ],
 )

@@ -72,7 +72,7 @@ def _assert_whole(stored: list[Song], library: Path) -> None:
         assert sounds[song.audio_sha256] == pytest.approx(0.5, abs=0.1)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_a_thousand_songs_with_every_fault_and_killed_workers(
     chaos: Any, luck: Any, record_property: Any
 ) -> None:

@@ -60,8 +60,8 @@ async def test_the_embedded_simulator_is_planned_in_its_own_time(cells, simulato
 
 
 async def test_the_ledgers_own_history_says_how_long_it_takes(simulator, access, session, cells, run) -> None:
-    """Of the same gateway, model and mode."""
-    server, opened = simulator(), await session()
+    """Of the same gateway, model and mode. A gateway tells whole seconds, so these take more than one."""
+    server, opened = simulator(speed=40.0), await session()
     await run(opened, server, cells(server, 3))
     standings = opened.library.ledger.standings
     known = await standings.typical_seconds("simulator", "udio32-v1.5", "regular")
