@@ -101,6 +101,7 @@ class Database:
         self._troubles: tuple[type[Exception], ...] = (
             DBAPIError, PoolTimeoutError, OSError, *self._place.errors
         )  # fmt: skip
+        self._troubles_of_opening: tuple[type[Exception], ...] = (SQLAlchemyError, *self._troubles)
 
     @property
     def name(self) -> str:
@@ -130,7 +131,7 @@ class Database:
 
             async with self.write("migrate") as connection:
                 await connection.run_sync(upgrade)
-        except (SQLAlchemyError, *self._troubles) as error:
+        except self._troubles_of_opening as error:
             await self.close()
             raise self.problem(error) from None
         except LibraryError:
