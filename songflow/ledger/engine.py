@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -241,8 +242,22 @@ class _Server:
 
 
 def _check_file(path: Path) -> None:
+    """Raise OSError where the file cannot be used: the operating system's reason is clearer than SQLite's.
+
+    The file itself is never opened for that. Closing it would end every lock that this process holds on it (POSIX),
+    also those of another open ledger: SQLite in another process would then believe that it is alone, and tidy up the
+    write-ahead log that is in use here.
+    """
     refuse_network_file_system(path)
-    path.open("ab").close()  # the operating system's reason is clearer than SQLite's
+    trouble = None
+    if path.is_dir():
+        trouble = errno.EISDIR
+    elif not path.parent.is_dir():
+        trouble = errno.ENOENT
+    elif not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK):
+        trouble = errno.EACCES
+    if trouble is not None:
+        raise OSError(trouble, os.strerror(trouble), str(path))
 
 
 def refuse_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -171,3 +172,24 @@ async def test_closing_waits_for_what_is_being_committed(tmp_path: Path) -> None
         await asyncio.sleep(0)
         writing.cancel()
     assert on_disk(ledger) == {"a"}
+
+
+async def test_a_second_ledger_of_a_process_leaves_the_locks_of_the_first(
+    shared: Ledger, tmp_path: Path
+) -> None:
+    """Another process that comes and goes meanwhile does not take itself for the last, and leaves the log alone."""
+    await note(shared, "first")
+    async with Ledger(ledger_url(None, tmp_path)) as second:
+        await note(second, "second")
+    passes_by = (
+        "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM switches').fetchall()"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", passes_by, str(tmp_path / "ledger.sqlite")
+    )
+    assert await process.wait() == 0
+    assert (tmp_path / "ledger.sqlite-wal").stat().st_size > 0
+    await note(shared, "third")
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as direct:
+        assert direct.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert direct.execute("SELECT count(*) FROM switches").fetchone() == (3,)
