@@ -169,7 +169,8 @@ class TestDeployments:
         self, studio, serving, until_accepted, prefect_server
     ):
         """The dead run is told as crashed, as the zombie automation does it; another worker takes its shard up."""
-        here = studio(pool=2, speed=20.0)
+        # Slow enough (18 s) that no shard is done before the other one has begun.
+        here = studio(pool=2, speed=3.0, sigma=0.0)
         await SimulatorCredentials(base_url=here.simulator.url).asave("killed", overwrite=True)
         options = {**here.options, "credentials": await SimulatorCredentials.aload("killed")}
         worker = await serving()
