@@ -100,7 +100,7 @@ __all__ = [
 ]
 
 
-def _described(title: str, text: str, *, choices: tuple[float, ...] | None = None, **limits: Any) -> Any:
+def _described(title: str, text: str, *, choices: tuple[float | None, ...] = (), **limits: Any) -> Any:
     # Prefect 3.8 puts a parameter's name over its `title` and its docstring's `Args` over its `description`,
     # even where there is none; what stands in `json_schema_extra` it keeps.
     extra: dict[str, JsonValue] = {"title": title, "description": text}
@@ -168,7 +168,8 @@ OtherClarityStrength = Annotated[float | None, _inherited_share("clarity_strengt
 OtherLyricsStrength = Annotated[float | None, _inherited_share("lyrics_strength")]
 OtherQuality = Annotated[
     float | None,
-    _inherited("generation_quality", ge=0.25, le=1, strict=True, choices=(0.25, 0.5, 0.75, 1)),
+    # None as well: the list holds for the whole parameter, whichever of its kinds was chosen.
+    _inherited("generation_quality", ge=0.25, le=1, strict=True, choices=(0.25, 0.5, 0.75, 1, None)),
 ]
 ExtendedSongId = Annotated[
     str,
