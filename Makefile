@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# Two processes at most: each may run a Prefect server and synthesise songs.
-PYTEST_ARGS ?= -n 2 --dist loadgroup
+# Many tests wait for processes of their own; those that share a server form a group, the long groups come first.
+PYTEST_ARGS ?= -n 3 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help demo test check types layers deploy bench lock clean
 

@@ -15,7 +15,7 @@ from benchmarks.report import Finding, Scale
 from benchmarks.slots import slot_use
 
 # A dozen processes one after another.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("benchmarks")]
 
 QUICK = Scale(quick=True)
 ROOT = Path(__file__).parents[2]
