@@ -12,7 +12,7 @@ from blocks.credentials import GatewayBlock
 from blocks.library import SongLibrary
 from flows import fields
 from flows.hooks import let_go
-from songflow.access import Access, access_from_environment, fallbacks_from_environment
+from songflow.access import Access, access_from_environment, access_that_took, fallbacks_from_environment
 from songflow.api import first_that_takes
 from songflow.errors import InputError
 from songflow.holding import looked_after
@@ -175,7 +175,7 @@ async def make_songs(
                 request, choice, key=key, if_unsettled=if_unsettled, retry_errors=retry_errors
             ),
         )
-        taken_by = next((choice for choice in choices if choice.took(submission)), access)
+        taken_by = access_that_took(choices, submission)
         # Between its tasks, too: a run with the same request must not take it for one that nobody looks after.
         with told_as_paid(submission):
             async with looked_after(session, submission, session.deadline(request.model)):

@@ -25,6 +25,7 @@ __all__ = [
     "Access",
     "Resolver",
     "access_from_environment",
+    "access_that_took",
     "fallbacks_from_environment",
     "resolve_from_environment",
 ]
@@ -72,6 +73,16 @@ class Access:
     def took(self, submission: Submission) -> bool:
         """True where this account is at the gateway that took a submission (its key may have changed since)."""
         return (self.gateway, self.account.base_url) == (submission.gateway, submission.base_url)
+
+
+def access_that_took(choices: Sequence[Access], submission: Submission) -> Access:
+    """Of the accounts that a request was offered to, the one that took it: by its key, else by its gateway.
+
+    Two accounts of one gateway may not see each other's generations.
+    """
+    there = [choice for choice in choices if choice.took(submission)]
+    by_key = (one for one in there if one.account.fingerprint == submission.key_fingerprint)
+    return next(by_key, there[0] if there else choices[0])
 
 
 Resolver = Callable[[Submission], Awaitable[Access | None]]

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from songflow.access import Access, access_from_environment
+from songflow.access import Access, access_from_environment, access_that_took
 from songflow.collecting import Progress, collect, wait
 from songflow.errors import NotBilled
 from songflow.extending import plan_extension
@@ -130,7 +130,7 @@ async def generate_in(
             within=session.settings.repeat_within,
         ),
     )
-    taken_by = next((choice for choice in choices if choice.took(submission)), access)
+    taken_by = access_that_took(choices, submission)
     async with kept(session, submission):
         songs = await wait(session, submission, taken_by, progress)
         await collect(session, submission, songs, taken_by)

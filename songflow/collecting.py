@@ -24,6 +24,7 @@ from songflow.ledger.rows import Song, Submission, Timing
 from songflow.ledger.songs import AnnouncedTake, Lineage, payload_text
 from songflow.ledger.states import SongState, State
 from songflow.messages import failed_error, lost_error, overdue_error, told_as_paid
+from songflow.patience import persist
 from songflow.polling import Watch
 from songflow.request import SongRequest
 from songflow.session import Session
@@ -291,6 +292,7 @@ async def _store(session: Session, song: Song, done: Downloaded, cover: Picture 
     library = session.library
     source = await look_for_source(library, song, done)
     file = await keep(library, song, done, uid=take_uid(song), cover=cover, source=source)
-    stored = await library.ledger.songs.stored(song, file, source)
+    # It has its name already: without the row nobody would know of it.
+    stored = await persist(lambda: library.ledger.songs.stored(song, file, source))
     log.info("Stored '%s' as %s.", song.title, file.path)
     return stored

@@ -244,6 +244,9 @@ async def _judged(library: Library, one: _Read, outcome: Outcome) -> tuple[Found
     if song.path == path:
         return Found.KNOWN, one.remark
     if song.state is not SongState.STORED:
+        # Its gateway could not give it any more; whoever named the file died before the row was written.
+        if song.error and one.remark is None and await library.ledger.restoring.adopt(song, one.rows):
+            return Found.ADDED, "its take was paid for and not yet collected"
         return (
             Found.SKIPPED,
             f"the ledger knows its take as {song.state}: `songflow rescue` collects what is there",

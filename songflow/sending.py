@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from songflow.ledger.rows import Intent, Submission
 from songflow.ledger.spool import SpoolEntry
 from songflow.ledger.states import State
 from songflow.messages import not_sent_error, refused_error, told_as_paid, unknown_error
+from songflow.patience import persist
 from songflow.request import MODELS, Model
 from songflow.session import Session
 
@@ -32,7 +33,6 @@ __all__ = ["send_in_turn", "shielded"]
 
 log = logging.getLogger("songflow.paid")
 
-_COMMIT_PATIENCE_SECONDS = 60.0
 # The intent's lease must outlive the wait for a slot.
 _LONGEST_TURN_SECONDS = 45.0
 _T = TypeVar("_T")
@@ -44,8 +44,9 @@ async def send_in_turn(
     """Wait for a slot where this key is slowed down, then send; a slot too far away counts as not sent."""
     ledger = session.library.ledger
     try:
-        pause = await ledger.pace.slot(access.pace_name)
-        if pause is not None and pause > min(session.settings.repeat_within, _LONGEST_TURN_SECONDS):
+        longest = min(session.settings.repeat_within, _LONGEST_TURN_SECONDS)
+        pause = await ledger.pace.slot(access.pace_name, longest)
+        if pause is not None and pause > longest:
             reason = "the gateway has asked everybody with this key to slow down"
             await ledger.submissions.settle_sending(submission.id, State.UNSENT, reason)
             raise not_sent_error(intent.key, submission, reason, retry_after=pause)
@@ -89,10 +90,12 @@ async def _send(
         )  # nothing left: let the next one try at once
         raise
     seconds = session.settings.submit_timeout + session.settings.lease_margin
+    send_before = (
+        _awake_clock() + seconds
+    )  # counted from before the lease is written, so that it never outlives it
     lease = submission.lease.extended(seconds)
     if not await ledger.begin_send(submission.id, lease):
         return None
-    send_before = _awake_clock() + seconds
     log.info("Sending the request (key %s, %s, price %g).", intent.key, intent.gateway, intent.price)
     outcome: Outcome
     reached("post: before request")
@@ -129,10 +132,10 @@ async def _commit_outcome(
                 await _tell_accepted(session, taken)
                 return await ledger.get(submission.id)
         case NotSent(reason):
-            await _persist(lambda: ledger.settle_sending(submission.id, State.UNSENT, reason))
+            await persist(lambda: ledger.settle_sending(submission.id, State.UNSENT, reason))
             raise not_sent_error(intent.key, submission, reason)
         case Refused():
-            await _persist(
+            await persist(
                 lambda: ledger.settle_sending(
                     submission.id, State.REFUSED, outcome.message, _answer_row(outcome.answer)
                 )
@@ -148,7 +151,7 @@ async def _commit_outcome(
             raise refused
         case Unknown(reason, answer):  # pragma: no branch (there is no fifth outcome)
             try:
-                await _persist(
+                await persist(
                     lambda: ledger.settle_sending(
                         submission.id, State.UNKNOWN, reason, _answer_row(answer) if answer else None
                     )
@@ -188,7 +191,7 @@ async def _commit_accepted(
         log.error("The spool would not take the accepted generation %s: %s", named, error)
     lease = submission.lease.extended(session.deadline(_model_of(intent)) + session.settings.lease_margin)
     try:
-        await _persist(
+        await persist(
             lambda: session.library.ledger.submissions.accepted(
                 submission.id, outcome.generation_id, outcome.track_ids, _answer_row(outcome.answer), lease
             )
@@ -197,26 +200,6 @@ async def _commit_accepted(
         # The last resort: a paid id must reach a person even if nothing can be written any more.
         sys.stderr.write(f"songflow: PAID, and the ledger cannot be written: generation {named}\n")
         raise
-
-
-async def _persist(commit: Callable[[], Awaitable[bool]]) -> None:
-    """Try a commit that must not be given up lightly, for a minute.
-
-    Raises:
-        LibraryError: the database's last word.
-    """
-    end = time.monotonic() + _COMMIT_PATIENCE_SECONDS
-    pause = 0.1
-    while True:
-        try:
-            await commit()
-            return
-        except errors.LibraryError as error:
-            if time.monotonic() + pause > end:
-                raise
-            log.warning("%s Trying again.", error.message)
-        await asyncio.sleep(pause)
-        pause = min(2 * pause, 5.0)
 
 
 def _model_of(intent: Intent) -> Model:

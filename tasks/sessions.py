@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -147,6 +147,12 @@ def _lost_signal(error: BaseException) -> TerminationSignal | None:
 
 
 async def _tell_what_goes_on(session: Session, key: str) -> None:
+    """A courtesy: the ledger may be away as well, and that must not take the place of what stopped the run."""
+    with suppress(Exception):
+        await _tell(session, key)
+
+
+async def _tell(session: Session, key: str) -> None:
     current = speaker(await session.library.ledger.submissions.of_key(key))
     if current is None or not (RULES[current.state].unsettled or current.state is State.SUCCEEDED):
         return

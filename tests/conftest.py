@@ -1,4 +1,4 @@
-"""A shell that starts the tests in the background leaves SIGINT ignored, and every command under test would inherit it."""
+"""A shell that runs the tests in the background leaves SIGINT ignored, which the commands under test inherit."""
 
 import signal
 

@@ -30,8 +30,12 @@ class Pace:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def slot(self, account: str) -> float | None:
-        """Take the next slot: seconds to wait for it, or None where nothing slows this key down."""
+    async def slot(self, account: str, longest: float = LONGEST_PAUSE_SECONDS) -> float | None:
+        """Take the next slot: seconds to wait for it, or None where nothing slows this key down.
+
+        A slot that is further away than `longest` seconds is not taken, only told: the caller gives up, and a slot
+        that nobody uses would hold up all others.
+        """
         async with self._database.read() as connection:
             known = await connection.execute(select(_paces.c.pause).where(_paces.c.account == account))
             if known.scalar() is None:
@@ -46,12 +50,13 @@ class Pace:
             now = datetime.now(UTC)
             # A clock that jumped must not hold submits up for longer than a pause can be.
             slot = min(max(now, row["not_before"]), now + timedelta(seconds=LONGEST_PAUSE_SECONDS))
-            await connection.execute(
-                update(_paces)
-                .where(_paces.c.account == account)
-                .values(not_before=slot + timedelta(seconds=row["pause"]))
-            )
             seconds: float = (slot - now).total_seconds()
+            if seconds <= longest:
+                await connection.execute(
+                    update(_paces)
+                    .where(_paces.c.account == account)
+                    .values(not_before=slot + timedelta(seconds=row["pause"]))
+                )
             return seconds
 
     async def slow_down(self, account: str, asked: float | None, *, paced: bool = True) -> None:

@@ -72,6 +72,18 @@ class Restoring:
         async with self._database.write("rebuilt") as connection:
             return [await _restore(connection, one) for one in found]
 
+    async def adopt(self, song: Song, found: Restorable) -> bool:
+        """A file whose row was never written is the take that still waits for one; False where it no longer waits."""
+        async with self._database.write("rebuilt") as connection:
+            if await songs_where(connection, "path", found.song["path"]):
+                return False
+            result = await connection.execute(
+                update(_songs)
+                .where(_songs.c.id == song.id, _songs.c.state == SongState.ANNOUNCED)
+                .values(**found.song, state=SongState.STORED, error=None)
+            )
+            return result.rowcount == 1
+
     async def move(self, song: Song, path: str, cover_path: str | None) -> bool:
         """The very same file lies elsewhere now; False where the row has moved meanwhile."""
         async with self._database.write("rebuilt") as connection:

@@ -51,6 +51,8 @@ _END = {
 }
 _NEW_SONGS = insert(_songs)
 _SET_SONG = update(_songs).where(_songs.c.id == bindparam("which"))
+# Another process may have stored it since its row was read.
+_SET_WAITING_SONG = _SET_SONG.where(_songs.c.state != SongState.STORED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,9 @@ class Songs:
                 if song is None:
                     new.append(_new_row(take, len(known) + len(new), common))
                 elif song.state is not SongState.STORED:
-                    await connection.execute(_SET_SONG, {"which": song.id, **_announced_columns(take)})
+                    await connection.execute(
+                        _SET_WAITING_SONG, {"which": song.id, **_announced_columns(take)}
+                    )
             if new:
                 await connection.execute(_NEW_SONGS, new)
             return await songs_where(connection, "submission_id", submission_id)
@@ -161,7 +165,9 @@ class Songs:
 
     async def problem(self, song: Song, error: str) -> Song:
         """The take could not be stored now; it stays announced, so that it is tried again."""
-        return await self._update("song problem", song, {"error": clean_text(error)})
+        async with self._database.write("song problem") as connection:
+            await connection.execute(_SET_WAITING_SONG, {"which": song.id, "error": clean_text(error)})
+            return (await songs_where(connection, "id", song.id))[0]
 
     async def rate(self, song: Song, rating: float | None) -> None:
         """Note a person's opinion of a take, 0..5 (None takes it back)."""

@@ -31,7 +31,19 @@ from sqlalchemy import delete
 # Imported here so that no fork needs to: what a generation uses, to its end.
 import songflow.ledger.migrate
 import songflow.simulator  # noqa: F401
-from songflow import api, collecting, download, failpoints, paid, rebuild, rescue, sending, store, waiting
+from songflow import (
+    api,
+    collecting,
+    download,
+    failpoints,
+    paid,
+    patience,
+    rebuild,
+    rescue,
+    sending,
+    store,
+    waiting,
+)
 from songflow.access import Access
 from songflow.errors import SongflowError
 from songflow.gateways import DIALECTS, Account
@@ -102,7 +114,7 @@ def prepare(plan: dict[str, Any]) -> None:
     if "connections" in plan:
         make = engine.create_async_engine
         engine.create_async_engine = lambda url, **how: make(url, **{**how, "pool_size": plan["connections"]})
-    sending._COMMIT_PATIENCE_SECONDS = plan.get("patience", sending._COMMIT_PATIENCE_SECONDS)
+    patience.COMMIT_PATIENCE_SECONDS = plan.get("patience", patience.COMMIT_PATIENCE_SECONDS)
     sqlite_file.BUSY_TIMEOUT_SECONDS = plan.get("busy", sqlite_file.BUSY_TIMEOUT_SECONDS)
     waiting.VISIBILITY_SECONDS = plan.get("visibility", waiting.VISIBILITY_SECONDS)
 

@@ -77,3 +77,11 @@ async def test_a_burst_that_was_sent_before_counts_once(ledger: Ledger) -> None:
     second = await ledger.pace.slot(KEY)
     assert second is not None
     assert second <= 2.0
+
+
+async def test_who_gives_up_leaves_the_slot_to_the_next(ledger: Ledger) -> None:
+    """A hundred that would not wait so long do not put off the one that would."""
+    await ledger.pace.slow_down(KEY, 100.0)
+    for _ in range(100):
+        assert 45.0 < await ledger.pace.slot(KEY, longest=45.0) <= 100.0
+    assert await ledger.pace.slot(KEY) <= 100.0

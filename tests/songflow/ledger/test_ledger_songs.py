@@ -185,3 +185,14 @@ async def test_whatever_a_gateway_says_can_be_kept(ledger: Ledger, in_state, tak
 def test_a_payload_is_kept_whole_even_where_json_does_not_know_its_values() -> None:
     """Unknown fields and unknown types are kept as text."""
     assert payload_text({"name": "Lied für 漢", "when": {1}}) == '{"name": "Lied für 漢", "when": "{1}"}'
+
+
+async def test_another_process_cannot_undo_that_a_song_is_stored(ledger: Ledger, in_state, take) -> None:
+    """Neither with a failure of its own download, nor with a report that it read before."""
+    submission = await in_state(State.RUNNING)
+    (song,) = await _end(ledger, submission, [take("a")])
+    await ledger.songs.stored(song, FILE)
+    told = await ledger.songs.problem(song, "could not be stored: the disk is full")
+    (again,) = await _end(ledger, submission, [take("a", song_url="fresh")])
+    assert told == again == await ledger.songs.get(song.id)
+    assert (again.state, again.error, again.path) == (SongState.STORED, None, FILE.path)

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from songflow.access import EMBEDDED_URL, Access, access_from_environment, at_url, resolve_from_environment
+from songflow.access import (
+    EMBEDDED_URL,
+    Access,
+    access_from_environment,
+    access_that_took,
+    at_url,
+    resolve_from_environment,
+)
 from songflow.errors import InputError, LibraryError, MissingCredentials
 from songflow.library import LibrarySettings
 from songflow.paid import submit
@@ -231,3 +238,19 @@ def test_a_sessions_settings_have_their_defaults() -> None:
     """Four repeats within a minute, two minutes for a POST."""
     settings = SessionSettings()
     assert (settings.retries, settings.repeat_within, settings.submit_timeout) == (4, 60.0, 120.0)
+
+
+async def test_of_two_accounts_of_one_gateway_the_one_that_took_it_is_asked(
+    simulator, access, session, song_request
+) -> None:
+    """Even where both have the same name, as blocks that were never saved; after a new key, the gateway decides."""
+    server, opened = simulator(), await session()
+    first, second, elsewhere = (
+        access(server.url, key="sk-first"),
+        access(server.url, key="sk-second"),
+        access("http://127.0.0.1:9", key="sk-second"),
+    )
+    submission = await submit(opened, song_request(), second, key="key")
+    assert access_that_took((first, second), submission) is second
+    assert access_that_took((elsewhere, first), submission) is first
+    assert access_that_took((elsewhere,), submission) is elsewhere

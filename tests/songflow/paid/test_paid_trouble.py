@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from songflow import errors, paid, sending
+from songflow import errors, paid, patience, sending
 from songflow.collecting import wait
 from songflow.gateways import Gateway
 from songflow.ledger import State, sqlite_file
@@ -147,7 +147,7 @@ async def test_shielded_work_that_is_itself_cancelled_is_cancelled() -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks are waited for as short as can be."""
     monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0)
-    monkeypatch.setattr(sending, "_COMMIT_PATIENCE_SECONDS", 0.15)
+    monkeypatch.setattr(patience, "COMMIT_PATIENCE_SECONDS", 0.15)
 
 
 @pytest.fixture
@@ -430,3 +430,22 @@ async def test_a_failure_is_paid_for_again_only_when_told_so(left_behind, access
     assert (again.ordinal, again.state) == (2, State.ACCEPTED)
     assert (await opened.library.ledger.submissions.get(left.id)).state is State.FAILED
     assert len(server.bill()) == 1
+
+
+async def test_a_request_never_outlives_its_lease(
+    simulator, access, session, song_request, posts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit that precedes it took so long (a lock, a machine asleep) that others may take it for dead already."""
+    server, opened = simulator(), await session()
+    clock, begin = [1000.0], type(opened.library.ledger.submissions).begin_send
+
+    async def slow_begin(self, submission_id: str, lease: Lease) -> bool:
+        committed = await begin(self, submission_id, lease)
+        clock[0] += opened.settings.submit_timeout + opened.settings.lease_margin + 1.0
+        return committed
+
+    monkeypatch.setattr(type(opened.library.ledger.submissions), "begin_send", slow_begin)
+    monkeypatch.setattr(sending, "_awake_clock", lambda: clock[0])
+    with pytest.raises(errors.RequestNotSent):
+        await submit(opened, song_request(), access(server.url), key="key")
+    assert (posts(server), server.bill()) == (0, [])

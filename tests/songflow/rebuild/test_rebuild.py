@@ -18,6 +18,7 @@ from sqlalchemy import delete, select, update
 from songflow.api import generate_in
 from songflow.errors import InputError
 from songflow.id3 import Tag, audio_span, encode, read_tag
+from songflow.keeping import MEASURES
 from songflow.ledger import SongState, State, schema
 from songflow.library import Library, LibrarySettings
 from songflow.manifest import read_manifest
@@ -405,3 +406,23 @@ async def test_the_stored_request_is_the_canonical_one(folder: Folder) -> None:
     await folder.rebuild()
     generation = await folder.library.ledger.submissions.generation("core")
     assert generation.body == SongRequest.from_body(json.loads(loose)).canonical() == folder.tag.own[REQUEST]
+
+
+async def test_a_file_whose_row_was_never_written_is_adopted(made: Any) -> None:
+    """Killed between the file's name and its row, and the gateway has forgotten the song since: the file is enough."""
+    opened, place, _ = await made(alone=True)
+    library = opened.library
+    before = await read_manifest(library.ledger)
+    lost = ("path", "bytes", "sha256", "audio_sha256", "stored_at")
+    async with library.ledger.database.write("hold") as connection:
+        await connection.execute(
+            update(schema.songs).values(
+                state=SongState.ANNOUNCED, error="gone", **dict.fromkeys((*lost, *MEASURES))
+            )
+        )
+    findings = await rebuild(library, Path(before.path[0]).parent, [place])
+    assert [finding.found for finding in findings] == [Found.ADDED] * 2
+    pandas.testing.assert_frame_equal(before, await read_manifest(library.ledger))
+    assert [one.found for one in await rebuild(library, Path(before.path[0]).parent, [place])] == [
+        Found.KNOWN
+    ] * 2
