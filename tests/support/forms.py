@@ -129,10 +129,10 @@ def serving(server: PrefectServer, library: Path) -> Iterator[None]:
         finally:
             process.terminate()
             process.wait(30)
-            _forget_deployments(server)
+            forget_deployments(server)
 
 
-def _forget_deployments(server: PrefectServer) -> None:
+def forget_deployments(server: PrefectServer) -> None:
     """The server is the session's: other tests find it as they expect it."""
     with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
         for deployment in client.post("/deployments/filter", json={}).raise_for_status().json():

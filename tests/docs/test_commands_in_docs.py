@@ -1,0 +1,323 @@
+"""Every command that the documents show is run, in the order of the page, and ends as the page says (0 unless its
+comment names another exit code); what cannot be run here is listed with the reason."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from support.documents import PAGES, PROGRAMS, ROOT, Chunk, chunks, comment_of, prose, words_of
+from support.prefect_server import PrefectServer
+from support.reader import KEY, Reader, Serving
+
+from cli.app import app
+
+# --- the tables ---
+
+STAND_INS: dict[str, Callable[[Reader], str]] = {
+    "SONG_ID": lambda reader: str(reader.manifest()["song_id"].iloc[-1]),
+    "SONG": lambda reader: str(reader.manifest()["song_id"].iloc[-1]),
+    "songs/audio/Rain-0df23cc9d4.mp3": lambda reader: str(reader.manifest()["path"].iloc[-1]),
+    "KEY": lambda reader: reader.unknown()[0],
+    "ID": lambda reader: reader.unknown()[1],
+    "COMETAPI_KEY=...": lambda _: f"COMETAPI_KEY={KEY}",
+    "OPENAI_HK_KEY=...": lambda _: f"OPENAI_HK_KEY={KEY}",
+    "SONGFLOW_API_KEY=...": lambda _: f"SONGFLOW_API_KEY={KEY}",
+    "https://pi.openai-hk.com": lambda reader: reader.gateway.url,
+    "https://songs.example.com": lambda reader: reader.gateway.url,
+    "http://127.0.0.1:8765": lambda reader: reader.simulated,
+    "PREFECT_API_URL=http://127.0.0.1:4200/api": lambda reader: (
+        f"PREFECT_API_URL={reader.names['prefect'].url}"
+    ),
+}
+"""What a page's word is in the test."""
+
+FILES = {
+    "words.txt": "We are walking to the harbour\nwith the colours of the night\n",
+    "verse2.txt": "Every window has a light\n",
+    "two.yaml": "variables: {prompt: }\n"
+    'core: {prompt: "${prompt}", take: ask}\n'
+    "steps:\n- {name: outro, place: outro, lyrics_type: instrumental}\n",
+    "sweep.yaml": "prompt: a slow waltz\nlyrics_type: instrumental\n"
+    "random: {n: 4, seed: 7, fields: {prompt_strength: {from: 0, to: 1}}}\n",
+    "waltz.yaml": next(
+        chunk.text for chunk in chunks(ROOT / "docs" / "sweeps.md") if chunk.name == "waltz.yaml"
+    ),
+}
+"""Files that pages name and do not show (`waltz.yaml` is that of docs/sweeps.md)."""
+
+BEFORE = {
+    "extensions.md": ["songflow generate 'a song to extend'"],
+    "files.md": ["songflow generate 'a song with a story'"],
+    "reports.md": ["export COMETAPI_KEY=...", "songflow sweep run sweep.yaml --gateway cometapi"],
+}
+"""What a page takes for granted."""
+
+NOT_RUN = {
+    r"make test": "runs this very test",
+    r"docker compose .*": "needs a container engine; tests/deployments/test_compose.py reads the file",
+    r"export SONGFLOW_DB_PASSWORD=.*": "is for the containers",
+    r"python -m deployments\.cluster .*": "needs PostgreSQL and Redis; tests/deployments/test_cluster.py starts it",
+    r"pip install .*": "would change the environment that the tests run in",
+}
+"""Commands that are not run, and why; `see_unrun` looks at what can be seen of them."""
+
+NO_COMMANDS = {
+    ("README.md", "cli ──>"): "the picture of the architecture",
+    ("sweeps.md", "[0.25, 0.5]"): "ways to write a sweep's values; tests/songflow/sweeps reads each",
+    ("waiting.md", "lag x GETs"): "a formula",
+    ("waiting.md", "V(i) ="): "a formula",
+}
+"""Blocks that are neither commands nor Python nor YAML."""
+
+PROCESSES = {
+    ("songflow", "listen"): r"The listening room is open at (\S+)",
+    ("songflow", "simulate"): r"The simulated gateway listens at (\S+)",
+}
+"""Commands that serve until Ctrl-C, and their word that they do; the address answers then."""
+
+SHARED_PROCESSES = {
+    ("python", "-m", "deployments.serve"): r"are being served",
+    ("prefect", "worker", "start", "--pool", "songflow"): r"Worker .* started!",
+}
+"""The same for those that take longest to start: they run on for the module's other pages."""
+
+
+def with_options(words: list[str], reader: Reader) -> list[str]:
+    """What is said besides: a real gateway is the stand-in, a question is answered, a free port is
+    taken, songs are short."""
+    if "--gateway" in words and "--base-url" not in words:
+        words = [*words, "--base-url", reader.gateway.url]
+    if "--fallback" in words:
+        place = words.index("--fallback") + 1
+        words = [*words[:place], f"{words[place]}={reader.gateway.url}", *words[place + 1 :]]
+    if {"--spend", "--resubmit"} & {*words}:
+        words = [*words, "--yes"]
+    if tuple(words[:2]) in PROCESSES:
+        words = [*words, "--port", "0"]
+    if words[:2] == ["songflow", "simulate"]:
+        words = [*words, "--clip-seconds", "2"]
+    return words
+
+
+# --- following a page ---
+
+
+def follow(reader: Reader, command: str, serving: Serving) -> None:
+    """Run one command line of a page, and see that it ends as the page says."""
+    if reason := next(
+        (why for how, why in NOT_RUN.items() if re.fullmatch(how, " ".join(words_of(command)))), None
+    ):
+        see_unrun(words_of(command), reason)
+        return
+    if "a lost waltz" in command and "never sent again" not in command:
+        reader.lose_an_answer()
+    words = with_options(
+        [STAND_INS.get(word, lambda _, as_it_is=word: as_it_is)(reader) for word in words_of(command)], reader
+    )
+    while re.match(r"[A-Z_]+=", words[0]):
+        reader.set(words.pop(0))
+    named = re.search(r"exit code (\d)", comment_of(command))
+    wanted = int(named[1]) if named else 0
+    assert executed(reader, words, serving) == wanted, f"{command}\n{reader.said[-3000:]}"
+
+
+def executed(reader: Reader, words: list[str], serving: Serving) -> int:
+    """The exit code of a command; 0 for one that serves, once it is seen to."""
+    for begin, word in SHARED_PROCESSES.items():
+        if tuple(words[: len(begin)]) == begin:
+            serving.see(*words, until=word)
+            return 0
+    match words:
+        case ["export", *assignments]:
+            for assignment in assignments:
+                reader.set(assignment)
+            return 0
+        case ["songflow", "listen" | "simulate" as name, *rest]:
+            reader.simulated = reader.started(*words, until=PROCESSES["songflow", name])
+            assert httpx.get(reader.simulated, trust_env=False).status_code < 500
+            return 0
+        case ["songflow", *rest]:
+            return reader.songflow(*rest)
+        case ["prefect", "server", "start"]:
+            # The session's server was started by this command, on a port of its own.
+            return 0 if httpx.get(f"{reader.names['prefect'].url}/health", trust_env=False).is_success else 1
+        case ["prefect", *rest]:
+            return reader.process("prefect", *rest, where=ROOT)
+        case ["make", target]:
+            for line in commands_of_target(target):
+                follow(reader, line, serving)
+            return 0
+    pytest.fail(f"nobody has said how {words} is run: add it to a table of this test")
+
+
+def commands_of_target(target: str) -> list[str]:
+    """What `make` would run in an environment that is set up."""
+    ready = [f"--assume-old=.venv/{name}" for name in (".ready", ".ready-dev")]
+    done = subprocess.run(
+        ["make", "--dry-run", *ready, target], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return [line for line in done.stdout.splitlines() if line.startswith(".venv/bin/")]
+
+
+def see_unrun(words: list[str], reason: str) -> None:
+    """What can be seen of a command without running it."""
+    assert reason
+    match words:
+        case ["make", target]:
+            assert commands_of_target(target)
+        case ["docker", "compose", "--file", path, *_]:
+            services = yaml.safe_load((ROOT / path).read_text())["services"]
+            assert {option.partition("=")[0] for option in words if "=" in option} <= {*services}
+        case ["python", "-m", "deployments.cluster", *rest]:
+            shown = subprocess.run(
+                [sys.executable, "-m", "deployments.cluster", "--help"],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert all(option in shown.stdout for option in rest if option.startswith("--"))
+        case ["pip", "install", package]:
+            extra = re.search(r"\[(\w+)\]", package)
+            assert extra
+            assert f"\n{extra[1]} = [" in (ROOT / "pyproject.toml").read_text()
+
+
+def run_python(reader: Reader, chunk: Chunk) -> None:
+    """A piece that runs by itself is run; of one that stands inside of a flow, the imports."""
+    if "asyncio.run(" in chunk.text:
+        reader.python(chunk.text)
+        return
+    tree = compile(chunk.text, chunk.place, "exec", flags=ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    assert isinstance(tree, ast.Module)
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    reader.python("\n".join(map(ast.unparse, imports)))
+
+
+def needs_server(page: Path) -> bool:
+    return any("prefect server start" in chunk.text for chunk in chunks(page))
+
+
+def marked(page: Path) -> object:
+    if not any(chunk.kind in {"commands", "python"} for chunk in chunks(page)):
+        return pytest.param(page, marks=pytest.mark.skip(reason="no commands"), id=page.name)
+    marks = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")] if needs_server(page) else []
+    return pytest.param(page, marks=marks, id=page.name)
+
+
+@pytest.mark.parametrize("page", [marked(page) for page in PAGES])
+def test_a_page_is_followed(
+    page: Path, reader: Reader, serving_processes: Serving, request: pytest.FixtureRequest
+) -> None:
+    """Top to bottom, in one folder and one environment."""
+    if needs_server(page):
+        server: PrefectServer = request.getfixturevalue("running_prefect_server")
+        reader.names["prefect"] = server
+    for name in (name for name in FILES if name in page.read_text()):
+        (reader.folder / name).write_text(FILES[name])
+    for command in BEFORE.get(page.name, ()):
+        follow(reader, command, serving_processes)
+    for chunk in chunks(page):
+        match chunk.kind:
+            case "commands":
+                for command in chunk.commands():
+                    follow(reader, command, serving_processes)
+            case "python":
+                run_python(reader, chunk)
+            case "file":
+                (reader.folder / chunk.name).write_text(chunk.text)
+    if page.name == "first-song.md":
+        see_what_was_said(page, reader)
+
+
+def see_what_was_said(page: Path, reader: Reader) -> None:
+    """The table of output lines tells lines that are there."""
+    table = page.read_text().split("| line | what it says |\n")[1].split("\n\n")[0]
+    for line in re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE):
+        assert re.search(re.escape(line).replace(r"\.\.\.", ".+"), reader.said), line
+
+
+# --- what is no block ---
+
+OTHERS_OPTIONS = {
+    "--postgres", "--redis", "--workers", "--pool", "--all", "--quick", "--file", "--up", "--build", "--detach",
+    "--scale",
+}  # fmt: skip
+
+
+def options_of(command: str, *, of: object = app) -> set[str]:
+    """The options of a command by its words, those of its subcommands included."""
+    found: set[str] = set()
+    words = command.split()
+    group = app[words[0]]
+    for one in [group, *(group[name] for name in group if not name.startswith("-"))]:
+        if one.default_command is not None:
+            found |= {name for argument in one.assemble_argument_collection() for name in argument.names}
+    return found | {"--help", "--version"}
+
+
+COMMANDS = [name for name in app if not name.startswith("-")]
+ALL_OPTIONS = set().union(*map(options_of, COMMANDS)) | OTHERS_OPTIONS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_page_names_nothing_that_is_not_there(page: Path) -> None:
+    """Commands and options in its sentences and comments exist, and so does what it links to and shows."""
+    text = page.read_text(encoding="utf-8")
+    spans = re.findall(r"`([^`\n]+)`", prose(page))
+    for span in spans:
+        if named := re.match(r"songflow ([a-z]+)((?: .*)?)$", span):
+            assert named[1] in COMMANDS, span
+            assert set(re.findall(r"--[a-z-]+", named[2])) <= options_of(named[1]), span
+    said = [*spans, *(comment_of(line) for chunk in chunks(page) for line in chunk.text.splitlines())]
+    for one in said:
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", one)) <= ALL_OPTIONS, one
+    for link in re.findall(r"\]\(([^)#\s]+)", text):
+        assert link.startswith("https://") or exists(page.parent / link), link
+
+
+def exists(path: Path) -> bool:
+    """A file; or a picture that the tests in a browser draw."""
+    tests = "".join(test.read_text() for test in (ROOT / "tests" / "browser").glob("test_*.py"))
+    return path.is_file() or (path.parent.name == "images" and f'"{path.name}"' in tests)
+
+
+def test_every_block_is_something_that_is_looked_at() -> None:
+    """A new command, or a block that nobody runs, is a failure here."""
+    strange = [
+        chunk.place
+        for page in PAGES
+        for chunk in chunks(page)
+        if chunk.kind == "other"
+        and not any(chunk.page.name == name and chunk.text.startswith(begin) for name, begin in NO_COMMANDS)
+    ]
+    assert strange == []
+    for page in PAGES:
+        for chunk in chunks(page):
+            for command in chunk.commands() if chunk.kind == "commands" else ():
+                first = next(word for word in words_of(command) if not re.match(r"[A-Z_]+=.*", word))
+                assert first in PROGRAMS, f"{chunk.place}: {command}"
+
+
+def test_nothing_is_excused_that_no_page_says() -> None:
+    """The list of what is not run stays as short as it can be."""
+    commands = [
+        " ".join(words_of(command))
+        for page in PAGES
+        for chunk in chunks(page)
+        if chunk.kind == "commands"
+        for command in chunk.commands()
+    ]
+    plain = [command.replace("'", "") for command in commands]
+    assert [how for how in NOT_RUN if not any(re.fullmatch(how, command) for command in plain)] == [
+        "make bench"
+    ]
+    assert os.environ
