@@ -33,7 +33,7 @@ from songflow.manifest import read_manifest
 from songflow.simulator import SimulatorServer, SimulatorSettings
 
 KEY = "sk-of-the-documents-0123456789abcdef"
-QUICK = {"speed": 500.0, "sigma": 0.0, "clip_seconds": 2.0}
+_QUICK = {"speed": 500.0, "sigma": 0.0, "median_seconds": 30.0, "clip_seconds": 2.0}
 _KEYS = ("COMETAPI_KEY", "OPENAI_HK_KEY", "SONGFLOW_API_KEY")
 _START_SECONDS = 120.0
 
@@ -45,6 +45,7 @@ class Reader:
         self.folder = folder
         self.said = ""
         self.simulated = ""
+        self.settings: dict[str, Any] = {**_QUICK}
         self.names: dict[str, Any] = {"__name__": "document"}
         self._change = change
         self._capture = capture
@@ -61,7 +62,7 @@ class Reader:
         """The gateway that stands in for every real one."""
         if self._gateway is None:
             self._gateway = self._open.enter_context(
-                SimulatorServer(SimulatorSettings(state_dir=self.folder / "gateway", **QUICK))
+                SimulatorServer(SimulatorSettings(state_dir=self.folder / "gateway", **self.settings))
             )
         return self._gateway
 
@@ -137,7 +138,12 @@ class Reader:
             assert self.songflow("generate", prompt, "--key", key, *there) == 5, self.said
             found = key, prompt
         [entry] = [one for one in self.gateway.bill() if one.body["gen_params"]["prompt"] == found[1]]
-        return found[0], str(entry.generation_id)
+        asked = f"{self.gateway.url}/udio/fetch/{entry.generation_id}"
+        while (
+            httpx.get(asked, headers={"Authorization": f"Bearer {KEY}"}).json()["data"]["status"] != "SUCCESS"
+        ):
+            time.sleep(0.05)
+        return found[0], entry.generation_id
 
     async def _unknown(self) -> tuple[str, str] | None:
         async with Library(LibrarySettings.from_environment()) as library:
@@ -224,14 +230,13 @@ def reader(
     ):
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    settings = songflow.simulator.SimulatorSettings
-
-    def quick(**given: Any) -> SimulatorSettings:
-        return settings(**{**given, **QUICK})
-
-    monkeypatch.setattr(songflow.simulator, "SimulatorSettings", quick)
     monkeypatch.setattr(songflow.session, "DEFAULT_INTERVAL_SECONDS", 0.4)
     opened = Reader(tmp_path, monkeypatch, capfd)
+
+    def quick(**given: Any) -> SimulatorSettings:
+        return SimulatorSettings(**{**given, **opened.settings})
+
+    monkeypatch.setattr(songflow.simulator, "SimulatorSettings", quick)
     reachable = deployments.doctor.reachable
 
     async def here(part: str, _base_url: str) -> Check:
