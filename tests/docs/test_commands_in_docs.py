@@ -4,9 +4,10 @@ comment names another exit code); what cannot be run here is listed with the rea
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from support.documents import PAGES, PROGRAMS, ROOT, Chunk, chunks, comment_of, 
 from support.prefect_server import PrefectServer
 from support.reader import KEY, Reader, Serving
 
+import deployments.cluster
 from cli.app import app
 
 # --- the tables ---
@@ -160,7 +162,9 @@ def executed(reader: Reader, words: list[str], serving: Serving) -> int:
         case ["prefect", *rest]:
             return reader.process("prefect", *rest, where=ROOT)
         case ["make", target]:
-            for line in commands_of_target(target):
+            lines = commands_of_target(target)
+            assert lines, f"make {target} runs nothing of the environment's"
+            for line in lines:
                 follow(reader, line, serving)
             return 0
     pytest.fail(f"nobody has said how {words} is run: add it to a table of this test")
@@ -185,14 +189,10 @@ def see_unrun(words: list[str], reason: str) -> None:
             services = yaml.safe_load((ROOT / path).read_text())["services"]
             assert {option.partition("=")[0] for option in words if "=" in option} <= {*services}
         case ["python", "-m", "deployments.cluster", *rest]:
-            shown = subprocess.run(
-                [sys.executable, "-m", "deployments.cluster", "--help"],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            assert all(option in shown.stdout for option in rest if option.startswith("--"))
+            shown = io.StringIO()
+            with contextlib.redirect_stdout(shown), pytest.raises(SystemExit):
+                deployments.cluster.main(["--help"])
+            assert all(option in shown.getvalue() for option in rest if option.startswith("--"))
         case ["pip", "install", package]:
             extra = re.search(r"\[(\w+)\]", package)
             assert extra
