@@ -230,7 +230,7 @@ def reader(
     ):
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(songflow.session, "DEFAULT_INTERVAL_SECONDS", 0.4)
+    monkeypatch.setattr(songflow.session, "DEFAULT_INTERVAL_SECONDS", 0.1)
     opened = Reader(tmp_path, monkeypatch, capfd)
 
     def quick(**given: Any) -> SimulatorSettings:
