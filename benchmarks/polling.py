@@ -202,9 +202,7 @@ def _steady(truths: dict[str, Truth], histories: int) -> Outcome:
         for told in (True, False):
             costs = [learned_cost(family, truth, told=told, seed=seed) for seed in range(histories)]
             row += _against_optimum(costs, truth)
-            # Ticks of a gateway that tells no times are not always found (docs/waiting.md).
-            limit = 1.15 if told or not family.tick else None
-            findings.append(Finding(f"{family.name}, {_TOLD[told]}: GETs to the optimum's", row[-1], limit))
+            findings.append(Finding(f"{family.name}, {_TOLD[told]}: GETs to the optimum's", row[-1], 1.15))
         rows.append((family.name, row))
     columns = ("GETs 0.5 s", "5 s", "10 s", "lag 5 s", "optimum", *_COLUMNS)
     return Outcome(
