@@ -13,14 +13,14 @@ __all__ = ["Ticks", "best_density", "find_ticks"]
 # Periods that people configure, in intervals of fixed polling (5 s): 5, 6, 10, 12, 15, 20, 30 and 60 s.
 _PERIODS = (1.0, 1.2, 2.0, 2.4, 3.0, 4.0, 6.0, 12.0)
 _BINS = 40
-_STEPS = 200
+_STEPS = 80
 _AGREES = 0.5
 _WINDOW = 8
 _IN_WINDOW = 0.97
 _FEWEST = 12
 _TICKS = 3
 # Of eight periods one may fit by luck: a smooth law must not be taken for ticks.
-_HANDICAP = 5.0
+_HANDICAP = 10.0
 
 
 @dataclass(frozen=True, slots=True)
