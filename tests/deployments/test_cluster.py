@@ -27,6 +27,8 @@ pytestmark = [
 ]
 
 CELLS = int(os.environ.get("SONGFLOW_TEST_CELLS", "12"))
+AWAY_SECONDS = float(os.environ.get("SONGFLOW_TEST_AWAY", "0"))
+RESTART = os.environ.get("SONGFLOW_TEST_RESTART", "")
 GENERATE = "generate-song/generate"
 # A generation takes about 5 s: long enough for something to happen to it.
 SLOW = {"speed": 10.0}
@@ -174,16 +176,23 @@ async def test_a_cancelled_run_is_collected_by_the_rescue_deployment(team, gatew
 
 
 async def test_the_server_goes_down_and_the_databases_drop_everybody(team, gateway):
+    """Alone on a machine, with a real outage and a real restart: SONGFLOW_TEST_AWAY=30 (seconds) and
+    SONGFLOW_TEST_RESTART='pg_ctlcluster 15 main restart'.
+    """
     there = gateway(**SLOW)
     runs = [await team.run(GENERATE, **at(there, f"song {number}")) for number in range(2)]
     for run in runs:
         await team.accepted(run)
     team.cluster.processes.stop("server")
-    assert await team.cut_connections() > 0
+    if RESTART:
+        assert await (await asyncio.create_subprocess_shell(RESTART)).wait() == 0
+    else:
+        assert await team.cut_connections() > 0
     # Its songs are finished while nobody hears of it.
     async with asyncio.timeout(60):
         for run in runs:
             await stored(team, run)
+    await asyncio.sleep(AWAY_SECONDS)
     await asyncio.to_thread(team.cluster.start_server)
 
     for run in runs:
