@@ -13,39 +13,53 @@ from cyclopts.exceptions import MissingArgumentError, UnknownOptionError, Unused
 from cli.output import Output, stop_logging
 from songflow.errors import InputError, SongflowError
 
-__all__ = ["app", "dispatch"]
+__all__ = ["app", "command_line", "dispatch"]
 
-app = App(
-    name="songflow",
-    help="Songs through paid Udio gateways: never paid twice, never lost.",
-    version=lambda: version("songflow"),
-    help_on_error=False,
-    suppress_keyboard_interrupt=False,  # `run` tells it, in JSON where asked
-)
-# Each command's module is imported when the command is used: parsing stays fast.
-app.command("cli.demo:demo", name="demo")
-app.command("cli.generate:generate", name="generate")
-app.command("cli.song:song", name="song")
-app.command("cli.extend:extend", name="extend")
-app.command("cli.stitch:stitch", name="stitch")
-app.command("cli.sweep:app", name="sweep")
-app.command("cli.songs:songs", name="songs")
-app.command("cli.rate:rate", name="rate")
-app.command("cli.rescue:rescue", name="rescue")
-app.command("cli.spending:pause", name="pause")
-app.command("cli.spending:resume", name="resume")
-app.command("cli.rebuild:rebuild", name="rebuild")
-app.command("cli.listen:listen", name="listen")
-app.command("cli.export:export", name="export")
-app.command("cli.simulate:simulate", name="simulate")
-app.command("cli.setup:setup", name="setup")
-app.command("cli.doctor:doctor", name="doctor")
+# The module of each command, imported when the command is used so that parsing stays fast, and what the list of
+# commands says of it; the command's own help is its docstring.
+_COMMANDS = {
+    "demo": ("cli.demo:demo", "A whole song on the built-in simulator: no key, no set-up."),
+    "generate": ("cli.generate:generate", "Songs from a prompt."),
+    "song": ("cli.song:song", "A whole song from a recipe."),
+    "extend": ("cli.extend:extend", "An intro, an outro or more of a song."),
+    "stitch": ("cli.stitch:stitch", "Join an extension that holds only its new part with its source."),
+    "sweep": ("cli.sweep:app", "Many songs from one spec: plan, run, status, report, suggest."),
+    "songs": ("cli.songs:songs", "The manifest: what there is, and what it cost."),
+    "rate": ("cli.rate:rate", "Rate a song from 0 to 5."),
+    "rescue": ("cli.rescue:rescue", "Collect what was paid for and not collected."),
+    "pause": ("cli.spending:pause", "Stop all new spending of this library."),
+    "resume": ("cli.spending:resume", "Allow spending again."),
+    "rebuild": ("cli.rebuild:rebuild", "A ledger from the songs' own files."),
+    "listen": ("cli.listen:listen", "Hear, compare and rate songs in a browser."),
+    "export": ("cli.export:export", "Songs and manifest for other tools."),
+    "simulate": ("cli.simulate:simulate", "The simulated gateway as a server."),
+    "setup": ("cli.setup:setup", "Prepare a Prefect server for the deployments."),
+    "doctor": ("cli.doctor:doctor", "What is wrong with a set-up, and how to mend it."),
+}
+
+
+def command_line(*, overview: bool = False) -> App:
+    """What `songflow` understands; for an `overview`, with the summaries of all commands instead of their help."""
+    made = App(
+        name="songflow",
+        help="Songs through paid Udio gateways: never paid twice, never lost.",
+        version=lambda: version("songflow"),
+        help_on_error=False,
+        suppress_keyboard_interrupt=False,  # `run` tells it, in JSON where asked
+    )
+    for number, (name, (where, summary)) in enumerate(_COMMANDS.items()):
+        made.command(where, name=name, help=summary if overview else None, sort_key=number)
+    return made
+
+
+app = command_line()
 
 
 def dispatch(arguments: Sequence[str], *, as_json: bool) -> int:
     """Run one command; what returns is its exit code (a command that returns one did not raise its failures)."""
     try:
-        code = app(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
+        parser = command_line(overview=True) if arguments in ([], ["--help"], ["-h"]) else app
+        code = parser(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
         return code if isinstance(code, int) else 0
     except CycloptsError as error:
         return _fail(InputError(_parser_message(error), next=_parser_advice(error)), as_json)

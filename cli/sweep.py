@@ -18,6 +18,8 @@ from cli.options import Common, Gateway, Waiting
 from cli.output import Output, plain
 from cli.paid_command import guarded
 from cli.prefect_mode import use_prefect
+from cli.report import report
+from cli.suggest import suggest
 from cli.sweep_display import show_plan, show_result, show_status, status_text, watched
 from songflow.access import Access, fallbacks_from_environment
 from songflow.errors import InputError, RequestNotSent, SongflowError, StillRunning
@@ -42,8 +44,8 @@ app = App(
     name="sweep", help="Many songs from one spec: plan (price and time), run (again to resume), status."
 )
 
-app.command("cli.report:report", name="report")
-app.command("cli.suggest:suggest", name="suggest")
+app.command(report)
+app.command(suggest)
 
 
 @Parameter(name="*", group=_SWEEP)

@@ -421,3 +421,15 @@ def test_options_have_checks_of_their_own() -> None:
     Gateway().check()
     assert Common().library_settings().folder.name == "songs"
     assert StillRunning.exit_code == OutcomeUnknown.exit_code == 5
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_the_overview_says_what_each_command_is_for(call: Call, arguments: tuple[str, ...]) -> None:
+    """A line for each; a command's own help is its docstring."""
+    _, out, _ = call(*arguments)
+    rows = [line.strip("│ ").split(maxsplit=1) for line in out.splitlines() if line.startswith("│")]
+    told = {row[0]: row[1:] for row in rows if not row[0].startswith("-")}
+    assert set(told) == set(cli.app.app) - {"--help", "-h", "--version"}
+    assert all(told.values()), told
+    _, out, _ = call("rate", "--help")
+    assert "a new rating replaces the old one" in out
