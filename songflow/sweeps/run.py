@@ -14,7 +14,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 
 from songflow import errors
@@ -78,6 +78,10 @@ class RunOptions:
     fallbacks: tuple[Access, ...] = ()
 
 
+class _NotStarted(Exception):
+    """The sweep was stopped before the gateway took this cell."""
+
+
 class SweepRun:
     """One run; `tally` says at any time what has become of its cells.
 
@@ -138,15 +142,19 @@ class SweepRun:
 
     async def _worker(self, queue: deque[tuple[Cell, Step]], group: asyncio.TaskGroup) -> None:
         while queue:
+            # Slot first, cell then: what is still in the queue has not been started.
+            await self._window.enter()
+            if not queue:
+                self._window.leave()
+                return
             cell, step = queue.popleft()
-            if step is Step.PAY and self.tally.stopped is not None:
-                self.tally.not_started += 1
-                continue
             try:
                 async with AsyncExitStack() as hold:
-                    submission, taken_by, songs = await self._at_gateway(cell, hold)
+                    submission, taken_by, songs = await self._at_gateway(cell, step, hold)
                     await self._backlog.acquire()
                     passed_on = hold.pop_all()
+            except _NotStarted:
+                self.tally.not_started += 1
             except errors.SongflowError as error:
                 self._ended_badly(cell, step, error)
             except Exception as error:
@@ -155,27 +163,40 @@ class SweepRun:
                 self.tally.collecting += 1
                 group.create_task(self._collect(cell, submission, taken_by, songs, passed_on))
 
-    async def _at_gateway(self, cell: Cell, hold: AsyncExitStack) -> tuple[Submission, Access, list[Song]]:
-        """Submit and wait, in a slot; one lease lasts from here until the songs are stored."""
-        submission = await self._submitted(cell)
-        try:
-            await hold.enter_async_context(kept(self.session, submission))
-            taken_by = next((one for one in self._choices if one.took(submission)), self._choices[0])
-            return submission, taken_by, await wait(self.session, submission, taken_by)
-        finally:
-            self.tally.running -= 1
-            self._window.ended()
-            self._window.leave()
+    async def _at_gateway(
+        self, cell: Cell, step: Step, hold: AsyncExitStack
+    ) -> tuple[Submission, Access, list[Song]]:
+        """Submit and wait, in the slot that is held; one lease lasts from here until the songs are stored."""
+        submission = await self._submitted(cell, step)
+        # On failure this is the last that `hold` does, and nothing is awaited from there until the failure is
+        # counted: whoever waits for the slot hears first whether the sweep has been stopped by it.
+        slot = hold.enter_context(ExitStack())
+        slot.callback(self._leave)
+        await hold.enter_async_context(kept(self.session, submission))
+        taken_by = next((one for one in self._choices if one.took(submission)), self._choices[0])
+        songs = await wait(self.session, submission, taken_by)
+        slot.close()
+        return submission, taken_by, songs
 
-    async def _submitted(self, cell: Cell) -> Submission:
-        """A submission that holds a slot. What may be repeated is, as long as the gateway takes others meanwhile.
+    def _leave(self) -> None:
+        """What was accepted has ended at the gateway, or is not waited for any more."""
+        self.tally.running -= 1
+        self._window.ended()
+        self._window.leave()
+
+    async def _submitted(self, cell: Cell, step: Step) -> Submission:
+        """Submit in the slot that is held. What may be repeated is, as long as the gateway takes others meanwhile.
 
         Raises:
             SongflowError: as `songflow.paid.submit`; no slot is held then.
+            _NotStarted: the sweep was stopped before the gateway has taken it; no slot is held then, either.
         """
         patience = _Patience(self)
         while True:
-            await self._window.enter()
+            # Directly before each submit: much may have happened while it waited for its slot.
+            if step is Step.PAY and self.tally.stopped is not None:
+                self._window.leave()
+                raise _NotStarted
             try:
                 submission = await self._submit(cell)
             except errors.NotBilled as error:
@@ -192,8 +213,7 @@ class SweepRun:
                 self._window.accepted()
                 return submission
             await asyncio.sleep(patience.pause_after(refusal))
-            if self.tally.stopped is not None:
-                raise refusal
+            await self._window.enter()
 
     async def _submit(self, cell: Cell) -> Submission:
         return await first_that_takes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ import httpx
 import pytest
 
 from songflow.access import Access
+from songflow.collecting import wait
 from songflow.session import Session
 from songflow.simulator import SimulatorServer
 from songflow.sweeps.cells import Cell, cells_of
@@ -56,6 +58,28 @@ def run(access: Callable[..., Access]) -> Run:
         return await run_sweep(session, "test", cells, access(server.url), RunOptions(**options))
 
     return go
+
+
+class HeldWaits:
+    """The waits for generations of a sweep: each begins, and goes on only when told so."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.go_on = asyncio.Event()
+
+    async def wait(self, *arguments: Any) -> Any:
+        """Wait for a generation, later."""
+        self.begun += 1
+        await self.go_on.wait()
+        return await wait(*arguments)
+
+
+@pytest.fixture
+def held_waits(monkeypatch: pytest.MonkeyPatch) -> HeldWaits:
+    """Generations keep their slots until the test lets go."""
+    held = HeldWaits()
+    monkeypatch.setattr("songflow.sweeps.run.wait", held.wait)
+    return held
 
 
 @pytest.fixture

@@ -109,6 +109,46 @@ async def test_enough_failures_stop_the_sweep(simulator, session, cells, run) ->
     assert counts(again) == {"failed": 2, "stored": 4}
 
 
+async def test_a_stopped_sweep_pays_for_none_that_waits_for_a_slot(
+    simulator, session, cells, access, until, held_waits, posts
+) -> None:
+    """The gateway takes one at once, and that one fails: the others, refused for now, wait for its slot."""
+    server = simulator({"fault": "failure"}, at_once=1)
+    work = SweepRun(await session(), access(server.url), RunOptions(concurrency=6, max_failures=1))
+    task = asyncio.create_task(work.work(cells(server, 9)))
+
+    async def all_wait() -> bool:
+        return held_waits.begun == 1 and len(work._window._waiting) == 5
+
+    await until(all_wait)
+    seen = posts(server)
+    held_waits.go_on.set()
+    await task
+    assert (len(server.bill()), posts(server)) == (1, seen)
+    assert (work.tally.failed, work.tally.not_started, work.tally.exit_code) == (1, 8, 4)
+
+
+async def test_a_stopped_sweep_still_collects_what_was_paid_for(
+    simulator, session, cells, access, until, held_waits
+) -> None:
+    """Cells that wait for their slot only to be collected go on after the stop; the one to be paid for does not."""
+    server, opened = simulator({"fault": "failure", "match": "fails"}), await session()
+    paid = [*cells(server, prompt="fails"), *cells(server, 2)]
+    for cell in paid:
+        await submit(opened, cell.request, access(server.url), key=cell.key)
+    work = SweepRun(opened, access(server.url), RunOptions(concurrency=1, max_failures=1))
+    task = asyncio.create_task(work.work([*paid, *cells(server, prompt="new")]))
+
+    async def first_waits() -> bool:
+        return held_waits.begun == 1
+
+    await until(first_waits)
+    held_waits.go_on.set()
+    await task
+    assert (work.tally.failed, work.tally.stored, work.tally.not_started) == (1, 2, 1)
+    assert len(server.bill()) == 3
+
+
 async def test_a_refused_key_stops_at_once(simulator, session, cells, run, posts) -> None:
     """What one cell meets every other would meet; nothing is billed."""
     server = simulator(accept_keys=frozenset({"another"}))
