@@ -110,13 +110,8 @@ class SweepRun:
             self.tally.cells += len(cells)
             queue = await self._queue(cells)
             async with asyncio.TaskGroup() as group:
-                workers = [
-                    group.create_task(self._worker(queue, group))
-                    for _ in range(min(self._options.concurrency, len(queue)))
-                ]
-                await asyncio.gather(*workers)
-                if all_started is not None:
-                    all_started.set()
+                for _ in range(min(self._options.concurrency, len(queue))):
+                    group.create_task(self._worker(queue, group, all_started))
         finally:
             if all_started is not None:
                 all_started.set()
@@ -140,7 +135,9 @@ class SweepRun:
         queue.extend(to_pay)
         return queue
 
-    async def _worker(self, queue: deque[tuple[Cell, Step]], group: asyncio.TaskGroup) -> None:
+    async def _worker(
+        self, queue: deque[tuple[Cell, Step]], group: asyncio.TaskGroup, all_started: asyncio.Event | None
+    ) -> None:
         while queue:
             # Slot first, cell then: what is still in the queue has not been started.
             await self._window.enter()
@@ -148,6 +145,8 @@ class SweepRun:
                 self._window.leave()
                 return
             cell, step = queue.popleft()
+            if not queue and all_started is not None:
+                all_started.set()
             try:
                 async with AsyncExitStack() as hold:
                     submission, taken_by, songs = await self._at_gateway(cell, step, hold)

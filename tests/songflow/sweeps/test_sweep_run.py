@@ -149,6 +149,45 @@ async def test_a_stopped_sweep_still_collects_what_was_paid_for(
     assert len(server.bill()) == 3
 
 
+async def test_no_slot_is_empty_while_the_last_of_a_shard_still_run(
+    simulator, session, cells, access, until, held_waits
+) -> None:
+    """A shard has started all of its cells while these still run: the next one's take the slots that are left."""
+    server, started = simulator(), asyncio.Event()
+    work = SweepRun(await session(), access(server.url), RunOptions(concurrency=3))
+    first = asyncio.create_task(work.work(cells(server, 2), started))
+    await started.wait()
+    second = asyncio.create_task(work.work(cells(server, prompt="another", seed=1)))
+
+    async def all_run() -> bool:
+        return held_waits.begun == 3
+
+    await until(all_run)
+    assert (work.tally.running, len(server.bill())) == (3, 3)
+    held_waits.go_on.set()
+    await asyncio.gather(first, second)
+    assert work.tally.stored == 3
+
+
+async def test_a_shard_is_not_started_while_one_of_its_cells_has_no_slot(
+    simulator, session, cells, access, until, held_waits
+) -> None:
+    """Else a sweep in small shards would open all of them at once."""
+    server, started = simulator(), asyncio.Event()
+    work = SweepRun(await session(), access(server.url), RunOptions(concurrency=2))
+    first = asyncio.create_task(work.work(cells(server, 1)))
+    second = asyncio.create_task(work.work(cells(server, 2, prompt="another"), started))
+
+    async def both_run() -> bool:
+        return held_waits.begun == 2
+
+    await until(both_run)
+    assert not started.is_set()
+    held_waits.go_on.set()
+    await asyncio.gather(first, second)
+    assert started.is_set()
+
+
 async def test_a_refused_key_stops_at_once(simulator, session, cells, run, posts) -> None:
     """What one cell meets every other would meet; nothing is billed."""
     server = simulator(accept_keys=frozenset({"another"}))
