@@ -169,8 +169,8 @@ async def _elsewhere(
     stopped = await at_work.run(shards)
     tally = tally_of(cells, before, await standings.of_keys(keys))
     tally.stopped = stopped
-    if tally.not_started and not tally.exit_code:
-        tally.exit_code = 6 if stopped else 5
+    if tally.not_started and not tally.codes:
+        tally.codes.add(6 if stopped else 5)
     return await told(session, given.name, tally, time.monotonic() - start)
 
 

@@ -6,13 +6,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from songflow.errors import SongflowError
+from songflow.errors import InputError, SongflowError, Unsettled
 from songflow.sweeps.cells import Cell
 
 __all__ = ["Failure", "SweepResult", "SweepUnfinished", "Tally"]
 
 MAX_TOLD_FAILURES = 100
 _COUNT_OF_CODE = {3: "refused", 4: "failed", 5: "unsettled", 6: "not_started"}
+# The worst of these is a sweep's exit code; with any other one its cell has no end yet.
+_WORST = (0, 3, 4, 5, 6)
+_OPEN = Unsettled.exit_code
+# Where no request has left, "nothing was sent" is the truth, and says best what to mend.
+_NOTHING_SENT = InputError.exit_code
+_ALSO_NOTHING_SENT = frozenset({_NOTHING_SENT, 3})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,7 @@ class Tally:
         running: At the gateway now.
         collecting: Finished there, being fetched.
         stopped: Why nothing more was started.
-        exit_code: The worst of the cells, in the order 0 3 4 5 6.
+        codes: The exit codes of cells that did not end well, and of what stopped the run.
         failures: The first cells that did not end well.
     """
 
@@ -65,7 +71,7 @@ class Tally:
     running: int = 0
     collecting: int = 0
     stopped: str | None = None
-    exit_code: int = 0
+    codes: set[int] = field(default_factory=set)
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -78,9 +84,20 @@ class Tally:
         """A cell did not end well."""
         count = _COUNT_OF_CODE.get(error.exit_code, "troubled")
         setattr(self, count, getattr(self, count) + 1)
-        self.exit_code = max(self.exit_code, error.exit_code)
+        self.codes.add(error.exit_code)
         if len(self.failures) < MAX_TOLD_FAILURES and count != "not_started":
             self.failures.append(Failure.of(cell.key, error))
+
+
+    def exit_code(self, posts: int) -> int:
+        """The worst code, in the order 0 3 4 5 6, of a run that has sent so many requests.
+
+        Trouble with the library (2, "nothing was sent") is only that as long as this is true.
+        """
+        if not posts and _NOTHING_SENT in self.codes and self.codes <= _ALSO_NOTHING_SENT:
+            return _NOTHING_SENT
+        known = (code if code in _WORST else _OPEN for code in self.codes)
+        return max(known, key=_WORST.index, default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +111,7 @@ class SweepResult:
         price: Units that these cost or may cost.
         seconds: How long the run took.
         stopped: Why it started no more cells, where it did not start all.
-        exit_code: The worst of its cells, in the order 0 3 4 5 6.
+        exit_code: The worst of its cells and of what stopped it, in the order 0 3 4 5 6; 2 where nothing was sent.
         failures: The first cells that did not end well, each with what to do next.
     """
 
@@ -126,7 +143,7 @@ class SweepResult:
             price=round(price, 6),
             seconds=round(seconds, 3),
             stopped=tally.stopped,
-            exit_code=tally.exit_code,
+            exit_code=tally.exit_code(posts),
             failures=tuple(tally.failures),
         )
 

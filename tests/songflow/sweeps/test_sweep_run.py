@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from songflow.collecting import collect
 from songflow.errors import LibraryError
 from songflow.ledger import State
@@ -11,6 +13,7 @@ from songflow.paid import submit
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.run import RunOptions, SweepRun
 from songflow.sweeps.status import status_of
+from songflow.sweeps.tally import Tally
 
 
 def counts(result) -> dict[str, int]:
@@ -125,7 +128,7 @@ async def test_a_stopped_sweep_pays_for_none_that_waits_for_a_slot(
     held_waits.go_on.set()
     await task
     assert (len(server.bill()), posts(server)) == (1, seen)
-    assert (work.tally.failed, work.tally.not_started, work.tally.exit_code) == (1, 8, 4)
+    assert (work.tally.failed, work.tally.not_started) == (1, 8)
 
 
 async def test_a_stopped_sweep_still_collects_what_was_paid_for(
@@ -236,6 +239,40 @@ async def test_a_full_disk_stops_before_anything_is_spent(
     assert (result.stopped, len(server.bill())) == ("The disk is full.", 0)
 
 
+async def test_a_full_disk_after_something_was_paid_is_not_told_as_nothing_sent(
+    simulator, session, cells, run, monkeypatch
+) -> None:
+    server, opened = simulator(), await session(budget_run="filling")
+
+    def fills() -> None:
+        if len(server.bill()) == 2:
+            raise LibraryError("The disk is full.", next="free some space.")
+
+    monkeypatch.setattr(opened.library, "require_space", fills)
+    result = await run(opened, server, cells(server, 9), concurrency=1)
+    assert (counts(result), result.posts) == ({"stored": 2, "troubled": 1, "not_started": 6}, 2)
+    assert (result.exit_code, result.stopped) == (5, "The disk is full.")
+
+
+@pytest.mark.parametrize(
+    ("codes", "posts", "exit_code"),
+    [
+        (set(), 5, 0),
+        ({3}, 0, 3),
+        ({3, 4}, 2, 4),
+        ({4, 6, 5}, 3, 6),
+        ({2}, 0, 2),
+        ({2, 3}, 0, 2),
+        ({2}, 1, 5),
+        ({2, 4}, 0, 5),
+        ({1}, 0, 5),
+        ({1, 6}, 1, 6),
+    ],
+)
+def test_the_exit_code_is_the_worst_and_two_only_where_nothing_was_sent(codes, posts, exit_code) -> None:
+    assert Tally(codes=codes).exit_code(posts) == exit_code
+
+
 async def test_a_fault_of_ours_in_one_cell_does_not_lose_the_others(
     simulator, session, cells, run, monkeypatch
 ) -> None:
@@ -250,7 +287,7 @@ async def test_a_fault_of_ours_in_one_cell_does_not_lose_the_others(
 
     monkeypatch.setattr(opened.library.ledger.submissions, "intend", intend)
     result = await run(opened, server, all_cells)
-    assert (counts(result), result.exit_code) == ({"troubled": 1, "stored": 2}, 1)
+    assert (counts(result), result.exit_code) == ({"troubled": 1, "stored": 2}, 5)
     assert "RuntimeError: a bug" in result.failures[0].error
 
 
@@ -282,7 +319,7 @@ async def test_replicates_of_a_dead_run_do_not_stop_each_other(
     await opened.library.ledger.submissions.release(taken.id, taken.lease.fence)
     work = SweepRun(opened, way, RunOptions())
     await work.work(other)
-    assert (work.tally.unsettled, work.tally.exit_code) == (1, 5)
+    assert (work.tally.unsettled, work.tally.codes) == (1, {5})
     work = SweepRun(opened, way, RunOptions(if_unsettled="new"))
     await work.work(other)
     assert work.tally.stored == 1
@@ -303,5 +340,5 @@ async def test_an_unreachable_gateway_is_given_up_for_each_cell_after_its_tries(
     server.stop()
     work = SweepRun(await session(retries=1, repeat_within=5.0), access(server.url), RunOptions())
     await work.work(all_cells)
-    assert (work.tally.refused, work.tally.exit_code) == (2, 3)
+    assert (work.tally.refused, work.tally.codes) == (2, {3})
     assert {failure.state for failure in work.tally.failures} == {State.UNSENT}
