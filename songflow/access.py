@@ -28,6 +28,8 @@ __all__ = [
     "access_that_took",
     "fallbacks_from_environment",
     "resolve_from_environment",
+    "that_can_take",
+    "that_took",
 ]
 
 EMBEDDED_URL = "http://simulator.invalid"
@@ -137,6 +139,28 @@ def fallbacks_from_environment(names: Sequence[str]) -> list[Access]:
     """
     pairs = (text.partition("=") for text in names)
     return [access_from_environment(name.strip(), url.strip() or None) for name, _, url in pairs]
+
+
+def that_can_take(choices: Sequence[Access], request: SongRequest) -> tuple[Access, ...]:
+    """Those of the choices that a request may be sent to, in their order: only a gateway that has a song extends it.
+
+    The first choice is the one that was asked for, so a source is at its gateway; other accounts there have it, too.
+    """
+    if request.source_song_id is None:
+        return tuple(choices)
+    first = choices[0]
+    return tuple(
+        choice
+        for choice in choices
+        if (choice.gateway, choice.account.base_url) == (first.gateway, first.account.base_url)
+    )
+
+
+def that_took(choices: Sequence[Access], submission: Submission) -> Access | None:
+    """The choice that took a submission: the account itself, else one of the same gateway; None where none is there."""
+    there = [choice for choice in choices if choice.took(submission)]
+    own = (choice for choice in there if choice.account.alias == submission.account)
+    return next(own, there[0] if there else None)
 
 
 async def resolve_from_environment(submission: Submission) -> Access | None:

@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 
 from songflow import errors
-from songflow.access import Access
+from songflow.access import Access, that_can_take, that_took
 from songflow.api import first_that_takes
 from songflow.collecting import collect, wait
 from songflow.gateways import RefusalKind
@@ -68,7 +68,8 @@ class RunOptions:
         retry_errors: Pay again for cells that failed at the gateway.
         max_failures: Start no more cells after so many did not end well (None: go on).
         if_unsettled: "stop" at a cell whose body is unsettled under a key of no sweep's, or "new" to pay all the same.
-        fallbacks: Accounts to try in order, each only after the one before has certainly not billed.
+        fallbacks: Accounts to try in order, each only after the one before has certainly not billed; a cell that
+            extends a song stays at that song's gateway.
     """
 
     concurrency: int = DEFAULT_CONCURRENCY
@@ -172,7 +173,7 @@ class SweepRun:
         slot = hold.enter_context(ExitStack())
         slot.callback(self._leave)
         await hold.enter_async_context(kept(self.session, submission))
-        taken_by = next((one for one in self._choices if one.took(submission)), self._choices[0])
+        taken_by = that_took(self._choices, submission) or self._choices[0]
         songs = await wait(self.session, submission, taken_by)
         slot.close()
         return submission, taken_by, songs
@@ -216,7 +217,7 @@ class SweepRun:
 
     async def _submit(self, cell: Cell) -> Submission:
         return await first_that_takes(
-            self._choices,
+            that_can_take(self._choices, cell.request),
             lambda choice: submit(
                 self.session,
                 cell.request,

@@ -88,7 +88,6 @@ class Tally:
         if len(self.failures) < MAX_TOLD_FAILURES and count != "not_started":
             self.failures.append(Failure.of(cell.key, error))
 
-
     def exit_code(self, posts: int) -> int:
         """The worst code, in the order 0 3 4 5 6, of a run that has sent so many requests.
 

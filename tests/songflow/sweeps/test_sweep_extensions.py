@@ -65,3 +65,19 @@ async def test_a_song_of_another_gateway_is_refused(simulator, access, session, 
     with pytest.raises(InputError, match="with the gateway that has the song") as caught:
         await parents_in(opened, sweep, access("http://127.0.0.1:9"))
     assert caught.value.exit_code == 2
+
+
+async def test_a_cell_that_extends_a_song_falls_back_only_where_the_song_is(
+    simulator, access, session, cells
+) -> None:
+    """Another gateway cannot have it: it is not even asked. Another account of the same one is."""
+    server, other = simulator(accept_keys=frozenset({"second-key-0123456789"}), pool=0), simulator()
+    opened, second = await session(), access(server.url, key="second-key-0123456789", alias="second")
+    core = await generate_in(opened, cells(server, 1)[0].request, second, key="core")
+    fields = {"prompt": "a coda", "mode": "continuation", "source_song_id": core.stored[0].song_id}
+    run = SweepRun(opened, access(server.url), RunOptions(fallbacks=(access(other.url),)))
+    await run.work(cells(server, 1, **fields))
+    assert (run.tally.refused, len(other.bill()), len(server.bill())) == (1, 0, 1)
+    run = SweepRun(opened, access(server.url), RunOptions(fallbacks=(access(other.url), second)))
+    await run.work(cells(server, 1, **fields))
+    assert (run.tally.stored, len(other.bill()), len(server.bill())) == (1, 0, 2)
