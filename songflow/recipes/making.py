@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from songflow.access import Access
+from songflow.access import Access, that_took
 from songflow.errors import GenerationFailed, InputError, NotCollected, SongflowError
 from songflow.ledger.choices import Choice
 from songflow.ledger.queries import speaker
@@ -44,7 +44,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One generation to be made: for the core the caller's accounts in their order, later the one that took it.
+    """One generation to be made: for the core the caller's accounts in their order, then only the one that took it.
 
     `again` says that the same was made before, on purpose.
     """
@@ -154,19 +154,19 @@ class _Maker:
         for wave in self._recipe.waves():
             places = [_Place(step, source.below(step)) for step in wave for source in branches[step.source]]
             alive = await self._make_all(places)
+            if wave[0].name == CORE:
+                # Before it is chosen: a further pair of the core stays there, too, for whichever take is extended.
+                self._accounts = (await self._account_of_the_core(),)
             for step in wave:
                 branches[step.name] = []
             for place in alive:
                 branches[place.step.name] += await self._choose(place)
-            if wave[0].name == CORE:
-                self._accounts = (await self._account_of_the_core(),)
 
     async def _account_of_the_core(self) -> Access:
         """The gateway and the account that have the core: nobody else can extend it."""
         core = speaker(await self._ledger.submissions.of_key(f"{self._key}:{CORE}"))
         assert core is not None, "the core was made"
-        fits = next((account for account in self._accounts if account.took(core)), None)
-        return await self._session.access_for(core, fits)
+        return await self._session.access_for(core, that_took(self._accounts, core))
 
     async def _make_all(self, places: Sequence[_Place]) -> list[_Place]:
         """Every place comes to its end, whatever happens to another; those that can be gone on from."""

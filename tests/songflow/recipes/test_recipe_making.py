@@ -133,6 +133,18 @@ async def test_another_pair_that_is_refused_is_told_and_asked_about_again(simula
     assert len(server.bill()) == 3
 
 
+async def test_another_pair_of_the_core_is_made_where_the_core_was(simulator, access, make):
+    """A fallback that took it could not have the core, and the core's gateway not that pair."""
+    server = simulator({"fault": "status", "on": "submit", "status": 400, "skip": 1}, clip_seconds=1.0)
+    other = simulator(clip_seconds=1.0)
+    data = {**TWO, "core": {"prompt": "a waltz", "take": "ask"}}
+    accounts = [access(server.url), access(other.url)]
+    whole = await make(server, data, answers=[None, None, 3], accounts=accounts)
+    assert "refused" in make.asked[1].trouble.message
+    assert (len(server.bill()), other.bill()) == (3, [])
+    assert whole.steps[-1].source == whole.steps[1].songs[0].song_id
+
+
 async def test_where_nobody_is_there_it_stops_and_a_choice_goes_on(simulator, session, access):
     server = simulator(clip_seconds=1.0)
     recipe = read_recipe(plain_document({**TWO, "core": {"prompt": "a waltz", "take": "ask"}}))
