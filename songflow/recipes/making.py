@@ -21,7 +21,7 @@ from songflow.access import Access, that_took
 from songflow.errors import GenerationFailed, InputError, NotCollected, SongflowError
 from songflow.ledger.choices import Choice
 from songflow.ledger.queries import speaker
-from songflow.ledger.states import Billed, SongState
+from songflow.ledger.states import Billed, SongState, State
 from songflow.messages import told_as_paid
 from songflow.recipes.answers import Answer, Question, given_answers
 from songflow.recipes.branches import Branch, again_key
@@ -275,8 +275,7 @@ class _Maker:
         trouble: SongflowError | None = None
         for pair in range(1, number + 1):
             key = again_key(place.key, pair)
-            songs = await self._ledger.songs.of_key(key)
-            if songs and all(song.state is not SongState.ANNOUNCED for song in songs):
+            if await self._has_ended(key):
                 continue
             try:
                 with _told_of(place):
@@ -285,6 +284,14 @@ class _Maker:
             except SongflowError as error:
                 trouble = error
         return trouble
+
+    async def _has_ended(self, key: str) -> bool:
+        """Whether a further pair is stored or has failed: then it is made no more, and the next wish is for another."""
+        made = speaker(await self._ledger.submissions.of_key(key))
+        if made is not None and made.state is State.FAILED:
+            return True
+        songs = await self._ledger.songs.of_key(key)
+        return bool(songs) and all(song.state is not SongState.ANNOUNCED for song in songs)
 
 
 @contextmanager

@@ -145,6 +145,21 @@ async def test_another_pair_of_the_core_is_made_where_the_core_was(simulator, ac
     assert whole.steps[-1].source == whole.steps[1].songs[0].song_id
 
 
+async def test_another_pair_that_failed_is_not_paid_for_with_the_next_wish(simulator, make, session):
+    """Each wish is for one pair more, though those before it have failed, with no word about their takes, and the
+    command pays again for what has failed."""
+    fault = {"fault": "status_word", "word": "FAILURE", "skip": 1, "times": 3}
+    server = simulator(fault, clip_seconds=1.0)
+    data = {**TWO, "core": {"prompt": "a waltz", "take": "ask"}}
+    with pytest.raises(GenerationFailed, match=r"^core: "):
+        await make(server, data, choices={"core": "again"})
+    assert await (await session()).library.ledger.songs.of_key("K:core.again1") == []
+    await make(server, data, answers=[None, None, None, 1], retry_errors=True)
+    assert [question.pairs for question in make.asked] == [1, 2, 3, 4]
+    assert [question.trouble is None for question in make.asked] == [True, False, False, True]
+    assert len(server.bill()) == 1 + 4 + 1
+
+
 async def test_where_nobody_is_there_it_stops_and_a_choice_goes_on(simulator, session, access):
     server = simulator(clip_seconds=1.0)
     recipe = read_recipe(plain_document({**TWO, "core": {"prompt": "a waltz", "take": "ask"}}))
