@@ -259,7 +259,11 @@ IfUnsettled = Annotated[
 ]
 RetryErrors = Annotated[
     bool,
-    _described("Retry errors", "Pay again where this key's generation failed at the gateway.", strict=True),
+    _described(
+        "Retry errors",
+        "Pay again where this key's generation failed at the gateway in an earlier run; a retry of this run does not.",
+        strict=True,
+    ),
 ]
 Retries = Annotated[
     int,

@@ -47,7 +47,7 @@ _LOOK_AGAIN_SECONDS, _LONGEST_LOOK_SECONDS = 0.1, 1.0
 _T = TypeVar("_T")
 
 AFTER_ERRORS = frozenset({State.FAILED})
-"""What --retry-errors pays for again."""
+"""What --retry-errors pays for again, where another run made it."""
 BY_A_PERSON = frozenset({State.FAILED, State.UNKNOWN, State.LOST, State.OVERDUE})
 """What `rescue --resubmit` pays for again, after asking."""
 

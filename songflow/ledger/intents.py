@@ -108,6 +108,9 @@ async def _reattach(
     """What a process that meets an existing key may do: send, or take what stands there."""
     if not _same_body(generation, intent):
         return Claim(conflict=generation)
+    if any(one.state is State.FAILED and _of_this_run(one, intent) for one in known):
+        # To pay again was asked before this run: a retry of it must not take its own failure for the one meant.
+        pay_again -= {State.FAILED}
     current = speaker(known)
     if current is None:
         return await _admit(connection, intent, lease, ordinal=1)
@@ -169,6 +172,12 @@ async def _permit(connection: Connection, intent: Intent, instead_of: str | None
         caps=intent.caps,
         instead_of=instead_of,
     )
+
+
+def _of_this_run(submission: Submission, intent: Intent) -> bool:
+    """Whether one root flow run asked for both. Without Prefect nothing runs again by itself: each call is a run."""
+    root = intent.runs.root_flow_run_id
+    return root is not None and submission.runs.root_flow_run_id == root
 
 
 def _same_body(generation: Generation, intent: Intent) -> bool:

@@ -58,7 +58,8 @@ class Submissions:
             intent: What is to be paid for.
             lease: The caller's lease; it is stored only where the caller may send.
             stop_at_twin: Look for an unsettled generation of the same body before a new one is made.
-            pay_again: States of the last submission from which a person allows a new one.
+            pay_again: States of the last submission from which a person allows a new one; a failure of the same root
+                flow run never does.
         """
         async with self._database.write("intent") as connection:
             claim = await intend(connection, intent, lease, stop_at_twin, pay_again)

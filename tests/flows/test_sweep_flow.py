@@ -17,8 +17,9 @@ from prefect.exceptions import ParameterTypeError
 from prefect.states import Crashed
 
 from blocks import SimulatorCredentials, SongLibrary
+from flows.generate import generate_song
 from flows.sweep import sweep, sweep_shard
-from songflow.errors import InputError, InvalidDocument
+from songflow.errors import GenerationFailed, InputError, InvalidDocument
 from songflow.library import Library
 from songflow.sweeps.tally import SweepUnfinished
 
@@ -101,6 +102,25 @@ async def test_a_parent_that_is_run_again_pays_for_no_cell_twice_and_keeps_its_b
         (0, 3, 2, 6),
     ]
     assert here.billed == 3
+
+
+async def test_a_retry_does_not_pay_again_for_what_the_same_run_has_paid_for(studio, prefect_server):
+    """`retry_errors` means failures of earlier runs: else each automatic retry would pay for them once more."""
+    here, tries = studio({"fault": "failure", "times": None}, pool=2), []
+
+    @flow(retries=1)
+    async def album():
+        state = await sweep(spec(2), retry_errors=True, **here.options, return_state=True)
+        tries.append((await result_of(state)).failed)
+        with pytest.raises(GenerationFailed):
+            await generate_song("a waltz", retry_errors=True, **here.options)
+        if len(tries) == 1:
+            raise RuntimeError("the parent fails")
+
+    await album()
+    assert (tries, here.billed) == ([2, 2], 3)
+    await album()
+    assert here.billed == 6
 
 
 async def test_a_wrong_spec_is_refused_with_all_its_faults(studio, prefect_server):

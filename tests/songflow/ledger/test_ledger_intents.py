@@ -112,6 +112,24 @@ async def test_a_failed_generation_is_paid_for_again_only_when_told_so(
     assert again.submission.ordinal == 2
 
 
+async def test_a_failure_is_not_paid_for_again_by_the_run_that_made_it(
+    ledger: Ledger, intent, alive, in_state
+) -> None:
+    """A retry of a flow run is the same root run, however many rows came between; a new run is another one."""
+    errors = frozenset({State.FAILED})
+    first, second = RunIds("a", "root-1", "b"), RunIds("c", "root-2", "d")
+    await in_state(State.FAILED, runs=first)
+    again = await ledger.submissions.intend(intent(runs=first), alive(), pay_again=errors)
+    assert (again.mine, again.submission.state) == (False, State.FAILED)
+    new = await ledger.submissions.intend(intent(runs=second), alive(), pay_again=errors)
+    assert new.mine
+    await ledger.submissions.begin_send(new.submission.id, new.submission.lease)
+    await ledger.submissions.settle_sending(new.submission.id, State.REFUSED, "no")
+    for runs, mine in ((first, False), (RunIds(), True)):
+        claim = await ledger.submissions.intend(intent(runs=runs), alive(), pay_again=errors)
+        assert claim.mine is mine, runs
+
+
 async def test_the_submission_furthest_along_speaks_for_its_generation(
     ledger: Ledger, intent, alive, in_state
 ) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from songflow.collecting import collect
 from songflow.errors import LibraryError
-from songflow.ledger import State
+from songflow.ledger import RunIds, State
 from songflow.paid import submit
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.run import RunOptions, SweepRun
@@ -189,6 +189,21 @@ async def test_a_shard_is_not_started_while_one_of_its_cells_has_no_slot(
     held_waits.go_on.set()
     await asyncio.gather(first, second)
     assert started.is_set()
+
+
+async def test_a_shard_that_is_started_again_does_not_pay_for_the_failures_of_its_dead_try(
+    simulator, session, cells, run
+) -> None:
+    """Both tries belong to one root run: what was to be paid again are failures of runs before it."""
+    server = simulator({"fault": "failure", "times": 4})
+    older = await session(runs=RunIds("sweep-1", "sweep-1"))
+    assert counts(await run(older, server, cells(server, 2), retry_errors=True)) == {"failed": 2}
+    for shard, failed in (("try-1", {"failed": 2}), ("try-2", {"failed": 2})):
+        opened = await session(runs=RunIds(shard, "sweep-2"))
+        assert counts(await run(opened, server, cells(server, 2), retry_errors=True)) == failed
+        assert len(server.bill()) == 4
+    newer = await session(runs=RunIds("sweep-3", "sweep-3"))
+    assert counts(await run(newer, server, cells(server, 2), retry_errors=True)) == {"stored": 2}
 
 
 async def test_a_refused_key_stops_at_once(simulator, session, cells, run, posts) -> None:
