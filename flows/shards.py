@@ -1,35 +1,60 @@
-"""Shards on other machines: a run of a deployment for each, started again where its worker died.
+"""Shards on other machines: a run of a deployment for each, started again where its process died.
 
-The idempotency key is the root run, the shard and the try: a parent that is run again finds the runs that it has
-started, and a try that ended badly is followed by another one. Whatever is started twice, no cell is paid twice.
+The idempotency key is the root run, the shard and the try. A parent that is run again finds the runs that it has
+started: it waits for one that still lives, and starts the next try where one has ended. What a person has cancelled, or
+what no try can read, is not started again: it stops the sweep. Whatever is started twice, no cell is paid twice.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
+from prefect import State
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
 from prefect.client.schemas.objects import FlowRun
 from prefect.deployments.flow_runs import arun_deployment
 from prefect.exceptions import ObjectNotFound
-from prefect.runtime import flow_run as this_run
+from prefect.states import Completed, Failed
 
 from blocks.library import SongLibrary
-from songflow.errors import InputError, SongflowError
+from songflow.errors import InputError, Unsettled
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.run import one_error
 from songflow.sweeps.shards import packed
+from songflow.sweeps.tally import SweepResult
 
-__all__ = ["Shards", "shard_parameters"]
+__all__ = ["Shards", "cannot_be_read", "shard_parameters", "worked_off"]
 
 log = logging.getLogger("songflow.flows")
 
 TRIES = 5
 POLL_SECONDS = 2.0
+
+# A message is all of a run's end that reaches its parent: results stay on their machine, and another name than
+# Prefect's own would hide the end from automations.
+_EXIT = "Exit code {code}."
+_STOPPED = " Stopped: {reason}"
+_WORKED_OFF = re.compile(r"Exit code (?P<code>\d)\.(?: Stopped: (?P<reason>.*))?", re.DOTALL)
+_BAD_INPUT = "Bad input: "
+
+
+def worked_off(result: SweepResult) -> State[SweepResult]:
+    """The end of a shard's run that has done what could be done; its message tells the sweep what that came to."""
+    told = _EXIT.format(code=result.exit_code) if result.exit_code or result.stopped else ""
+    stopped = _STOPPED.format(reason=result.stopped) if result.stopped else ""
+    return Completed(message=f"{told}{stopped}", data=result)
+
+
+def cannot_be_read(error: InputError) -> State[SweepResult]:
+    """The end of a shard's run whose parameters are wrong: another try would end in the same way."""
+    return Failed(message=f"{_BAD_INPUT}{error}", data=error)
 
 
 class Shards:
@@ -43,14 +68,16 @@ class Shards:
         self._common = common
         self._at_once = at_once
         self._concurrency = concurrency
-        self._stopped: str | None = None
+        self.stopped: str | None = None
+        """Why no more cells were started, where not all were."""
+        self.codes: set[int] = set()
+        """What shards have ended with, and what stopped them, as exit codes other than 0."""
 
-    async def run(self, shards: Sequence[Sequence[Cell]]) -> str | None:
-        """Bring every shard to its end; what returns is why no more cells were started, or None.
+    async def run(self, shards: Sequence[Sequence[Cell]]) -> None:
+        """Bring every shard to its end; once the sweep is stopped, no other one is started.
 
         Raises:
             InputError: there is no such deployment.
-            SongflowError: a shard ended badly again and again.
         """
         await self._check()
         at_once = min(self._at_once, len(shards), self._concurrency)
@@ -59,14 +86,13 @@ class Shards:
 
         async def one(number: int, cells: Sequence[Cell]) -> None:
             async with turns:
-                if self._stopped is None:
-                    await self._until_ended(number, len(shards), cells, share)
+                if self.stopped is None:
+                    await self._until_ended(f"shard {number} of {len(shards)}", cells, share)
 
         with one_error():
             async with asyncio.TaskGroup() as group:
                 for number, cells in enumerate(shards, start=1):
                     group.create_task(one(number, cells))
-        return self._stopped
 
     async def _check(self) -> None:
         async with get_client() as client:
@@ -78,28 +104,89 @@ class Shards:
                     next="name one of the flow sweep-shard, as flow/deployment; nothing was sent.",
                 ) from None
 
-    async def _until_ended(self, number: int, of: int, cells: Sequence[Cell], concurrency: int) -> None:
-        name = f"shard {number} of {of}"
+    async def _until_ended(self, name: str, cells: Sequence[Cell], concurrency: int) -> None:
+        """One try after the other, as long as their processes die."""
         parameters = {**self._common, "cells": packed(cells), "name": name, "concurrency": concurrency}
-        for attempt in range(1, TRIES + 1):
-            run: FlowRun = await arun_deployment(
+        # A root run may make several sweeps: a shard is its cells, not its number.
+        shard = hashlib.sha256("\n".join(cell.key for cell in cells).encode()).hexdigest()[:16]
+        done, earlier = await self._earlier(shard)
+        if earlier is not None:
+            log.info("%s was started by an earlier try of this run (flow run %s).", name, earlier.id)
+        for attempt in range(done + 1, done + 1 + TRIES):
+            run = earlier or await arun_deployment(
                 self._deployment,
                 parameters=parameters,
                 flow_run_name=name,
-                idempotency_key=f"{self._root}:{number}:{this_run.run_count}:{attempt}",
-                poll_interval=POLL_SECONDS,
+                idempotency_key=self._key(shard, attempt),
+                timeout=0,
             )
-            state = run.state
-            if state is not None and state.is_completed():
-                self._stopped = self._stopped or state.message or None
+            earlier = None
+            if self._is_done(name, await _ended(run)):
                 return
-            what = state.name if state is not None else "unknown"
-            log.warning("%s has ended as %s (flow run %s): starting it again.", name, what, run.id)
-        raise SongflowError(
-            f"{name} has ended badly {TRIES} times.",
-            billed="maybe",
-            next="look into its runs, then run the sweep again: it pays for no cell twice.",
-        )
+            if self.stopped is not None:
+                log.warning("%s is not started again: %s", name, self.stopped)
+                return
+        self._stop(f"{name} has ended badly {TRIES} times: look into its runs", Unsettled.exit_code)
+
+    def _key(self, shard: str, attempt: int) -> str:
+        return f"{self._root}:{shard}:{attempt}"
+
+    async def _earlier(self, shard: str) -> tuple[int, FlowRun | None]:
+        """How many tries of this root run have ended before, and the one that lives, or that a person has cancelled."""
+        attempt = 1
+        async with get_client() as client:
+            while True:
+                key = FlowRunFilterIdempotencyKey(any_=[self._key(shard, attempt)])
+                found = await client.read_flow_runs(flow_run_filter=FlowRunFilter(idempotency_key=key))
+                if not found or not _is_final(found[0]) or _is_cancelled(found[0]):
+                    return attempt - 1, found[0] if found else None
+                attempt += 1
+
+    def _is_done(self, name: str, run: FlowRun) -> bool:
+        """Hear what a run has come to; False where another try may do better."""
+        state = run.state
+        assert state is not None, "it has ended"
+        said = state.message or ""
+        if state.is_completed():
+            if (found := _WORKED_OFF.fullmatch(said)) is not None:
+                self.codes |= {int(found["code"])} - {0}
+                self.stopped = self.stopped or found["reason"]
+            return True
+        if _is_cancelled(run):
+            self._stop(
+                f"{name} was cancelled (flow run {run.id}); what it has at the gateway is still billed, and a new run "
+                "of the sweep goes on with it",
+                Unsettled.exit_code,
+            )
+            return True
+        # One that failed before it ever ran has parameters that the flow does not take.
+        if state.is_failed() and (said.startswith(_BAD_INPUT) or not run.run_count):
+            self._stop(f"{name} cannot be worked off (flow run {run.id}): {said}", InputError.exit_code)
+            return True
+        log.warning("%s has ended as %s (flow run %s): %s", name, state.name, run.id, said)
+        return False
+
+    def _stop(self, reason: str, code: int) -> None:
+        self.stopped = self.stopped or reason
+        self.codes.add(code)
+        log.warning("No more shards are started: %s", reason)
+
+
+def _is_final(run: FlowRun) -> bool:
+    return run.state is not None and run.state.is_final()
+
+
+def _is_cancelled(run: FlowRun) -> bool:
+    return run.state is not None and run.state.is_cancelled()
+
+
+async def _ended(run: FlowRun) -> FlowRun:
+    """A run, when it has ended."""
+    async with get_client() as client:
+        while not _is_final(run):
+            await asyncio.sleep(POLL_SECONDS)
+            run = await client.read_flow_run(run.id)
+    return run
 
 
 async def shard_parameters(

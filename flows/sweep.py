@@ -10,13 +10,14 @@ from typing import Any
 
 from prefect import State, flow, runtime
 from prefect.logging import get_run_logger
-from prefect.states import Completed, Failed
+from prefect.states import Failed
 
 from flows import fields
 from flows.generate import chosen_access
 from flows.hooks import let_go
-from flows.shards import Shards, shard_parameters
+from flows.shards import Shards, cannot_be_read, shard_parameters, worked_off
 from songflow.access import Access, fallbacks_from_environment
+from songflow.errors import InputError, Unsettled
 from songflow.session import Session, SessionSettings
 from songflow.sweeps.cells import Cell, cells_of
 from songflow.sweeps.parents import parents_in
@@ -166,11 +167,12 @@ async def _elsewhere(
     start = time.monotonic()
     standings, keys = session.library.ledger.standings, [cell.key for cell in cells]
     before = await standings.of_keys(keys)
-    stopped = await at_work.run(shards)
+    await at_work.run(shards)
     tally = tally_of(cells, before, await standings.of_keys(keys))
-    tally.stopped = stopped
+    tally.stopped = at_work.stopped
+    tally.codes |= at_work.codes
     if tally.not_started and not tally.codes:
-        tally.codes.add(6 if stopped else 5)
+        tally.codes.add(Unsettled.exit_code)
     return await told(session, given.name, tally, time.monotonic() - start)
 
 
@@ -233,9 +235,14 @@ async def sweep_shard(
     Run again it collects what was paid for and pays for nothing twice. Its state is *Completed* when it has done what
     could be done: how each cell ended is in the ledger, and the flow *sweep* tells it.
     """
-    access = chosen_access(
-        credentials, gateway, base_url, submit_path=submit_path, fetch_path=fetch_path, shape=shape
-    )
+    try:
+        access = chosen_access(
+            credentials, gateway, base_url, submit_path=submit_path, fetch_path=fetch_path, shape=shape
+        )
+        others = _fallbacks(fallbacks, fallback_gateways)
+        own = unpacked(cells, access)
+    except InputError as error:
+        return cannot_be_read(error)
     ids = await run_ids()
     settings = SessionSettings(
         poll_interval=poll_interval,
@@ -251,9 +258,8 @@ async def sweep_shard(
         retry_errors=retry_errors,
         max_failures=max_failures,
         if_unsettled=if_unsettled,
-        fallbacks=_fallbacks(fallbacks, fallback_gateways),
+        fallbacks=others,
     )
-    own = unpacked(cells, access)
     start = time.monotonic()
     async with open_session(library_of(library), settings) as session:
         at_work = SweepRun(session, access, options)
@@ -262,5 +268,4 @@ async def sweep_shard(
                 await at_work.work(own)
         result = await told(session, name, at_work.tally, time.monotonic() - start)
     _ended(result)
-    # The message is what the parent hears: why it has stopped, if it has.
-    return Completed(message=result.stopped or "", data=result)
+    return worked_off(result)

@@ -5,16 +5,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
+import uuid
 
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId, TaskRunFilter
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterId,
+    TaskRunFilter,
+)
 from prefect.exceptions import ParameterTypeError
-from prefect.states import Crashed
+from prefect.states import Cancelled, Completed, Crashed, Failed, Running
 
 from blocks import SimulatorCredentials, SongLibrary
 from flows.generate import generate_song
@@ -215,6 +223,26 @@ class TestDeployments:
         assert {one.runs.root_flow_run_id for one in done} == {str((await last_run("waltz")).id)}
         assert {one.runs.flow_run_id for one in done} == {str(run.id) for run in dead}
 
+    async def test_the_exit_code_is_the_same_whether_shards_run_here_or_elsewhere(self, studio, serving):
+        """The worst of the cells and of what stopped the run: one has failed, and then the budget was used up."""
+        results = []
+        await serving()
+        for deployment in (None, "sweep-shard/here"):
+            here = studio({"fault": "failure"}, pool=2)
+            await SimulatorCredentials(base_url=here.simulator.url).asave("codes", overwrite=True)
+            options = {**here.options, "credentials": await SimulatorCredentials.aload("codes")}
+            options |= {"budget": 2.0, "concurrency": 1, "shard_size": 2, "report": False}
+            results.append(
+                await result_of(
+                    await sweep(spec(3), shard_deployment=deployment, **options, return_state=True)
+                )
+            )
+        one, other = results
+        assert (one.failed, one.stored, one.not_started, one.exit_code) == (1, 1, 1, 6)
+        assert (other.failed, other.stored, other.not_started, other.exit_code) == (1, 1, 1, 6)
+        assert "budget of 2 units is used up" in one.stopped
+        assert one.stopped == other.stopped
+
     async def test_what_cannot_travel_is_refused_before_anything_is_sent(self, studio):
         here = studio()
         with pytest.raises(InputError, match="saved block"):
@@ -235,6 +263,131 @@ class TestDeployments:
         with pytest.raises(InputError, match="no cell of a sweep"):
             await sweep_shard([{"prompt": "a"}], **here.options)
         assert here.billed == 0
+
+
+class TestShardRuns:
+    """The sweep's side of shards: the test plays the worker, and says what has become of their runs."""
+
+    @pytest.fixture
+    async def runs(self, prefect_server):
+        """The runs of a deployment that nobody serves: `runs.sweep(...)` sweeps with it."""
+        name = f"nobody-{uuid.uuid4().hex[:8]}"
+        deployment_id = await (await sweep_shard.ato_deployment(name)).aapply()
+        return ShardRuns(f"sweep-shard/{name}", deployment_id)
+
+    async def test_a_cancelled_shard_stops_the_sweep(self, studio, runs):
+        """A person who cancels it wants it to end: it is not started again, by a retry neither, and no other one is."""
+        here, results = studio(), []
+
+        @flow(retries=1)
+        async def album():
+            results.append(await result_of(await runs.sweep(here, spec(4), shard_size=2, shards_at_once=1)))
+            if len(results) == 1:
+                raise RuntimeError("the parent fails")
+
+        making = asyncio.create_task(album())
+        [shard] = await runs.until(1)
+        await runs.end(shard, Cancelled())
+        await making
+        for result in results:
+            assert (result.not_started, result.exit_code) == (4, 5)
+            assert f"shard 1 of 2 was cancelled (flow run {shard.id})" in result.stopped
+        assert (len(results), len(await runs.all()), here.billed) == (2, 1, 0)
+
+    async def test_a_shard_that_died_or_failed_is_started_again(self, studio, runs):
+        here = studio()
+        sweeping = asyncio.create_task(runs.sweep(here, spec(2)))
+        [first] = await runs.until(1)
+        await runs.end(first, Crashed(message="its worker died"))
+        [second] = await runs.until(2, but=[first])
+        await runs.end(second, Running())
+        await runs.end(second, Failed(message="Flow run encountered an exception: LibraryError: locked"))
+        [third] = await runs.until(3, but=[first, second])
+        await runs.end(third, Completed(message="Exit code 5. Stopped: The disk is full."))
+        result = await result_of(await sweeping)
+        assert (result.stopped, result.exit_code) == ("The disk is full.", 5)
+        assert len(await runs.all()) == 3
+
+    async def test_a_shard_whose_parameters_are_wrong_is_not_started_again(self, studio, runs):
+        """Every try would end like the first."""
+        here = studio()
+        cell = {"key": "cell-0-0-1", "replicate": 1, "request": {"prompt": "a"}}
+        wrong = await sweep_shard([cell], **here.options, return_state=True)
+        for state, said in (
+            (wrong, "belongs to another account"),
+            (Failed(message="Validation"), "Validation"),
+        ):
+            sweeping = asyncio.create_task(runs.sweep(here, spec(2)))
+            [shard] = await runs.until(1)
+            await runs.end(shard, Failed(message=state.message))
+            result = await result_of(await sweeping)
+            assert (result.not_started, result.exit_code) == (2, 2)
+            assert said in result.stopped
+            assert len(await runs.all()) == 1
+            await runs.forget()
+        assert here.billed == 0
+
+    async def test_a_parent_that_is_run_again_waits_for_the_shards_that_live(self, studio, runs, caplog):
+        """One that has ended before is followed by its next try; a living one is not started a second time."""
+        caplog.set_level(logging.INFO, "songflow.flows")
+        here, lives = studio(), []
+
+        @flow(retries=1)
+        async def album():
+            sweeping = asyncio.create_task(runs.sweep(here, spec(4), shard_size=2))
+            lives.append(sweeping)
+            if len(lives) > 1:
+                return await result_of(await sweeping)
+            dead, _ = await runs.until(2)
+            await runs.end(dead, Crashed(message="its worker died"))
+            await runs.until(3)
+            sweeping.cancel()
+            await asyncio.wait([sweeping])
+            raise RuntimeError("the parent fails")
+
+        making = asyncio.create_task(album())
+        while caplog.text.count("was started by an earlier try") < 2 and not making.done():  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.05)
+        known = await runs.all()
+        living = [run for run in known if not run.state.is_final()]
+        assert (len(known), len(living)) == (3, 2)
+        for run in living:
+            await runs.end(run, Completed())
+        assert (await making).not_started == 4
+        assert len(await runs.all()) == 3
+
+
+class ShardRuns:
+    """The runs of one deployment."""
+
+    def __init__(self, deployment, deployment_id):
+        self._deployment = deployment
+        self._filter = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id]))
+
+    async def sweep(self, here, data, **options):
+        await SimulatorCredentials(base_url=here.simulator.url).asave("shards", overwrite=True)
+        options = {**here.options, "report": False, **options}
+        options["credentials"] = await SimulatorCredentials.aload("shards")
+        return await sweep(data, shard_deployment=self._deployment, **options, return_state=True)
+
+    async def all(self):
+        async with get_client() as client:
+            return await client.read_flow_runs(deployment_filter=self._filter)
+
+    async def until(self, count, but=()):
+        """Waits until there are so many; those that are not in `but`."""
+        while len(found := await self.all()) < count:  # noqa: ASYNC110 - a server gives no events
+            await asyncio.sleep(0.05)
+        return [run for run in found if run.id not in {one.id for one in but}]
+
+    async def end(self, run, state):
+        async with get_client() as client:
+            await client.set_flow_run_state(run.id, state, force=True)
+
+    async def forget(self):
+        async with get_client() as client:
+            for run in await self.all():
+                await client.delete_flow_run(run.id)
 
 
 async def test_a_command_becomes_a_flow_run_where_a_server_is_configured(studio, prefect_server, tmp_path):
