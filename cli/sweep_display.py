@@ -55,8 +55,7 @@ def show_result(output: Output, result: SweepResult, unit: str) -> None:
         output.line(f"- {failure.key}: {failure.error} Next: {failure.next}")
     if len(result.failures) > _SHOWN_FAILURES:
         output.line(f"- and {len(result.failures) - _SHOWN_FAILURES} more.")
-    output.line(f"{result.name}: {result.summary}")
-    output.line(f"In {unit}, within {duration(result.seconds)}.")
+    output.line(f"{result.name}: {result.summary(unit)} It took {duration(result.seconds)}.")
     if result.exit_code:
         output.line("Run the same command again to go on: it pays for no cell twice.")
 

@@ -12,7 +12,13 @@ from blocks.credentials import GatewayBlock
 from blocks.library import SongLibrary
 from flows import fields
 from flows.hooks import let_go
-from songflow.access import Access, access_from_environment, access_that_took, fallbacks_from_environment
+from songflow.access import (
+    Access,
+    access_from_environment,
+    fallbacks_from_environment,
+    that_can_take,
+    that_took,
+)
 from songflow.api import first_that_takes
 from songflow.errors import InputError
 from songflow.holding import looked_after
@@ -156,7 +162,8 @@ async def make_songs(
 ) -> GenerationResult:
     """The steps of one generation inside a flow run, in one session; for every flow that makes songs.
 
-    `fallbacks` are tried in order, each only after the one before has certainly not billed.
+    `fallbacks` are tried in order, each only after the one before has certainly not billed; a song is extended by its
+    own gateway only.
     """
     log = get_run_logger()
     log.info(
@@ -168,14 +175,14 @@ async def make_songs(
         key,
     )
     async with open_session(library_of(library), settings) as session, tells_when_stopped(session, key):
-        choices = (access, *fallbacks)
+        choices = that_can_take((access, *fallbacks), request)
         submission = await first_that_takes(
             choices,
             lambda choice: submit.with_options(retries=settings.retries)(
                 request, choice, key=key, if_unsettled=if_unsettled, retry_errors=retry_errors
             ),
         )
-        taken_by = access_that_took(choices, submission)
+        taken_by = that_took(choices, submission) or access
         # Between its tasks, too: a run with the same request must not take it for one that nobody looks after.
         with told_as_paid(submission):
             async with looked_after(session, submission, session.deadline(request.model)):

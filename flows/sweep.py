@@ -181,16 +181,16 @@ def _ended(result: SweepResult) -> SweepResult | State[SweepResult]:
     run_log = get_run_logger()
     for failure in result.failures:
         run_log.warning("%s: %s Next: %s", failure.key, failure.error, failure.next)
-    run_log.info("%s", result.summary)
+    run_log.info("%s", result.summary())
     if result.exit_code == 0:
         return result
     unfinished = SweepUnfinished(
-        result.summary,
+        result.summary(),
         result=result,
         billed="maybe",
         next="run the sweep again: it goes on where it stands, and pays for no cell twice.",
     )
-    return Failed(message=result.summary, data=unfinished)
+    return Failed(message=result.summary(), data=unfinished)
 
 
 def _fallbacks(blocks: Any, names: Sequence[str] | None) -> tuple[Access, ...]:

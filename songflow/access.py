@@ -25,7 +25,6 @@ __all__ = [
     "Access",
     "Resolver",
     "access_from_environment",
-    "access_that_took",
     "fallbacks_from_environment",
     "resolve_from_environment",
     "that_can_take",
@@ -75,16 +74,6 @@ class Access:
     def took(self, submission: Submission) -> bool:
         """True where this account is at the gateway that took a submission (its key may have changed since)."""
         return (self.gateway, self.account.base_url) == (submission.gateway, submission.base_url)
-
-
-def access_that_took(choices: Sequence[Access], submission: Submission) -> Access:
-    """Of the accounts that a request was offered to, the one that took it: by its key, else by its gateway.
-
-    Two accounts of one gateway may not see each other's generations.
-    """
-    there = [choice for choice in choices if choice.took(submission)]
-    by_key = (one for one in there if one.account.fingerprint == submission.key_fingerprint)
-    return next(by_key, there[0] if there else choices[0])
 
 
 Resolver = Callable[[Submission], Awaitable[Access | None]]
@@ -157,10 +146,14 @@ def that_can_take(choices: Sequence[Access], request: SongRequest) -> tuple[Acce
 
 
 def that_took(choices: Sequence[Access], submission: Submission) -> Access | None:
-    """The choice that took a submission: the account itself, else one of the same gateway; None where none is there."""
+    """The choice that took a submission: by its key, else by its alias, else by its gateway; None where none is there.
+
+    Two accounts of one gateway may not see each other's generations.
+    """
     there = [choice for choice in choices if choice.took(submission)]
-    own = (choice for choice in there if choice.account.alias == submission.account)
-    return next(own, there[0] if there else None)
+    by_key = [choice for choice in there if choice.account.fingerprint == submission.key_fingerprint]
+    by_alias = [choice for choice in there if choice.account.alias == submission.account]
+    return next(iter((*by_key, *by_alias, *there)), None)
 
 
 async def resolve_from_environment(submission: Submission) -> Access | None:

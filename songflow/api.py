@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from songflow.access import Access, access_from_environment, access_that_took
+from songflow.access import Access, access_from_environment, that_can_take, that_took
 from songflow.collecting import Progress, collect, wait
 from songflow.errors import NotBilled
 from songflow.extending import plan_extension
@@ -111,9 +111,10 @@ async def generate_in(
 ) -> GenerationResult:
     """The same in an open session.
 
-    `fallbacks` are tried in order, each only after the one before has certainly not billed (refused, not sent).
+    `fallbacks` are tried in order, each only after the one before has certainly not billed (refused, not sent); a
+    song is extended by its own gateway only.
     """
-    choices = (access, *fallbacks)
+    choices = that_can_take((access, *fallbacks), request)
     submission = await first_that_takes(
         choices,
         lambda choice: repeat_refusals(
@@ -130,7 +131,7 @@ async def generate_in(
             within=session.settings.repeat_within,
         ),
     )
-    taken_by = access_that_took(choices, submission)
+    taken_by = that_took(choices, submission) or access
     async with kept(session, submission):
         songs = await wait(session, submission, taken_by, progress)
         await collect(session, submission, songs, taken_by)

@@ -80,7 +80,7 @@ async def show_sweep(result: SweepResult, cells: Sequence[Cell], standings: Mapp
             await acreate_table_artifact(
                 sweep_rows(cells, standings),
                 key=_artifact_key(result.name),
-                description=escape(f"{result.summary}{more}", 600),
+                description=escape(f"{result.summary()}{more}", 600),
             )
     except Exception as error:
         log.warning("The sweep cannot be shown in Prefect (%s); its songs are stored.", type(error).__name__)

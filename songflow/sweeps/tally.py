@@ -146,15 +146,14 @@ class SweepResult:
             failures=tuple(tally.failures),
         )
 
-    @property
-    def summary(self) -> str:
+    def summary(self, unit: str = "units") -> str:
         """One sentence of counts and money."""
         told = ", ".join(
             f"{getattr(self, name)} {word}" for name, word in _WORDS.items() if getattr(self, name)
         )
         stopped = f" Stopped: {self.stopped}" if self.stopped else ""
         counts = f"{self.cells} cells: {told or 'none'}"
-        return f"{counts}; {self.posts} requests for {self.price:g}, {self.songs} songs.{stopped}"
+        return f"{counts}; {self.posts} requests for {self.price:g} {unit}, {self.songs} songs.{stopped}"
 
     def as_dict(self) -> Mapping[str, Any]:
         """Plain data, for JSON."""

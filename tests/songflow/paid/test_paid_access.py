@@ -10,11 +10,12 @@ from songflow.access import (
     EMBEDDED_URL,
     Access,
     access_from_environment,
-    access_that_took,
     at_url,
     resolve_from_environment,
+    that_took,
 )
-from songflow.errors import InputError, LibraryError, MissingCredentials
+from songflow.api import generate_in
+from songflow.errors import InputError, LibraryError, MissingCredentials, RequestRefused
 from songflow.library import LibrarySettings
 from songflow.paid import submit
 from songflow.request import MODELS
@@ -243,7 +244,7 @@ def test_a_sessions_settings_have_their_defaults() -> None:
 async def test_of_two_accounts_of_one_gateway_the_one_that_took_it_is_asked(
     simulator, access, session, song_request
 ) -> None:
-    """Even where both have the same name, as blocks that were never saved; after a new key, the gateway decides."""
+    """Even where both have one name, as blocks that were never saved; with a new key, the gateway decides."""
     server, opened = simulator(), await session()
     first, second, elsewhere = (
         access(server.url, key="sk-first"),
@@ -251,6 +252,22 @@ async def test_of_two_accounts_of_one_gateway_the_one_that_took_it_is_asked(
         access("http://127.0.0.1:9", key="sk-second"),
     )
     submission = await submit(opened, song_request(), second, key="key")
-    assert access_that_took((first, second), submission) is second
-    assert access_that_took((elsewhere, first), submission) is first
-    assert access_that_took((elsewhere,), submission) is elsewhere
+    assert that_took((first, second), submission) is second
+    assert that_took((elsewhere, first), submission) is first
+    assert that_took((elsewhere,), submission) is None
+
+
+async def test_a_song_is_extended_by_no_gateway_that_does_not_have_it(
+    simulator, access, session, song_request, posts
+) -> None:
+    """The song's own gateway refuses: a fallback elsewhere is not even asked."""
+    refusing = simulator({"fault": "status", "on": "submit", "status": 403, "times": None})
+    other, opened = simulator(), await session()
+    request = song_request(mode="continuation", source_song_id="song-1", song_section_start=0.9)
+    with pytest.raises(RequestRefused):
+        await generate_in(opened, request, access(refusing.url), key="key", fallbacks=(access(other.url),))
+    assert (posts(refusing), posts(other)) == (1, 0)
+    await generate_in(
+        opened, song_request(), access(refusing.url), key="core", fallbacks=(access(other.url),)
+    )
+    assert (posts(refusing), posts(other)) == (2, 1)
