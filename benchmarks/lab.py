@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import httpx
 
 from benchmarks.report import Scale
 from songflow.keeping import audio_sha256_of
@@ -129,7 +132,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
             stdout=subprocess.PIPE,
             text=True,
             check=True,
-            env={**os.environ, **(environment or {}), "SONGFLOW_PREFECT": "off"},
+            env={**_plain(), "SONGFLOW_PREFECT": "off", **(environment or {})},
         )
         code, wall, cpu, peak = json.loads(counts.read_text())
     if code != 0:
@@ -137,9 +140,59 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
     return Usage(wall, cpu, peak, done.stdout)
 
 
+def _plain() -> dict[str, str]:
+    """The environment without a Prefect profile of this machine's own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+
+
+class PrefectServer:
+    """A running Prefect server; `cpu` is what it has taken so far, in seconds."""
+
+    def __init__(self, url: str, process: int, home: str) -> None:
+        self.url = url
+        self._process = process
+        self.environment = {"PREFECT_API_URL": url, "PREFECT_HOME": home, "SONGFLOW_PREFECT": "on"}
+
+    def cpu(self) -> float:
+        """User and system seconds of its process, by the kernel's count."""
+        fields = Path(f"/proc/{self._process}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def prefect_server() -> Iterator[PrefectServer]:
+    """A Prefect server on SQLite, up and answering."""
+    with tempfile.TemporaryDirectory() as home, socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+        probe.close()
+        settings = {"PREFECT_HOME": home, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        command = [sys.executable, "-m", "prefect", "server", "start", "--port", port, "--no-ui"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        server = subprocess.Popen(command, env={**_plain(), **settings}, **quiet)
+        try:
+            url = f"http://127.0.0.1:{port}/api"
+            while not _answers(f"{url}/health"):
+                if server.poll() is not None:
+                    raise SystemExit("The Prefect server did not start.")
+                time.sleep(0.1)
+            yield PrefectServer(url, server.pid, home)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def _answers(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(url, trust_env=False).is_success
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A sweep of cells that differ in their seed, run by the command line against a simulator."""
+    """A sweep of cells that differ in their seed, run by the command line against a simulator; as a flow run where a
+    Prefect server is given.
+    """
 
     gateway: Simulator
     library: Path
@@ -148,13 +201,17 @@ class Sweep:
     poll_interval: float | None = None
     check: bool = False
     first_seed: int = 0
+    server: PrefectServer | None = None
 
     @property
     def environment(self) -> dict[str, str]:
         """What a person would export; covers are left out, as the bare script knows none."""
         return {
-            "OPENAI_HK_KEY": "any", "SONGFLOW_COVERS": "0", "SONGFLOW_VERIFY_AUDIO": str(int(self.check))
-        }  # fmt: skip
+            "OPENAI_HK_KEY": "any",
+            "SONGFLOW_COVERS": "0",
+            "SONGFLOW_VERIFY_AUDIO": str(int(self.check)),
+            **(self.server.environment if self.server else {}),
+        }
 
     def arguments(self) -> list[str]:
         """The words after `songflow`."""

@@ -9,7 +9,16 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from benchmarks.lab import MEDIAN_SECONDS, Sweep, Usage, check_songs, run_bare, simulator
+from benchmarks.lab import (
+    MEDIAN_SECONDS,
+    PrefectServer,
+    Sweep,
+    Usage,
+    check_songs,
+    prefect_server,
+    run_bare,
+    simulator,
+)
 from benchmarks.report import Finding, Outcome, Scale
 
 GENERATION_SECONDS = 5.0
@@ -26,25 +35,43 @@ def _compare(scale: Scale, *, check: bool) -> Outcome:
     cells, slots = scale.count(1000, 8), scale.count(50, 4)
     bare = _run(scale, cells, slots, check=check, ours=False)
     ours = _run(scale, cells, slots, check=check, ours=True)
+    with prefect_server() as server:
+        idle = server.cpu()
+        flow = _run(scale, cells, slots, check=check, ours=True, server=server)
+        served = server.cpu() - idle
     checks = "with audio checks" if check else "no audio checks"
+    limit = None if check else 2.0
     return Outcome(
         title=f"Overhead, {cells} cells, {slots} slots, {checks}",
         columns=_COLUMNS,
-        rows=[("bare script", _numbers(bare, cells)), ("songflow sweep run", _numbers(ours, cells))],
+        rows=[
+            ("bare script", _numbers(bare, cells)),
+            ("songflow sweep run", _numbers(ours, cells)),
+            ("the same as a flow run", _numbers(flow, cells)),
+        ],
         findings=[
-            Finding(f"CPU, times the bare script's, {checks}", ours.cpu / bare.cpu, None if check else 2.0),
+            Finding(f"CPU, times the bare script's, {checks}", ours.cpu / bare.cpu, limit),
             Finding(f"time until it returns, times the bare script's, {checks}", ours.wall / bare.wall, 1.15),
             Finding(f"peak memory, times the bare script's, {checks}", ours.peak_mib / bare.peak_mib),
+            Finding(f"CPU as a flow run, times the bare script's, {checks}", flow.cpu / bare.cpu, limit),
+            Finding(f"time as a flow run, times the bare script's, {checks}", flow.wall / bare.wall, 1.15),
+            Finding(
+                f"CPU of the Prefect server meanwhile, times the bare script's, {checks}", served / bare.cpu
+            ),
         ],
     )
 
 
-def _run(scale: Scale, cells: int, slots: int, *, check: bool, ours: bool) -> Usage:
+def _run(
+    scale: Scale, cells: int, slots: int, *, check: bool, ours: bool, server: PrefectServer | None = None
+) -> Usage:
     speed = MEDIAN_SECONDS / scale.of(GENERATION_SECONDS, 0.5)
     with simulator(scale, speed=speed) as gateway, tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         if ours:
-            sweep = Sweep(gateway, place, cells, slots, poll_interval=POLL_SECONDS, check=check)
+            sweep = Sweep(
+                gateway, place, cells, slots, poll_interval=POLL_SECONDS, check=check, server=server
+            )
             used, songs = sweep.run(), place / "audio"
         else:
             used = run_bare(gateway, place, cells=cells, slots=slots, poll=POLL_SECONDS, check=check)
