@@ -225,6 +225,7 @@ async def _run(
     if use_prefect():
         return await _as_flow(spec, sweeping, gateway, waiting, common)
     settings = SessionSettings(
+        busy=True,
         poll_interval=waiting.poll_interval,
         deadline=waiting.deadline,
         retries=sweeping.retries,

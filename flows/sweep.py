@@ -104,6 +104,7 @@ async def sweep(
     )
     ids = await run_ids()
     settings = SessionSettings(
+        busy=True,
         poll_interval=poll_interval,
         deadline=deadline,
         retries=retries,
@@ -245,6 +246,7 @@ async def sweep_shard(
         return cannot_be_read(error)
     ids = await run_ids()
     settings = SessionSettings(
+        busy=True,
         poll_interval=poll_interval,
         deadline=deadline,
         retries=retries,
