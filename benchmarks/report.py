@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,18 +88,29 @@ def save(folder: Path, machine: str, outcomes: Sequence[Outcome]) -> None:
     picture(folder / "images" / "performance.png", machine, outcomes)
 
 
+_FEW = 8
+_BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+
+
 def picture(path: Path, machine: str, outcomes: Sequence[Outcome]) -> None:
     """Draw each finding that has a limit as a share of it: what is left of the line is met."""
     from matplotlib.figure import Figure
 
-    limited = [
-        (outcome.title, finding) for outcome in outcomes for finding in outcome.findings if finding.limit
-    ]
-    figure = Figure(figsize=(9, 1.4 + 0.42 * len(limited)), layout="constrained")
+    limited = [finding for outcome in outcomes for finding in _drawn(outcome)]
+    figure = Figure(figsize=(9, 1.2 + 0.42 * len(limited)), layout="constrained")
     axes = figure.subplots()
-    _bars(axes, [finding for _, finding in limited])
-    axes.set_title(f"Measured against its limit (1 = the limit)\n{machine}", fontsize=10, loc="left")
+    _bars(axes, limited)
+    figure.suptitle(f"Measured against its limit (1 = the limit)\n{machine}", fontsize=10, x=0.01, ha="left")
     figure.savefig(path, dpi=110)
+
+
+def _drawn(outcome: Outcome) -> list[Finding]:
+    """The findings with a limit; of many like each other only the one that comes nearest to it."""
+    limited = [finding for finding in outcome.findings if finding.limit]
+    if len(limited) <= _FEW:
+        return limited
+    worst = max(limited, key=_share)
+    return [replace(worst, what=f"the worst of {len(limited)}: {worst.what}")]
 
 
 def _bars(axes: Axes, findings: Sequence[Finding]) -> None:
@@ -110,9 +121,9 @@ def _bars(axes: Axes, findings: Sequence[Finding]) -> None:
     axes.axvline(1.0, color="#333333", linewidth=1)
     labels = [f"{finding.what}  ({finding.asked})" for finding in findings]
     axes.set_yticks(places, labels, fontsize=9)
-    axes.invert_yaxis()
+    axes.set_ylim(len(findings) - 0.4, -0.6)
     for place, share, finding in zip(places, shares, findings, strict=True):
-        axes.text(share, place, f" {finding.value:.3g}", va="center", fontsize=9)
+        axes.text(share, place, f" {finding.value:.3g}", va="center", fontsize=9, bbox=_BEHIND)
     axes.set_xlim(0, max([1.2, *(1.1 * share for share in shares)]))
     axes.spines[["top", "right"]].set_visible(False)
 
