@@ -1,4 +1,4 @@
-"""Processes that are killed where they are told, one gateway for all of them, and the table of what became of it."""
+"""Processes that are killed where they are told, and one gateway for all; `tests/conftest.py` prints the table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from songflow.library import LibrarySettings
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 
 FORKS = Path(__file__).parent / "forks.py"
-REPORTED = "crash"
 
 
 # --- processes --------------------------------------------------------------------------------------------------
@@ -219,30 +218,3 @@ def place(any_library: LibrarySettings, desk: Desk, request: pytest.FixtureReque
 def local_place(library_settings: LibrarySettings, desk: Desk, request: pytest.FixtureRequest) -> Place:
     """A place of this test's own, on SQLite."""
     return Place(library_settings, desk, request.node.nodeid)
-
-
-# --- the report -------------------------------------------------------------------------------------------------
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Every fail point, on every database: where it was killed, as what it was resumed, what it cost."""
-    rows = sorted(
-        (
-            value.split("|")
-            for reports in terminalreporter.stats.values()
-            for report in reports
-            for name, value in getattr(report, "user_properties", ())
-            if name == REPORTED and report.when == "call"
-        ),
-        key=lambda row: int(row[0]),
-    )
-    if not rows:
-        return
-    heads = ["fail point", "in", "database", "left", "resumed as", "POSTs", "billed", "songs"]
-    table = [heads, *(row[1:] for row in rows)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
-    terminalreporter.section(f"killed and come back to: {len(rows)} times")
-    for row in table:
-        terminalreporter.write_line(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        )
