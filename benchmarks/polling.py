@@ -138,8 +138,11 @@ def cost_of(history: History, truth: Truth) -> Cost:
     """What the next songs cost that are waited for by a history."""
     plan = history.plan
     if plan is None:
-        return truth.cost(Fixed(history.interval))
-    often, seldom = (truth.cost(Learned(times, history.interval)) for times in (plan.often, plan.seldom))
+        return truth.cost(Fixed(history.interval, random=random.Random(0)))
+    often, seldom = (
+        truth.cost(Learned(times, history.interval, random=random.Random(0)))
+        for times in (plan.often, plan.seldom)
+    )
     return _mixed(often, seldom, plan.share)
 
 
@@ -156,7 +159,9 @@ async def wait_for_songs(
 ) -> None:
     """Wait for songs of these durations one after the other, as a session does, in simulated time."""
     for seconds in durations:
-        history.add(await _wait(history.schedule() or Fixed(history.interval), seconds, told, luck))
+        history.add(
+            await _wait(history.schedule() or Fixed(history.interval, random=luck), seconds, told, luck)
+        )
 
 
 async def _wait(schedule: Schedule, seconds: float, told: bool, luck: random.Random) -> Duration:
