@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from pathlib import Path
 import httpx
 
 from benchmarks.report import Scale
+from deployments.cluster import free_port
+from deployments.processes import Group
 from songflow.keeping import audio_sha256_of
 from songflow.simulator import SimulatorSettings
 from songflow.simulator.timing import generation_seconds
@@ -162,24 +163,20 @@ class PrefectServer:
 @contextmanager
 def prefect_server() -> Iterator[PrefectServer]:
     """A Prefect server on SQLite, up and answering."""
-    with tempfile.TemporaryDirectory() as home, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-        probe.close()
+    with tempfile.TemporaryDirectory() as home:
         settings = {"PREFECT_HOME": home, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        processes, port = Group(Path(home), {**_plain(), **settings}), str(free_port())
         command = [sys.executable, "-m", "prefect", "server", "start", "--port", port, "--no-ui"]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        server = subprocess.Popen(command, env={**_plain(), **settings}, **quiet)
+        server = processes.start("server", command)
         try:
             url = f"http://127.0.0.1:{port}/api"
             while not _answers(f"{url}/health"):
-                if server.poll() is not None:
-                    raise SystemExit("The Prefect server did not start.")
+                if not processes.is_alive("server"):
+                    raise processes.failed("server")
                 time.sleep(0.1)
             yield PrefectServer(url, server.pid, home)
         finally:
-            server.terminate()
-            server.wait()
+            processes.stop("server")
 
 
 def _answers(url: str) -> bool:

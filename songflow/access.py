@@ -54,6 +54,11 @@ class Access:
         return self.account.dialect.name
 
     @property
+    def place(self) -> tuple[str, str]:
+        """Where its songs are: adapter and base URL."""
+        return self.gateway, self.account.base_url
+
+    @property
     def pace_name(self) -> str:
         """What shares one rate limit at the gateway: its key, named without giving it away."""
         return f"{self.account.base_url[:96]}#{self.account.fingerprint}"
@@ -73,7 +78,7 @@ class Access:
 
     def took(self, submission: Submission) -> bool:
         """True where this account is at the gateway that took a submission (its key may have changed since)."""
-        return (self.gateway, self.account.base_url) == (submission.gateway, submission.base_url)
+        return self.place == (submission.gateway, submission.base_url)
 
 
 Resolver = Callable[[Submission], Awaitable[Access | None]]
@@ -137,12 +142,7 @@ def that_can_take(choices: Sequence[Access], request: SongRequest) -> tuple[Acce
     """
     if request.source_song_id is None:
         return tuple(choices)
-    first = choices[0]
-    return tuple(
-        choice
-        for choice in choices
-        if (choice.gateway, choice.account.base_url) == (first.gateway, first.account.base_url)
-    )
+    return tuple(choice for choice in choices if choice.place == choices[0].place)
 
 
 def that_took(choices: Sequence[Access], submission: Submission) -> Access | None:

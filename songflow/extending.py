@@ -213,7 +213,7 @@ async def plan_extension(
         access = given or await _account_of(session, parent)
     else:
         parent, params, access = None, None, given
-        home = (given.gateway, given.account.base_url)
+        home = given.place
     for account in (access, *fallbacks):
         _require_at(home, account, song_id)
     request = extension_request(params, song_id, mode=mode, place=place, overrides=overrides)
@@ -221,7 +221,7 @@ async def plan_extension(
 
 
 def _require_at(home: tuple[str, str], access: Access, song_id: str) -> None:
-    if (access.gateway, access.account.base_url) == home:
+    if access.place == home:
         return
     gateway, base_url = home
     raise InputError(

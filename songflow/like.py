@@ -59,7 +59,7 @@ def require_source(told: Told, accesses: Sequence[Access]) -> None:
     if told.request.mode is Mode.REGULAR:
         return
     for access in accesses:
-        if (access.gateway, access.account.base_url) != (home.gateway, home.base_url):
+        if access.place != (home.gateway, home.base_url):
             raise InputError(
                 f"The song extends {told.request.source_song_id}, which is at {home.gateway} ({home.base_url}); "
                 f"{access.gateway} ({access.account.base_url}) does not have it.",

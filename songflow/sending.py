@@ -90,9 +90,8 @@ async def _send(
         )  # nothing left: let the next one try at once
         raise
     seconds = session.settings.submit_timeout + session.settings.lease_margin
-    send_before = (
-        _awake_clock() + seconds
-    )  # counted from before the lease is written, so that it never outlives it
+    # Counted from before the lease is written: the POST never outlives it.
+    send_before = _awake_clock() + seconds
     lease = submission.lease.extended(seconds)
     if not await ledger.begin_send(submission.id, lease):
         return None
