@@ -25,7 +25,7 @@ from songflow.sweeps.run import DEFAULT_CONCURRENCY, RunOptions, SweepRun, cells
 from songflow.sweeps.shards import shards_of, unpacked
 from songflow.sweeps.spec import Sweep, parse_sweep
 from songflow.sweeps.status import tally_of
-from songflow.sweeps.tally import SweepResult, SweepUnfinished
+from songflow.sweeps.tally import RUN_AGAIN, SweepResult, SweepUnfinished
 from tasks.report import show_report
 from tasks.runs import run_ids, short
 from tasks.sessions import library_of, open_session
@@ -135,6 +135,7 @@ async def sweep(
             )  # fmt: skip
             at_work = Shards(shard_deployment, str(ids.root_flow_run_id), common, shards_at_once, concurrency)
             result = await _elsewhere(session, given, at_work, cells, shards)
+        session.tell(result.notice())
         standings = await session.library.ledger.standings.of_keys([cell.key for cell in cells])
     await show_sweep(result, cells, standings)
     if report:
@@ -149,7 +150,7 @@ async def _here(
     start = time.monotonic()
     run = SweepRun(session, access, options)
     at_work = ShardedRun(run, shards)
-    with at_work.open(), cells_unsaid(), one_error():
+    with at_work.open(), cells_unsaid(session), one_error():
         async with sweep_bar(given.name, run.tally), asyncio.TaskGroup() as group:
             for number in range(1, len(shards) + 1):
                 group.create_task(_one_shard(number, len(shards)))
@@ -189,7 +190,7 @@ def _ended(result: SweepResult) -> SweepResult | State[SweepResult]:
         result.summary(),
         result=result,
         billed="maybe",
-        next="run the sweep again: it goes on where it stands, and pays for no cell twice.",
+        next=RUN_AGAIN,
     )
     return Failed(message=result.summary(), data=unfinished)
 
@@ -265,7 +266,7 @@ async def sweep_shard(
     start = time.monotonic()
     async with open_session(library_of(library), settings) as session:
         at_work = SweepRun(session, access, options)
-        with cells_unsaid():
+        with cells_unsaid(session):
             async with sweep_bar(name, at_work.tally):
                 await at_work.work(own)
         result = await told(session, name, at_work.tally, time.monotonic() - start)

@@ -21,7 +21,7 @@ from songflow.holding import held
 from songflow.id3 import Picture
 from songflow.keeping import keep
 from songflow.ledger.rows import Song, Submission, Timing
-from songflow.ledger.songs import AnnouncedTake, Lineage, payload_text
+from songflow.ledger.songs import AnnouncedTake, Lineage, Origin, payload_text
 from songflow.ledger.states import SongState, State
 from songflow.messages import failed_error, lost_error, overdue_error, told_as_paid
 from songflow.patience import persist
@@ -81,11 +81,15 @@ async def collect(
 ) -> list[Song]:
     """Store every take that was announced and is not stored yet; what cannot be stored says why in its row.
 
+    Returns:
+        The same takes, as they stand now.
+
     Raises:
         NotCollected: the library cannot be used.
         MissingCredentials: a dead URL needs to be asked for again, and the account is not at hand.
     """
     missing = [song for song in songs if song.state is SongState.ANNOUNCED]
+    collected: dict[int, Song] = {}
     with told_as_paid(submission):
         if missing:
             async with held(session, submission, _COLLECTING_SECONDS):
@@ -94,7 +98,8 @@ async def collect(
                 for done in await asyncio.gather(*work, return_exceptions=True):
                     if isinstance(done, BaseException):
                         raise done
-        return await session.library.ledger.songs.of_submission(submission.id)
+                    collected[done.id] = done
+    return [collected.get(song.id, song) for song in songs]
 
 
 async def look_again(session: Session, submission: Submission, access: Access | None = None) -> list[Song]:
@@ -129,7 +134,8 @@ async def store_song(
     library = session.library
     part = library.store.parts / f"{take_uid(song)}.part"
     async with locked(part):
-        song = await library.ledger.songs.get(song.id)
+        origin = await library.ledger.songs.origin(song.id)
+        song = origin.song
         if song.state is not SongState.ANNOUNCED:
             return song
         downloads = await session.downloads(submission.base_url)
@@ -144,7 +150,7 @@ async def store_song(
             offered = song.image_url if library.settings.covers else None
             async with fetching_cover(downloads, offered) as cover:
                 done = await downloads.fetch(url, part, song.announced_seconds, ask_again)
-                song = await _store(session, song, done, await cover)
+                song = await _store(session, origin, done, await cover)
         except (DownloadProblem, OSError) as problem:
             log.warning("'%s' could not be stored: %s.", song.title, problem)
             song = await library.ledger.songs.problem(song, f"could not be stored: {problem}")
@@ -288,10 +294,10 @@ async def _fresh_url(
     return next((take.song_path for take in answer.takes if take.song_id == song.song_id), None)
 
 
-async def _store(session: Session, song: Song, done: Downloaded, cover: Picture | None) -> Song:
-    library = session.library
+async def _store(session: Session, origin: Origin, done: Downloaded, cover: Picture | None) -> Song:
+    library, song = session.library, origin.song
     source = await look_for_source(library, song, done)
-    file = await keep(library, song, done, uid=take_uid(song), cover=cover, source=source)
+    file = await keep(library, origin, done, uid=take_uid(song), cover=cover, source=source)
     # It has its name already: without the row nobody would know of it.
     stored = await persist(lambda: library.ledger.songs.stored(song, file, source))
     log.info("Stored '%s' as %s.", song.title, file.path)

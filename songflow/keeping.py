@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, BinaryIO
 from songflow.covers import ENDINGS
 from songflow.download import Downloaded, forget
 from songflow.id3 import Picture, Tag, audio_span, encode, is_mpeg_audio, read_tag
-from songflow.ledger.rows import Song, SourceFound, StoredFile
+from songflow.ledger.rows import SourceFound, StoredFile
+from songflow.ledger.songs import Origin
 from songflow.library import Library
 from songflow.store import file_name
 from songflow.story import story_of, tag_of
@@ -47,7 +48,7 @@ MEASURES = ("seconds", "sample_rate", "channels", "peak", "rms_db")
 
 async def keep(
     library: Library,
-    song: Song,
+    origin: Origin,
     done: Downloaded,
     *,
     uid: str,
@@ -57,6 +58,8 @@ async def keep(
     """Put a verified download on the store under its last name; its row is the caller's next step.
 
     Args:
+        origin: The take, and where it comes from.
+        done: Its download.
         uid: A short name that no other take has.
         cover: The cover that came with it.
         source: What it was found to hold of the song that it extends.
@@ -64,17 +67,11 @@ async def keep(
     Raises:
         OSError: the store would not take it; the part is still there.
     """
-    origin = await library.ledger.songs.origin(song.id)
-    stored_at = datetime.now(UTC)
+    song, stored_at = origin.song, datetime.now(UTC)
 
     def tag(audio_sha256: str, found: Tag) -> Tag:
         story = story_of(
-            song,
-            origin,
-            audio_sha256=audio_sha256,
-            facts=done.facts,
-            source=source,
-            stored_at=stored_at,
+            origin, audio_sha256=audio_sha256, facts=done.facts, source=source, stored_at=stored_at
         )
         return tag_of(story, origin, cover, found)
 

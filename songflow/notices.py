@@ -12,6 +12,7 @@ courtesy: it must not block, and whatever goes wrong with it changes nothing abo
     generation.lost        the gateway no longer knows what it took
     budget.nearly-spent    four fifths of a cap are spent or reserved
     budget.used-up         a request was held back by a cap or a pause
+    sweep.ended            a sweep has come to its end, with its counts
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from songflow.ledger.rows import Song, Submission
 
 __all__ = [
+    "GOOD_NEWS",
     "NEARLY_SPENT",
     "Listener",
     "Notice",
@@ -44,6 +46,9 @@ log = logging.getLogger("songflow")
 NEARLY_SPENT = 0.8
 """The share of a cap from which on it is worth telling."""
 
+GOOD_NEWS = frozenset({"song.stored", "generation.accepted"})
+"""What goes well with one song: a sweep tells none of it, only `sweep.ended`."""
+
 Fact = str | float | None
 
 
@@ -53,7 +58,7 @@ class Notice:
 
     Attributes:
         kind: One of the list above.
-        about: What it is about: `generation.<request key>` or `budget.<scope>`.
+        about: What it is about: `generation.<request key>`, `budget.<scope>` or `sweep.<name>`.
         facts: Plain values, never a secret; `said` is a sentence and `next` what to do.
     """
 

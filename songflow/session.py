@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
@@ -91,6 +92,7 @@ class Session:
         self._resolver = resolver
         self._listener = listener
         self._told_of: set[str] = set()
+        self._untold: frozenset[str] = frozenset()
         # What this session is at work on, by the submission's id: see `songflow.holding`.
         self.leases: dict[str, Lease] = {}
         self._gateways: dict[tuple[str, str, str], Gateway] = {}
@@ -114,7 +116,17 @@ class Session:
 
     def tell(self, notice: Notice) -> None:
         """Hand a notice to whoever listens."""
-        tell(self._listener, notice)
+        if notice.kind not in self._untold:
+            tell(self._listener, notice)
+
+    @contextmanager
+    def untold(self, kinds: frozenset[str]) -> Iterator[None]:
+        """While this lasts, notices of these kinds are kept from whoever listens."""
+        before, self._untold = self._untold, self._untold | kinds
+        try:
+            yield
+        finally:
+            self._untold = before
 
     def tell_once(self, notice: Notice) -> None:
         """The same for what stays true for a while: once for each thing it is about."""

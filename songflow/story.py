@@ -25,7 +25,7 @@ from songflow.errors import InvalidRequest
 from songflow.gateways import DIALECTS
 from songflow.gateways.redaction import without_keys
 from songflow.id3 import Picture, Tag, read_tag
-from songflow.ledger.rows import Song, SourceFound, clean_text
+from songflow.ledger.rows import SourceFound, clean_text
 from songflow.ledger.songs import Origin
 from songflow.request import SongRequest, body_hash
 
@@ -157,7 +157,6 @@ class Told:
 
 
 def story_of(
-    song: Song,
     origin: Origin,
     *,
     audio_sha256: str,
@@ -166,7 +165,7 @@ def story_of(
     stored_at: datetime,
 ) -> Story:
     """The story of a take that is about to be stored."""
-    paid, generation = origin.submission, origin.generation
+    song, paid, generation = origin.song, origin.submission, origin.generation
     measured = {name: getattr(facts, name) for name in _MEASURED} if facts else {}
     # From our own rows: nothing to check.
     return Story.model_construct(

@@ -36,8 +36,14 @@ _WHERE = {
     name: _ALL_BUT_PAYLOAD.where(_songs.c[name] == bindparam("wanted"))
     for name in ("id", "key", "submission_id", "song_id", "path")
 }
+# Songs and submissions have names in common.
+_OF_SONG = {f"song_{column.name}": column.name for column in _songs.c}
 _ORIGIN = (
-    select(*_submissions.c, *(_generations.c[name] for name in _ONLY_GENERATION), _songs.c.payload)
+    select(
+        *_submissions.c,
+        *(_generations.c[name] for name in _ONLY_GENERATION),
+        *(_songs.c[name].label(label) for label, name in _OF_SONG.items()),
+    )
     .join_from(_songs, _submissions, _submissions.c.id == _songs.c.submission_id)
     .join(_generations, _generations.c.key == _submissions.c.key)
     .where(_songs.c.id == bindparam("wanted"))
@@ -80,8 +86,9 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a song comes from: the submission and generation as they stand, and the gateway's whole word on it."""
+    """A song and where it comes from: the submission and generation as they stand, the gateway's whole word on it."""
 
+    song: Song
     submission: Submission
     generation: Generation
     payload: str
@@ -188,12 +195,13 @@ class Songs:
             return (await songs_where(connection, "id", row_id))[0]
 
     async def origin(self, row_id: int) -> Origin:
-        """What a song's own story is told from, beside its row."""
+        """What a song's own story is told from."""
         async with self._database.read() as connection:
             rows = await connection.execute(_ORIGIN, {"wanted": row_id})
             row = dict(rows.mappings().one())
         generation = Generation(row["key"], **{name: row[name] for name in _ONLY_GENERATION})
-        return Origin(Submission.from_row(row), generation, row["payload"])
+        song = {name: row[label] for label, name in _OF_SONG.items()}
+        return Origin(Song.from_row(song), Submission.from_row(row), generation, song["payload"])
 
     async def of_key(self, key: str) -> list[Song]:
         """Every take of a request key, over all its submissions, in order."""

@@ -27,6 +27,7 @@ from songflow.ledger.rows import Song, Submission
 from songflow.ledger.standings import Standing
 from songflow.ledger.states import State
 from songflow.messages import not_collected_error
+from songflow.notices import GOOD_NEWS
 from songflow.paid import AFTER_ERRORS, submit
 from songflow.session import Session
 from songflow.sweeps.cells import Cell
@@ -291,7 +292,7 @@ async def run_sweep(
     """
     start = time.monotonic()
     run = run or SweepRun(session, access, options)
-    with cells_unsaid():
+    with cells_unsaid(session):
         await run.work(cells)
     return await told(session, name, run.tally, time.monotonic() - start)
 
@@ -306,14 +307,17 @@ def one_error() -> Iterator[None]:
 
 
 @contextmanager
-def cells_unsaid() -> Iterator[None]:
-    """Four lines for each of ten thousand cells help nobody: what goes well is counted, what does not is said."""
+def cells_unsaid(session: Session) -> Iterator[None]:
+    """Four lines and three events for each of ten thousand cells help nobody: what goes well is counted, what does
+    not is said and told.
+    """
     loggers = [logging.getLogger(f"songflow.{name}") for name in ("paid", "collecting")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)
     try:
-        yield
+        with session.untold(GOOD_NEWS):
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

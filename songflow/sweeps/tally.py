@@ -7,11 +7,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from songflow.errors import InputError, SongflowError, Unsettled
+from songflow.notices import Notice
 from songflow.sweeps.cells import Cell
 
-__all__ = ["Failure", "SweepResult", "SweepUnfinished", "Tally"]
+__all__ = ["RUN_AGAIN", "Failure", "SweepResult", "SweepUnfinished", "Tally"]
 
 MAX_TOLD_FAILURES = 100
+RUN_AGAIN = "run the sweep again: it goes on where it stands, and pays for no cell twice."
 _COUNT_OF_CODE = {3: "refused", 4: "failed", 5: "unsettled", 6: "not_started"}
 # The worst of these is a sweep's exit code; with any other one its cell has no end yet.
 _WORST = (0, 3, 4, 5, 6)
@@ -154,6 +156,12 @@ class SweepResult:
         stopped = f" Stopped: {self.stopped}" if self.stopped else ""
         counts = f"{self.cells} cells: {told or 'none'}"
         return f"{counts}; {self.posts} requests for {self.price:g} {unit}, {self.songs} songs.{stopped}"
+
+    def notice(self) -> Notice:
+        """The same for whoever listens (`songflow.notices`)."""
+        facts = {name: value for name, value in self.as_dict().items() if name != "failures"}
+        told = {"said": self.summary(), "next": "look at its report." if self.exit_code == 0 else RUN_AGAIN}
+        return Notice("sweep.ended", f"sweep.{self.name}", {**facts, **told})
 
     def as_dict(self) -> Mapping[str, Any]:
         """Plain data, for JSON."""

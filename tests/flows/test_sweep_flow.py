@@ -84,14 +84,19 @@ async def test_a_sweep_is_made_in_shards_and_a_new_run_pays_nothing(studio, pref
 
 
 async def test_cells_that_do_not_end_well_make_a_failed_run_with_its_counts(studio, prefect_server):
-    here = studio({"fault": "failure", "times": 1}, pool=2)
-    state = await sweep(spec(3), **here.options, return_state=True)
+    here, given = studio({"fault": "failure", "times": 1}, pool=2), spec(3, name="counted")
+    state = await sweep(given, **here.options, return_state=True)
     result = await result_of(state)
+    [event] = await prefect_server.events("songflow.sweep.ended", "songflow.sweep.counted")
+    assert (event["payload"]["failed"], event["payload"]["said"]) == (1, state.message)
+    assert await prefect_server.events(
+        "songflow.generation.failed", f"songflow.generation.{result.failures[0].key}"
+    )
     with pytest.raises(SweepUnfinished, match="3 cells: 2 stored before, 1 failed"):
-        await sweep(spec(3), **here.options)
+        await sweep(given, **here.options)
     assert (state.is_failed(), result.stored, result.failed, result.exit_code) == (True, 2, 1, 4)
     assert "3 cells: 2 stored, 1 failed" in state.message
-    better = await sweep(spec(3), retry_errors=True, **here.options)
+    better = await sweep(given, retry_errors=True, **here.options)
     assert (better.existing, better.stored, here.billed) == (2, 1, 4)
 
 

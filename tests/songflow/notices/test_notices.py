@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,9 @@ from songflow.errors import GenerationFailed, OutcomeUnknown, RequestRefused, Sp
 from songflow.library import LibrarySettings
 from songflow.rescue import rescue
 from songflow.session import Session, SessionSettings
+from songflow.sweeps.cells import cells_of
+from songflow.sweeps.run import RunOptions, run_sweep
+from songflow.sweeps.spec import parse_sweep
 
 
 class Ears:
@@ -126,6 +131,29 @@ async def test_budgets_are_told_of_before_they_are_reached_and_when_they_hold_ba
     near = ears.one("budget.nearly-spent")
     assert (near.about, near.facts["cap"], near.facts["spent"]) == ("budget.library", 5.0, 4.0)
     assert ears.one("budget.used-up").facts["key"] == "k5"
+
+
+async def test_a_sweep_tells_of_its_cells_trouble_and_of_what_goes_well_when_it_ends(
+    opened, ears, simulator, access, song_request
+):
+    server = simulator({"fault": "failure", "times": 1}, pool=2)
+    spec = {"prompt": "a waltz", "lyrics_type": "instrumental", "grid": {"seed": [1, 2, 3]}}
+    cells = cells_of(parse_sweep(spec, Path()), access(server.url))
+    async with opened(budget_run="this") as session:
+        result = await run_sweep(session, "waltzes", cells, access(server.url), RunOptions(concurrency=1))
+        assert ears.kinds == {"generation.failed": 1}
+        assert ears.one("generation.failed").about == f"generation.{cells[0].key}"
+        await generate_in(session, song_request(), access(server.url), key="k")
+    assert ears.kinds == {"generation.failed": 1, "generation.accepted": 1, "song.stored": 2}
+
+    told = result.notice()
+    assert (told.kind, told.about) == ("sweep.ended", "sweep.waltzes")
+    assert {name: told.facts[name] for name in ("cells", "stored", "failed", "songs", "posts", "exit_code")} == {
+        "cells": 3, "stored": 2, "failed": 1, "songs": 4, "posts": 3, "exit_code": 4
+    }  # fmt: skip
+    assert told.facts["said"] == result.summary()
+    assert "run the sweep again" in told.facts["next"]
+    assert "report" in replace(result, exit_code=0).notice().facts["next"]
 
 
 async def test_a_listener_that_fails_changes_nothing(opened, simulator, access, song_request, caplog):

@@ -20,6 +20,7 @@ from songflow.download import Downloaded
 from songflow.id3 import MAX_TAG_BYTES, Picture, Tag, audio_span, encode, read_tag
 from songflow.keeping import audio_sha256_of, keep
 from songflow.ledger.rows import Song, SourceFound
+from songflow.ledger.songs import Origin
 from songflow.library import LibrarySettings
 from songflow.story import PAYLOAD, REQUEST, STORY, Told, read_story
 
@@ -44,6 +45,12 @@ def audio_sum_at(path: str) -> str:
         return audio_sha256_of(file)
 
 
+async def origin_of(opened: Any, song: Song) -> Origin:
+    """A take as the ledger has it, with all that its story is told from."""
+    origin: Origin = await opened.library.ledger.songs.origin(song.id)
+    return origin
+
+
 def audio_in(data: bytes) -> bytes:
     """A song's bytes without its tags."""
     start, end = audio_span(io.BytesIO(data))
@@ -59,7 +66,7 @@ def kept(stored: Any, tmp_path: Path) -> Callable[..., Any]:
         part = opened.library.store.parts / "other.part"
         part.write_bytes(data)
         done = Downloaded(part, len(data), more.pop("facts", None))
-        return await keep(opened.library, songs[0], done, uid="0123456789", **more)
+        return await keep(opened.library, await origin_of(opened, songs[0]), done, uid="0123456789", **more)
 
     return make
 
@@ -177,7 +184,8 @@ async def test_each_hostile_title_comes_back(title: str, stored: Any, audio: Cal
     opened, songs = await stored()
     part = opened.library.store.parts / "other.part"
     part.write_bytes(audio())
-    named = replace(songs[0], title=title)
+    origin = await origin_of(opened, songs[0])
+    named = replace(origin, song=replace(origin.song, title=title))
     file = await keep(opened.library, named, Downloaded(part, 1, None), uid="0123456789")
     assert tag_at(file.path).texts.get("TIT2", "") == title
     assert told_at(file.path).story.song.title == title
@@ -272,8 +280,8 @@ async def test_what_another_attempt_left_behind_is_not_believed(
     part.write_bytes(audio())
     part.with_suffix(".tagged").write_bytes(b"half of" * 10_000)
     part.with_suffix(".cover").write_bytes(b"half of" * 10_000)
-    song: Song = songs[0]
-    file = await keep(opened.library, song, Downloaded(part, 1, None), uid="0123456789", cover=PICTURE)
+    origin = await origin_of(opened, songs[0])
+    file = await keep(opened.library, origin, Downloaded(part, 1, None), uid="0123456789", cover=PICTURE)
     assert audio_in(Path(file.path).read_bytes()) == audio()
     assert Path(file.cover_path).read_bytes() == PICTURE.data
     assert not list(part.parent.glob("other.*"))
