@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.lab import machine
+from benchmarks.lab import compile_packages, machine
 from benchmarks.report import Outcome, Scale, save, show
 
 NAMES = ("start", "overhead", "slots", "growth", "polling")
@@ -23,6 +23,7 @@ def main() -> int:
     arguments = _arguments()
     console, scale = Console(), Scale(quick=arguments.quick)
     console.print(f"Ratios of one run on: {machine()}\n", highlight=False)
+    compile_packages()
     outcomes: list[Outcome] = []
     for name in arguments.names or NAMES:
         found = importlib.import_module(f"benchmarks.{name}").measure(scale)

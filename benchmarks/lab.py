@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import platform
@@ -12,15 +13,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from benchmarks.report import Scale
-from deployments.cluster import free_port
-from deployments.processes import Group
+from deployments.processes import Group, free_port
 from songflow.keeping import audio_sha256_of
 from songflow.simulator import SimulatorSettings
 from songflow.simulator.timing import generation_seconds
@@ -133,7 +131,7 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
             stdout=subprocess.PIPE,
             text=True,
             check=True,
-            env={**_plain(), "SONGFLOW_PREFECT": "off", **(environment or {})},
+            env={**plain_environment(), "SONGFLOW_PREFECT": "off", **(environment or {})},
         )
         code, wall, cpu, peak = json.loads(counts.read_text())
     if code != 0:
@@ -141,9 +139,23 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
     return Usage(wall, cpu, peak, done.stdout)
 
 
-def _plain() -> dict[str, str]:
-    """The environment without a Prefect profile of this machine's own."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+def plain_environment() -> dict[str, str]:
+    """The environment without a Prefect profile of this machine's own, and with Python as people run it.
+
+    Where no bytecode may be kept, each start compiles Prefect and httpx anew: that would be measured, too.
+    """
+    unwanted = {"PYTHONDONTWRITEBYTECODE"}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("PREFECT_") and name not in unwanted
+    }
+
+
+def compile_packages() -> None:
+    """Leave our own bytecode where an installation leaves that of its packages: an editable one does not."""
+    for package in ("cli", "flows", "tasks", "blocks", "songflow", "deployments"):
+        compileall.compile_dir(Path(__file__).parents[1] / package, quiet=1)
 
 
 class PrefectServer:
@@ -165,24 +177,15 @@ def prefect_server() -> Iterator[PrefectServer]:
     """A Prefect server on SQLite, up and answering."""
     with tempfile.TemporaryDirectory() as home:
         settings = {"PREFECT_HOME": home, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-        processes, port = Group(Path(home), {**_plain(), **settings}), str(free_port())
+        processes, port = Group(Path(home), {**plain_environment(), **settings}), str(free_port())
         command = [sys.executable, "-m", "prefect", "server", "start", "--port", port, "--no-ui"]
         server = processes.start("server", command)
         try:
             url = f"http://127.0.0.1:{port}/api"
-            while not _answers(f"{url}/health"):
-                if not processes.is_alive("server"):
-                    raise processes.failed("server")
-                time.sleep(0.1)
+            processes.until_it_answers("server", f"{url}/health")
             yield PrefectServer(url, server.pid, home)
         finally:
             processes.stop("server")
-
-
-def _answers(url: str) -> bool:
-    with suppress(httpx.TransportError):
-        return httpx.get(url, trust_env=False).is_success
-    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """Overhead: CPU, time and memory of `songflow sweep run` against the bare script, on the same cells.
 
 Both poll at the same fixed interval, keep the same number of generations at the gateway and write the same audio,
-which each run checks. The simulator's own CPU is not counted: it is another process.
+which each run checks. The simulator's own CPU is not counted: it is another process. They run in turn, and of each the
+run that took the least CPU counts: a neighbour on the machine takes from one run a fifth that it leaves to the next.
 """
 
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.lab import (
@@ -23,6 +25,8 @@ from benchmarks.report import Finding, Outcome, Scale
 
 GENERATION_SECONDS = 5.0
 POLL_SECONDS = 0.5
+ROUNDS = 2
+_MOST_CPU = 2.0
 _COLUMNS = ("CPU s", "CPU ms a cell", "wall s", "peak MiB")
 
 
@@ -33,14 +37,9 @@ def measure(scale: Scale) -> list[Outcome]:
 
 def _compare(scale: Scale, *, check: bool) -> Outcome:
     cells, slots = scale.count(1000, 8), scale.count(50, 4)
-    bare = _run(scale, cells, slots, check=check, ours=False)
-    ours = _run(scale, cells, slots, check=check, ours=True)
-    with prefect_server() as server:
-        idle = server.cpu()
-        flow = _run(scale, cells, slots, check=check, ours=True, server=server)
-        served = server.cpu() - idle
+    rounds = [_round(scale, cells, slots, check=check) for _ in range(scale.count(ROUNDS, 1))]
+    bare, ours, flow, server = (min(runs, key=lambda run: run.cpu) for runs in zip(*rounds, strict=True))
     checks = "with audio checks" if check else "no audio checks"
-    limit = None if check else 2.0
     return Outcome(
         title=f"Overhead, {cells} cells, {slots} slots, {checks}",
         columns=_COLUMNS,
@@ -50,16 +49,28 @@ def _compare(scale: Scale, *, check: bool) -> Outcome:
             ("the same as a flow run", _numbers(flow, cells)),
         ],
         findings=[
-            Finding(f"CPU, times the bare script's, {checks}", ours.cpu / bare.cpu, limit),
+            Finding(f"CPU, times the bare script's, {checks}", ours.cpu / bare.cpu, _MOST_CPU),
             Finding(f"time until it returns, times the bare script's, {checks}", ours.wall / bare.wall, 1.15),
             Finding(f"peak memory, times the bare script's, {checks}", ours.peak_mib / bare.peak_mib),
-            Finding(f"CPU as a flow run, times the bare script's, {checks}", flow.cpu / bare.cpu),
+            Finding(f"CPU as a flow run, times the bare script's, {checks}", flow.cpu / bare.cpu, _MOST_CPU),
             Finding(f"time as a flow run, times the bare script's, {checks}", flow.wall / bare.wall, 1.15),
             Finding(
-                f"CPU of the Prefect server meanwhile, times the bare script's, {checks}", served / bare.cpu
+                f"CPU of the Prefect server meanwhile, times the bare script's, {checks}",
+                server.cpu / bare.cpu,
             ),
         ],
     )
+
+
+def _round(scale: Scale, cells: int, slots: int, *, check: bool) -> tuple[Usage, Usage, Usage, Usage]:
+    """The bare script, the command, the command as a flow run, and the Prefect server meanwhile."""
+    bare = _run(scale, cells, slots, check=check, ours=False)
+    ours = _run(scale, cells, slots, check=check, ours=True)
+    with prefect_server() as server:
+        idle = server.cpu()
+        flow = _run(scale, cells, slots, check=check, ours=True, server=server)
+        served = replace(flow, cpu=server.cpu() - idle)
+    return bare, ours, flow, served
 
 
 def _run(

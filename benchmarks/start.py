@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -12,7 +11,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from benchmarks.lab import CLI, simulator
+from benchmarks.lab import CLI, plain_environment, simulator
 from benchmarks.report import Finding, Outcome, Scale
 
 RUNS = 7
@@ -70,7 +69,7 @@ def _command(url: str, library: Path, number: int) -> list[str]:
 def _until_post(url: str, command: list[str]) -> float:
     """Seconds from starting a command until the simulator has counted its POST."""
     before = _posts(url)
-    environment = {**os.environ, "OPENAI_HK_KEY": "any", "SONGFLOW_PREFECT": "off"}
+    environment = {**plain_environment(), "OPENAI_HK_KEY": "any", "SONGFLOW_PREFECT": "off"}
     start = time.perf_counter()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while _posts(url) == before:

@@ -26,15 +26,14 @@ from types import TracebackType
 from typing import Self
 
 import asyncpg
-import httpx
 from sqlalchemy import make_url
 
 from deployments.definitions import PREFECT_FILE, WORK_POOL
-from deployments.processes import Group
+from deployments.processes import Group, free_port
 from songflow.errors import InputError, SongflowError
 from songflow.simulator import SimulatorServer, SimulatorSettings
 
-__all__ = ["Cluster", "Plan", "free_port", "main"]
+__all__ = ["Cluster", "Plan", "main"]
 
 _START_SECONDS = 180.0
 # Nothing of the machine's own set-up reaches the cluster, but for what a process cannot do without.
@@ -146,13 +145,7 @@ class Cluster:
             [*prefect("server", "start"), "--host", "127.0.0.1", "--port", str(self.plan.port)],
             self.plan.server_environment(self._redis),
         )
-        end = time.monotonic() + _START_SECONDS
-        while time.monotonic() < end and self.processes.is_alive("server"):
-            with suppress(httpx.TransportError):
-                if httpx.get(f"{self.plan.api_url}/health", timeout=5, trust_env=False).is_success:
-                    return
-            time.sleep(0.2)
-        raise self.processes.failed("server")
+        self.processes.until_it_answers("server", f"{self.plan.api_url}/health", _START_SECONDS)
 
     def start_worker(self, name: str) -> None:
         """Start one worker of the pool."""
@@ -197,14 +190,6 @@ def prefect(*arguments: str) -> list[str]:
 def deploy_command() -> list[str]:
     """Write every deployment to the server."""
     return [*prefect("--no-prompt", "deploy", "--all"), "--prefect-file", str(PREFECT_FILE)]
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _await_port(port: int) -> None:

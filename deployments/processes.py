@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
+
 from songflow.errors import SongflowError
 
-__all__ = ["Group", "ProcessFailed"]
+__all__ = ["Group", "ProcessFailed", "free_port"]
 
 _PATIENCE_SECONDS = 20.0
 
@@ -60,6 +64,20 @@ class Group:
             raise self.failed(name)
         del self.running[name]
 
+    def until_it_answers(self, name: str, url: str, seconds: float = 120.0) -> None:
+        """Wait until a process that was started answers at an address, for so many seconds.
+
+        Raises:
+            ProcessFailed: it has ended, or does not answer.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.is_alive(name):
+            with suppress(httpx.TransportError):
+                if httpx.get(url, timeout=5, trust_env=False).is_success:
+                    return
+            time.sleep(0.1)
+        raise self.failed(name)
+
     def failed(self, name: str) -> ProcessFailed:
         """What a process said last, as an error."""
         last = self._log(name).read_text(errors="replace")[-2000:]
@@ -95,3 +113,11 @@ class Group:
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

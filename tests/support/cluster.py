@@ -21,7 +21,8 @@ from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from deployments.cluster import Cluster, Plan, free_port
+from deployments.cluster import Cluster, Plan
+from deployments.processes import free_port
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import State
 from songflow.library import Library, LibrarySettings

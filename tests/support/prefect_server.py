@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -40,7 +38,8 @@ from prefect.settings import (
 )
 from prefect.states import Cancelling
 
-_START_SECONDS = 120.0
+from deployments.processes import Group, free_port
+
 _LOG_SECONDS = 30.0
 
 
@@ -144,58 +143,32 @@ def _uuid(value: object) -> UUID:
     return value if isinstance(value, UUID) else UUID(str(value))
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @cache
 def _start(config: pytest.Config, ui: bool) -> PrefectServer:
     """Start it once, for whichever conftest asks first; it ends with the session."""
     folder = tempfile.TemporaryDirectory(prefix="songflow-prefect-")
-    home, port = Path(folder.name), _free_port()
-    log = (home / "server.log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-        env={
-            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
-            "PREFECT_HOME": str(home),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_SERVER_UI_ENABLED": str(ui).lower(),
-            "PREFECT_SERVER_UI_API_URL": f"http://127.0.0.1:{port}/api",
-            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-        },
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
+    home, port = Path(folder.name), str(free_port())
+    url = f"http://127.0.0.1:{port}/api"
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_UI_ENABLED": str(ui).lower(),
+        "PREFECT_SERVER_UI_API_URL": url,
+        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    }
+    processes = Group(home, environment)
 
     def end() -> None:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        log.close()
+        processes.stop("server")
         with contextlib.suppress(OSError):
             folder.cleanup()
 
     config.add_cleanup(end)
-    url = f"http://127.0.0.1:{port}/api"
-    _wait_until_healthy(url, process, home / "server.log")
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+    processes.start("server", command)
+    processes.until_it_answers("server", f"{url}/health")
     return PrefectServer(url, home)
-
-
-def _wait_until_healthy(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success:
-                return
-        time.sleep(0.1)
-    raise RuntimeError(f"The Prefect server did not start:\n{log.read_text(errors='replace')[-4000:]}")
 
 
 @pytest.fixture(scope="session")
