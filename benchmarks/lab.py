@@ -144,12 +144,8 @@ def plain_environment() -> dict[str, str]:
 
     Where no bytecode may be kept, each start compiles Prefect and httpx anew: that would be measured, too.
     """
-    unwanted = {"PYTHONDONTWRITEBYTECODE"}
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("PREFECT_") and name not in unwanted
-    }
+    unwanted = ("PREFECT_", "PYTHONDONTWRITEBYTECODE")
+    return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
 
 
 def compile_packages() -> None:
