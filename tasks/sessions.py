@@ -122,17 +122,17 @@ async def tells_when_cancelled(session: Session, key: str) -> AsyncIterator[None
 async def tells_when_stopped(session: Session, key: str) -> AsyncIterator[None]:
     """The same around the tasks of a flow, for whatever stops it between or inside of them.
 
-    The domain's own errors say what they mean by themselves. Prefect 3.8 loses a SIGTERM that comes while it makes
-    a task run (its crash handler fails, with a ValueError): the signal is raised again, so that the run is not
-    taken for a failed one and retried by a process that was told to end.
+    The domain's own errors say what they mean by themselves. A SIGTERM can be lost, as an error that is raised while
+    it is handled takes its place (Prefect 3.8 does so as it makes a task run: a ValueError). It is raised again, so
+    that the run is not taken for a failed one and retried by a process that was told to end.
     """
     try:
         yield
-    except SongflowError:
-        raise
     except BaseException as error:
-        await _tell_what_goes_on(session, key)
         lost = _lost_signal(error)
+        if isinstance(error, SongflowError) and lost is None:
+            raise
+        await _tell_what_goes_on(session, key)
         if lost is not None:
             raise lost from error
         raise

@@ -21,7 +21,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, CursorResult, Dialect, Executable, create_engine, event
+from sqlalchemy import (
+    URL,
+    Connection,
+    CursorResult,
+    Dialect,
+    ExceptionContext,
+    Executable,
+    create_engine,
+    event,
+)
 
 __all__ = ["BUSY_TIMEOUT_SECONDS", "InLoop", "SqliteFile"]
 
@@ -69,6 +78,7 @@ class SqliteFile:
             connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
         )
         event.listen(self._engine, "connect", _configure)
+        event.listen(self._engine, "handle_error", _keep_connection)
         self._thread = ThreadPoolExecutor(1, "songflow-ledger")
         self._turn = asyncio.Lock()
         self._writer: Connection | None = None
@@ -87,8 +97,8 @@ class SqliteFile:
         await self._opened()
         with self._engine.connect() as connection:
             raw = _raw(connection)
-            raw.execute("BEGIN")
             try:
+                raw.execute("BEGIN")
                 yield InLoop(connection)
             finally:
                 raw.rollback()
@@ -208,6 +218,17 @@ def _configure(raw: sqlite3.Connection, _record: Any) -> None:
     _switch_to_wal(raw)
     raw.execute("PRAGMA synchronous=FULL")
     raw.execute("PRAGMA foreign_keys=ON")
+
+
+def _keep_connection(context: ExceptionContext) -> None:
+    """Keep the connection that a signal's exception (SIGTERM, Ctrl-C) came up in.
+
+    SQLAlchemy closes it, as half an answer may be left on a network's connection. Here it would undo what others
+    have written in the same transaction, and its errors would take the place of the signal. Python raises between
+    the calls of SQLite, never inside of one.
+    """
+    if not isinstance(context.original_exception, Exception):
+        context.is_disconnect = False
 
 
 def _switch_to_wal(raw: sqlite3.Connection) -> None:

@@ -11,6 +11,7 @@ import pytest
 from prefect.exceptions import TerminationSignal
 from sqlalchemy import text
 
+from songflow.errors import LibraryError
 from songflow.ledger import schema
 from songflow.library import LibrarySettings
 from songflow.session import Session
@@ -33,17 +34,22 @@ async def test_a_cancellation_stays_one(without_ledger: Session) -> None:
             raise asyncio.CancelledError
 
 
-async def _stopped_as_prefect_does(session: Session, stopped: TerminationSignal) -> None:
+async def _stopped(session: Session, stopped: TerminationSignal, instead: Exception) -> None:
     async with tells_when_stopped(session, "key"):
         try:
             raise stopped
         except TerminationSignal:
-            raise ValueError("the crash handler failed")  # noqa: B904 - as Prefect raises it
+            raise instead  # noqa: B904 - as Prefect raises it
 
 
-async def test_a_signal_that_prefect_lost_is_raised_again(without_ledger: Session) -> None:
-    """Prefect 3.8 raises a ValueError in its place."""
+@pytest.mark.parametrize(
+    "instead", [ValueError("Prefect's crash handler failed"), LibraryError("The ledger is closed.", next="-")]
+)
+async def test_a_signal_that_an_error_took_the_place_of_is_raised_again(
+    without_ledger: Session, instead: Exception
+) -> None:
+    """A run that was told to end is crashed, not failed, whatever failed on the way."""
     stopped = TerminationSignal(signal=signal.SIGTERM)
     with pytest.raises(TerminationSignal) as caught:
-        await _stopped_as_prefect_does(without_ledger, stopped)
+        await _stopped(without_ledger, stopped, instead)
     assert caught.value is stopped

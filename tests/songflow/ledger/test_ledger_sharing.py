@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from songflow.errors import LibraryError
 from songflow.ledger import Ledger, sqlite_file
@@ -162,6 +165,55 @@ async def test_who_is_cancelled_takes_nobody_along(shared: Ledger, commits: Comm
     assert first.cancelled()
     assert queued.cancelled()
     assert on_disk(shared) == {"first", "second", "last"}
+
+
+class Stopped(BaseException):
+    """What Prefect's handler of SIGTERM raises, wherever the process is."""
+
+
+@pytest.fixture
+def signalled(shared: Ledger) -> Iterator[None]:
+    """Statements that hold the word 'signal' meet a SIGTERM, as they are run."""
+    place = shared.database._place
+    assert isinstance(place, sqlite_file.SqliteFile)
+
+    def run(cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object) -> bool:
+        cursor.execute(statement, parameters)
+        if "signal" in str(parameters):
+            os.kill(os.getpid(), signal.SIGTERM)
+        return True
+
+    def stop(*_: object) -> NoReturn:
+        raise Stopped
+
+    event.listen(place._engine, "do_execute", run)
+    before = signal.signal(signal.SIGTERM, stop)
+    yield
+    signal.signal(signal.SIGTERM, before)
+    event.remove(place._engine, "do_execute", run)
+
+
+@pytest.mark.usefixtures("signalled")
+async def test_a_signal_in_a_statement_takes_no_other_writer_along(shared: Ledger, commits: Commits) -> None:
+    """SQLAlchemy would close the connection, and with it undo what the others wrote."""
+    told = await asyncio.gather(
+        *(note(shared, name) for name in ("a", "signal", "c")), return_exceptions=True
+    )
+    assert [type(one) for one in told] == [type(None), Stopped, type(None)]
+    assert on_disk(shared) == {"a", "c"}
+    await note(shared, "d")
+    assert on_disk(shared) == {"a", "c", "d"}
+
+
+@pytest.mark.usefixtures("signalled")
+async def test_a_signal_in_a_statement_that_reads_stays_one(shared: Ledger) -> None:
+    """Not an error of the ledger; and whoever reads next can."""
+    wanted = text("SELECT count(*) FROM switches WHERE name = :name")
+    with pytest.raises(Stopped):
+        async with shared.database.read() as connection:
+            await connection.execute(wanted, {"name": "signal"})
+    async with shared.database.read() as connection:
+        assert (await connection.execute(wanted, {"name": "a"})).scalar_one() == 0
 
 
 async def test_closing_waits_for_what_is_being_committed(tmp_path: Path) -> None:
