@@ -89,6 +89,8 @@ FAMILIES = (
 )
 CHANGING = (FAMILIES[0], FAMILIES[1], FAMILIES[3], FAMILIES[6])
 CHANGES = (0.5, 2.0)
+TICKING = FAMILIES[7:]
+_LASTING = 900
 
 
 class Truth:
@@ -129,9 +131,8 @@ def _walk(schedule: Schedule, longest: float) -> Iterator[float]:
 
 
 def _cost_at(law: Law, plan: Plan) -> Cost:
-    paths = [[bisect_left(law.times, at) for at in times] for times in (plan.often, plan.seldom)]
-    often, seldom = ((mean_lag(law, path), mean_gets(law, path)) for path in paths)
-    return _mixed(often, seldom, plan.share)
+    paths = [(share, [bisect_left(law.times, at) for at in times]) for share, times in plan.choices if share]
+    return _mixed([(share, (mean_lag(law, path), mean_gets(law, path))) for share, path in paths])
 
 
 def cost_of(history: History, truth: Truth) -> Cost:
@@ -139,15 +140,16 @@ def cost_of(history: History, truth: Truth) -> Cost:
     plan = history.plan
     if plan is None:
         return truth.cost(Fixed(history.interval, random=random.Random(0)))
-    often, seldom = (
-        truth.cost(Learned(times, history.interval, random=random.Random(0)))
-        for times in (plan.often, plan.seldom)
-    )
-    return _mixed(often, seldom, plan.share)
+    choices = [
+        (share, truth.cost(Learned(times, history.interval, random=random.Random(0))))
+        for share, times in plan.choices
+        if share
+    ]
+    return _mixed(choices)
 
 
-def _mixed(one: Cost, other: Cost, share: float) -> Cost:
-    return one[0] + share * (other[0] - one[0]), one[1] + share * (other[1] - one[1])
+def _mixed(choices: Sequence[tuple[float, Cost]]) -> Cost:
+    return sum(share * lag for share, (lag, _) in choices), sum(share * gets for share, (_, gets) in choices)
 
 
 def _mean(costs: Sequence[Cost]) -> Cost:
@@ -192,10 +194,26 @@ def learned_cost(family: Family, truth: Truth, *, told: bool, seed: int, before:
     return cost_of(history, truth)
 
 
+def lasting_cost(family: Family, truth: Truth, *, songs: int, seed: int) -> Cost:
+    """On average over the whole of a long history, of which nothing is told: looked at every 50 songs."""
+    draw, luck = np.random.default_rng(seed), random.Random(seed)
+    history = History(INTERVAL, random=luck)
+    costs = []
+    for _ in range(songs // SONGS):
+        durations = family.seen(draw.random(SONGS)).tolist()
+        asyncio.run(wait_for_songs(history, durations, told=False, luck=luck))
+        costs.append(cost_of(history, truth))
+    return _mean(costs)
+
+
 def measure(scale: Scale) -> list[Outcome]:
-    """GETs and lag after 50 songs, and 50 songs after a change of speed; means over histories with seeds from 0."""
+    """GETs and lag after 50 songs, after many, and 50 songs after a change; means over histories with seeds from 0."""
     truths = {family.name: Truth(family) for family in FAMILIES}
-    return [_steady(truths, scale.count(10, 1)), _changed(truths, scale.count(5, 1))]
+    return [
+        _steady(truths, scale.count(10, 1)),
+        _lasting(truths, scale.count(10, 1), scale.count(_LASTING, SONGS)),
+        _changed(truths, scale.count(5, 1)),
+    ]
 
 
 def _steady(truths: dict[str, Truth], histories: int) -> Outcome:
@@ -213,6 +231,20 @@ def _steady(truths: dict[str, Truth], histories: int) -> Outcome:
     return Outcome(
         f"Polling: GETs per song and mean lag (s), {SONGS} songs of history", columns, rows, findings
     )
+
+
+def _lasting(truths: dict[str, Truth], histories: int, songs: int) -> Outcome:
+    """Ticks that nobody tells: those songs that showed them are forgotten, and ticks that are known show nothing."""
+    rows, findings = [], []
+    for family in TICKING:
+        truth = truths[family.name]
+        costs = [lasting_cost(family, truth, songs=songs, seed=seed) for seed in range(histories)]
+        row = _against_optimum(costs, truth)
+        findings.append(
+            Finding(f"{family.name}, not told, {songs} songs: GETs to the optimum's", row[-1], 1.15)
+        )
+        rows.append((family.name, row))
+    return Outcome(f"Polling: every 50 songs of {songs}", _COLUMNS[3:], rows, findings)
 
 
 def _changed(truths: dict[str, Truth], histories: int) -> Outcome:

@@ -51,6 +51,10 @@ class Evidence:
         """How many observations."""
         return len(self.low)
 
+    def only(self, which: NDArray[np.intp] | slice) -> Evidence:
+        """Some of the observations."""
+        return Evidence(self.low[which], self.high[which], self.told[which], self.blur[which])
+
     @property
     def bounds(self) -> tuple[Array, Array]:
         """Where each finish lies by everything that is known."""

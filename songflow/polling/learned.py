@@ -6,15 +6,18 @@ import random
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from songflow.polling.durations import Duration, usable
-from songflow.polling.optimum import Plan, plan_for_lag
+from songflow.polling.optimum import PROBE_EVERY, Plan, plan_for_lag
 
 __all__ = ["REMEMBERED", "History", "Learned", "learn"]
 
-REMEMBERED = 100
-"""How many durations a history holds: what is older tells little more, and gateways change."""
+REMEMBERED = 400
+"""How many durations a history holds. Ticks are learned from a few of them, and stay; the law is that of the newest."""
+
+_NEWEST = 100
+"""How many durations make the law: what is older tells little more, and gateways change."""
 
 _FEWEST = 8
 """With fewer durations polling is fixed: the first to end are the quickest of many that began together."""
@@ -25,6 +28,7 @@ _STALE_SHARE = 8
 # All in intervals of fixed polling (5 s). Mean lag of fixed polling; closer looks than a fifth of it gain nothing
 # (relays refresh every 15 s); nothing is left alone for more than five minutes, whatever the history says.
 _LAG, _SMALLEST_GAP, _LARGEST_GAP = 0.5, 0.2, 60.0
+_BEFORE = 0.1
 _NODES_PER_INTERVAL = 8
 # Beyond all experience: a tenth of the time waited so far.
 _PATIENCE = 0.1
@@ -75,6 +79,7 @@ class History:
         self._random = random or _new_random()
         self._plan: Plan | None = None
         self._news = len(self._durations)
+        self._waits = 0
 
     def add(self, duration: Duration) -> None:
         """One more generation has finished."""
@@ -84,7 +89,8 @@ class History:
     @property
     def plan(self) -> Plan | None:
         """The plan of the next waits; None while there is too little to learn from."""
-        if len(self._durations) >= _FEWEST and self._news > len(self._durations) // _STALE_SHARE:
+        size = min(len(self._durations), _NEWEST)
+        if size >= _FEWEST and self._news > size // _STALE_SHARE:
             self._plan = learn(tuple(self._durations), self.interval)
             self._news = 0
         return self._plan
@@ -94,7 +100,11 @@ class History:
         plan = self.plan
         if plan is None:
             return None
-        times = plan.seldom if self._random.random() < plan.share else plan.often
+        self._waits += 1
+        if plan.probe and self._waits % PROBE_EVERY == 0:
+            times = plan.probe
+        else:
+            times = plan.seldom if self._random.random() < plan.share else plan.often
         return Learned(times, self.interval, random=self._random)
 
 
@@ -108,13 +118,24 @@ def learn(durations: Sequence[Duration], interval: float) -> Plan | None:
     from songflow.polling.density import evidence_of
     from songflow.polling.ticks import best_density
 
-    telling = recent(usable(durations))
+    newest = usable(durations[-_NEWEST:])
+    telling = recent(newest)
     if len(telling) < _FEWEST:
         return None
-    density, ticks = best_density(evidence_of(telling), interval)
+    # Where nothing has changed lately, ticks that were seen long ago are still there.
+    evidence = evidence_of(telling if len(telling) < len(newest) else usable(durations))
+    density, ticks = best_density(evidence, interval, len(telling))
     law = density.law_at(density.edges) if ticks else density.law(interval / _NODES_PER_INTERVAL)
     lag = _LAG * interval * (1.0 - _OVERCONFIDENCE / len(telling))
-    return plan_for_lag(law, lag, _SMALLEST_GAP * interval)
+    plan = plan_for_lag(law, lag, _SMALLEST_GAP * interval)
+    if ticks is None or sum(one.told is not None for one in telling) > len(telling) / 2:
+        return plan
+    return replace(plan, probe=_around(plan.often, ticks.width + _BEFORE * interval))
+
+
+def _around(times: Sequence[float], before: float) -> tuple[float, ...]:
+    """Looks right after ticks, and one before each of them: only two such looks tell that the ticks are still there."""
+    return tuple(look for at in times for look in (at - before, at))
 
 
 def _new_random() -> random.Random:

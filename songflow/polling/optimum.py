@@ -11,11 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-__all__ = ["Law", "Plan", "best_times", "mean_gets", "mean_lag", "plan_for_lag"]
+__all__ = ["PROBE_EVERY", "Law", "Plan", "best_times", "mean_gets", "mean_lag", "plan_for_lag"]
 
 _LOWEST_PRICE, _HIGHEST_PRICE = 1e-6, 1e6  # of a GET, in units of the target lag
 _SAME_LAG = 0.005
 _SAME_PRICE = 1.01
+
+PROBE_EVERY = 25
+"""Of so many waits one tries something out, where a plan has times for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +46,23 @@ class Plan:
     """When to ask, in seconds since acceptance: a `share` (0..1) of all waits asks `seldom`, the others `often`.
 
     Where T has atoms the lag jumps from one set of times to the next; a mixture of two meets a mean in between.
+    Where there is something to try out, one wait in `PROBE_EVERY` does neither and asks at the times of `probe`.
     """
 
     often: tuple[float, ...]
     seldom: tuple[float, ...]
     share: float
+    probe: tuple[float, ...] = ()
+
+    @property
+    def choices(self) -> list[tuple[float, tuple[float, ...]]]:
+        """Sets of times, each with the share of all waits that asks at them."""
+        probed = 1 / PROBE_EVERY if self.probe else 0.0
+        return [
+            ((1.0 - probed) * (1.0 - self.share), self.often),
+            ((1.0 - probed) * self.share, self.seldom),
+            (probed, self.probe),
+        ]
 
 
 def mean_gets(law: Law, chosen: Sequence[int]) -> float:

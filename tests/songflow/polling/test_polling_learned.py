@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from itertools import pairwise
 
@@ -66,8 +67,53 @@ def test_ticks_are_found_and_a_smooth_law_is_not_taken_for_ticks(bench) -> None:
         starts = seconds - 5 * draw.random(50)
         looked = [Duration(max(0.0, low), low + 5) for low in starts]
         for durations in (told, looked):
-            _, found = best_density(evidence_of(durations), 5.0)
+            _, found = best_density(evidence_of(durations), 5.0, 100)
             assert (found and found.period) == expected
+
+
+def _history_of(bench, seed: int, *parts) -> History:
+    """What a schedule learned that waited itself: `parts` are laws, each with its number of songs, nothing told."""
+    draw, luck = np.random.default_rng(seed), random.Random(seed)
+    history = History(bench.INTERVAL, random=luck)
+    for family, songs in parts:
+        seconds = family.seen(draw.random(songs)).tolist()
+        asyncio.run(bench.wait_for_songs(history, seconds, told=False, luck=luck))
+    return history
+
+
+def test_ticks_that_nobody_tells_are_kept_when_those_songs_are_forgotten_that_showed_them(bench) -> None:
+    """Looks right after each tick show nothing of ticks: without a look before some, they would be lost again."""
+    ticks = bench.FAMILIES[7]
+    truth = bench.Truth(ticks)
+    costs = [bench.cost_of(_history_of(bench, seed, (ticks, 600)), truth) for seed in SEEDS]
+    lag, gets = np.mean(costs, axis=0)
+    assert 1.7 < lag < 3.2
+    assert gets / truth.optimum(lag) < 1.15
+
+
+def test_ticks_that_have_ended_are_noticed(bench) -> None:
+    """The gateway is as fast as before and shows each finish at once: looks before ticks find songs there."""
+    smooth, ticks = bench.FAMILIES[1], bench.FAMILIES[7]
+    later = bench.Family("as long, without ticks", lambda shares: smooth.quantile(shares) + 7.5)
+    history = _history_of(bench, 0, (ticks, 60))
+    assert history.plan.probe
+    history = _history_of(bench, 0, (ticks, 60), (later, 150))
+    assert not history.plan.probe
+    lag, gets = bench.cost_of(history, truth := bench.Truth(later))
+    assert lag < 3.2
+    assert gets / truth.optimum(lag) < 1.15
+
+
+def test_one_wait_in_25_looks_before_each_tick_too(bench) -> None:
+    """No more, and none where a law is smooth."""
+    history = _history_of(bench, 0, (bench.FAMILIES[7], 60))
+    plan = history.plan
+    asked = [history.schedule().times for _ in range(100)]
+    assert asked.count(plan.probe) == 4
+    assert set(plan.probe) > set(plan.often)
+    assert sum(share for share, _ in plan.choices) == pytest.approx(1.0)
+    for number in range(7):
+        assert not _history_of(bench, 1, (bench.FAMILIES[number], 50)).plan.probe
 
 
 # --- what always holds --------------------------------------------------------------------------------------
@@ -85,7 +131,7 @@ durations = st.builds(
 def test_whatever_the_history_no_wait_starves(history: list[Duration], interval: float) -> None:
     """Times increase, looks are never closer than a fifth of the interval nor further apart than sixty."""
     plan = learn(history, interval)
-    for times in () if plan is None else (plan.often, plan.seldom):
+    for _, times in [] if plan is None else plan.choices:
         schedule = Learned(times, interval, random=random.Random(1))
         at, gaps = 0.0, []
         for _ in range(400):
