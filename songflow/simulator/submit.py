@@ -7,7 +7,7 @@ import json
 import uuid
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from songflow.simulator import answers, wire
@@ -32,7 +32,12 @@ async def submit(gateway: Gateway, dialect: str, request: Request) -> Response:
     traffic = gateway.traffic
     traffic.posts += 1
     authorization = request.headers.get("authorization")
-    refusal, params, body = await _read(gateway, request, authorization)
+    try:
+        sent = await request.body()
+    except ClientDisconnect:  # killed between its headers and its body: nothing to bill, nobody to answer
+        traffic.post_answers["cut_off"] += 1
+        return wire.drop()
+    refusal, params, body = _read(gateway, sent, authorization)
     if refusal is not None or params is None:
         assert refusal is not None
         traffic.post_answers[str(refusal.status)] += 1
@@ -49,14 +54,14 @@ async def submit(gateway: Gateway, dialect: str, request: Request) -> Response:
     return response
 
 
-async def _read(
-    gateway: Gateway, request: Request, authorization: str | None
+def _read(
+    gateway: Gateway, sent: bytes, authorization: str | None
 ) -> tuple[Answer | None, GenParams | None, dict[str, Any]]:
     refusal = refused_key(gateway, authorization) or spent_key(gateway, authorization)
     if refusal is not None:
         return refusal, None, {}
     try:
-        body = json.loads(await request.body())
+        body = json.loads(sent)
     except ValueError as error:
         return (
             answers.openai_error(500, f"invalid character in request body: {error}", "invalid_request"),

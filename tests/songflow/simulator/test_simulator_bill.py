@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -120,6 +121,19 @@ def test_requests_are_counted(desk: Any) -> None:
     assert seen["posts"] == {"seen": 2, "answered": {"200": 1, "400": 1}}
     assert seen["fetches"]["seen"] == seen["fetches"]["answered"]["200"]
     assert seen["downloads"] == {"seen": 2, "answered": {"200": 1, "404": 1}, "authorizations": 1}
+
+
+def test_a_post_whose_body_never_came_is_counted_and_not_billed(desk: Any, caplog: Any) -> None:
+    """Its sender was killed between the headers and the body; for the simulator that is no error."""
+    url = httpx.URL(desk.server.url)
+    with socket.create_connection((url.host, url.port)) as sender:
+        sender.sendall(b"POST /udio/generate-proxy HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    answered: dict[str, int] = {}
+    while not answered:
+        answered = desk.http.get("/_simulator/requests").json()["posts"]["answered"]
+    assert answered == {"cut_off": 1}
+    assert desk.server.bill() == []
+    assert "Exception in ASGI application" not in caplog.text
 
 
 def test_a_pool_serves_ready_made_takes(simulate: Any, state_dir: Path) -> None:
