@@ -12,7 +12,7 @@ import asyncio
 import math
 import random
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -131,7 +131,7 @@ def _walk(schedule: Schedule, longest: float) -> Iterator[float]:
 
 
 def _cost_at(law: Law, plan: Plan) -> Cost:
-    paths = [(share, [bisect_left(law.times, at) for at in times]) for share, times in plan.choices if share]
+    paths = [(share, [bisect_left(law.times, at) for at in times]) for share, times in plan.choices]
     return _mixed([(share, (mean_lag(law, path), mean_gets(law, path))) for share, path in paths])
 
 
@@ -143,7 +143,6 @@ def cost_of(history: History, truth: Truth) -> Cost:
     choices = [
         (share, truth.cost(Learned(times, history.interval, random=random.Random(0))))
         for share, times in plan.choices
-        if share
     ]
     return _mixed(choices)
 
@@ -184,26 +183,28 @@ async def _wait(schedule: Schedule, seconds: float, told: bool, luck: random.Ran
     return Duration(looks[-2], looks[-1], figure)
 
 
-def learned_cost(family: Family, truth: Truth, *, told: bool, seed: int, before: float = 1.0) -> Cost:
-    """After 50 songs; where `before` is not 1, after 50 songs at another speed and 50 at this one."""
+def grown(families: Iterable[Family], *, told: bool, seed: int) -> Iterator[History]:
+    """One history, after 50 songs of each family that the schedule waited for itself."""
     draw, luck = np.random.default_rng(seed), random.Random(seed)
     history = History(INTERVAL, random=luck)
-    for slowness in (before, 1.0) if before != 1.0 else (1.0,):
-        durations = (slowness * family.seen(draw.random(SONGS))).tolist()
+    for family in families:
+        durations = family.seen(draw.random(SONGS)).tolist()
         asyncio.run(wait_for_songs(history, durations, told=told, luck=luck))
+        yield history
+
+
+def learned_cost(family: Family, truth: Truth, *, told: bool, seed: int, before: float = 1.0) -> Cost:
+    """After 50 songs; where `before` is not 1, after 50 songs at another speed and 50 at this one."""
+    slow = Family(family.name, lambda shares: before * family.seen(shares))
+    *_, history = grown([slow, family] if before != 1.0 else [family], told=told, seed=seed)
     return cost_of(history, truth)
 
 
 def lasting_cost(family: Family, truth: Truth, *, songs: int, seed: int) -> Cost:
     """On average over the whole of a long history, of which nothing is told: looked at every 50 songs."""
-    draw, luck = np.random.default_rng(seed), random.Random(seed)
-    history = History(INTERVAL, random=luck)
-    costs = []
-    for _ in range(songs // SONGS):
-        durations = family.seen(draw.random(SONGS)).tolist()
-        asyncio.run(wait_for_songs(history, durations, told=False, luck=luck))
-        costs.append(cost_of(history, truth))
-    return _mean(costs)
+    return _mean(
+        [cost_of(history, truth) for history in grown([family] * (songs // SONGS), told=False, seed=seed)]
+    )
 
 
 def measure(scale: Scale) -> list[Outcome]:

@@ -28,6 +28,7 @@ _STALE_SHARE = 8
 # All in intervals of fixed polling (5 s). Mean lag of fixed polling; closer looks than a fifth of it gain nothing
 # (relays refresh every 15 s); nothing is left alone for more than five minutes, whatever the history says.
 _LAG, _SMALLEST_GAP, _LARGEST_GAP = 0.5, 0.2, 60.0
+# How long before a tick a look says that nothing shows yet: twice as long as it may be put off.
 _BEFORE = 0.1
 _NODES_PER_INTERVAL = 8
 # Beyond all experience: a tenth of the time waited so far.

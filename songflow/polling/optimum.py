@@ -56,13 +56,11 @@ class Plan:
 
     @property
     def choices(self) -> list[tuple[float, tuple[float, ...]]]:
-        """Sets of times, each with the share of all waits that asks at them."""
+        """Sets of times, each with the share of all waits that asks at them, where any does."""
         probed = 1 / PROBE_EVERY if self.probe else 0.0
-        return [
-            ((1.0 - probed) * (1.0 - self.share), self.often),
-            ((1.0 - probed) * self.share, self.seldom),
-            (probed, self.probe),
-        ]
+        shares = ((1.0 - probed) * (1.0 - self.share), (1.0 - probed) * self.share, probed)
+        sets = (self.often, self.seldom, self.probe)
+        return [(share, times) for share, times in zip(shares, sets, strict=True) if share]
 
 
 def mean_gets(law: Law, chosen: Sequence[int]) -> float:

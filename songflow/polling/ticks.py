@@ -17,6 +17,7 @@ _STEPS = 80
 # An observation agrees with a phase if it does by half, and tells of a period if there are phases with which it does
 # not: in all longer than polls are put off (0.4 s where polling is every 5 s).
 _AGREES, _TELLS = 0.5, 0.08
+# How many must tell of a period.
 _FEWEST = 10
 # Ticks are narrow: a fifth of the period, and no more than an interval, holds all but the odd one. There are several.
 _WINDOW, _IN_WINDOW = 8, 0.97

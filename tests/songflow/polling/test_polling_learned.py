@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from itertools import pairwise
 
@@ -71,13 +70,9 @@ def test_ticks_are_found_and_a_smooth_law_is_not_taken_for_ticks(bench) -> None:
             assert (found and found.period) == expected
 
 
-def _history_of(bench, seed: int, *parts) -> History:
-    """What a schedule learned that waited itself: `parts` are laws, each with its number of songs, nothing told."""
-    draw, luck = np.random.default_rng(seed), random.Random(seed)
-    history = History(bench.INTERVAL, random=luck)
-    for family, songs in parts:
-        seconds = family.seen(draw.random(songs)).tolist()
-        asyncio.run(bench.wait_for_songs(history, seconds, told=False, luck=luck))
+def _history_of(bench, seed: int, *families) -> History:
+    """What a schedule learned that waited itself for 50 songs of each of these laws, nothing told."""
+    *_, history = bench.grown(families, told=False, seed=seed)
     return history
 
 
@@ -85,7 +80,7 @@ def test_ticks_that_nobody_tells_are_kept_when_those_songs_are_forgotten_that_sh
     """Looks right after each tick show nothing of ticks: without a look before some, they would be lost again."""
     ticks = bench.FAMILIES[7]
     truth = bench.Truth(ticks)
-    costs = [bench.cost_of(_history_of(bench, seed, (ticks, 600)), truth) for seed in SEEDS]
+    costs = [bench.cost_of(_history_of(bench, seed, *12 * [ticks]), truth) for seed in SEEDS]
     lag, gets = np.mean(costs, axis=0)
     assert 1.7 < lag < 3.2
     assert gets / truth.optimum(lag) < 1.15
@@ -95,9 +90,9 @@ def test_ticks_that_have_ended_are_noticed(bench) -> None:
     """The gateway is as fast as before and shows each finish at once: looks before ticks find songs there."""
     smooth, ticks = bench.FAMILIES[1], bench.FAMILIES[7]
     later = bench.Family("as long, without ticks", lambda shares: smooth.quantile(shares) + 7.5)
-    history = _history_of(bench, 0, (ticks, 60))
+    history = _history_of(bench, 0, ticks)
     assert history.plan.probe
-    history = _history_of(bench, 0, (ticks, 60), (later, 150))
+    history = _history_of(bench, 0, ticks, *3 * [later])
     assert not history.plan.probe
     lag, gets = bench.cost_of(history, truth := bench.Truth(later))
     assert lag < 3.2
@@ -106,14 +101,14 @@ def test_ticks_that_have_ended_are_noticed(bench) -> None:
 
 def test_one_wait_in_25_looks_before_each_tick_too(bench) -> None:
     """No more, and none where a law is smooth."""
-    history = _history_of(bench, 0, (bench.FAMILIES[7], 60))
+    history = _history_of(bench, 0, bench.FAMILIES[7])
     plan = history.plan
     asked = [history.schedule().times for _ in range(100)]
     assert asked.count(plan.probe) == 4
     assert set(plan.probe) > set(plan.often)
     assert sum(share for share, _ in plan.choices) == pytest.approx(1.0)
     for number in range(7):
-        assert not _history_of(bench, 1, (bench.FAMILIES[number], 50)).plan.probe
+        assert not _history_of(bench, 1, bench.FAMILIES[number]).plan.probe
 
 
 # --- what always holds --------------------------------------------------------------------------------------
