@@ -136,7 +136,8 @@ def learn(durations: Sequence[Duration], interval: float) -> Plan | None:
 
 def _around(times: Sequence[float], before: float) -> tuple[float, ...]:
     """Looks right after ticks, and one before each of them: only two such looks tell that the ticks are still there."""
-    return tuple(look for at in times for look in (at - before, at))
+    # A wide tick can have two looks of its own, the second less than `before` after the first.
+    return tuple(sorted({look for at in times for look in (at - before, at)}))
 
 
 def _new_random() -> random.Random:

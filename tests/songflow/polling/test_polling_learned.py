@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from songflow.polling import Duration, History, Learned, learn
 from songflow.polling.density import evidence_of
+from songflow.polling.learned import _around
 from songflow.polling.ticks import best_density
 
 SEEDS = range(3)
@@ -109,6 +110,14 @@ def test_one_wait_in_25_looks_before_each_tick_too(bench) -> None:
     assert sum(share for share, _ in plan.choices) == pytest.approx(1.0)
     for number in range(7):
         assert not _history_of(bench, 1, bench.FAMILIES[number]).plan.probe
+
+
+def test_looks_before_ticks_are_in_order_where_a_tick_has_two_looks() -> None:
+    """The second of them is nearer to the first than a look before a tick is to its tick."""
+    times = _around((60.0, 61.5, 75.0), 3.0)
+    assert times == (57.0, 58.5, 60.0, 61.5, 72.0, 75.0)
+    schedule = Learned(times, 5.0, jitter=0.0)
+    assert [schedule.delay(at) for at in (57.0, 58.5, 60.0)] == [1.5, 1.5, 1.5]
 
 
 # --- what always holds --------------------------------------------------------------------------------------
