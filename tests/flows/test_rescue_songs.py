@@ -204,6 +204,7 @@ async def test_a_run_that_is_killed_by_its_runner_is_let_go_by_the_hook(studio, 
         await accepted(here, "k")
         await prefect_server.cancel(run)
         async with asyncio.timeout(90):
+            # Logs are read from a server, which gives no events.
             while "Still running at the gateway" not in await prefect_server.logs(run):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
     finally:
