@@ -20,6 +20,7 @@ from prefect.runtime import flow_run
 from pydantic import Field, create_model
 
 from songflow.recipes.answers import Answer, Question
+from songflow.together import all_ended
 from tasks.song_page import question_page
 
 __all__ = ["ANOTHER", "pause_for_answer", "take_label"]
@@ -64,7 +65,7 @@ async def pause_for_answer(question: Question, poll_interval: float | None = Non
         )
     finally:
         stand_in.cancel()
-        await asyncio.gather(stand_in, return_exceptions=True)
+        await all_ended(stand_in)
     said = str(given.choice)
     by = "nobody in time" if nobody.answered else "a person in Prefect"
     return Answer(None if said == ANOTHER else int(said.rpartition(" ")[2]), by)

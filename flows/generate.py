@@ -1,7 +1,6 @@
 """The flow that makes songs: one paid generation, from a prompt to files."""
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,11 +27,13 @@ from songflow.messages import told_as_paid
 from songflow.request import SongRequest
 from songflow.results import GenerationResult
 from songflow.session import Session, SessionSettings
+from songflow.together import all_ended
 from tasks.download import download
 from tasks.lineage import song_assets, source_assets
 from tasks.record import record
 from tasks.runs import DEFAULT_STEP, request_key, short
-from tasks.sessions import library_of, open_session, tells_when_stopped
+from tasks.sessions import library_of, open_session
+from tasks.stopping import tells_when_stopped
 from tasks.submit import submit
 from tasks.wait import wait
 
@@ -208,4 +209,4 @@ async def _record(session: Session, submission: Submission) -> GenerationResult:
 async def _download_all(submission: Submission, songs: list[Song], access: Access) -> None:
     """Every take for itself: a failure is in its task's state and its row, and must not lose the others."""
     missing = [song for song in songs if song.state is SongState.ANNOUNCED]
-    await asyncio.gather(*(download(song, submission, access) for song in missing), return_exceptions=True)
+    await all_ended(*(download(song, submission, access) for song in missing))

@@ -6,7 +6,6 @@ and two processes that collect the same take take turns.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -29,6 +28,7 @@ from songflow.polling import Watch
 from songflow.request import SongRequest
 from songflow.session import Session
 from songflow.source_check import look_for_source
+from songflow.together import all_ended
 from songflow.waiting import Overdue, Schedule, Vanished, wait_until_settled
 
 __all__ = ["Progress", "collect", "look_again", "store_song", "wait"]
@@ -94,8 +94,7 @@ async def collect(
         if missing:
             async with held(session, submission, _COLLECTING_SECONDS):
                 work = (store_song(session, submission, song, access) for song in missing)
-                # Every take comes to its end, whatever happens to another.
-                for done in await asyncio.gather(*work, return_exceptions=True):
+                for done in await all_ended(*work):
                     if isinstance(done, BaseException):
                         raise done
                     collected[done.id] = done

@@ -14,7 +14,8 @@ from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import SongState
 from songflow.session import SessionSettings
 from tasks.runs import short
-from tasks.sessions import Where, Who, open_session, tells_when_cancelled
+from tasks.sessions import Where, Who, open_session
+from tasks.stopping import tells_when_cancelled
 from tasks.wait import given_access
 
 __all__ = ["download", "may_be_fetched_again"]

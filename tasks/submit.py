@@ -18,7 +18,8 @@ from songflow.request import SongRequest
 from songflow.session import SessionSettings
 from tasks.limits import submit_slot
 from tasks.runs import DEFAULT_STEP, request_key, run_ids, short
-from tasks.sessions import Where, Who, access_of, open_session, tells_when_cancelled
+from tasks.sessions import Where, Who, access_of, open_session
+from tasks.stopping import tells_when_cancelled
 
 __all__ = ["may_be_sent_again", "submit"]
 

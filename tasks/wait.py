@@ -14,7 +14,8 @@ from songflow.errors import SongflowError
 from songflow.ledger.rows import Song, Submission
 from songflow.session import SessionSettings
 from tasks.progress import ProgressBar
-from tasks.sessions import Where, Who, access_of, open_session, tells_when_cancelled
+from tasks.sessions import Where, Who, access_of, open_session
+from tasks.stopping import tells_when_cancelled
 
 __all__ = ["given_access", "is_trouble_of_ours", "wait"]
 

@@ -9,7 +9,6 @@ How a generation is made and how a person is asked is the crew's: plain Python, 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from songflow.recipes.results import WholeSong, read_whole_song, takes_of
 from songflow.recipes.takes import NoTake, Take, picked
 from songflow.request import SongRequest
 from songflow.session import Session
+from songflow.together import all_ended
 
 __all__ = ["MOST_PAIRS", "Crew", "Order", "make_whole_song"]
 
@@ -170,7 +170,7 @@ class _Maker:
 
     async def _make_all(self, places: Sequence[_Place]) -> list[_Place]:
         """Every place comes to its end, whatever happens to another; those that can be gone on from."""
-        ends = await asyncio.gather(*(self._make(place) for place in places), return_exceptions=True)
+        ends = await all_ended(*(self._make(place) for place in places))
         failures = {place: end for place, end in zip(places, ends, strict=True) if end is not None}
         alive = [place for place in places if place not in failures]
         for place, error in failures.items():

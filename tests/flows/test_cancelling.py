@@ -18,30 +18,7 @@ pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 ROOT = Path(__file__).parents[2]
 # Long enough (2.7 s) to be cancelled in the middle of the wait, short enough to be waited for afterwards.
 SLOWER = {"speed": 20.0}
-SCRIPT = """
-import asyncio, os, signal, sys
-import prefect.utilities.engine as engine
-from blocks import SimulatorCredentials, SongLibrary
-from flows.generate import generate_song
-from songflow.ledger.rows import Submission
-
-url, folder, *moment = sys.argv[1:]
-if moment:
-    collect = engine.collect_task_run_inputs_sync
-
-    def collect_and_end(value, **options):
-        if isinstance(value, Submission):
-            engine.collect_task_run_inputs_sync = collect
-            os.kill(os.getpid(), signal.SIGTERM)
-        return collect(value, **options)
-
-    engine.collect_task_run_inputs_sync = collect_and_end
-asyncio.run(
-    generate_song(
-        "terminated", key="k", credentials=SimulatorCredentials(base_url=url), library=SongLibrary(folder=folder)
-    )
-)
-"""
+SCRIPT = Path(__file__).parent / "terminated.py"
 
 
 async def accepted(here, key):
@@ -80,7 +57,6 @@ async def test_cancelled_in_its_process(studio, prefect_server):
 async def start_terminated(here, prefect_server, *moment):
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        "-c",
         SCRIPT,
         here.simulator.url,
         here.library.folder,
@@ -109,6 +85,31 @@ async def test_terminated_while_prefect_makes_a_task_run(studio, prefect_server)
     submission = await accepted(here, "k")
     assert (await prefect_server.flow_run(submission.runs.flow_run_id)).state.name == "Crashed"
     await check_it_is_told_and_collected(here, prefect_server, "terminated", submission)
+
+
+async def test_terminated_in_a_callback_of_the_event_loop(studio, prefect_server):
+    """The loop would only log it, and the run would go on in a process that was told to end."""
+    here = studio(**SLOWER)
+    process = await start_terminated(here, prefect_server, "in a callback")
+    async with asyncio.timeout(60):
+        assert await process.wait() != 0
+    submission = await accepted(here, "k")
+    assert (await prefect_server.flow_run(submission.runs.flow_run_id)).state.name == "Crashed"
+    await check_it_is_told_and_collected(here, prefect_server, "terminated", submission)
+
+
+async def test_terminated_while_a_song_is_stored(studio, prefect_server):
+    """Takes are stored beside each other, and what happens to one is no end of the run, except for this."""
+    here = studio()
+    process = await start_terminated(here, prefect_server, "while a song is stored")
+    async with asyncio.timeout(60):
+        assert await process.wait() != 0
+    submission = await accepted(here, "k")
+    assert (await prefect_server.flow_run(submission.runs.flow_run_id)).state.name == "Crashed"
+    assert "is finished and paid for" in await prefect_server.logs(submission.runs.flow_run_id)
+    result = await generate_song("terminated", key="k", **here.options)
+    assert len(result.stored) == 2
+    assert here.billed == 1
 
 
 async def test_cancelled_while_a_song_is_fetched(studio, prefect_server):
