@@ -28,6 +28,7 @@ from songflow.messages import not_sent_error, refused_error, told_as_paid, unkno
 from songflow.patience import persist
 from songflow.request import MODELS, Model
 from songflow.session import Session
+from songflow.signals import answers_first, may_begin
 
 __all__ = ["send_in_turn", "shielded"]
 
@@ -53,12 +54,14 @@ async def send_in_turn(
         if pause:
             log.info("The gateway has asked to slow down: sending in %.0f s.", pause)
             await asyncio.sleep(pause)
+        await may_begin()
     except BaseException:
         # Nothing was sent: whoever meets this key next need not wait for the lease to end.
         with suppress(errors.LibraryError):
             await shielded(ledger.submissions.release(submission.id, submission.lease.fence))
         raise
-    sent = await _send_shielded(session, intent, access, submission, paced=pause is not None)
+    with answers_first():
+        sent = await _send_shielded(session, intent, access, submission, paced=pause is not None)
     if pause is not None and sent is not None:
         with suppress(errors.LibraryError):  # it is paid for; only the next one goes slower than it need
             await ledger.pace.speed_up(access.pace_name)

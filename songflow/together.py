@@ -18,11 +18,18 @@ async def all_ended(*work: Awaitable[_T]) -> list[_T | Exception | asyncio.Cance
         For each piece, in order, its result or the error that it ended with.
 
     Raises:
-        BaseException: one met what stops the whole process (a signal's exception); the first of these.
+        BaseException: one met what stops the whole process (a signal's exception); the others were cancelled.
     """
-    ends: list[_T | Exception | asyncio.CancelledError] = []
-    for end in await asyncio.gather(*work, return_exceptions=True):
-        if isinstance(end, BaseException) and not isinstance(end, Exception | asyncio.CancelledError):
-            raise end
-        ends.append(end)
-    return ends
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_end_of(one)) for one in work]
+    except BaseExceptionGroup as stopped:
+        raise stopped.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def _end_of(work: Awaitable[_T]) -> _T | Exception | asyncio.CancelledError:
+    try:
+        return await work
+    except (Exception, asyncio.CancelledError) as error:
+        return error

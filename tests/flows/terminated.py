@@ -1,7 +1,8 @@
 """A process that makes songs and is told to end (SIGTERM), by whoever started it or at a moment of its own.
 
 Arguments: the simulator's URL, a library's folder, and perhaps the moment: `between tasks` (as Prefect makes a task
-run), `in a callback` (of the event loop, directly after the request was accepted) or `while a song is stored`.
+run), `in a callback` (of the event loop, directly after the request was accepted) or `while a song is stored`. With
+`a sweep` there it is a sweep of seven cells, three at once.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from prefect.utilities import engine
 
 from blocks import SimulatorCredentials, SongLibrary
 from flows.generate import generate_song
+from flows.sweep import sweep
 from songflow.ledger.rows import Submission
 
 
@@ -60,14 +62,11 @@ def main(url: str, folder: str, moment: str = "") -> None:
             logging.getLogger("songflow").addHandler(Ending("Accepted as", in_a_callback=True))
         case "while a song is stored":
             logging.getLogger("songflow").addHandler(Ending("Stored", in_a_callback=False))
-    asyncio.run(
-        generate_song(
-            "terminated",
-            key="k",
-            credentials=SimulatorCredentials(base_url=url),
-            library=SongLibrary(folder=folder),
-        )
-    )
+    where = {"credentials": SimulatorCredentials(base_url=url), "library": SongLibrary(folder=folder)}
+    if moment == "a sweep":
+        asyncio.run(sweep({"prompt": "terminated", "replicates": 7}, concurrency=3, **where))
+    else:
+        asyncio.run(generate_song("terminated", key="k", **where))
 
 
 if __name__ == "__main__":

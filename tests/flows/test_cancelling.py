@@ -12,6 +12,7 @@ import pytest
 
 from flows.generate import generate_song
 from songflow.ledger.states import State
+from songflow.library import Library
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
@@ -76,6 +77,44 @@ async def test_terminated_as_a_worker_does_it(studio, prefect_server):
     await check_it_is_told_and_collected(here, prefect_server, "terminated", submission)
 
 
+async def billed(here, times):
+    """Until the gateway has taken requests: it is in another thread and sets no event of ours."""
+    async with asyncio.timeout(60):
+        while here.billed < times:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def test_terminated_while_the_request_is_under_way(studio, prefect_server):
+    """A worker gives a run half a minute: the answer that is paid for is read and stored in it."""
+    here = studio({"fault": "slow_answer", "seconds": 2.0}, **SLOWER)
+    process = await start_terminated(here, prefect_server)
+    await billed(here, 1)
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(60):
+        assert await process.wait() != 0
+    submission = await accepted(here, "k")
+    assert (await prefect_server.flow_run(submission.runs.flow_run_id)).state.name == "Crashed"
+    await check_it_is_told_and_collected(here, prefect_server, "terminated", submission)
+
+
+async def test_a_sweep_is_terminated_while_requests_are_under_way(studio, prefect_server):
+    """Their answers are stored, and no other request begins."""
+    here = studio({"fault": "slow_answer", "seconds": 2.0, "times": None}, **SLOWER)
+    process = await start_terminated(here, prefect_server, "a sweep")
+    await billed(here, 3)
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(60):
+        assert await process.wait() != 0
+    async with Library(here.library.get_settings()) as library:
+        left = await library.ledger.submissions.in_states([*State])
+    assert here.billed == 3
+    assert {one.generation_id for one in left if one.generation_id} == {
+        one.generation_id for one in here.simulator.bill()
+    }
+    assert {one.state for one in left} <= {State.ACCEPTED, State.RUNNING, State.INTENDED}
+    assert (await prefect_server.flow_run(left[0].runs.flow_run_id)).state.name == "Crashed"
+
+
 async def test_terminated_while_prefect_makes_a_task_run(studio, prefect_server):
     """Prefect's own crash handler fails then; the run is crashed all the same, not failed and to be retried."""
     here = studio(**SLOWER)
@@ -132,9 +171,7 @@ async def test_cancelled_while_a_song_is_fetched(studio, prefect_server):
 async def test_cancelled_while_the_request_is_under_way(studio, prefect_server):
     here = studio({"fault": "slow_answer", "seconds": 1.0}, **SLOWER)
     running = asyncio.create_task(generate_song("in between", key="k", **here.options))
-    async with asyncio.timeout(60):
-        while here.billed == 0:  # noqa: ASYNC110 - the gateway is in another thread and sets no event of ours
-            await asyncio.sleep(0.02)
+    await billed(here, 1)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tasks.markdown import rescue_rows
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
+ROOT = Path(__file__).parents[2]
 SLOWER = {"speed": 20.0}
 ELSEWHERE = ProcessIdentity("another-host", "another-boot", 1, "1")
 
@@ -167,29 +169,32 @@ def test_the_table_of_a_rescue_shows_text_as_text():
     assert "\\|" in shown["why not"]
 
 
-async def test_a_run_that_is_killed_by_its_runner_is_let_go_by_the_hook(studio, prefect_server, tmp_path):
-    """The whole way: a served flow's run is cancelled in Prefect, and the runner's process runs the hook."""
-    here = studio({"fault": "unknown_for_ever", "times": None})
-    root = Path(__file__).parents[2]
-    script = (
-        "import asyncio, sys\n"
-        "from prefect.runner import Runner\n"
-        "from prefect.deployments.runner import RunnerDeployment\n"
-        "from flows.generate import generate_song\n"
-        "async def main():\n"
-        "    runner = Runner(name='test', query_seconds=1)\n"
-        "    await runner.add_deployment(RunnerDeployment.from_flow(generate_song, name='hooked'))\n"
-        "    await runner.start()\n"
-        "asyncio.run(main())\n"
-    )
+SERVE = """\
+import asyncio
+from prefect.runner import Runner
+from prefect.deployments.runner import RunnerDeployment
+from flows.generate import generate_song
+
+async def main():
+    runner = Runner(name="test", query_seconds=1)
+    await runner.add_deployment(RunnerDeployment.from_flow(generate_song, name="hooked"))
+    await runner.start()
+
+asyncio.run(main())
+"""
+
+
+@asynccontextmanager
+async def served_run(here, prefect_server, folder):
+    """A run of a served flow, in a process of its runner's, which cancels it where Prefect says so."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", script),
-        cwd=root,
+        *(sys.executable, "-c", SERVE),
+        cwd=ROOT,
         env={
             **os.environ,
-            "PYTHONPATH": str(root),
+            "PYTHONPATH": str(ROOT),
             "PREFECT_API_URL": prefect_server.url,
-            "PREFECT_HOME": str(tmp_path / "runner"),
+            "PREFECT_HOME": str(folder / "runner"),
         },
     )
     try:
@@ -200,16 +205,39 @@ async def test_a_run_that_is_killed_by_its_runner_is_let_go_by_the_hook(studio, 
             "base_url": here.simulator.url,
             "library": {"folder": here.library.folder},
         }
-        run = await prefect_server.start("generate-song/hooked", parameters)
+        yield await prefect_server.start("generate-song/hooked", parameters)
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_a_run_that_is_killed_by_its_runner_is_let_go_by_the_hook(studio, prefect_server, tmp_path):
+    """The whole way: a served flow's run is cancelled in Prefect, and the runner's process runs the hook."""
+    here = studio({"fault": "unknown_for_ever", "times": None})
+    async with served_run(here, prefect_server, tmp_path) as run:
         await accepted(here, "k")
         await prefect_server.cancel(run)
         async with asyncio.timeout(90):
             # Logs are read from a server, which gives no events.
             while "Still running at the gateway" not in await prefect_server.logs(run):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
-    finally:
-        process.terminate()
-        await process.wait()
     [after], _songs = await here.ledger("k")
     assert after.lease.is_dead()
+    assert here.billed == 1
+
+
+async def test_a_run_that_is_cancelled_while_its_request_is_under_way_stores_the_answer(
+    studio, prefect_server, tmp_path
+):
+    """Prefect shows it as cancelled, and what was paid for is known."""
+    here = studio({"fault": "slow_answer", "seconds": 6.0}, **SLOWER)
+    async with served_run(here, prefect_server, tmp_path) as run:
+        async with asyncio.timeout(90):
+            while not here.billed:  # noqa: ASYNC110 - the gateway is in another thread and sets no event of ours
+                await asyncio.sleep(0.02)
+            await prefect_server.cancel(run)
+            while (await prefect_server.flow_run(run)).state.name != "Cancelled":  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.2)
+    [after], _songs = await here.ledger("k")
+    assert (after.state, after.generation_id) == (State.ACCEPTED, here.simulator.bill()[0].generation_id)
     assert here.billed == 1

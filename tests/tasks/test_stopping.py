@@ -111,7 +111,7 @@ async def in_a_group() -> None:
 
 
 async def in_one_of_several() -> None:
-    await all_ended(soon_told_to_end(), asyncio.sleep(0))
+    await all_ended(soon_told_to_end(), asyncio.sleep(60))
 
 
 @pytest.mark.usefixtures("as_prefect_does")

@@ -1,0 +1,192 @@
+"""A signal that ends the process while a request is under way: the answer that was paid for is stored first."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from songflow import signals
+from songflow.api import generate_in
+from songflow.ledger import State
+from songflow.paid import submit
+from songflow.signals import answers_first
+
+SLOW = {"fault": "slow_answer", "seconds": 1.0}
+
+
+class Ended(BaseException):
+    """What a handler raises, as Prefect's does."""
+
+
+@pytest.fixture
+def came(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """SIGTERM is counted here, and nothing more happens by it."""
+    monkeypatch.setattr(signals, "_REACTION_SECONDS", 0.2)
+    counted: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: counted.append(number))
+    yield counted
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def raises(came: list[int]) -> list[int]:
+    """It also raises, wherever this process is."""
+
+    def handler(number: int, _frame: object) -> None:
+        came.append(number)
+        raise Ended
+
+    signal.signal(signal.SIGTERM, handler)
+    return came
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+async def test_a_process_that_is_told_to_end_reads_its_answer_first(
+    simulator, access, session, song_request, run_process, library_settings, until, ending: signal.Signals
+) -> None:
+    """However often it is told: a worker and the group that it belongs to may both do so."""
+    server = simulator(SLOW)
+    process = await run_process(folder=library_settings.folder, url=server.url, key="key")
+
+    async def billed() -> bool:
+        return bool(server.bill())
+
+    await until(billed)
+    process.send_signal(ending)
+    process.send_signal(ending)
+    _, said = await process.communicate()
+    assert process.returncode == -ending
+    assert f"Told to end ({ending.name}): the answers to requests under way (1) come first." in said.decode()
+    opened = await session()
+    (left,) = await opened.library.ledger.submissions.of_key("key")
+    assert (left.state, left.generation_id) == (State.ACCEPTED, server.bill()[0].generation_id)
+    result = await generate_in(opened, song_request(), access(server.url), key="key")
+    assert (len(result.stored), len(server.bill())) == (2, 1)
+
+
+async def test_no_request_begins_while_a_signal_is_held_back(
+    simulator, access, session, song_request, until, posts, raises
+) -> None:
+    """The one under way is its last; whoever was in turn lets go of what it was about to pay for."""
+    server, opened = simulator(SLOW), await session()
+
+    async def billed() -> bool:
+        return bool(server.bill())
+
+    async def intended() -> bool:
+        return bool(await opened.library.ledger.submissions.of_key("second"))
+
+    first = asyncio.create_task(submit(opened, song_request(), access(server.url), key="first"))
+    await until(billed)
+    terminate()
+    second = asyncio.create_task(
+        submit(opened, song_request(prompt="another"), access(server.url), key="second")
+    )
+    await until(intended)
+    with pytest.raises(Ended):
+        await first
+    second.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    (accepted,) = await opened.library.ledger.submissions.of_key("first")
+    (released,) = await opened.library.ledger.submissions.of_key("second")
+    assert accepted.state is State.ACCEPTED
+    assert (released.state, released.lease.is_dead()) == (State.INTENDED, True)
+    assert (posts(server), raises) == (1, [signal.SIGTERM])
+
+
+async def test_where_the_signal_ends_nothing_the_next_request_is_sent_after_a_while(
+    simulator, access, session, song_request, until, came
+) -> None:
+    server, opened = simulator(SLOW), await session()
+
+    async def billed() -> bool:
+        return bool(server.bill())
+
+    first = asyncio.create_task(submit(opened, song_request(), access(server.url), key="first"))
+    await until(billed)
+    terminate()
+    assert came == []
+    second = await submit(opened, song_request(prompt="another"), access(server.url), key="second")
+    assert (second.state, (await first).state) == (State.ACCEPTED, State.ACCEPTED)
+    assert came == [signal.SIGTERM]
+
+
+async def test_of_several_requests_the_last_one_lets_the_signal_through(came) -> None:
+    with answers_first():
+        with answers_first():
+            terminate()
+        assert came == []
+    assert came == [signal.SIGTERM]
+    terminate()
+    assert came == [signal.SIGTERM] * 2
+
+
+async def test_an_outcome_is_raised_on_with_the_signal_that_waited_for_it(raises) -> None:
+    def refused() -> None:
+        with answers_first():
+            terminate()
+            raise ValueError("refused")
+
+    with pytest.raises(Ended) as caught:
+        refused()
+    assert isinstance(caught.value.__context__, ValueError)
+
+
+async def test_a_handler_that_came_meanwhile_is_held_back_from_the_next_request_on(came) -> None:
+    """As where a flow begins while another one's request is under way; it may put ours back after all of them."""
+    theirs: list[int] = []
+    with answers_first():
+        ours = signal.signal(signal.SIGTERM, lambda number, _frame: theirs.append(number))
+        with answers_first():
+            terminate()
+            assert (came, theirs) == ([], [])
+    assert (came, theirs) == ([], [signal.SIGTERM])
+    signal.signal(signal.SIGTERM, ours)
+    terminate()
+    assert theirs == [signal.SIGTERM] * 2
+
+
+async def test_a_signal_that_is_ignored_stays_ignored(came) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with answers_first():
+        terminate()
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+
+
+async def test_a_signal_that_the_event_loop_takes_in_turn_is_left_to_it(came) -> None:
+    """It interrupts nothing: a cancellation by it waits for the answer as every other one does."""
+    loop, taken = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, taken.set)
+    try:
+        with answers_first():
+            terminate()
+            async with asyncio.timeout(30):
+                await taken.wait()
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+def test_beside_the_main_thread_nothing_is_changed(came) -> None:
+    async def in_a_request() -> Any:
+        with answers_first():
+            return signal.getsignal(signal.SIGTERM)
+
+    async def beside() -> Callable[[int, object], None]:
+        return await asyncio.to_thread(asyncio.run, in_a_request())
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert asyncio.run(beside()) is before
+    with suppress(Ended):
+        terminate()
+    assert came == [signal.SIGTERM]
