@@ -21,7 +21,15 @@ from songflow.errors import InputError, Unsettled
 from songflow.session import Session, SessionSettings
 from songflow.sweeps.cells import Cell, cells_of
 from songflow.sweeps.parents import parents_in
-from songflow.sweeps.run import DEFAULT_CONCURRENCY, RunOptions, SweepRun, cells_unsaid, one_error, told
+from songflow.sweeps.run import (
+    DEFAULT_CONCURRENCY,
+    RunOptions,
+    SweepRun,
+    cells_unsaid,
+    one_error,
+    told,
+    told_as_worked_on,
+)
 from songflow.sweeps.shards import shards_of, unpacked
 from songflow.sweeps.spec import Sweep, parse_sweep
 from songflow.sweeps.status import tally_of
@@ -136,7 +144,8 @@ async def sweep(
             at_work = Shards(shard_deployment, str(ids.root_flow_run_id), common, shards_at_once, concurrency)
             result = await _elsewhere(session, given, at_work, cells, shards)
         session.tell(result.notice())
-        standings = await session.library.ledger.standings.of_keys([cell.key for cell in cells])
+        with told_as_worked_on(given.name):
+            standings = await session.library.ledger.standings.of_keys([cell.key for cell in cells])
     await show_sweep(result, cells, standings)
     if report:
         await show_report(library_of(library), [cell.key for cell in cells], given.name)
@@ -170,7 +179,8 @@ async def _elsewhere(
     standings, keys = session.library.ledger.standings, [cell.key for cell in cells]
     before = await standings.of_keys(keys)
     await at_work.run(shards)
-    tally = tally_of(cells, before, await standings.of_keys(keys))
+    with told_as_worked_on(given.name):
+        tally = tally_of(cells, before, await standings.of_keys(keys))
     tally.stopped = at_work.stopped
     tally.codes |= at_work.codes
     if tally.not_started and not tally.codes:

@@ -62,6 +62,7 @@ async def submit(
     kin: str | None = None,
     if_unsettled: str = "stop",
     pay_again: frozenset[State] = frozenset(),
+    at_last: Callable[[], None] = lambda: None,
 ) -> Submission:
     """Pay for a request once, or re-attach to what its key already stands for. Sends one POST at most.
 
@@ -69,6 +70,9 @@ async def submit(
 
     `pay_again` are the states of an earlier submission from which a new one is allowed: `AFTER_ERRORS`
     for --retry-errors, `BY_A_PERSON` only for `rescue --resubmit`.
+
+    `at_last` is called directly before a request is sent, which may be a while after this has begun: what it raises
+    is raised on, and nothing is sent.
 
     Returns:
         A submission that is accepted, running, overdue or succeeded: wait for it, then collect it.
@@ -96,7 +100,7 @@ async def submit(
             raise stopped
         submission = _claimed(claim, intent)
         if claim.mine:
-            sent = await send_in_turn(session, intent, access, submission)
+            sent = await send_in_turn(session, intent, access, submission, at_last)
             if sent is not None:
                 return sent
         elif submission.state is State.SENDING and submission.lease.is_dead():

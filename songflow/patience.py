@@ -1,4 +1,4 @@
-"""Commits that must not be given up lightly: what was paid for, and what stands on the store."""
+"""What must not be given up lightly: what was paid for, what stands on the store, and what a sweep has come to."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ COMMIT_PATIENCE_SECONDS = 60.0
 _T = TypeVar("_T")
 
 
-async def persist(commit: Callable[[], Awaitable[_T]]) -> _T:
-    """Try a commit for a minute; doing it twice must be harmless, since a lost answer may hide that it was done.
+async def persist(attempt: Callable[[], Awaitable[_T]]) -> _T:
+    """Try a commit or a read for a minute; twice must be harmless, since a lost answer may hide that it was done.
 
     Raises:
         LibraryError: the database's last word.
@@ -28,7 +28,7 @@ async def persist(commit: Callable[[], Awaitable[_T]]) -> _T:
     pause = 0.1
     while True:
         try:
-            return await commit()
+            return await attempt()
         except LibraryError as error:
             if time.monotonic() + pause > end:
                 raise

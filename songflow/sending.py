@@ -11,7 +11,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -40,9 +40,16 @@ _T = TypeVar("_T")
 
 
 async def send_in_turn(
-    session: Session, intent: Intent, access: Access, submission: Submission
+    session: Session,
+    intent: Intent,
+    access: Access,
+    submission: Submission,
+    at_last: Callable[[], None],
 ) -> Submission | None:
-    """Wait for a slot where this key is slowed down, then send; a slot too far away counts as not sent."""
+    """Wait for a slot where this key is slowed down, then send; a slot too far away counts as not sent.
+
+    `at_last` is called when the turn has come: where it raises, nothing is sent.
+    """
     ledger = session.library.ledger
     try:
         longest = min(session.settings.repeat_within, _LONGEST_TURN_SECONDS)
@@ -55,6 +62,7 @@ async def send_in_turn(
             log.info("The gateway has asked to slow down: sending in %.0f s.", pause)
             await asyncio.sleep(pause)
         await may_begin()
+        at_last()
     except BaseException:
         # Nothing was sent: whoever meets this key next need not wait for the lease to end.
         with suppress(errors.LibraryError):

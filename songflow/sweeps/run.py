@@ -13,7 +13,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -29,10 +29,11 @@ from songflow.ledger.states import State
 from songflow.messages import not_collected_error
 from songflow.notices import GOOD_NEWS
 from songflow.paid import AFTER_ERRORS, submit
+from songflow.patience import persist
 from songflow.session import Session
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.standing import Step, step_of
-from songflow.sweeps.tally import SweepResult, Tally
+from songflow.sweeps.tally import RUN_AGAIN, SweepResult, Tally
 from songflow.sweeps.window import Window
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "cells_unsaid",
     "run_sweep",
     "told",
+    "told_as_worked_on",
 ]
 
 log = logging.getLogger("songflow.sweeps")
@@ -194,12 +196,10 @@ class SweepRun:
         """
         patience = _Patience(self)
         while True:
-            # Directly before each submit: much may have happened while it waited for its slot.
-            if step is Step.PAY and self.tally.stopped is not None:
-                self._window.leave()
-                raise _NotStarted
             try:
-                submission = await self._submit(cell)
+                # Much may have happened while it waited for its slot, and may while it waits for the key's pace.
+                self._require_wanted(step)
+                submission = await self._submit(cell, lambda: self._require_wanted(step))
             except errors.NotBilled as error:
                 if isinstance(error, errors.RequestRefused) and error.kind == RefusalKind.RATE_LIMITED:
                     self._window.refused()
@@ -216,7 +216,11 @@ class SweepRun:
             await asyncio.sleep(patience.pause_after(refusal))
             await self._window.enter()
 
-    async def _submit(self, cell: Cell) -> Submission:
+    def _require_wanted(self, step: Step) -> None:
+        if step is Step.PAY and self.tally.stopped is not None:
+            raise _NotStarted
+
+    async def _submit(self, cell: Cell, at_last: Callable[[], None]) -> Submission:
         return await first_that_takes(
             that_can_take(self._choices, cell.request),
             lambda choice: submit(
@@ -227,6 +231,7 @@ class SweepRun:
                 kin=cell.kin,
                 if_unsettled=self._options.if_unsettled,
                 pay_again=AFTER_ERRORS if self._options.retry_errors else frozenset(),
+                at_last=at_last,
             ),
         )
 
@@ -323,9 +328,24 @@ def cells_unsaid(session: Session) -> Iterator[None]:
             logger.setLevel(level)
 
 
+@contextmanager
+def told_as_worked_on(name: str) -> Iterator[None]:
+    """Trouble with the library means "nothing was sent" before cells are worked on; afterwards it must not."""
+    try:
+        yield
+    except errors.LibraryError as error:
+        raise errors.NotCollected(
+            f"The cells of the sweep {name!r} were worked on, but it cannot be summed up: {error.message}",
+            billed="maybe",
+            next=f"mend that, then {RUN_AGAIN}",
+        ) from error
+
+
 async def told(session: Session, name: str, tally: Tally, seconds: float) -> SweepResult:
     """A run's counts with what it has sent and spent, as the ledger has it."""
-    posts, price = await session.library.ledger.standings.of_run(session.settings.budget_run or "")
+    standings, run = session.library.ledger.standings, session.settings.budget_run or ""
+    with told_as_worked_on(name):
+        posts, price = await persist(lambda: standings.of_run(run))
     return SweepResult.of(name, tally, posts=posts, price=price, seconds=seconds)
 
 

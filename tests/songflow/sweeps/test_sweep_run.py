@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from songflow.collecting import collect
-from songflow.errors import LibraryError
+from songflow.errors import LibraryError, NotCollected
 from songflow.ledger import RunIds, State
 from songflow.paid import submit
 from songflow.sweeps.cells import Cell
@@ -129,6 +129,32 @@ async def test_a_stopped_sweep_pays_for_none_that_waits_for_a_slot(
     await task
     assert (len(server.bill()), posts(server)) == (1, seen)
     assert (work.tally.failed, work.tally.not_started) == (1, 8)
+
+
+async def test_a_stopped_sweep_pays_for_none_that_waits_for_its_keys_pace(
+    simulator, session, cells, access, until, posts, monkeypatch
+) -> None:
+    """After "too many" each has a slot in the pace, up to 45 s away: much may have happened until then."""
+    server, opened, go_on, waiting = simulator(), await session(), asyncio.Event(), []
+
+    async def slot(*_):
+        waiting.append(True)
+        await go_on.wait()
+        return 0.01
+
+    async def all_wait() -> bool:
+        return len(waiting) == 2
+
+    monkeypatch.setattr(opened.library.ledger.pace, "slot", slot)
+    work = SweepRun(opened, access(server.url), RunOptions(concurrency=2))
+    task = asyncio.create_task(work.work(cells(server, 3)))
+    await until(all_wait)
+    work._stop("enough")
+    go_on.set()
+    await task
+    assert (posts(server), work.tally.not_started) == (0, 3)
+    left = await opened.library.ledger.submissions.in_states([State.INTENDED])
+    assert [one.lease.is_dead() for one in left] == [True, True]
 
 
 async def test_a_stopped_sweep_still_collects_what_was_paid_for(
@@ -267,6 +293,33 @@ async def test_a_full_disk_after_something_was_paid_is_not_told_as_nothing_sent(
     result = await run(opened, server, cells(server, 9), concurrency=1)
     assert (counts(result), result.posts) == ({"stored": 2, "troubled": 1, "not_started": 6}, 2)
     assert (result.exit_code, result.stopped) == (5, "The disk is full.")
+
+
+@pytest.mark.parametrize("away", [1, 1000])
+async def test_a_ledger_that_is_away_as_the_sweep_ends_is_not_told_as_nothing_sent(
+    simulator, session, cells, run, monkeypatch, away: int
+) -> None:
+    """It is read again for a minute; after that, what was paid for is in the ledger and goes on from there."""
+    server, opened = simulator(), await session(budget_run="away")
+    standings = opened.library.ledger.standings
+    read, tries = standings.of_run, []
+
+    async def of_run(name):
+        tries.append(name)
+        if len(tries) <= away:
+            raise LibraryError("The ledger cannot be reached.", next="start it.")
+        return await read(name)
+
+    monkeypatch.setattr(standings, "of_run", of_run)
+    monkeypatch.setattr("songflow.patience.COMMIT_PATIENCE_SECONDS", 0.3)
+    if away == 1:
+        result = await run(opened, server, cells(server, 2))
+        assert (counts(result), result.posts, result.exit_code) == ({"stored": 2}, 2, 0)
+    else:
+        with pytest.raises(NotCollected, match="were worked on, but it cannot be summed up") as caught:
+            await run(opened, server, cells(server, 2))
+        assert (caught.value.exit_code, caught.value.billed) == (5, "maybe")
+        assert "run the sweep again" in caught.value.next
 
 
 @pytest.mark.parametrize(
