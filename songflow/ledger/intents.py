@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import secrets
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,7 +131,7 @@ async def _admit(connection: Connection, intent: Intent, lease: Lease, ordinal: 
     stopped = await _permit(connection, intent)
     if stopped is not None:
         return Claim(stopped=stopped)
-    submission_id = uuid.uuid4().hex
+    submission_id = _new_id()
     await connection.execute(
         _NEW_SUBMISSION,
         {
@@ -143,6 +145,17 @@ async def _admit(connection: Connection, intent: Intent, lease: Lease, ordinal: 
         },
     )
     return Claim(await one_submission(connection, submission_id), mine=True)
+
+
+def _new_id() -> str:
+    """A UUID of version 7 (RFC 9562): its time comes first, so new rows lie beside each other in every index.
+
+    A random one would touch another page with each row: the larger the ledger, the slower.
+    """
+    milliseconds = time.time_ns() // 1_000_000
+    return uuid.UUID(
+        int=milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    ).hex
 
 
 async def _take_over(connection: Connection, intent: Intent, lease: Lease, current: Submission) -> Claim:

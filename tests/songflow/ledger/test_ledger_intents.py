@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +38,18 @@ async def test_a_new_key_is_the_callers_to_send(ledger: Ledger, intent, alive) -
     assert generation.body == intent().body
     assert generation.params["prompt"] == "a slow waltz"
     assert await ledger.submissions.generation("another") is None
+
+
+async def test_the_ids_of_submissions_are_in_the_order_of_time(ledger: Ledger, intent, alive) -> None:
+    """So that new rows lie beside each other in every index: a ledger must not slow down as it grows."""
+    before, ids = time.time_ns() // 1_000_000, []
+    for number in range(5):
+        claim = await ledger.submissions.intend(intent(f"key {number}"), alive())
+        ids.append(uuid.UUID(claim.submission.id))
+        await asyncio.sleep(0.002)
+    assert ids == sorted(ids)
+    assert {(one.version, one.variant) for one in ids} == {(7, uuid.RFC_4122)}
+    assert before <= ids[0].int >> 80 <= time.time_ns() // 1_000_000
 
 
 @pytest.mark.parametrize(
