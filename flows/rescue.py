@@ -1,8 +1,6 @@
 """The flow that collects what was paid for and not collected; on a schedule, nobody has to remember it."""
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
-import asyncio
-import logging
 
 from prefect import flow
 from prefect.artifacts import acreate_table_artifact
@@ -13,13 +11,10 @@ from songflow import rescue
 from songflow.rescue import Rescued
 from songflow.session import SessionSettings
 from tasks.markdown import rescue_rows
+from tasks.pages import shown
 from tasks.sessions import access_of, library_of, open_session
 
 __all__ = ["rescue_songs"]
-
-log = logging.getLogger("songflow.flows")
-
-_PATIENCE_SECONDS = 20.0
 
 
 @flow(name="rescue-songs", flow_run_name="collect what is stranded", persist_result=False)
@@ -49,12 +44,9 @@ async def rescue_songs(
 
 
 async def _show(found: list[Rescued]) -> None:
-    try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            await acreate_table_artifact(
-                rescue_rows(found),
-                key="rescue",
-                description="What was paid for and not collected, and what became of it.",
-            )
-    except Exception as error:
-        log.warning("The rescue cannot be shown in Prefect (%s).", type(error).__name__)
+    async with shown("The rescue", "what was collected is stored"):
+        await acreate_table_artifact(
+            rescue_rows(found),
+            key="rescue",
+            description="What was paid for and not collected, and what became of it.",
+        )

@@ -1,7 +1,6 @@
 """The flow that makes a whole song from a recipe: a core, what extends it, and a person's choice on the way."""
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
-import asyncio
 import logging
 
 from prefect import flow, runtime
@@ -21,6 +20,7 @@ from songflow.recipes.results import WholeSong, read_whole_song
 from songflow.recipes.shelf import find_recipe
 from songflow.session import Session, SessionSettings
 from tasks.markdown import artifact_key, escape
+from tasks.pages import shown
 from tasks.runs import request_key, short
 from tasks.sessions import library_of, open_session
 from tasks.song_page import song_page
@@ -28,8 +28,6 @@ from tasks.song_page import song_page
 __all__ = ["make_song"]
 
 log = logging.getLogger("songflow.flows")
-
-_PATIENCE_SECONDS = 20.0
 
 
 def _run_name() -> str:
@@ -147,15 +145,12 @@ class _TaskCrew:
 
 async def _show(session: Session, recipe: Recipe, key: str) -> None:
     """The tree as a page, however far it came; nothing of the song depends on it."""
-    try:
+    async with shown("The song", "it is stored"):
         whole = await read_whole_song(session.library.ledger, recipe, key)
         if not whole.steps:
             return
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            await acreate_markdown_artifact(
-                song_page(whole),
-                key=artifact_key(key),
-                description=f"{escape(recipe.name, length=60)}: {len(whole.steps)} generations, {whole.price:g} units",
-            )
-    except Exception as error:
-        log.warning("The song cannot be shown in Prefect (%s); it is stored.", type(error).__name__)
+        await acreate_markdown_artifact(
+            song_page(whole),
+            key=artifact_key(key),
+            description=f"{escape(recipe.name, length=60)}: {len(whole.steps)} generations, {whole.price:g} units",
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import logging
 import re
 from collections.abc import Sequence
 
@@ -19,12 +18,10 @@ from songflow.manifest import read_manifest
 from songflow.results import GenerationResult
 from songflow.session import Session
 from tasks.markdown import escape
+from tasks.pages import shown
 
 __all__ = ["lineage_page", "show_lineage", "song_assets", "source_assets"]
 
-log = logging.getLogger("songflow.tasks")
-
-_PATIENCE_SECONDS = 20.0
 _MOST_LINES = 300
 _LONGEST_ID = 200
 
@@ -34,7 +31,7 @@ async def show_lineage(session: Session, result: GenerationResult) -> None:
 
     Trouble with Prefect or with the picture is a warning.
     """
-    try:
+    async with shown("The lineage", "the songs are stored"):
         ledger = session.library.ledger
         songs = await ledger.songs.of_key(result.key)
         root = next((song.root_song_id for song in songs if song.root_song_id), None)
@@ -43,15 +40,10 @@ async def show_lineage(session: Session, result: GenerationResult) -> None:
         frame = await read_manifest(ledger, root_song_id=root)
         family = family_of(trees(frame), (song.song_id for song in songs))
         page = await asyncio.to_thread(lineage_page, family)
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            await acreate_markdown_artifact(
-                page,
-                key=f"lineage-{hashlib.sha256(root.encode()).hexdigest()[:16]}",
-                description=f"Where the songs of {escape(root, length=60)} come from.",
-            )
-    except Exception as error:
-        log.warning(
-            "The lineage cannot be shown in Prefect (%s); the songs are stored.", type(error).__name__
+        await acreate_markdown_artifact(
+            page,
+            key=f"lineage-{hashlib.sha256(root.encode()).hexdigest()[:16]}",
+            description=f"Where the songs of {escape(root, length=60)} come from.",
         )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -17,15 +15,13 @@ from songflow.ledger.rows import Submission
 from songflow.results import GenerationResult
 from songflow.session import Session, SessionSettings
 from tasks.markdown import artifact_key, escape, generation_page
+from tasks.pages import shown
 from tasks.runs import short
 from tasks.sessions import Where, open_session
 from tasks.wait import is_trouble_of_ours
 
 __all__ = ["record"]
 
-log = logging.getLogger("songflow.tasks")
-
-_PATIENCE_SECONDS = 20.0
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
@@ -76,12 +72,9 @@ async def _show(session: Session, submission: Submission) -> None:
     songs = await ledger.songs.of_submission(submission.id)
     generation = await ledger.submissions.generation(submission.key)
     params = generation.params if generation is not None else {}
-    try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            await acreate_markdown_artifact(
-                generation_page(submission, params, songs),
-                key=artifact_key(submission.key),
-                description=f"{len(songs)} takes by {submission.gateway}: {escape(params.get('prompt'), length=60)}",
-            )
-    except Exception as error:
-        log.warning("The songs cannot be shown in Prefect (%s); they are stored.", type(error).__name__)
+    async with shown("The songs", "they are stored"):
+        await acreate_markdown_artifact(
+            generation_page(submission, params, songs),
+            key=artifact_key(submission.key),
+            description=f"{len(songs)} takes by {submission.gateway}: {escape(params.get('prompt'), length=60)}",
+        )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from prefect.artifacts import acreate_table_artifact
@@ -16,17 +15,15 @@ from songflow.ledger.standings import Standing
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.tally import SweepResult, Tally
 from tasks.markdown import escape
+from tasks.pages import shown
 from tasks.progress import ProgressBar
 
 __all__ = ["MAX_ROWS", "show_sweep", "sweep_bar", "sweep_rows"]
-
-log = logging.getLogger("songflow.tasks")
 
 MAX_ROWS = 500
 """A page with more rows is slow in a browser; the manifest has all of them."""
 
 _BAR_EVERY_SECONDS = 5.0
-_PATIENCE_SECONDS = 20.0
 
 
 @asynccontextmanager
@@ -48,8 +45,7 @@ async def sweep_bar(name: str, tally: Tally) -> AsyncIterator[None]:
         yield
     finally:
         follower.cancel()
-        with suppress(asyncio.CancelledError):
-            await follower
+        await asyncio.wait([follower])
     await bar.finish()
 
 
@@ -73,17 +69,14 @@ def sweep_rows(cells: Sequence[Cell], standings: Mapping[str, Standing]) -> list
 
 
 async def show_sweep(result: SweepResult, cells: Sequence[Cell], standings: Mapping[str, Standing]) -> None:
-    """Write the table artifact; the ledger has everything, so trouble with Prefect is a warning."""
+    """Write the table artifact."""
     more = f" The first {MAX_ROWS} of {len(cells)} cells are shown." if len(cells) > MAX_ROWS else ""
-    try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
-            await acreate_table_artifact(
-                sweep_rows(cells, standings),
-                key=_artifact_key(result.name),
-                description=escape(f"{result.summary()}{more}", 600),
-            )
-    except Exception as error:
-        log.warning("The sweep cannot be shown in Prefect (%s); its songs are stored.", type(error).__name__)
+    async with shown("The sweep", "its songs are stored"):
+        await acreate_table_artifact(
+            sweep_rows(cells, standings),
+            key=_artifact_key(result.name),
+            description=escape(f"{result.summary()}{more}", 600),
+        )
 
 
 def _artifact_key(name: str) -> str:
