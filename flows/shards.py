@@ -121,7 +121,7 @@ class Shards:
                 timeout=0,
             )
             earlier = None
-            if self._is_done(name, await _ended(run)):
+            if await self._is_done(name, await _ended(run)):
                 return
             if self.stopped is not None:
                 log.warning("%s is not started again: %s", name, self.stopped)
@@ -138,11 +138,11 @@ class Shards:
             while True:
                 key = FlowRunFilterIdempotencyKey(any_=[self._key(shard, attempt)])
                 found = await client.read_flow_runs(flow_run_filter=FlowRunFilter(idempotency_key=key))
-                if not found or not _is_final(found[0]) or _is_cancelled(found[0]):
+                if not found or not _is_final(found[0]) or await _was_cancelled(found[0]):
                     return attempt - 1, found[0] if found else None
                 attempt += 1
 
-    def _is_done(self, name: str, run: FlowRun) -> bool:
+    async def _is_done(self, name: str, run: FlowRun) -> bool:
         """Hear what a run has come to; False where another try may do better."""
         state = run.state
         assert state is not None, "it has ended"
@@ -152,7 +152,7 @@ class Shards:
                 self.codes |= {int(found["code"])} - {0}
                 self.stopped = self.stopped or found["reason"]
             return True
-        if _is_cancelled(run):
+        if await _was_cancelled(run):
             self._stop(
                 f"{name} was cancelled (flow run {run.id}); what it has at the gateway is still billed, and a new run "
                 "of the sweep goes on with it",
@@ -176,8 +176,21 @@ def _is_final(run: FlowRun) -> bool:
     return run.state is not None and run.state.is_final()
 
 
-def _is_cancelled(run: FlowRun) -> bool:
-    return run.state is not None and run.state.is_cancelled()
+async def _was_cancelled(run: FlowRun) -> bool:
+    """A person has cancelled a run that has ended.
+
+    Its process may have ended it as crashed meanwhile, which the runner sets right only after a while.
+    """
+    if run.state is not None and run.state.is_completed():
+        return False
+    async with get_client() as client:
+        states = await client.read_flow_run_states(run.id)
+    for state in sorted(states, key=lambda one: one.timestamp, reverse=True):
+        if state.is_cancelling() or state.is_cancelled():
+            return True
+        if state.is_running():
+            break  # what was before has been retried since
+    return False
 
 
 async def _ended(run: FlowRun) -> FlowRun:

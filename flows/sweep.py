@@ -5,6 +5,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from flows.hooks import let_go
 from flows.shards import Shards, cannot_be_read, shard_parameters, worked_off
 from songflow.access import Access, fallbacks_from_environment
 from songflow.errors import InputError, Unsettled
+from songflow.patience import persist
 from songflow.session import Session, SessionSettings
 from songflow.sweeps.cells import Cell, cells_of
 from songflow.sweeps.parents import parents_in
@@ -145,10 +147,11 @@ async def sweep(
             result = await _elsewhere(session, given, at_work, cells, shards)
         session.tell(result.notice())
         with told_as_worked_on(given.name):
-            standings = await session.library.ledger.standings.of_keys([cell.key for cell in cells])
+            keys = [cell.key for cell in cells]
+            standings = await persist(lambda: session.library.ledger.standings.of_keys(keys))
     await show_sweep(result, cells, standings)
     if report:
-        await show_report(library_of(library), [cell.key for cell in cells], given.name)
+        await show_report(library_of(library), keys, given.name)
     return _ended(result)
 
 
@@ -162,13 +165,14 @@ async def _here(
     with at_work.open(), cells_unsaid(session), one_error():
         async with sweep_bar(given.name, run.tally), asyncio.TaskGroup() as group:
             for number in range(1, len(shards) + 1):
-                group.create_task(_one_shard(number, len(shards)))
+                group.create_task(_one_shard(given.name, number, len(shards)))
                 await at_work.started[number - 1].wait()
     return await told(session, given.name, run.tally, time.monotonic() - start)
 
 
-async def _one_shard(number: int, of: int) -> None:
-    await shard(number, of)
+async def _one_shard(name: str, number: int, of: int) -> None:
+    with told_as_worked_on(name) if number > 1 else nullcontext():
+        await shard(number, of)
 
 
 async def _elsewhere(
@@ -180,7 +184,7 @@ async def _elsewhere(
     before = await standings.of_keys(keys)
     await at_work.run(shards)
     with told_as_worked_on(given.name):
-        tally = tally_of(cells, before, await standings.of_keys(keys))
+        tally = tally_of(cells, before, await persist(lambda: standings.of_keys(keys)))
     tally.stopped = at_work.stopped
     tally.codes |= at_work.codes
     if tally.not_started and not tally.codes:

@@ -122,7 +122,9 @@ class SweepRun:
 
     async def _queue(self, cells: Sequence[Cell]) -> deque[tuple[Cell, Step]]:
         """What there is to do: cells that run already come first, those that ended before are counted at once."""
-        standings = await self.session.library.ledger.standings.of_keys([cell.key for cell in cells])
+        keys = [cell.key for cell in cells]
+        # Others of the sweep may be at work: a ledger that is away for a moment is no reason to stop them.
+        standings = await persist(lambda: self.session.library.ledger.standings.of_keys(keys))
         queue: deque[tuple[Cell, Step]] = deque()
         to_pay: list[tuple[Cell, Step]] = []
         for cell in cells:

@@ -22,12 +22,13 @@ from prefect.client.schemas.filters import (
     TaskRunFilter,
 )
 from prefect.exceptions import ParameterTypeError
-from prefect.states import Cancelled, Completed, Crashed, Failed, Running
+from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Running
 
 from blocks import SimulatorCredentials, SongLibrary
 from flows.generate import generate_song
 from flows.sweep import sweep, sweep_shard
-from songflow.errors import GenerationFailed, InputError, InvalidDocument
+from songflow.errors import GenerationFailed, InputError, InvalidDocument, LibraryError, NotCollected
+from songflow.ledger.standings import Standings
 from songflow.library import Library
 from songflow.sweeps.tally import SweepUnfinished
 
@@ -151,6 +152,25 @@ def test_every_parameter_has_a_title_and_a_text_in_the_form():
             assert schema["description"].endswith("."), name
             assert schema["title"][0].isupper(), name
         assert "Args:" not in made.description
+
+
+async def test_a_ledger_that_is_gone_before_a_later_shard_is_not_told_as_nothing_sent(studio, monkeypatch):
+    """Shards before it are paid for."""
+    here, read, tries = studio(), Standings.of_keys, []
+
+    async def of_keys(standings, keys):
+        tries.append(keys)
+        if len(tries) > 1:
+            while not here.billed:  # noqa: ASYNC110 - the gateway is in another thread and sets no event of ours
+                await asyncio.sleep(0.01)
+            raise LibraryError("The ledger cannot be reached.", next="start it.")
+        return await read(standings, keys)
+
+    monkeypatch.setattr(Standings, "of_keys", of_keys)
+    monkeypatch.setattr("songflow.patience.COMMIT_PATIENCE_SECONDS", 0.3)
+    with pytest.raises(NotCollected, match="were worked on") as caught:
+        await sweep(spec(2), shard_size=1, concurrency=1, report=False, **here.options)
+    assert (caught.value.exit_code, here.billed) == (5, 1)
 
 
 class TestDeployments:
@@ -280,7 +300,10 @@ class TestShardRuns:
         deployment_id = await (await sweep_shard.ato_deployment(name)).aapply()
         return ShardRuns(f"sweep-shard/{name}", deployment_id)
 
-    async def test_a_cancelled_shard_stops_the_sweep(self, studio, runs):
+    @pytest.mark.parametrize(
+        "states", [[Cancelled()], [Running(), Cancelling(), Crashed(message="a signal ended its process")]]
+    )
+    async def test_a_cancelled_shard_stops_the_sweep(self, studio, runs, states):
         """A person who cancels it wants it to end: it is not started again, by a retry neither, and no other one is."""
         here, results = studio(), []
 
@@ -292,7 +315,8 @@ class TestShardRuns:
 
         making = asyncio.create_task(album())
         [shard] = await runs.until(1)
-        await runs.end(shard, Cancelled())
+        for state in states:
+            await runs.end(shard, state)
         await making
         for result in results:
             assert (result.not_started, result.exit_code) == (4, 5)
@@ -300,10 +324,12 @@ class TestShardRuns:
         assert (len(results), len(await runs.all()), here.billed) == (2, 1, 0)
 
     async def test_a_shard_that_died_or_failed_is_started_again(self, studio, runs):
+        """Also one that was cancelled before somebody has retried it in Prefect."""
         here = studio()
         sweeping = asyncio.create_task(runs.sweep(here, spec(2)))
         [first] = await runs.until(1)
-        await runs.end(first, Crashed(message="its worker died"))
+        for state in (Cancelling(), Running(), Crashed(message="its worker died")):
+            await runs.end(first, state)
         [second] = await runs.until(2, but=[first])
         await runs.end(second, Running())
         await runs.end(second, Failed(message="Flow run encountered an exception: LibraryError: locked"))

@@ -153,8 +153,9 @@ async def test_a_stopped_sweep_pays_for_none_that_waits_for_its_keys_pace(
     go_on.set()
     await task
     assert (posts(server), work.tally.not_started) == (0, 3)
-    left = await opened.library.ledger.submissions.in_states([State.INTENDED])
-    assert [one.lease.is_dead() for one in left] == [True, True]
+    left = await opened.library.ledger.submissions.in_states([*State])
+    assert [one.state for one in left] == [State.UNSENT, State.UNSENT]
+    assert (await opened.library.ledger.money.balance()).reserved == 0.0
 
 
 async def test_a_stopped_sweep_still_collects_what_was_paid_for(
@@ -320,6 +321,24 @@ async def test_a_ledger_that_is_away_as_the_sweep_ends_is_not_told_as_nothing_se
             await run(opened, server, cells(server, 2))
         assert (caught.value.exit_code, caught.value.billed) == (5, "maybe")
         assert "run the sweep again" in caught.value.next
+
+
+async def test_a_ledger_that_is_away_for_a_moment_stops_no_sweep(
+    simulator, session, cells, run, monkeypatch
+) -> None:
+    """Other shards of it may be at work."""
+    server, opened = simulator(), await session()
+    standings = opened.library.ledger.standings
+    read, tries = standings.of_keys, []
+
+    async def of_keys(keys):
+        tries.append(keys)
+        if len(tries) == 1:
+            raise LibraryError("The ledger cannot be reached.", next="start it.")
+        return await read(keys)
+
+    monkeypatch.setattr(standings, "of_keys", of_keys)
+    assert counts(await run(opened, server, cells(server, 2))) == {"stored": 2}
 
 
 @pytest.mark.parametrize(
