@@ -142,7 +142,9 @@ async def _settle_senders(session: Session) -> None:
             await settle_dead_sender(session, submission)
     for submission in await ledger.in_states([State.INTENDED]):
         if submission.lease.is_dead():
-            await ledger.never_sent(submission.id, submission.lease.fence)
+            await ledger.never_sent(
+                submission.id, submission.lease.fence, "its process died before it sent anything"
+            )
 
 
 async def _rescue_one(session: Session, submission: Submission, given: Access | None) -> Rescued:

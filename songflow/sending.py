@@ -28,7 +28,7 @@ from songflow.messages import not_sent_error, refused_error, told_as_paid, unkno
 from songflow.patience import persist
 from songflow.request import MODELS, Model
 from songflow.session import Session
-from songflow.signals import answers_first, may_begin
+from songflow.signals import answers_first, is_told_to_end, may_begin
 
 __all__ = ["send_in_turn", "shielded"]
 
@@ -64,9 +64,7 @@ async def send_in_turn(
         await may_begin()
         at_last()
     except BaseException:
-        # Nothing was sent: whoever meets this key next need not wait for the lease to end.
-        with suppress(errors.LibraryError):
-            await shielded(ledger.submissions.release(submission.id, submission.lease.fence))
+        await _give_up(session, submission, "it was given up before its turn to be sent")
         raise
     with answers_first():
         sent = await _send_shielded(session, intent, access, submission, paced=pause is not None)
@@ -74,6 +72,13 @@ async def send_in_turn(
         with suppress(errors.LibraryError):  # it is paid for; only the next one goes slower than it need
             await ledger.pace.speed_up(access.pace_name)
     return sent
+
+
+async def _give_up(session: Session, submission: Submission, reason: str) -> None:
+    with suppress(errors.LibraryError):  # what is raised on says more, and its lease ends by itself
+        await shielded(
+            session.library.ledger.submissions.never_sent(submission.id, submission.lease.fence, reason)
+        )
 
 
 async def _send_shielded(
@@ -96,9 +101,7 @@ async def _send(
     try:
         gateway = await session.gateway(access)
     except BaseException:
-        await ledger.release(
-            submission.id, submission.lease.fence
-        )  # nothing left: let the next one try at once
+        await _give_up(session, submission, "the gateway's client could not be opened")
         raise
     seconds = session.settings.submit_timeout + session.settings.lease_margin
     # Counted from before the lease is written: the POST never outlives it.
@@ -110,12 +113,21 @@ async def _send(
     outcome: Outcome
     reached("post: before request")
     try:
-        outcome = await gateway.submit(json.loads(intent.body), may_send=lambda: _awake_clock() < send_before)
+        outcome = await gateway.submit(json.loads(intent.body), why_not=lambda: _why_not(send_before))
     except Exception as error:
         log.exception("The gateway's client failed.")
         outcome = Unknown(f"our own client failed ({type(error).__name__})", None)
     reached("post: after request")
     return await _commit_outcome(session, intent, access, submission, outcome, paced)
+
+
+def _why_not(send_before: float) -> str | None:
+    """The last look before a request's first byte: much may have happened while its connection was made."""
+    if is_told_to_end():
+        return "this process was told to end before the request could be sent"
+    if _awake_clock() >= send_before:
+        return "the lease ran out before the request could be sent"
+    return None
 
 
 def _awake_clock() -> float:

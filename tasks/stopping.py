@@ -3,25 +3,33 @@
 Prefect answers SIGTERM with an exception that is raised wherever the process is at that moment. Not every place hands
 it on: an event loop only logs what comes out of a callback, nobody may ever ask for the result of a background task,
 and an error that is raised while it is handled takes its place. The run would go on, or end as failed and be retried,
-in a process that was told to end.
+in a process that was told to end; raised in a request under way, the answer that is paid for would be lost.
+
+So the signal cancels the work that is open here, after the answers to its requests (`songflow.signals`), and
+`TerminationSignal` is raised where that work ends. Prefect takes a cancellation by its worker or its UI for one only
+while the handler of SIGTERM is its own: what it installs as that is therefore replaced in Prefect itself.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+import signal
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
-from typing import Any
+from types import FrameType, TracebackType
 
 from prefect.exceptions import TerminationSignal
+from prefect.utilities import engine
 
 from songflow.errors import SongflowError
 from songflow.ledger.rows import Submission
 from songflow.ledger.states import RULES, State
 from songflow.ledger.submissions import speaker
 from songflow.session import Session
+from songflow.signals import comes_after_answers
 from tasks.logs import send_logs
 
 __all__ = ["ends_when_stopped", "tells_when_cancelled", "tells_when_stopped"]
@@ -31,64 +39,80 @@ log = logging.getLogger("songflow.tasks")
 # What a run has said already: a task and the flow around it see the same cancellation.
 _told: ContextVar[set[str] | None] = ContextVar("songflow_told", default=None)
 
-_Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
+class _Work:
+    """A block of work in a task of an event loop, which SIGTERM cancels."""
+
+    def __init__(self) -> None:
+        self.came: int | None = None
+        self.task = asyncio.current_task()
+        self.interrupts_main = threading.current_thread() is threading.main_thread()
+        self._loop = asyncio.get_running_loop()
+        self._cancelled = False
+
+    def __enter__(self) -> None:
+        _open.append(self)
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        _open.remove(self)  # what comes from now on is raised by the handler itself
+        if self._cancelled and self.task is not None:
+            self.task.uncancel()
+        if self.came is not None and not isinstance(error, TerminationSignal):
+            raise TerminationSignal(signal=self.came) from error
+
+    def cancel(self) -> None:
+        with suppress(RuntimeError):  # its loop is closed
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        if self in _open and self.task is not None:
+            self._cancelled = self.task.cancel()
 
 
-class _Listener:
-    """The event loop's handler of exceptions while a flow runs: a signal among them cancels the flow's task.
+_open: list[_Work] = []
 
-    Flows in one loop need not end in the opposite order of their start: a listener whose flow has ended passes on.
+
+@comes_after_answers
+def _told_to_end(number: int, _frame: FrameType | None) -> None:
+    """SIGTERM's handler while Prefect runs a flow: cancel the open work, and raise only where there is none.
+
+    It is raised all the same when the process is told again, and where the main thread is not the one at work.
     """
+    works = [work for work in _open if work.came is None]
+    for work in works:
+        work.came = number
+    for innermost in {work.task: work for work in works}.values():
+        innermost.cancel()
+    if not any(work.interrupts_main for work in works):
+        raise TerminationSignal(signal=number)
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any] | None) -> None:
-        self.signal: TerminationSignal | None = None
-        self._loop = loop
-        self._task = task
-        self.next: _Handler | None = loop.get_exception_handler()
-        while isinstance(self.next, _Listener) and self.next._task is None:
-            self.next = self.next.next
-        loop.set_exception_handler(self)
 
-    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        signal = _signal_in(context.get("exception"))
-        if signal is not None and self._task is not None:
-            self.signal = signal
-            self._task.cancel()
-        elif self.next is not None:
-            self.next(loop, context)
-        else:
-            loop.default_exception_handler(context)
+def _answer_for_prefect() -> None:
+    """Put our handler in the place of Prefect's, for runs to come and for one that is at work already."""
+    with suppress(ValueError):  # only the main thread may
+        if signal.getsignal(signal.SIGTERM) is engine._prefect_sigterm_handler:
+            signal.signal(signal.SIGTERM, _told_to_end)
+    engine._prefect_sigterm_handler = _told_to_end  # type: ignore[assignment]
 
-    def close(self) -> None:
-        self._task = None
-        if self._loop.get_exception_handler() is self:
-            self._loop.set_exception_handler(self.next)
+
+_answer_for_prefect()
 
 
 @contextmanager
 def ends_when_stopped() -> Iterator[None]:
-    """Around all of a flow's work: a SIGTERM that came up anywhere in this event loop ends the block.
+    """Around all of a flow's work: SIGTERM cancels it, and leaves it as what it is to Prefect.
 
     Raises:
-        TerminationSignal: it came; also where a group, another error or nothing at all had come in its place.
+        TerminationSignal: it came; also where another error or nothing at all has come of it.
     """
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    listener, told = _Listener(loop, task), _told.set(set())
+    told = _told.set(set())
     try:
-        yield
-    except BaseException as error:
-        signal = listener.signal or _signal_in(error)
-        if signal is None or signal is error:
-            raise
-        if task is not None and isinstance(error, asyncio.CancelledError):
-            task.uncancel()
-        raise signal from error
-    else:
-        if listener.signal is not None:
-            raise listener.signal
+        with _Work():
+            yield
     finally:
         _told.reset(told)
-        listener.close()
 
 
 @asynccontextmanager
@@ -105,29 +129,15 @@ async def tells_when_cancelled(session: Session, key: str) -> AsyncIterator[None
 async def tells_when_stopped(session: Session, key: str) -> AsyncIterator[None]:
     """The same around the tasks of a flow, for whatever stops it between or inside of them.
 
-    The domain's own errors say what they mean by themselves, as long as none stands in the place of a signal.
+    The domain's own errors say what they mean by themselves.
     """
     try:
         yield
-    except BaseException as error:
-        if not isinstance(error, SongflowError) or _signal_in(error) is not None:
-            await _tell_what_goes_on(session, key)
+    except SongflowError:
         raise
-
-
-def _signal_in(error: BaseException | None) -> TerminationSignal | None:
-    """The signal that an error is, holds as a group, or was raised in the place of."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if isinstance(error, TerminationSignal):
-            return error
-        if isinstance(error, BaseExceptionGroup):
-            for one in error.exceptions:
-                if (signal := _signal_in(one)) is not None:
-                    return signal
-        error = error.__context__
-    return None
+    except BaseException:
+        await _tell_what_goes_on(session, key)
+        raise
 
 
 async def _tell_what_goes_on(session: Session, key: str) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpcore
     import httpx
 
-MaySend = Callable[[], bool]
+WhyNot = Callable[[], str | None]
 
 _KEEPALIVE_SECONDS = 30.0
 # Polls come one after another, and httpcore looks at every idle connection at the start and end of each request.
@@ -72,13 +72,13 @@ class Gateway:
         while self._clients:
             await self._clients.popitem()[1].aclose()
 
-    async def submit(self, body: Mapping[str, Any], *, may_send: MaySend | None = None) -> Outcome:
+    async def submit(self, body: Mapping[str, Any], *, why_not: WhyNot | None = None) -> Outcome:
         """Sends a paid request at most once and says what became of it; raises nothing but CancelledError.
 
-        `may_send` is asked when the connection stands and before the first byte of the request leaves: False
-        means that the caller's lease has run out, and nothing is sent.
+        `why_not` is asked when the connection stands and before the first byte of the request leaves: where it has
+        a reason, nothing is sent.
         """
-        exchange = _Exchange(self._max_answer_bytes, may_send)
+        exchange = _Exchange(self._max_answer_bytes, why_not)
         trouble = await self._send(exchange, "POST", self.account.dialect.submit_path, body)
         answer = exchange.answer(self._redact)
         if trouble is None and answer is not None:
@@ -184,24 +184,24 @@ class Gateway:
         return self._clients[method]
 
     def _describe(self, error: Exception) -> str:
-        if isinstance(error, _LeaseLostError):
-            return "the lease ran out before the request could be sent"
+        if isinstance(error, _WithheldError):
+            return str(error)
         if type(error) is TimeoutError:
             return f"no complete answer within {self._total_timeout:g} s"
         return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-class _LeaseLostError(Exception):
+class _WithheldError(Exception):
     """Raised inside httpx at the last moment before the first byte, to send nothing."""
 
 
 class _Exchange:
     """One request under way: whether it left, and as much of its answer as has come."""
 
-    def __init__(self, limit: int, may_send: MaySend | None) -> None:
+    def __init__(self, limit: int, why_not: WhyNot | None) -> None:
         self.left = False
         self.complete = False
-        self._may_send = may_send
+        self._why_not = why_not
         self._limit = limit
         self._status: int | None = None
         self._headers: dict[str, str] = {}
@@ -215,8 +215,8 @@ class _Exchange:
             self._stream = info["return_value"]
         if event != "http11.send_request_headers.started" or info["request"].method == b"CONNECT":
             return
-        if self._may_send is not None and not self._may_send():
-            raise _LeaseLostError
+        if self._why_not is not None and (reason := self._why_not()) is not None:
+            raise _WithheldError(reason)
         self.left = True
 
     async def read(self, response: httpx.Response) -> None:

@@ -105,10 +105,15 @@ class Submissions:
         values = {"error": clean_text(error), "settled_at": now, "lease_expires_at": now}
         return await self._move(submission_id, to, values, answer=answer)
 
-    async def never_sent(self, submission_id: str, fence: str) -> bool:
-        """`intended` -> `unsent` for an intent found dead, under the same fence still: it reserves nothing any more."""
-        values = {"error": "its process died before it sent anything", "settled_at": datetime.now(UTC)}
-        return await self._move(submission_id, State.UNSENT, values, fence=fence)
+    async def never_sent(self, submission_id: str, fence: str, error: str) -> bool:
+        """`intended` -> `unsent` where nothing will be sent, by the fence's holder or whoever found it dead.
+
+        It reserves nothing any more, and whoever meets the key next need not wait for its lease to end. A sender
+        that was only asleep keeps its fence, so a request that it has begun meanwhile is left alone.
+        """
+        now = datetime.now(UTC)
+        values = {"error": error, "settled_at": now, "lease_expires_at": now}
+        return await self._move(submission_id, State.UNSENT, values, fence=fence, origin=State.INTENDED)
 
     async def unknown(self, submission_id: str, fence: str, error: str) -> bool:
         """`sending` -> `unknown` for a sender found dead; the fence makes sure that it is still that sender's."""
@@ -286,13 +291,14 @@ class Submissions:
         values: Mapping[str, Any],
         *,
         fence: str | None = None,
+        origin: State | None = None,
         answer: Mapping[str, Any] | None = None,
         refund: bool = False,
     ) -> bool:
         chosen = {"which": submission_id, **({} if fence is None else {"held_under": fence})}
         async with self._database.write(str(to)) as connection:
             result = await connection.execute(
-                _move_to(to, fence is not None), {**chosen, "state": to, **values}
+                _move_to(to, fence is not None, origin), {**chosen, "state": to, **values}
             )
             if answer is not None:
                 await store_answer(connection, submission_id, "submit", answer)
@@ -302,9 +308,10 @@ class Submissions:
 
 
 @cache
-def _move_to(state: State, fenced: bool) -> Update:
-    """The compare-and-set of a move."""
-    return (_SET_UNDER_FENCE if fenced else _SET).where(_submissions.c.state.in_(sources_of(state)))
+def _move_to(state: State, fenced: bool, origin: State | None) -> Update:
+    """The compare-and-set of a move, from wherever the machine allows it or from one state only."""
+    sources = sources_of(state) if origin is None else {origin}
+    return (_SET_UNDER_FENCE if fenced else _SET).where(_submissions.c.state.in_(sources))
 
 
 def _has_announced() -> ColumnElement[bool]:

@@ -229,7 +229,7 @@ async def test_a_run_that_is_killed_by_its_runner_is_let_go_by_the_hook(studio, 
 async def test_a_run_that_is_cancelled_while_its_request_is_under_way_stores_the_answer(
     studio, prefect_server, tmp_path
 ):
-    """Prefect shows it as cancelled, and what was paid for is known."""
+    """Prefect knows it as cancelled, at no time as crashed, and what was paid for is known."""
     here = studio({"fault": "slow_answer", "seconds": 6.0}, **SLOWER)
     async with served_run(here, prefect_server, tmp_path) as run:
         async with asyncio.timeout(90):
@@ -238,6 +238,8 @@ async def test_a_run_that_is_cancelled_while_its_request_is_under_way_stores_the
             await prefect_server.cancel(run)
             while (await prefect_server.flow_run(run)).state.name != "Cancelled":  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.2)
+    states = await prefect_server.states(run)
+    assert states[-3:] == ["Running", "Cancelling", "Cancelled"]
     [after], _songs = await here.ledger("k")
     assert (after.state, after.generation_id) == (State.ACCEPTED, here.simulator.bill()[0].generation_id)
     assert here.billed == 1

@@ -111,6 +111,12 @@ class PrefectServer:
         async with get_client() as client:
             return await client.read_flow_run(_uuid(flow_run_id))
 
+    async def states(self, flow_run_id: object) -> list[str]:
+        """The names of a flow run's states, first to last."""
+        async with get_client() as client:
+            states = await client.read_flow_run_states(_uuid(flow_run_id))
+        return [str(state.name) for state in sorted(states, key=lambda one: one.timestamp)]
+
     async def start(self, deployment: str, parameters: dict[str, Any]) -> UUID:
         """A new flow run of a deployment, as soon as that exists."""
         async with get_client() as client, asyncio.timeout(60):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from prefect.exceptions import TerminationSignal
+from prefect.utilities import engine
 from sqlalchemy import text
 
 from songflow.errors import LibraryError
@@ -19,8 +21,9 @@ from songflow.ledger import schema
 from songflow.library import LibrarySettings
 from songflow.session import Session
 from songflow.together import all_ended
+from tasks import stopping
 from tasks.sessions import open_session
-from tasks.stopping import ends_when_stopped, tells_when_cancelled, tells_when_stopped
+from tasks.stopping import ends_when_stopped, tells_when_cancelled
 
 
 @pytest.fixture
@@ -39,40 +42,10 @@ async def test_a_cancellation_stays_one(without_ledger: Session) -> None:
             raise asyncio.CancelledError
 
 
-async def _stopped(session: Session, stopped: TerminationSignal, instead: Exception) -> None:
-    with ends_when_stopped():
-        async with tells_when_stopped(session, "key"):
-            await _instead(stopped, instead)
-
-
-async def _instead(stopped: TerminationSignal, instead: Exception) -> None:
-    try:
-        raise stopped
-    except TerminationSignal:
-        raise instead  # noqa: B904 - as Prefect raises it
-
-
-@pytest.mark.parametrize(
-    "instead", [ValueError("Prefect's crash handler failed"), LibraryError("The ledger is closed.", next="-")]
-)
-async def test_a_signal_that_an_error_took_the_place_of_is_raised_again(
-    without_ledger: Session, instead: Exception
-) -> None:
-    """A run that was told to end is crashed, not failed, whatever failed on the way."""
-    stopped = TerminationSignal(signal=signal.SIGTERM)
-    with pytest.raises(TerminationSignal) as caught:
-        await _stopped(without_ledger, stopped, instead)
-    assert caught.value is stopped
-
-
-@pytest.fixture
-def as_prefect_does() -> Iterator[None]:
-    """SIGTERM raises, wherever this process is; Prefect's own handler would end it for good afterwards."""
-
-    def stop(number: int, _frame: object) -> NoReturn:
-        raise TerminationSignal(signal=number)
-
-    before = signal.signal(signal.SIGTERM, stop)
+@pytest.fixture(autouse=True)
+def as_in_a_flow() -> Iterator[None]:
+    """The handler that Prefect installs around a flow; here nothing ends the process for good afterwards."""
+    before = signal.signal(signal.SIGTERM, engine._prefect_sigterm_handler)
     yield
     signal.signal(signal.SIGTERM, before)
 
@@ -86,12 +59,26 @@ async def soon_told_to_end() -> None:
     told_to_end()
 
 
+async def in_its_own_step() -> None:
+    told_to_end()
+    await asyncio.sleep(60)
+
+
+async def in_its_last_step() -> None:
+    told_to_end()
+
+
+async def in_its_last_step_which_fails() -> None:
+    told_to_end()
+    raise LibraryError("The ledger is closed.", next="-")
+
+
 async def in_a_callback() -> None:
     asyncio.get_running_loop().call_soon(told_to_end)
     await asyncio.sleep(60)
 
 
-async def in_a_callback_as_the_work_ends() -> None:
+async def in_a_callback_of_work_that_ends_as_well() -> None:
     asyncio.get_running_loop().call_soon(told_to_end)
     with suppress(asyncio.CancelledError):
         await asyncio.sleep(60)
@@ -99,9 +86,8 @@ async def in_a_callback_as_the_work_ends() -> None:
 
 async def in_a_task_that_nobody_asks() -> None:
     forgotten = asyncio.create_task(soon_told_to_end())
-    forgotten.add_done_callback(lambda _: None)
-    del forgotten
     await asyncio.sleep(60)
+    del forgotten
 
 
 async def in_a_group() -> None:
@@ -114,52 +100,118 @@ async def in_one_of_several() -> None:
     await all_ended(soon_told_to_end(), asyncio.sleep(60))
 
 
-@pytest.mark.usefixtures("as_prefect_does")
+async def in_work_within_work() -> None:
+    with ends_when_stopped():
+        await in_a_callback()
+
+
+async def in_a_task_of_its_own() -> None:
+    await asyncio.gather(in_work_within_work())
+
+
+async def and_once_more() -> None:
+    told_to_end()
+    told_to_end()
+    await asyncio.sleep(60)
+
+
+async def and_once_more_while_it_is_cancelled() -> None:
+    try:
+        await in_its_own_step()
+    finally:
+        with suppress(TerminationSignal):
+            told_to_end()
+
+
 @pytest.mark.parametrize(
     "work",
     [
+        in_its_own_step,
+        in_its_last_step,
+        in_its_last_step_which_fails,
         in_a_callback,
-        in_a_callback_as_the_work_ends,
+        in_a_callback_of_work_that_ends_as_well,
         in_a_task_that_nobody_asks,
         in_a_group,
         in_one_of_several,
+        in_work_within_work,
+        in_a_task_of_its_own,
+        and_once_more,
+        and_once_more_while_it_is_cancelled,
     ],
 )
 async def test_a_signal_ends_the_work_wherever_it_comes_up(tmp_path: Path, work: Any) -> None:
-    loop = asyncio.get_running_loop()
+    """As what Prefect knows: the run is crashed or cancelled then, not failed and to be retried."""
+    task = asyncio.current_task()
+    assert task is not None
     async with asyncio.timeout(30):
         with pytest.raises(TerminationSignal):
             async with open_session(LibrarySettings(tmp_path / "songs")):
                 await work()
         await asyncio.sleep(0)  # no cancellation is left behind
-    assert loop.get_exception_handler() is None
+    assert task.cancelling() == 0
 
 
-@pytest.mark.usefixtures("as_prefect_does")
-async def test_of_two_that_run_at_once_the_later_one_hears_a_signal() -> None:
-    """Whatever the order they end in, and none listens any more when both have ended."""
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-
-    async def first() -> None:
+async def test_all_that_runs_at_once_is_ended(tmp_path: Path) -> None:
+    async def work() -> None:
         with ends_when_stopped():
-            await asyncio.sleep(0)
-        ended.set()
-
-    async def second() -> None:
-        with ends_when_stopped():
-            await ended.wait()
-            await in_a_callback()
+            await asyncio.sleep(60)
 
     async with asyncio.timeout(30):
-        assert await asyncio.gather(first()) == [None]
-        told = await asyncio.gather(first(), second(), return_exceptions=True)
-    assert [type(one) for one in told] == [type(None), TerminationSignal]
+        told = await asyncio.gather(work(), work(), soon_told_to_end(), return_exceptions=True)
+    assert [type(one) for one in told] == [TerminationSignal, TerminationSignal, type(None)]
+
+
+async def test_what_is_told_after_the_work_has_ended_is_raised_as_prefect_does() -> None:
     with ends_when_stopped():
         pass
-    said: list[object] = []
-    loop.set_exception_handler(lambda _loop, context: said.append(context["exception"]))
-    with ends_when_stopped():
-        loop.call_soon(lambda: 1 / 0)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-    assert [type(one) for one in said] == [ZeroDivisionError]
+    with pytest.raises(TerminationSignal):
+        told_to_end()
+
+
+def test_work_beside_the_main_thread_is_cancelled_and_the_main_thread_ends_as_well() -> None:
+    """A task runner's thread: nothing would end its work, and Prefect waits for it."""
+    at_work, ended = threading.Event(), []
+
+    async def work() -> None:
+        with ends_when_stopped():
+            at_work.set()
+            await asyncio.sleep(60)
+
+    def beside() -> None:
+        try:
+            asyncio.run(work())
+        except TerminationSignal as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=beside)
+    thread.start()
+    assert at_work.wait(30)
+    with pytest.raises(TerminationSignal):
+        told_to_end()
+    thread.join(30)
+    assert len(ended) == 1
+
+
+def test_a_run_at_work_already_when_ours_are_imported_has_our_handler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A flow of somebody's own may import them at its first line."""
+
+    def prefects(number: int, _frame: object) -> None:
+        raise TerminationSignal(signal=number)
+
+    monkeypatch.setattr(engine, "_prefect_sigterm_handler", prefects)
+    signal.signal(signal.SIGTERM, prefects)
+    stopping._answer_for_prefect()
+    assert engine.is_prefect_sigterm_handler_installed()
+    assert signal.getsignal(signal.SIGTERM) is not prefects
+
+
+def test_prefect_installs_our_handler_and_takes_it_for_its_own() -> None:
+    """What it installs has a private name: another version of Prefect is looked at before it is allowed."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    with engine.capture_sigterm():
+        assert signal.getsignal(signal.SIGTERM) is stopping._told_to_end
+        assert engine.can_ack_control_intent()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

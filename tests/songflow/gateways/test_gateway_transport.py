@@ -146,18 +146,18 @@ async def test_a_handshake_that_is_cancelled_leaves_no_connection_open(serve, to
 async def test_a_lease_that_ran_out_sends_nothing_although_the_connection_stands(serve, tools):
     asked = []
 
-    def may_send():
+    def why_not():
         asked.append(server.connections)
-        return False
+        return "the lease ran out"
 
     async def listen(wire):
         await wire.request()
 
     server = await serve(listen)
     async with tools.gateway(server.url) as gateway:
-        outcome = await gateway.submit(BODY, may_send=may_send)
+        outcome = await gateway.submit(BODY, why_not=why_not)
     assert isinstance(outcome, NotSent)
-    assert "lease" in outcome.reason
+    assert outcome.reason == "the lease ran out"
     assert len(asked) == 1
     assert server.requests == []
 
@@ -166,7 +166,7 @@ async def test_a_lease_that_holds_is_asked_once(serve, tools):
     asked = []
     server = await serve(tools.answers(tools.http(200, TAKEN)))
     async with tools.gateway(server.url) as gateway:
-        outcome = await gateway.submit(BODY, may_send=lambda: asked.append(1) or True)
+        outcome = await gateway.submit(BODY, why_not=lambda: asked.append(1))
     assert isinstance(outcome, Accepted)
     assert asked == [1]
 
@@ -177,7 +177,7 @@ async def test_a_lease_check_that_fails_sends_nothing(serve, tools):
 
     server = await serve(tools.answers(tools.http(200, TAKEN)))
     async with tools.gateway(server.url) as gateway:
-        assert await gateway.submit(BODY, may_send=broken) == NotSent("OSError: ledger gone")
+        assert await gateway.submit(BODY, why_not=broken) == NotSent("OSError: ledger gone")
     assert server.requests == []
 
 
@@ -466,7 +466,7 @@ async def test_a_proxy_that_opens_no_tunnel_means_not_sent(serve, tools, monkeyp
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     asked = []
     async with tools.gateway("https://gateway.test", read_timeout=0.05) as gateway:
-        outcome = await gateway.submit(BODY, may_send=lambda: asked.append(1) or True)
+        outcome = await gateway.submit(BODY, why_not=lambda: asked.append(1))
     assert isinstance(outcome, NotSent)
     (connect,) = proxy.requests
     assert connect.method == "CONNECT"

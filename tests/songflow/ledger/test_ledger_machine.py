@@ -396,7 +396,7 @@ class LedgerMachine(RuleBasedStateMachine):
         submission = self.run(self.ledger.submissions.get(known))
         if submission.lease.is_dead():
             assert self.step(
-                "settle an intent", self.ledger.submissions.never_sent(known, submission.lease.fence)
+                "settle an intent", self.ledger.submissions.never_sent(known, submission.lease.fence, "dead")
             )
 
     @action(2, lambda self: self.unknown_and_billed(), which=some)
@@ -643,7 +643,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert submission.state is State.UNKNOWN or submission.lease.is_dead()
                 self.run(settle_dead_sender(session, submission))
         for submission in self.run(self.ledger.submissions.in_states([State.INTENDED])):
-            self.run(self.ledger.submissions.never_sent(submission.id, submission.lease.fence))
+            self.run(self.ledger.submissions.never_sent(submission.id, submission.lease.fence, "dead"))
         self.read()
         for known, generation_id in {**self.told, **self.spooled}.items():
             assert self.rows[known]["generation_id"] == generation_id

@@ -174,10 +174,20 @@ async def test_a_take_over_that_is_too_dear_leaves_everything_as_it_was(ledger: 
 async def test_an_intent_that_died_unsent_reserves_nothing_once_it_is_found(ledger: Ledger, pay) -> None:
     """Only under the fence that was found dead; its old holder, should it wake, may not send."""
     old = (await pay(dead=True)).submission
-    assert await ledger.submissions.never_sent(old.id, "another fence") is False
-    assert await ledger.submissions.never_sent(old.id, old.lease.fence) is True
+    assert await ledger.submissions.never_sent(old.id, "another fence", "dead") is False
+    assert await ledger.submissions.never_sent(old.id, old.lease.fence, "dead") is True
     assert await _balances(ledger) == {(0.0, 0.0, 0.0)}
     assert await ledger.submissions.begin_send(old.id, old.lease) is False
+
+
+async def test_an_intent_found_dead_that_has_woken_and_is_being_sent_is_left_alone(
+    ledger: Ledger, pay
+) -> None:
+    """Whoever found it dead read it before: the answer to its request must find its row."""
+    old = (await pay(dead=True)).submission
+    assert await ledger.submissions.begin_send(old.id, old.lease.extended(60.0)) is True
+    assert await ledger.submissions.never_sent(old.id, old.lease.fence, "dead") is False
+    assert await ledger.submissions.accepted(old.id, "id", (), None) is True
 
 
 @pytest.mark.parametrize(

@@ -247,10 +247,10 @@ async def test_a_post_goes_out_on_systems_with_and_without_a_boot_clock(
     assert (await submit(opened, song_request(), access(simulator().url), key="key")).state is State.ACCEPTED
 
 
-async def test_a_gateway_that_cannot_be_opened_leaves_the_intent_to_the_next(
+async def test_a_gateway_that_cannot_be_opened_leaves_the_key_to_the_next(
     access, session, song_request, library_settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing left, so nobody has to wait for the lease to end: the same row is sent at once."""
+    """Nothing left, so nobody has to wait for the lease to end, and no money stays reserved."""
     opened = await session(embedded_speed=250.0, clip_seconds=2.0)
     embedded = access("http://simulator.invalid", alias="simulator")
     broken = library_settings.folder / "simulator"
@@ -258,10 +258,11 @@ async def test_a_gateway_that_cannot_be_opened_leaves_the_intent_to_the_next(
     with pytest.raises(errors.LibraryError, match="built-in simulator cannot run"):
         await submit(opened, song_request(), embedded, key="key")
     (left,) = await opened.library.ledger.submissions.of_key("key")
-    assert (left.state, left.lease.is_dead()) == (State.INTENDED, True)
+    assert (left.state, left.error) == (State.UNSENT, "the gateway's client could not be opened")
+    assert (await opened.library.ledger.money.balance()).reserved == 0.0
     broken.unlink()
     sent = await submit(opened, song_request(), embedded, key="key")
-    assert (sent.id, sent.ordinal, sent.state) == (left.id, 1, State.ACCEPTED)
+    assert (sent.ordinal, sent.state) == (2, State.ACCEPTED)
 
 
 # --- patience ---------------------------------------------------------------------------------------------

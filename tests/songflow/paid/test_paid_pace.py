@@ -43,10 +43,10 @@ async def test_a_slot_too_far_away_is_not_waited_for(simulator, access, session,
     assert (await submit(opened, song_request(), access(server.url, key="sk-other"), key="key")).ordinal == 2
 
 
-async def test_who_is_cancelled_while_waiting_for_a_slot_leaves_the_intent_to_the_next(
+async def test_who_is_cancelled_while_waiting_for_a_slot_leaves_the_key_to_the_next(
     simulator, access, session, song_request, until, posts, caplog
 ) -> None:
-    """Nothing was sent, and nobody has to wait for the lease to end."""
+    """Nothing was sent: nobody has to wait for the lease to end, and no money stays reserved."""
     server, opened = simulator(), await session()
     way = access(server.url)
     caplog.set_level("INFO", "songflow")
@@ -61,4 +61,5 @@ async def test_who_is_cancelled_while_waiting_for_a_slot_leaves_the_intent_to_th
     with pytest.raises(asyncio.CancelledError):
         await waiting
     (left,) = await opened.library.ledger.submissions.of_key("key")
-    assert (left.state, left.lease.is_dead(), posts(server)) == (State.INTENDED, True, 0)
+    assert (left.state, posts(server)) == (State.UNSENT, 0)
+    assert (await opened.library.ledger.money.balance()).reserved == 0.0

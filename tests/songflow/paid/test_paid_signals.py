@@ -13,9 +13,10 @@ import pytest
 
 from songflow import signals
 from songflow.api import generate_in
+from songflow.errors import RequestNotSent
 from songflow.ledger import State
 from songflow.paid import submit
-from songflow.signals import answers_first
+from songflow.signals import answers_first, comes_after_answers, is_told_to_end
 
 SLOW = {"fault": "slow_answer", "seconds": 1.0}
 
@@ -28,10 +29,12 @@ class Ended(BaseException):
 def came(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """SIGTERM is counted here, and nothing more happens by it."""
     monkeypatch.setattr(signals, "_REACTION_SECONDS", 0.2)
+    monkeypatch.setattr(signals._hold, "quiet_until", 0.0)
     counted: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _frame: counted.append(number))
     yield counted
     signal.signal(signal.SIGTERM, before)
+    assert signal.getsignal(signal.SIGHUP) != signals._hold.keep
 
 
 @pytest.fixture
@@ -99,10 +102,27 @@ async def test_no_request_begins_while_a_signal_is_held_back(
     with pytest.raises(asyncio.CancelledError):
         await second
     (accepted,) = await opened.library.ledger.submissions.of_key("first")
-    (released,) = await opened.library.ledger.submissions.of_key("second")
-    assert accepted.state is State.ACCEPTED
-    assert (released.state, released.lease.is_dead()) == (State.INTENDED, True)
+    (given_up,) = await opened.library.ledger.submissions.of_key("second")
+    assert (accepted.state, given_up.state) == (State.ACCEPTED, State.UNSENT)
     assert (posts(server), raises) == (1, [signal.SIGTERM])
+
+
+async def test_a_request_that_is_not_on_its_way_yet_is_not_sent(
+    simulator, access, session, song_request, posts, came
+) -> None:
+    """Its connection is still being made as the signal comes: nothing is paid for that nobody can take."""
+    server, opened = simulator(), await session()
+    make = opened.gateway
+
+    async def told_meanwhile(way: Any) -> Any:
+        terminate()
+        return await make(way)
+
+    opened.gateway = told_meanwhile
+    with pytest.raises(RequestNotSent, match="told to end before the request could be sent"):
+        await submit(opened, song_request(), access(server.url), key="key")
+    (left,) = await opened.library.ledger.submissions.of_key("key")
+    assert (left.state, posts(server), came) == (State.UNSENT, 0, [signal.SIGTERM])
 
 
 async def test_where_the_signal_ends_nothing_the_next_request_is_sent_after_a_while(
@@ -130,6 +150,67 @@ async def test_of_several_requests_the_last_one_lets_the_signal_through(came) ->
     assert came == [signal.SIGTERM]
     terminate()
     assert came == [signal.SIGTERM] * 2
+
+
+async def test_of_two_signals_the_one_that_ends_more_is_let_through(came) -> None:
+    """A process that does not heed its terminal's end heeds this."""
+    before = signal.signal(signal.SIGHUP, lambda number, _frame: came.append(number))
+    try:
+        with answers_first():
+            os.kill(os.getpid(), signal.SIGHUP)
+            terminate()
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert came == [signal.SIGTERM]
+
+
+async def test_a_signal_that_comes_as_the_request_begins_leaves_nothing_behind(
+    raises, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between any two lines: it ends the work at once, and the next one is held back as ever."""
+    install = signal.signal
+
+    def and_told(number: int, handler: Any) -> Any:
+        monkeypatch.setattr(signals.signal, "signal", install)
+        installed = install(number, handler)
+        terminate()
+        return installed
+
+    monkeypatch.setattr(signals.signal, "signal", and_told)
+    with pytest.raises(Ended), answers_first():
+        pass
+    assert raises == [signal.SIGTERM]
+    with suppress(Ended), answers_first():
+        terminate()
+        assert raises == [signal.SIGTERM]
+    assert raises == [signal.SIGTERM] * 2
+
+
+async def test_a_process_that_is_ending_begins_nothing_any_more(raises) -> None:
+    """However long its end takes: what is awaited in it is on its way out."""
+    with suppress(Ended), answers_first():
+        terminate()
+    await asyncio.sleep(2 * signals._REACTION_SECONDS)
+    assert is_told_to_end()
+
+
+async def test_a_handler_that_asks_stays_installed_and_is_called_after_the_answers() -> None:
+    """Others may look whose handler it is."""
+    called: list[int] = []
+    handler = comes_after_answers(lambda number, _frame: called.append(number))
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with answers_first():
+            assert signal.getsignal(signal.SIGTERM) is handler
+            terminate()
+            terminate()
+            assert (called, is_told_to_end()) == ([], True)
+        assert called == [signal.SIGTERM]
+        terminate()
+        assert called == [signal.SIGTERM] * 2
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 async def test_an_outcome_is_raised_on_with_the_signal_that_waited_for_it(raises) -> None:
