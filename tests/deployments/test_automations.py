@@ -81,7 +81,7 @@ async def test_an_unknown_outcome_is_an_event_of_its_run_without_any_secret(stud
 
 async def events(name, *, about):
     """The events of a name and a resource, as soon as there are any."""
-    async with asyncio.timeout(60), get_client() as client:
+    async with asyncio.timeout(180), get_client() as client:
         while True:
             wanted = EventFilter(event=EventNameFilter(name=[name])).model_dump(mode="json")
             answer = await client.request("POST", "/events/filter", json={"filter": wanted})

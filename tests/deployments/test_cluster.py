@@ -197,7 +197,7 @@ async def test_the_server_goes_down_and_the_databases_drop_everybody(team, gatew
     else:
         assert await team.cut_connections() > 0
     # Its songs are finished while nobody hears of it.
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         for run in runs:
             await stored(team, run)
     await asyncio.sleep(AWAY_SECONDS)

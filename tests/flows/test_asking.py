@@ -25,7 +25,7 @@ ASKS = {
 
 async def paused(here, prefect_server, key="K", after=None):
     """The run of a key, as soon as it is paused (again)."""
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(180):
         while True:
             submissions, _ = await here.ledger(f"{key}:core")
             if submissions and submissions[0].runs.flow_run_id:

@@ -24,7 +24,7 @@ SCRIPT = Path(__file__).parent / "terminated.py"
 
 async def accepted(here, key):
     """The submission of a key, as soon as the ledger holds the gateway's id."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while True:
             submissions, _songs = await here.ledger(key)
             if submissions and submissions[0].generation_id:
@@ -72,14 +72,14 @@ async def test_terminated_as_a_worker_does_it(studio, prefect_server):
     process = await start_terminated(here, prefect_server)
     submission = await accepted(here, "k")
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         assert await process.wait() != 0
     await check_it_is_told_and_collected(here, prefect_server, "terminated", submission)
 
 
 async def billed(here, times):
     """Until the gateway has taken requests: it is in another thread and sets no event of ours."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while here.billed < times:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -90,7 +90,7 @@ async def test_terminated_while_the_request_is_under_way(studio, prefect_server)
     process = await start_terminated(here, prefect_server)
     await billed(here, 1)
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         assert await process.wait() != 0
     submission = await accepted(here, "k")
     assert (await prefect_server.flow_run(submission.runs.flow_run_id)).state.name == "Crashed"
@@ -103,7 +103,7 @@ async def test_a_sweep_is_terminated_while_requests_are_under_way(studio, prefec
     process = await start_terminated(here, prefect_server, "a sweep")
     await billed(here, 3)
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         assert await process.wait() != 0
     async with Library(here.library.get_settings()) as library:
         left = await library.ledger.submissions.in_states([*State])
@@ -119,7 +119,7 @@ async def test_terminated_while_prefect_makes_a_task_run(studio, prefect_server)
     """Prefect's own crash handler fails then; the run is crashed all the same, not failed and to be retried."""
     here = studio(**SLOWER)
     process = await start_terminated(here, prefect_server, "between tasks")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         assert await process.wait() != 0
     submission = await accepted(here, "k")
     assert (await prefect_server.flow_run(submission.runs.flow_run_id)).state.name == "Crashed"
@@ -130,7 +130,7 @@ async def test_terminated_in_a_callback_of_the_event_loop(studio, prefect_server
     """The loop would only log it, and the run would go on in a process that was told to end."""
     here = studio(**SLOWER)
     process = await start_terminated(here, prefect_server, "in a callback")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         assert await process.wait() != 0
     submission = await accepted(here, "k")
     assert (await prefect_server.flow_run(submission.runs.flow_run_id)).state.name == "Crashed"
@@ -141,7 +141,7 @@ async def test_terminated_while_a_song_is_stored(studio, prefect_server):
     """Takes are stored beside each other, and what happens to one is no end of the run, except for this."""
     here = studio()
     process = await start_terminated(here, prefect_server, "while a song is stored")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         assert await process.wait() != 0
     submission = await accepted(here, "k")
     assert (await prefect_server.flow_run(submission.runs.flow_run_id)).state.name == "Crashed"
@@ -155,7 +155,7 @@ async def test_cancelled_while_a_song_is_fetched(studio, prefect_server):
     here = studio({"fault": "slow_drip", "on": "download", "seconds": 30.0, "bytes": 500})
     running = asyncio.create_task(generate_song("dripping", key="k", **here.options))
     await accepted(here, "k")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while here.simulator.gateway.traffic.downloads == 0:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.02)
     running.cancel()

@@ -31,7 +31,7 @@ ELSEWHERE = ProcessIdentity("another-host", "another-boot", 1, "1")
 
 async def accepted(here, key):
     """The submission of a key, as soon as the ledger holds the gateway's id."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while True:
             submissions, _songs = await here.ledger(key)
             if submissions and submissions[0].generation_id:
@@ -217,7 +217,7 @@ async def test_a_run_that_is_killed_by_its_runner_is_let_go_by_the_hook(studio, 
     async with served_run(here, prefect_server, tmp_path) as run:
         await accepted(here, "k")
         await prefect_server.cancel(run)
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(180):
             # Logs are read from a server, which gives no events.
             while "Still running at the gateway" not in await prefect_server.logs(run):  # noqa: ASYNC110
                 await asyncio.sleep(0.2)
@@ -232,7 +232,7 @@ async def test_a_run_that_is_cancelled_while_its_request_is_under_way_stores_the
     """Prefect knows it as cancelled, at no time as crashed, and what was paid for is known."""
     here = studio({"fault": "slow_answer", "seconds": 6.0}, **SLOWER)
     async with served_run(here, prefect_server, tmp_path) as run:
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(180):
             while not here.billed:  # noqa: ASYNC110 - the gateway is in another thread and sets no event of ours
                 await asyncio.sleep(0.02)
             await prefect_server.cancel(run)

@@ -190,7 +190,7 @@ class TestDeployments:
                 stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
             running.append(process)
-            async with get_client() as client, asyncio.timeout(90):
+            async with get_client() as client, asyncio.timeout(180):
                 while True:
                     with contextlib.suppress(Exception):
                         found = await client.read_deployment_by_name("sweep-shard/here")

@@ -40,7 +40,7 @@ from prefect.states import Cancelling
 
 from deployments.processes import Group, free_port
 
-_LOG_SECONDS = 30.0
+_LOG_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class PrefectServer:
 
     async def start(self, deployment: str, parameters: dict[str, Any]) -> UUID:
         """A new flow run of a deployment, as soon as that exists."""
-        async with get_client() as client, asyncio.timeout(60):
+        async with get_client() as client, asyncio.timeout(180):
             while True:
                 with contextlib.suppress(ObjectNotFound):
                     found = await client.read_deployment_by_name(deployment)
