@@ -51,12 +51,12 @@ async def send_in_turn(
     `at_last` is called when the turn has come: where it raises, nothing is sent.
     """
     ledger = session.library.ledger
+    reason = "it was given up before its turn to be sent"
     try:
         longest = min(session.settings.repeat_within, _LONGEST_TURN_SECONDS)
         pause = await ledger.pace.slot(access.pace_name, longest)
         if pause is not None and pause > longest:
             reason = "the gateway has asked everybody with this key to slow down"
-            await ledger.submissions.settle_sending(submission.id, State.UNSENT, reason)
             raise not_sent_error(intent.key, submission, reason, retry_after=pause)
         if pause:
             log.info("The gateway has asked to slow down: sending in %.0f s.", pause)
@@ -64,7 +64,7 @@ async def send_in_turn(
         await may_begin()
         at_last()
     except BaseException:
-        await _give_up(session, submission, "it was given up before its turn to be sent")
+        await _give_up(session, submission, reason)
         raise
     with answers_first():
         sent = await _send_shielded(session, intent, access, submission, paced=pause is not None)
@@ -75,6 +75,7 @@ async def send_in_turn(
 
 
 async def _give_up(session: Session, submission: Submission, reason: str) -> None:
+    """Nothing of ours is sent; a row that another process has taken over while this one slept is left to it."""
     with suppress(errors.LibraryError):  # what is raised on says more, and its lease ends by itself
         await shielded(
             session.library.ledger.submissions.never_sent(submission.id, submission.lease.fence, reason)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from songflow import errors
+from songflow import errors, paid
 from songflow.ledger import State
 from songflow.ledger.money import Balance
 from songflow.paid import submit
@@ -41,6 +41,42 @@ async def test_a_slot_too_far_away_is_not_waited_for(simulator, access, session,
     assert posts(server) == 0
     assert await opened.library.ledger.money.balance() == Balance("library", 0.0, 0.0, 0.0)
     assert (await submit(opened, song_request(), access(server.url, key="sk-other"), key="key")).ordinal == 2
+
+
+async def test_who_slept_beyond_its_lease_leaves_the_request_of_whoever_took_over_alone(
+    simulator, access, session, song_request, until, posts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It wakes to a slot too far away while the other's request is under way: that one's answer finds its row."""
+    server, opened = simulator({"fault": "slow_answer", "seconds": 1.0}), await session()
+    awake, asleep = asyncio.Event(), []
+
+    async def slot(*_: object) -> float | None:
+        if asleep:
+            return None
+        asleep.append(True)
+        await awake.wait()
+        return 500.0
+
+    async def sleeps() -> bool:
+        return bool(asleep)
+
+    async def billed() -> bool:
+        return bool(server.bill())
+
+    monkeypatch.setattr(opened.library.ledger.pace, "slot", slot)
+    with monkeypatch.context() as short:
+        short.setattr(paid, "INTENT_LEASE_SECONDS", 0.01)
+        sleeper = asyncio.create_task(submit(opened, song_request(), access(server.url), key="key"))
+        await until(sleeps)
+    other = asyncio.create_task(submit(opened, song_request(), access(server.url), key="key"))
+    await until(billed)
+    awake.set()
+    with pytest.raises(errors.RequestNotSent):
+        await sleeper
+    accepted = await other
+    assert (accepted.ordinal, accepted.state) == (1, State.ACCEPTED)
+    again = await submit(opened, song_request(), access(server.url), key="key")
+    assert (again.id, posts(server), len(server.bill())) == (accepted.id, 1, 1)
 
 
 async def test_who_is_cancelled_while_waiting_for_a_slot_leaves_the_key_to_the_next(
