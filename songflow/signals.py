@@ -1,10 +1,11 @@
 """What ends this process waits while a request is under way: its answer is read and stored first.
 
 SIGTERM comes from a worker that cancels a run, a machine that is emptied or `kill`, SIGHUP from a closed terminal. In
-the seconds of a POST either would leave a request that is perhaps paid, and an answer that nobody reads. So the signal
-is held back until no request is under way, no new one begins meanwhile, and then it does what it would have done.
+the seconds of a POST either would leave a request that is perhaps paid, and an answer that nobody reads. So a signal
+that comes meanwhile is held back until no request is under way, no new one begins, and then it does what it would have
+done. One that comes while none is under way is not held back, and whoever acts on it has to stop the next request.
 
-Only the main thread can do so: elsewhere a signal interrupts no work, but the process may end around it.
+Only requests of the main thread are looked after: beside it the process may end around one.
 """
 
 from __future__ import annotations

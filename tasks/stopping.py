@@ -78,9 +78,10 @@ _open: list[_Work] = []
 def _told_to_end(number: int, _frame: FrameType | None) -> None:
     """SIGTERM's handler while Prefect runs a flow: cancel the open work, and raise only where there is none.
 
-    It is raised all the same when the process is told again, and where the main thread is not the one at work.
+    It is raised all the same when the process is told again with nothing opened since, and where the main thread is
+    not the one at work.
     """
-    works = [work for work in _open if work.came is None]
+    works = [work for work in tuple(_open) if work.came is None]  # other threads open and close theirs
     for work in works:
         work.came = number
     for innermost in {work.task: work for work in works}.values():
@@ -91,10 +92,12 @@ def _told_to_end(number: int, _frame: FrameType | None) -> None:
 
 def _answer_for_prefect() -> None:
     """Put our handler in the place of Prefect's, for runs to come and for one that is at work already."""
-    with suppress(ValueError):  # only the main thread may
+    # Only the main thread may; beside it a run at work keeps Prefect's, which Prefect must go on to know as its own.
+    with suppress(ValueError):
         if signal.getsignal(signal.SIGTERM) is engine._prefect_sigterm_handler:
             signal.signal(signal.SIGTERM, _told_to_end)
-    engine._prefect_sigterm_handler = _told_to_end  # type: ignore[assignment]
+        # Prefect declares that it never returns; ours does, where it cancels instead of raising.
+        engine._prefect_sigterm_handler = _told_to_end  # type: ignore[assignment]
 
 
 _answer_for_prefect()

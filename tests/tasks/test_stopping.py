@@ -208,6 +208,22 @@ def test_a_run_at_work_already_when_ours_are_imported_has_our_handler(
     assert signal.getsignal(signal.SIGTERM) is not prefects
 
 
+def test_imported_at_first_beside_the_main_thread_a_run_at_work_keeps_prefects_handler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ours cannot be installed there; Prefect would acknowledge no cancellation with neither of the two."""
+
+    def prefects(number: int, _frame: object) -> None:
+        raise TerminationSignal(signal=number)
+
+    monkeypatch.setattr(engine, "_prefect_sigterm_handler", prefects)
+    signal.signal(signal.SIGTERM, prefects)
+    beside = threading.Thread(target=stopping._answer_for_prefect)
+    beside.start()
+    beside.join()
+    assert engine.can_ack_control_intent()
+
+
 def test_prefect_installs_our_handler_and_takes_it_for_its_own() -> None:
     """What it installs has a private name: another version of Prefect is looked at before it is allowed."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
