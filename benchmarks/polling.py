@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks.report import Finding, Outcome, Scale
 from songflow.gateways import Report, ReportStatus
 from songflow.polling import Duration, History, Law, Learned, Plan, mean_gets, mean_lag, plan_for_lag
-from songflow.waiting import Fixed, Schedule, wait_until_settled
+from songflow.polling.loop import Fixed, Schedule, wait_until_settled
 
 SONGS = 50
 INTERVAL = 5.0

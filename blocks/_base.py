@@ -9,10 +9,10 @@ from typing import ClassVar, Self
 from prefect.blocks.abstract import CredentialsBlock
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, TypeAdapter, field_validator, model_validator
 
-from songflow.access import DEFAULT_PRICES, Access
+from songflow.accounts import DEFAULT_PRICES, Access
 from songflow.errors import InputError
+from songflow.families.udio import MODELS
 from songflow.gateways import Account, Dialect, Gateway
-from songflow.request import MODELS
 
 __all__ = ["ALIAS_PREFIX", "UNSAVED", "GatewayCredentials", "web_address"]
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, HttpUrl, SecretStr
 
 from blocks._base import GatewayCredentials, web_address
-from songflow.access import EMBEDDED_URL
+from songflow.accounts import EMBEDDED_URL
 from songflow.gateways import DIALECTS, Dialect, custom_dialect
 
 __all__ = [

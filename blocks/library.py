@@ -10,8 +10,8 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr, field_validator
 
 from blocks._base import web_address
 from songflow.errors import LibraryError
-from songflow.library import LibrarySettings
-from songflow.store import DEFAULT_NAME_TEMPLATE, file_name
+from songflow.library.audio_store import DEFAULT_NAME_TEMPLATE, file_name
+from songflow.library.library import LibrarySettings
 
 __all__ = ["SongLibrary"]
 

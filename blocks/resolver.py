@@ -17,7 +17,7 @@ from blocks.credentials import (
     OpenAIHKCredentials,
     SimulatorCredentials,
 )
-from songflow.access import Access, resolve_from_environment
+from songflow.accounts import Access, resolve_from_environment
 from songflow.errors import MissingCredentials
 from songflow.ledger.rows import Submission
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from cli.options import Gateway
-from songflow.access import Access, resolve_from_environment
+from songflow.accounts import Access, resolve_from_environment
 from songflow.ledger.rows import Submission
 
 __all__ = ["access_of", "given_access", "resolve"]

@@ -10,16 +10,16 @@ from pathlib import Path
 from cli.options import Common
 from cli.output import Output
 from cli.tree import show_trees, write_picture
-from songflow.access import Access, access_from_environment
-from songflow.api import generate_in, mint_key
-from songflow.extending import plan_extension
+from songflow.accounts import Access, access_from_environment
+from songflow.catalog.lineage import families, trees
+from songflow.catalog.manifest import read_manifest
+from songflow.families.udio import SongRequest
+from songflow.generation.extensions import plan_extension
+from songflow.generation.lifecycle import generate_in, mint_key
+from songflow.generation.results import GenerationResult
+from songflow.generation.session import Session, SessionSettings
 from songflow.ledger.rows import Song, SourceFound
-from songflow.lineage import families, trees
-from songflow.manifest import read_manifest
-from songflow.request import SongRequest
-from songflow.results import GenerationResult
-from songflow.session import Session, SessionSettings
-from songflow.source_check import check_songs
+from songflow.library.source_check import check_songs
 
 __all__ = ["demo"]
 

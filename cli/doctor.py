@@ -15,9 +15,9 @@ from cli.options import Common, Gateway, Paying, Waiting
 from cli.output import Output
 from cli.paid_command import NewSong, run_paid
 from cli.prefect_mode import configured_api_url, server_answers
-from songflow.access import Access
+from songflow.accounts import Access
 from songflow.errors import InputError, RequestNotSent
-from songflow.request import MODELS, SongRequest
+from songflow.families.udio import MODELS, SongRequest
 
 if TYPE_CHECKING:
     from deployments.health import Check

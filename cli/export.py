@@ -11,9 +11,9 @@ from cyclopts import Parameter
 from cli.options import Common
 from cli.output import Output
 from cli.report import manifest_of
-from songflow.exporting import Audio
-from songflow.exporting import export as write
-from songflow.manifest import filter_manifest
+from songflow.catalog.export import Audio
+from songflow.catalog.export import export as write
+from songflow.catalog.manifest import filter_manifest
 
 __all__ = ["export"]
 

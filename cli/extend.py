@@ -11,11 +11,11 @@ from cyclopts import Group, Parameter
 from cli.options import Common, Gateway, Paying, Song, Waiting
 from cli.output import Output
 from cli.paid_command import named, run_paid
-from songflow.access import Access
-from songflow.extending import extension_request, plan_extension
-from songflow.request import SongRequest
-from songflow.results import GenerationResult
-from songflow.session import Session
+from songflow.accounts import Access
+from songflow.families.udio import SongRequest
+from songflow.generation.extensions import extension_request, plan_extension
+from songflow.generation.results import GenerationResult
+from songflow.generation.session import Session
 
 __all__ = ["Placing", "extend"]
 

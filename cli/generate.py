@@ -13,10 +13,10 @@ from cli.accounts import access_of
 from cli.options import SONG, Common, Gateway, Paying, Song, Waiting
 from cli.output import Output
 from cli.paid_command import NewSong, named, run_paid
-from songflow.access import fallbacks_from_environment
+from songflow.accounts import fallbacks_from_environment
 from songflow.errors import InputError
-from songflow.like import request_like, require_source, told_by
-from songflow.request import Mode, SongRequest
+from songflow.families.udio import Mode, SongRequest
+from songflow.generation.repeats import request_like, require_source, told_by
 
 __all__ = ["generate"]
 

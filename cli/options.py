@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from songflow.access import Access, access_from_environment
+from songflow.accounts import Access, access_from_environment
 from songflow.errors import InputError
-from songflow.library import LibrarySettings
-from songflow.request import SongRequest
-from songflow.session import SessionSettings
+from songflow.families.udio import SongRequest
+from songflow.generation.session import SessionSettings
+from songflow.library.library import LibrarySettings
 
 __all__ = ["SONG", "Common", "Gateway", "Paying", "Song", "Waiting"]
 

@@ -20,8 +20,8 @@ from songflow.errors import InvalidDocument, SongflowError
 if TYPE_CHECKING:
     import pandas
 
-    from songflow.collecting import Progress
-    from songflow.results import GenerationResult
+    from songflow.generation.collect import Progress
+    from songflow.generation.results import GenerationResult
 
 __all__ = ["Output", "plain", "stop_logging"]
 

@@ -14,15 +14,15 @@ from cli.accounts import access_of, given_access, resolve
 from cli.options import Common, Gateway, Paying, Waiting
 from cli.output import Output
 from cli.prefect_mode import use_prefect
-from songflow.access import Access, fallbacks_from_environment
-from songflow.api import generate_in, mint_key
+from songflow.accounts import Access, fallbacks_from_environment
 from songflow.errors import OutcomeUnknown, RequestNotSent, SongflowError, StillRunning
+from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS
+from songflow.generation.lifecycle import generate_in, mint_key
+from songflow.generation.results import GenerationResult
+from songflow.generation.session import Session
 from songflow.ledger.states import RULES
 from songflow.ledger.submissions import speaker
-from songflow.request import SongRequest
-from songflow.results import GenerationResult
-from songflow.session import Session
 
 if TYPE_CHECKING:
     from prefect.blocks.core import Block

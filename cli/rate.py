@@ -10,10 +10,10 @@ from cyclopts import Parameter
 
 from cli.options import Common
 from cli.output import Output
+from songflow.catalog.ratings import rate_song
 from songflow.errors import InputError
 from songflow.ledger.rows import Song
-from songflow.library import Library, LibrarySettings
-from songflow.ratings import rate_song
+from songflow.library.library import Library, LibrarySettings
 
 __all__ = ["rate"]
 

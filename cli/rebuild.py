@@ -12,12 +12,12 @@ from cyclopts import Parameter
 
 from cli.options import Common
 from cli.output import Output
-from songflow.access import GATEWAYS
+from songflow.accounts import GATEWAYS
 from songflow.errors import InputError
 from songflow.gateways import check_base_url
-from songflow.library import Library, LibrarySettings
-from songflow.rebuild import Finding, Found, Place, require_folder
-from songflow.rebuild import rebuild as rebuild_library
+from songflow.library.library import Library, LibrarySettings
+from songflow.library.rebuild import Finding, Found, Place, require_folder
+from songflow.library.rebuild import rebuild as rebuild_library
 
 __all__ = ["rebuild"]
 

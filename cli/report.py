@@ -10,11 +10,11 @@ from cyclopts import Parameter
 
 from cli.options import Common
 from cli.output import Output
-from songflow.access import access_from_environment
+from songflow.accounts import access_from_environment
+from songflow.audio.features import CACHE_NAME, Measures, measure_songs
+from songflow.catalog.manifest import filter_manifest, read_manifest
 from songflow.errors import InputError
-from songflow.library import Library, LibrarySettings
-from songflow.manifest import filter_manifest, read_manifest
-from songflow.measures import CACHE_NAME, Measures, measure_songs
+from songflow.library.library import Library, LibrarySettings
 from songflow.sweeps.cells import cells_of, key_stem
 from songflow.sweeps.spec import Sweep, load_sweep
 

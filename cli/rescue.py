@@ -14,13 +14,13 @@ from cli.accounts import given_access, resolve
 from cli.options import Common, Gateway, Waiting
 from cli.output import Output
 from cli.paid_command import guarded, named
-from songflow import rescue as domain
 from songflow.errors import InputError, RequestNotSent
+from songflow.generation import rescue as domain
+from songflow.generation.error_texts import unsettled_error
+from songflow.generation.rescue import Rescued
+from songflow.generation.session import Session, SessionSettings
 from songflow.ledger.states import RULES, State
 from songflow.ledger.submissions import speaker
-from songflow.messages import unsettled_error
-from songflow.rescue import Rescued
-from songflow.session import Session, SessionSettings
 
 __all__ = ["Choice", "rescue"]
 

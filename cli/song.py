@@ -17,8 +17,7 @@ from cli.output import Output
 from cli.paid_command import guarded, hint_at_unused_keys, named
 from cli.prefect_mode import use_prefect
 from cli.song_pages import show_plan, show_shelf, show_song, told_take
-from songflow.access import Access, access_from_environment, fallbacks_from_environment
-from songflow.api import mint_key
+from songflow.accounts import Access, access_from_environment, fallbacks_from_environment
 from songflow.errors import (
     ChoiceNeeded,
     InputError,
@@ -27,8 +26,10 @@ from songflow.errors import (
     SongflowError,
     StillRunning,
 )
+from songflow.generation.lifecycle import mint_key
+from songflow.generation.session import Session
 from songflow.ledger.states import RULES, State
-from songflow.library import Library
+from songflow.library.library import Library
 from songflow.recipes.answers import given_answers
 from songflow.recipes.making import make_whole_song
 from songflow.recipes.model import Recipe
@@ -36,7 +37,6 @@ from songflow.recipes.plain import PlainCrew, settings_for
 from songflow.recipes.plan import Paid, Plan, plan_recipe, refuse_over_budget
 from songflow.recipes.results import WholeSong, read_whole_song
 from songflow.recipes.shelf import find_recipe, portable
-from songflow.session import Session
 
 __all__ = ["song"]
 

@@ -15,10 +15,10 @@ from cli.output import Output
 from cli.spending import cost as cost_of
 from cli.spending import show_cost
 from cli.tree import check_picture, show_trees, write_picture
+from songflow.catalog.lineage import trees
+from songflow.catalog.manifest import empty_manifest, filter_manifest, read_manifest
 from songflow.errors import InputError
-from songflow.library import Library, LibrarySettings
-from songflow.lineage import trees
-from songflow.manifest import empty_manifest, filter_manifest, read_manifest
+from songflow.library.library import Library, LibrarySettings
 
 if TYPE_CHECKING:
     import pandas

@@ -11,7 +11,7 @@ from cli.options import Common
 from cli.output import Output
 from songflow.errors import InputError
 from songflow.ledger.money import Balance
-from songflow.library import Library, LibrarySettings
+from songflow.library.library import Library, LibrarySettings
 
 __all__ = ["cost", "pause", "resume", "show_cost"]
 

@@ -11,9 +11,9 @@ from cyclopts import Parameter
 from cli.options import Common
 from cli.output import Output
 from songflow.errors import InputError
-from songflow.library import Library, LibrarySettings
-from songflow.stitching import Stitched
-from songflow.stitching import stitch as stitched
+from songflow.library.library import Library, LibrarySettings
+from songflow.library.stitching import Stitched
+from songflow.library.stitching import stitch as stitched
 
 __all__ = ["stitch"]
 

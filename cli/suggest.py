@@ -13,9 +13,9 @@ from cli.options import Common
 from cli.output import Output
 from cli.report import manifest_of
 from songflow.errors import InputError
-from songflow.search import next_spec, seen_in
-from songflow.search import suggest as search
 from songflow.sweeps.spec import load_sweep
+from songflow.sweeps.suggest import next_spec, seen_in
+from songflow.sweeps.suggest import suggest as search
 
 __all__ = ["suggest"]
 

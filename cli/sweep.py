@@ -21,11 +21,11 @@ from cli.prefect_mode import use_prefect
 from cli.report import report
 from cli.suggest import suggest
 from cli.sweep_display import show_plan, show_result, show_status, status_text, watched
-from songflow.access import Access, fallbacks_from_environment
+from songflow.accounts import Access, fallbacks_from_environment
 from songflow.errors import InputError, RequestNotSent, SongflowError, StillRunning
-from songflow.ledger.standings import Standings
-from songflow.library import Library, LibrarySettings
-from songflow.session import Session, SessionSettings
+from songflow.generation.session import Session, SessionSettings
+from songflow.ledger.key_summaries import Standings
+from songflow.library.library import Library, LibrarySettings
 from songflow.sweeps.cells import Cell, cells_of
 from songflow.sweeps.parents import find_parents
 from songflow.sweeps.plan import Plan, plan_cells

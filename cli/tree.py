@@ -9,8 +9,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from cli.output import Output
+from songflow.catalog.lineage import Node
 from songflow.errors import InputError
-from songflow.lineage import Node
 
 __all__ = ["check_picture", "show_trees", "write_picture"]
 
@@ -33,7 +33,7 @@ def write_picture(target: Path, roots: Sequence[Node]) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    from songflow.lineage_picture import lineage_png
+    from songflow.catalog.lineage_picture import lineage_png
 
     picture = lineage_png(roots)
     try:

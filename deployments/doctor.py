@@ -20,14 +20,14 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from deployments.health import Check, bad, good, hint
-from songflow.access import FALLBACK_KEY_VARIABLE
-from songflow.audio import AudioProblem, measure
+from songflow.accounts import FALLBACK_KEY_VARIABLE
+from songflow.audio.decoding import AudioProblem, measure
 from songflow.errors import SongflowError
 from songflow.gateways import DIALECTS
+from songflow.generation.rescue import stranded
+from songflow.generation.session import Session
 from songflow.ledger.money import LIBRARY_SCOPE
-from songflow.library import Library, LibrarySettings
-from songflow.rescue import stranded
-from songflow.session import Session
+from songflow.library.library import Library, LibrarySettings
 
 __all__ = ["check_machine", "reachable", "unmet"]
 

@@ -16,7 +16,7 @@ from deployments.definitions import WORK_POOL, Definition, definitions
 from deployments.doctor import reachable
 from deployments.health import Check, bad, good, hint
 from deployments.setup import BLOCK_TYPES
-from songflow.access import Access
+from songflow.accounts import Access
 from songflow.errors import SongflowError
 from tasks.limits import limit_name
 

@@ -31,7 +31,7 @@ from deployments.automations import crash_zombies, install, notify
 from deployments.definitions import WORK_POOL
 from songflow.errors import InputError, MissingCredentials
 from songflow.gateways import DIALECTS
-from songflow.library import LibrarySettings
+from songflow.library.library import LibrarySettings
 from tasks.limits import limits_of
 
 __all__ = ["BLOCK_NAME", "BLOCK_TYPES", "RUNS_AT_ONCE", "Step", "set_up"]

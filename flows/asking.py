@@ -20,8 +20,8 @@ from prefect.runtime import flow_run
 from pydantic import Field, create_model
 
 from songflow.recipes.answers import Answer, Question
-from songflow.together import all_ended
-from tasks.song_page import question_page
+from songflow.runtime.concurrency import all_ended
+from tasks.ui.song_page import question_page
 
 __all__ = ["ANOTHER", "pause_for_answer", "take_label"]
 

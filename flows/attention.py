@@ -8,8 +8,8 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from flows import fields
-from tasks.markdown import escape
 from tasks.runs import short
+from tasks.ui.markdown import escape
 
 __all__ = ["attention"]
 

@@ -6,12 +6,12 @@ from prefect import flow, runtime
 from flows import fields
 from flows.generate import chosen_access, make_songs, paying_options
 from flows.hooks import let_go
-from songflow.extending import plan_extension
-from songflow.request import SongRequest
-from songflow.results import GenerationResult
-from tasks.lineage import show_lineage
+from songflow.families.udio import SongRequest
+from songflow.generation.extensions import plan_extension
+from songflow.generation.results import GenerationResult
 from tasks.runs import request_key, short
 from tasks.sessions import library_of, open_session
+from tasks.ui.lineage import show_lineage
 
 __all__ = ["extend_song"]
 

@@ -12,8 +12,8 @@ from pydantic import Field, JsonValue
 
 from blocks.credentials import GatewayBlock
 from blocks.library import SongLibrary
+from songflow.families.udio import SongRequest
 from songflow.recipes.shelf import shipped_names
-from songflow.request import SongRequest
 from songflow.sweeps.run import MAX_CONCURRENCY
 from songflow.sweeps.shards import MAX_SHARD_CELLS
 

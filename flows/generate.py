@@ -11,30 +11,30 @@ from blocks.credentials import GatewayBlock
 from blocks.library import SongLibrary
 from flows import fields
 from flows.hooks import let_go
-from songflow.access import (
+from songflow.accounts import (
     Access,
     access_from_environment,
     fallbacks_from_environment,
     that_can_take,
     that_took,
 )
-from songflow.api import first_that_takes
 from songflow.errors import InputError
-from songflow.holding import looked_after
+from songflow.families.udio import SongRequest
+from songflow.generation.error_texts import told_as_paid
+from songflow.generation.leases import looked_after
+from songflow.generation.lifecycle import first_that_takes
+from songflow.generation.results import GenerationResult
+from songflow.generation.session import Session, SessionSettings
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import SongState
-from songflow.messages import told_as_paid
-from songflow.request import SongRequest
-from songflow.results import GenerationResult
-from songflow.session import Session, SessionSettings
-from songflow.together import all_ended
+from songflow.runtime.concurrency import all_ended
 from tasks.download import download
-from tasks.lineage import song_assets, source_assets
 from tasks.record import record
 from tasks.runs import DEFAULT_STEP, request_key, short
 from tasks.sessions import library_of, open_session
 from tasks.stopping import tells_when_stopped
 from tasks.submit import submit
+from tasks.ui.lineage import song_assets, source_assets
 from tasks.wait import wait
 
 __all__ = ["chosen_access", "generate_song", "make_songs", "paying_options"]

@@ -7,12 +7,12 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.logging import get_run_logger
 
 from flows import fields
-from songflow import rescue
-from songflow.rescue import Rescued
-from songflow.session import SessionSettings
-from tasks.markdown import rescue_rows
-from tasks.pages import shown
+from songflow.generation import rescue
+from songflow.generation.rescue import Rescued
+from songflow.generation.session import SessionSettings
 from tasks.sessions import access_of, library_of, open_session
+from tasks.ui.markdown import rescue_rows
+from tasks.ui.pages import shown
 
 __all__ = ["rescue_songs"]
 

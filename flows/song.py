@@ -11,19 +11,19 @@ from flows import fields
 from flows.asking import pause_for_answer
 from flows.generate import chosen_access, make_songs
 from flows.hooks import let_go
-from songflow.access import fallbacks_from_environment
+from songflow.accounts import fallbacks_from_environment
+from songflow.generation.session import Session, SessionSettings
 from songflow.recipes.answers import Answer, Question, nobody_here
 from songflow.recipes.making import Order, make_whole_song
 from songflow.recipes.model import Recipe
 from songflow.recipes.plain import settings_for
 from songflow.recipes.results import WholeSong, read_whole_song
 from songflow.recipes.shelf import find_recipe
-from songflow.session import Session, SessionSettings
-from tasks.markdown import artifact_key, escape
-from tasks.pages import shown
 from tasks.runs import request_key, short
 from tasks.sessions import library_of, open_session
-from tasks.song_page import song_page
+from tasks.ui.markdown import artifact_key, escape
+from tasks.ui.pages import shown
+from tasks.ui.song_page import song_page
 
 __all__ = ["make_song"]
 

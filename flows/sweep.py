@@ -17,10 +17,10 @@ from flows import fields
 from flows.generate import chosen_access
 from flows.hooks import let_go
 from flows.shards import Shards, cannot_be_read, shard_parameters, worked_off
-from songflow.access import Access, fallbacks_from_environment
+from songflow.accounts import Access, fallbacks_from_environment
 from songflow.errors import InputError, Unsettled
-from songflow.patience import persist
-from songflow.session import Session, SessionSettings
+from songflow.generation.session import Session, SessionSettings
+from songflow.runtime.retry import persist
 from songflow.sweeps.cells import Cell, cells_of
 from songflow.sweeps.parents import parents_in
 from songflow.sweeps.run import (
@@ -36,11 +36,11 @@ from songflow.sweeps.shards import shards_of, unpacked
 from songflow.sweeps.spec import Sweep, parse_sweep
 from songflow.sweeps.status import tally_of
 from songflow.sweeps.tally import RUN_AGAIN, SweepResult, SweepUnfinished
-from tasks.report import show_report
 from tasks.runs import run_ids, short
 from tasks.sessions import library_of, open_session
 from tasks.shard import ShardedRun, shard
-from tasks.sweep_page import show_sweep, sweep_bar
+from tasks.ui.report import show_report
+from tasks.ui.sweep_page import show_sweep, sweep_bar
 
 __all__ = ["sweep", "sweep_shard"]
 

@@ -12,16 +12,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from songflow.access import Access, access_from_environment
-    from songflow.api import extend, generate, generate_in, mint_key
+    from songflow.accounts import Access, access_from_environment
+    from songflow.api import extend, generate
+    from songflow.catalog.manifest import read_manifest
     from songflow.errors import SongflowError
-    from songflow.library import Library, LibrarySettings
-    from songflow.manifest import read_manifest
+    from songflow.families.udio import SongRequest
+    from songflow.generation.lifecycle import generate_in, mint_key
+    from songflow.generation.results import GenerationResult, SongResult
+    from songflow.generation.session import Session, SessionSettings
+    from songflow.library.library import Library, LibrarySettings
     from songflow.recipes.plain import make_song
     from songflow.recipes.results import WholeSong
-    from songflow.request import SongRequest
-    from songflow.results import GenerationResult, SongResult
-    from songflow.session import Session, SessionSettings
 
 __all__ = [
     "Access",
@@ -44,23 +45,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Access": "access",
-    "GenerationResult": "results",
-    "Library": "library",
-    "LibrarySettings": "library",
-    "Session": "session",
-    "SessionSettings": "session",
-    "SongRequest": "request",
-    "SongResult": "results",
+    "Access": "accounts",
+    "GenerationResult": "generation.results",
+    "Library": "library.library",
+    "LibrarySettings": "library.library",
+    "Session": "generation.session",
+    "SessionSettings": "generation.session",
+    "SongRequest": "families.udio",
+    "SongResult": "generation.results",
     "SongflowError": "errors",
     "WholeSong": "recipes.results",
-    "access_from_environment": "access",
+    "access_from_environment": "accounts",
     "extend": "api",
     "generate": "api",
-    "generate_in": "api",
+    "generate_in": "generation.lifecycle",
     "make_song": "recipes.plain",
-    "mint_key": "api",
-    "read_manifest": "manifest",
+    "mint_key": "generation.lifecycle",
+    "read_manifest": "catalog.manifest",
 }
 
 

@@ -8,11 +8,11 @@ from prefect import Task, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
-from songflow.collecting import store_song
 from songflow.errors import NotCollected, SongflowError
+from songflow.generation.collect import store_song
+from songflow.generation.session import SessionSettings
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import SongState
-from songflow.session import SessionSettings
 from tasks.runs import short
 from tasks.sessions import Where, Who, open_session
 from tasks.stopping import tells_when_cancelled

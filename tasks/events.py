@@ -1,6 +1,6 @@
 """Songflow's events in Prefect, for automations: `songflow.song.stored`, `songflow.generation.unknown`, ...
 
-The list and the payloads are those of `songflow.notices`. Every event's resource is `songflow.generation.<key>` or
+The list and the payloads are those of `songflow.events`. Every event's resource is `songflow.generation.<key>` or
 `songflow.budget.<scope>`; Prefect adds the flow run, its deployment and its tags as related resources. An event is
 handed to Prefect's own background queue: it neither blocks a song nor fails it.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL
 
-from songflow.notices import Notice
+from songflow.events import Notice
 
 __all__ = ["PREFIX", "emit"]
 

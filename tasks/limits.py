@@ -18,7 +18,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError, concurrency, rate_limit
 from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError
 
-from songflow.access import Access
+from songflow.accounts import Access
 
 __all__ = [
     "DEFAULT_BURST",

@@ -10,14 +10,14 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import MaterializingTask
 
-from songflow.api import finish
+from songflow.generation.lifecycle import finish
+from songflow.generation.results import GenerationResult
+from songflow.generation.session import Session, SessionSettings
 from songflow.ledger.rows import Submission
-from songflow.results import GenerationResult
-from songflow.session import Session, SessionSettings
-from tasks.markdown import artifact_key, escape, generation_page
-from tasks.pages import shown
 from tasks.runs import short
 from tasks.sessions import Where, open_session
+from tasks.ui.markdown import artifact_key, escape, generation_page
+from tasks.ui.pages import shown
 from tasks.wait import is_trouble_of_ours
 
 __all__ = ["record"]

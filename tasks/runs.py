@@ -12,7 +12,7 @@ import unicodedata
 
 from prefect.runtime import flow_run, task_run
 
-from songflow.api import mint_key
+from songflow.generation.lifecycle import mint_key
 from songflow.ledger.rows import RunIds
 
 __all__ = ["DEFAULT_STEP", "request_key", "run_ids", "short"]

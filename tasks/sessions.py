@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from blocks.credentials import GatewayBlock
 from blocks.library import SongLibrary
 from blocks.resolver import resolve_access
-from songflow.access import Access, access_from_environment
-from songflow.library import LibrarySettings
-from songflow.session import Session, SessionSettings
+from songflow.accounts import Access, access_from_environment
+from songflow.generation.session import Session, SessionSettings
+from songflow.library.library import LibrarySettings
 from tasks.events import emit
 from tasks.logs import show_in_runs
 from tasks.stopping import ends_when_stopped

@@ -5,7 +5,7 @@ it on: an event loop only logs what comes out of a callback, nobody may ever ask
 and an error that is raised while it is handled takes its place. The run would go on, or end as failed and be retried,
 in a process that was told to end; raised in a request under way, the answer that is paid for would be lost.
 
-So the signal cancels the work that is open here, after the answers to its requests (`songflow.signals`), and
+So the signal cancels the work that is open here, after the answers to its requests (`songflow.runtime.shutdown`), and
 `TerminationSignal` is raised where that work ends. Prefect takes a cancellation by its worker or its UI for one only
 while the handler of SIGTERM is its own: what it installs as that is therefore replaced in Prefect itself.
 """
@@ -25,11 +25,11 @@ from prefect.exceptions import TerminationSignal
 from prefect.utilities import engine
 
 from songflow.errors import SongflowError
+from songflow.generation.session import Session
 from songflow.ledger.rows import Submission
 from songflow.ledger.states import RULES, State
 from songflow.ledger.submissions import speaker
-from songflow.session import Session
-from songflow.signals import comes_after_answers
+from songflow.runtime.shutdown import comes_after_answers
 from tasks.logs import send_logs
 
 __all__ = ["ends_when_stopped", "tells_when_cancelled", "tells_when_stopped"]

@@ -11,11 +11,11 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 
-from songflow import paid
 from songflow.errors import NotBilled
+from songflow.families.udio import SongRequest
+from songflow.generation import submit as paid
+from songflow.generation.session import SessionSettings
 from songflow.ledger.rows import Submission
-from songflow.request import SongRequest
-from songflow.session import SessionSettings
 from tasks.limits import submit_slot
 from tasks.runs import DEFAULT_STEP, request_key, run_ids, short
 from tasks.sessions import Where, Who, access_of, open_session
@@ -81,7 +81,7 @@ async def submit(
         A submission to wait for.
 
     Raises:
-        SongflowError: see `songflow.paid.submit`; only repeatable `NotBilled` errors are retried.
+        SongflowError: see `songflow.generation.submit.submit`; only repeatable `NotBilled` errors are retried.
     """
     access = access_of(credentials)
     key = key or await request_key(step)

@@ -8,14 +8,14 @@ from prefect import Task, runtime, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
-from songflow import collecting
-from songflow.access import Access
+from songflow.accounts import Access
 from songflow.errors import SongflowError
+from songflow.generation import collect as collecting
+from songflow.generation.session import SessionSettings
 from songflow.ledger.rows import Song, Submission
-from songflow.session import SessionSettings
-from tasks.progress import ProgressBar
 from tasks.sessions import Where, Who, access_of, open_session
 from tasks.stopping import tells_when_cancelled
+from tasks.ui.progress import ProgressBar
 
 __all__ = ["given_access", "is_trouble_of_ours", "wait"]
 
@@ -63,7 +63,7 @@ async def wait(
         settings: Polling and deadline (None: the flow's).
 
     Raises:
-        SongflowError: see `songflow.collecting.wait`; none of these is retried.
+        SongflowError: see `songflow.generation.collect.wait`; none of these is retried.
     """
     async with open_session(library, settings) as session, tells_when_cancelled(session, submission.key):
         # A retry may come long after the submission was handed to us.

@@ -17,10 +17,10 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from songflow.errors import LibraryError
-from songflow.failpoints import reached
 from songflow.ledger import sqlite_file
 from songflow.ledger.schema import SCHEMA_VERSION
 from songflow.ledger.sqlite_file import SqliteFile
+from songflow.runtime.failpoints import reached
 
 __all__ = ["Connection", "Database", "ledger_url"]
 

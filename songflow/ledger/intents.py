@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Select, bindparam, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from songflow.families.udio import body_hash
 from songflow.ledger import schema
 from songflow.ledger.engine import Connection
 from songflow.ledger.lease import Lease
@@ -22,7 +23,6 @@ from songflow.ledger.money import reserve, stop_reason
 from songflow.ledger.queries import one_generation, one_submission, speaker, submissions_of
 from songflow.ledger.rows import Generation, Intent, Submission, lease_columns
 from songflow.ledger.states import RULES, SongState, State
-from songflow.request import body_hash
 
 __all__ = ["Claim", "Twin", "intend"]
 

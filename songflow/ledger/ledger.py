@@ -6,11 +6,11 @@ from sqlalchemy import URL
 
 from songflow.ledger.choices import Choices
 from songflow.ledger.engine import Database
+from songflow.ledger.key_summaries import Standings
 from songflow.ledger.money import Money
 from songflow.ledger.pace import Pace
-from songflow.ledger.rebuilt import Restoring
+from songflow.ledger.restore import Restoring
 from songflow.ledger.songs import Songs
-from songflow.ledger.standings import Standings
 from songflow.ledger.submissions import Submissions
 
 __all__ = ["Ledger"]

@@ -14,7 +14,7 @@ import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from songflow.failpoints import reached
+from songflow.runtime.failpoints import reached
 
 __all__ = ["Spool", "SpoolEntry"]
 

@@ -19,10 +19,10 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
+from songflow.catalog.ratings import rate_row
 from songflow.errors import InputError, LibraryError
-from songflow.library import Library, LibrarySettings
+from songflow.library.library import Library, LibrarySettings
 from songflow.listening.rows import room_songs, stored_path
-from songflow.ratings import rate_row
 
 __all__ = ["listening_app"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import uvicorn
 
-from songflow.library import LibrarySettings
+from songflow.library.library import LibrarySettings
 from songflow.listening.app import listening_app
 
 __all__ = ["serve_room"]

@@ -16,21 +16,21 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
 
-from songflow.access import Access, that_took
+from songflow.accounts import Access, that_took
 from songflow.errors import GenerationFailed, InputError, NotCollected, SongflowError
+from songflow.families.udio import SongRequest
+from songflow.generation.error_texts import told_as_paid
+from songflow.generation.session import Session
 from songflow.ledger.choices import Choice
 from songflow.ledger.queries import speaker
 from songflow.ledger.states import Billed, SongState, State
-from songflow.messages import told_as_paid
 from songflow.recipes.answers import Answer, Question, given_answers
 from songflow.recipes.branches import Branch, again_key
 from songflow.recipes.model import CORE, Recipe, Rule, Step
 from songflow.recipes.plan import Paid, Plan, plan_recipe, refuse_over_budget
 from songflow.recipes.results import WholeSong, read_whole_song, takes_of
 from songflow.recipes.takes import NoTake, Take, picked
-from songflow.request import SongRequest
-from songflow.session import Session
-from songflow.together import all_ended
+from songflow.runtime.concurrency import all_ended
 
 __all__ = ["MOST_PAIRS", "Crew", "Order", "make_whole_song"]
 

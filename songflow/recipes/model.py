@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from songflow.request import SongRequest
+from songflow.families.udio import SongRequest
 
 __all__ = ["CORE", "MEASURES", "TAKES_EXPECTED", "Recipe", "Rule", "Step", "TakeRule"]
 

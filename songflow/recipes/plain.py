@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from songflow.access import access_from_environment
-from songflow.api import generate_in, mint_key
-from songflow.collecting import Progress
-from songflow.library import LibrarySettings
+from songflow.accounts import access_from_environment
+from songflow.generation.collect import Progress
+from songflow.generation.lifecycle import generate_in, mint_key
+from songflow.generation.session import Session, SessionSettings
+from songflow.library.library import LibrarySettings
 from songflow.recipes.answers import Answer, Question, nobody_here
 from songflow.recipes.making import Order, make_whole_song
 from songflow.recipes.model import Recipe
 from songflow.recipes.results import WholeSong
 from songflow.recipes.shelf import find_recipe
-from songflow.session import Session, SessionSettings
 
 __all__ = ["PlainCrew", "make_song", "settings_for"]
 

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from songflow.access import Access
+from songflow.accounts import Access
 from songflow.errors import InputError, SpendingStopped
 from songflow.ledger import Ledger
 from songflow.ledger.money import LIBRARY_SCOPE
 from songflow.ledger.states import Billed, State
-from songflow.library import LibrarySettings
+from songflow.library.library import LibrarySettings
 from songflow.recipes.model import TAKES_EXPECTED, Recipe, Rule, Step
 from songflow.recipes.results import WholeSong
 from songflow.recipes.sizes import Link, widths

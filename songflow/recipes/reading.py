@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from songflow.access import DEFAULT_PRICES
-from songflow.documents import Document, Fault, Place, read_document, refuse_faults
+from songflow.accounts import DEFAULT_PRICES
+from songflow.documents.yaml_file import Document, Fault, Place, read_document, refuse_faults
 from songflow.errors import InvalidRequest
-from songflow.extending import extension_request
+from songflow.families.udio import PLACES, Mode, SongRequest
+from songflow.generation.extensions import extension_request
 from songflow.recipes.model import CORE, MEASURES, NAME, Recipe, Rule, Step, TakeRule
 from songflow.recipes.sizes import Link, circles, in_order, price_range
 from songflow.recipes.variables import Values, substituted
-from songflow.request import PLACES, Mode, SongRequest
 
 __all__ = ["plain_document", "read_recipe", "recipe_of_text"]
 

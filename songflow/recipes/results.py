@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from songflow.generation.results import SongResult
 from songflow.ledger import Ledger
 from songflow.ledger.queries import speaker
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import Billed
 from songflow.recipes.branches import Branch, again_key
 from songflow.recipes.model import Recipe
-from songflow.results import SongResult
 
 __all__ = ["Piece", "WholeSong", "read_whole_song", "takes_of"]
 

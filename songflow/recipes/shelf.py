@@ -9,8 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from songflow.access import DEFAULT_PRICES
-from songflow.documents import Fault, read_document, read_file
+from songflow.accounts import DEFAULT_PRICES
+from songflow.documents.yaml_file import Fault, read_document, read_file
 from songflow.errors import InputError
 from songflow.recipes.model import Recipe
 from songflow.recipes.reading import plain_document, read_recipe, recipe_of_text

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from songflow.documents import Document, Fault, Place
+from songflow.documents.yaml_file import Document, Fault, Place
 
 __all__ = ["Values", "substituted"]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from songflow.audio.features import Measures
 from songflow.errors import InputError
 from songflow.ledger.states import RULES, SongState, State
-from songflow.measures import Measures
 
 if TYPE_CHECKING:
     import pandas
@@ -101,7 +101,7 @@ def facts_of(frame: pandas.DataFrame, measures: Mapping[str, Measures] | None = 
     all its submissions that were, or perhaps were, billed.
 
     Args:
-        measures: Of the files, by sha256 (`songflow.measures`).
+        measures: Of the files, by sha256 (`songflow.audio.features`).
     """
     facts = frame.reset_index(drop=True).copy()
     newest = facts["submission"] == facts.groupby("key")["submission"].transform("max")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from songflow.audio.features import Measures
 from songflow.errors import InputError
-from songflow.measures import Measures
 from songflow.reports.effects import Effect, effect_of
 from songflow.reports.facts import OUTCOMES, Outcome, VariedField, facts_of, varied_fields
 
@@ -73,7 +73,7 @@ def make_report(
     """Everything that can be said of the manifest's rows; nothing is read but the arguments.
 
     Args:
-        measures: Of the files, by sha256 (`songflow.measures.measure_songs`).
+        measures: Of the files, by sha256 (`songflow.audio.features.measure_songs`).
         fields: Wire names of the fields to look at (None: those that varied).
 
     Raises:

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from songflow.access import Access
-from songflow.documents import Fault, refuse_faults
+from songflow.accounts import Access
+from songflow.documents.conditions import BadExpression
+from songflow.documents.yaml_file import Fault, refuse_faults
 from songflow.errors import InvalidRequest
-from songflow.expressions import BadExpression
-from songflow.extending import extension_request
-from songflow.request import PLACES, SongRequest, body_hash, oldest_version
+from songflow.families.udio import PLACES, SongRequest, body_hash, oldest_version
+from songflow.generation.extensions import extension_request
 from songflow.sweeps.spec import Parents, Sweep
 from songflow.sweeps.values import FIELDS, PLACE
 

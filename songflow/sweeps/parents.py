@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from songflow.access import Access
+from songflow.accounts import Access
 from songflow.errors import InputError
-from songflow.extending import find_parent
-from songflow.library import LibrarySettings
-from songflow.session import Session
+from songflow.generation.extensions import find_parent
+from songflow.generation.session import Session
+from songflow.library.library import LibrarySettings
 from songflow.sweeps.spec import Parents, Sweep
 
 __all__ = ["find_parents", "parents_in"]

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from songflow.access import Access
-from songflow.ledger.standings import Standing, Standings
-from songflow.session import EMBEDDED_SPEED
+from songflow.accounts import Access
+from songflow.generation.session import EMBEDDED_SPEED
+from songflow.ledger.key_summaries import Standing, Standings
+from songflow.sweeps.cell_status import Step, step_of
 from songflow.sweeps.cells import Cell
-from songflow.sweeps.standing import Step, step_of
 
 __all__ = ["TYPICAL_SECONDS", "Plan", "PlannedCell", "plan_cells"]
 

@@ -1,4 +1,4 @@
-"""Running cells: many generations in one session, each paid for as `songflow.paid` does, none held in memory.
+"""Run cells: many generations in one session, each through the paid step, none held in memory.
 
     queue -> [ slot at the gateway: submit, wait ] -> [ fetch, verify, store ] -> a count
 
@@ -18,21 +18,21 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 
 from songflow import errors
-from songflow.access import Access, that_can_take, that_took
-from songflow.api import first_that_takes
-from songflow.collecting import collect, wait
+from songflow.accounts import Access, that_can_take, that_took
+from songflow.events import GOOD_NEWS
 from songflow.gateways import RefusalKind
-from songflow.holding import kept
+from songflow.generation.collect import collect, wait
+from songflow.generation.error_texts import not_collected_error
+from songflow.generation.leases import kept
+from songflow.generation.lifecycle import first_that_takes
+from songflow.generation.session import Session
+from songflow.generation.submit import AFTER_ERRORS, submit
+from songflow.ledger.key_summaries import Standing
 from songflow.ledger.rows import Song, Submission
-from songflow.ledger.standings import Standing
 from songflow.ledger.states import State
-from songflow.messages import not_collected_error
-from songflow.notices import GOOD_NEWS
-from songflow.paid import AFTER_ERRORS, submit
-from songflow.patience import persist
-from songflow.session import Session
+from songflow.runtime.retry import persist
+from songflow.sweeps.cell_status import Step, step_of
 from songflow.sweeps.cells import Cell
-from songflow.sweeps.standing import Step, step_of
 from songflow.sweeps.tally import RUN_AGAIN, SweepResult, Tally
 from songflow.sweeps.window import Window
 
@@ -193,7 +193,7 @@ class SweepRun:
         """Submit in the slot that is held. What may be repeated is, as long as the gateway takes others meanwhile.
 
         Raises:
-            SongflowError: as `songflow.paid.submit`; no slot is held then.
+            SongflowError: as `songflow.generation.submit.submit`; no slot is held then.
             _NotStarted: the sweep was stopped before the gateway has taken it; no slot is held then, either.
         """
         patience = _Patience(self)

@@ -10,9 +10,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from songflow.access import Access
+from songflow.accounts import Access
 from songflow.errors import InputError
-from songflow.request import SongRequest
+from songflow.families.udio import SongRequest
 from songflow.sweeps.cells import Cell, cell_key
 
 __all__ = ["MAX_SHARD_CELLS", "packed", "shards_of", "unpacked"]

@@ -24,8 +24,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from songflow.documents import Document, Fault, Place, read_document, read_file, refuse_faults
-from songflow.expressions import BadExpression, Condition, read_condition
+from songflow.documents.conditions import BadExpression, Condition, read_condition
+from songflow.documents.yaml_file import Document, Fault, Place, read_document, read_file, refuse_faults
 from songflow.sweeps.sampling import KINDS, MAX_SEED, Choices, draw
 from songflow.sweeps.values import FIELDS, BadValue, Files, Range, read_range, value_fault
 

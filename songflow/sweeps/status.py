@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from songflow import errors
-from songflow.ledger.standings import Standing, Standings
+from songflow.ledger.key_summaries import Standing, Standings
 from songflow.ledger.states import RULES, State
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.tally import Tally

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from songflow.errors import InputError, SongflowError, Unsettled
-from songflow.notices import Notice
+from songflow.events import Notice
 from songflow.sweeps.cells import Cell
 
 __all__ = ["RUN_AGAIN", "Failure", "SweepResult", "SweepUnfinished", "Tally"]
@@ -158,7 +158,7 @@ class SweepResult:
         return f"{counts}; {self.posts} requests for {self.price:g} {unit}, {self.songs} songs.{stopped}"
 
     def notice(self) -> Notice:
-        """The same for whoever listens (`songflow.notices`)."""
+        """The same for whoever listens (`songflow.events`)."""
         facts = {name: value for name, value in self.as_dict().items() if name != "failures"}
         told = {"said": self.summary(), "next": "look at its report." if self.exit_code == 0 else RUN_AGAIN}
         return Notice("sweep.ended", f"sweep.{self.name}", {**facts, **told})

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from songflow.request import PLACES, SongRequest, field_fault
+from songflow.families.udio import PLACES, SongRequest, field_fault
 
 __all__ = ["FIELDS", "BadValue", "Files", "Range", "read_range", "value_fault"]
 

@@ -7,10 +7,10 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 
 from blocks import CometAPICredentials, OpenAIHKCredentials, SimulatorCredentials
 from blocks.resolver import load_credentials, resolve_access
-from songflow.api import generate_in
 from songflow.errors import MissingCredentials
-from songflow.request import SongRequest
-from songflow.session import Session, SessionSettings
+from songflow.families.udio import SongRequest
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.session import Session, SessionSettings
 
 pytestmark = [
     pytest.mark.prefect,

@@ -15,9 +15,9 @@ from support.forms import RunForm, serving
 from support.prefect_server import PrefectServer
 
 from blocks import SimulatorCredentials, SongLibrary
+from songflow.catalog.manifest import read_manifest
 from songflow.ledger.states import State
-from songflow.library import Library, LibrarySettings
-from songflow.manifest import read_manifest
+from songflow.library.library import Library, LibrarySettings
 from songflow.simulator import SimulatorServer, SimulatorSettings
 
 pytestmark = [
@@ -165,10 +165,10 @@ async def test_a_sweep_from_the_form(desk: Desk, page: Page, images: Path, deplo
 
 async def test_a_rescue_from_the_form(desk: Desk, page: Page, images: Path) -> None:
     """What a dead process left at the gateway is stored by a run that was clicked, and paid for once."""
-    from songflow.access import access_from_environment
-    from songflow.paid import submit
-    from songflow.request import SongRequest
-    from songflow.session import Session
+    from songflow.accounts import access_from_environment
+    from songflow.families.udio import SongRequest
+    from songflow.generation.session import Session
+    from songflow.generation.submit import submit
 
     access = access_from_environment("simulator", desk.simulator.url)
     async with Session(LibrarySettings(desk.library)) as session:

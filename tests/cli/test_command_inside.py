@@ -22,8 +22,8 @@ from cli.output import Output
 from cli.paid_command import named
 from cli.prefect_mode import configured_api_url, server_answers, use_prefect
 from songflow.errors import InputError, KeyConflict, OutcomeUnknown, StillRunning
-from songflow.results import GenerationResult, SongResult
-from songflow.session import SessionSettings
+from songflow.generation.results import GenerationResult, SongResult
+from songflow.generation.session import SessionSettings
 
 Call = Callable[..., tuple[int, str, str]]
 PREFECT = (

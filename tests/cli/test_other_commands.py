@@ -13,7 +13,7 @@ import httpx
 import pandas as pd
 import pytest
 
-from songflow.manifest import COLUMNS
+from songflow.catalog.manifest import COLUMNS
 
 
 def test_the_demo_makes_a_whole_song(shell: Any) -> None:

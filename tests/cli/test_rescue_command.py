@@ -199,7 +199,7 @@ def test_neither_listing_nor_collecting_loads_prefect(shell: Any, gateways: Any,
     lose(shell, gateways(LOST), to)
     for options in (["--list"], []):
         run = shell.run("rescue", *options, env={"PYTHONPROFILEIMPORTTIME": "1"})
-        assert "songflow.rescue" in run.err
+        assert "songflow.generation.rescue" in run.err
         assert " prefect." not in run.err
 
 

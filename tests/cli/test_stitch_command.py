@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import soundfile
 
-from songflow.likeness import find_source
+from songflow.audio.alignment import find_source
 
 QUICK = ("--poll-interval", "0.1", "--json")
 

@@ -8,7 +8,7 @@ import prefect
 import pytest
 
 from deployments.doctor import unmet
-from songflow.library import Library, LibrarySettings
+from songflow.library.library import Library, LibrarySettings
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 

@@ -12,7 +12,7 @@ import pytest
 
 from flows.generate import generate_song
 from songflow.ledger.states import State
-from songflow.library import Library
+from songflow.library.library import Library
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 

@@ -18,7 +18,7 @@ from blocks import CometAPICredentials, OpenAIHKCredentials
 from flows.extend import extend_song
 from flows.generate import generate_song
 from songflow.errors import InputError, InvalidRequest
-from songflow.request import SongRequest
+from songflow.families.udio import SongRequest
 
 PARAMETERS = extend_song.parameters.model_dump()["properties"]
 

@@ -8,7 +8,7 @@ from prefect import flow
 from flows.song import make_song
 from songflow.errors import ChoiceNeeded, GenerationFailed, InvalidDocument, SpendingStopped
 from songflow.ledger.states import State
-from songflow.library import Library
+from songflow.library.library import Library
 
 pytestmark = [
     pytest.mark.prefect,

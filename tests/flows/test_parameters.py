@@ -9,7 +9,7 @@ from prefect.exceptions import ParameterTypeError
 
 from flows.generate import generate_song
 from songflow.errors import InputError, InvalidRequest
-from songflow.request import SongRequest
+from songflow.families.udio import SongRequest
 
 PARAMETERS = generate_song.parameters.model_dump()["properties"]
 

@@ -16,11 +16,11 @@ from flows.generate import generate_song
 from flows.hooks import let_go, library_of_run
 from flows.rescue import rescue_songs
 from songflow.errors import StillRunning, UnsettledTwin
+from songflow.generation.rescue import Rescued
 from songflow.ledger.lease import Lease, ProcessIdentity
 from songflow.ledger.states import State
-from songflow.library import Library, LibrarySettings
-from songflow.rescue import Rescued
-from tasks.markdown import rescue_rows
+from songflow.library.library import Library, LibrarySettings
+from tasks.ui.markdown import rescue_rows
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
@@ -53,7 +53,7 @@ def no_bar(monkeypatch):
     async def nothing(*_):
         return None
 
-    monkeypatch.setattr("tasks.progress.ProgressBar.update", nothing)
+    monkeypatch.setattr("tasks.ui.progress.ProgressBar.update", nothing)
 
 
 async def cancelled(here, prompt="cancelled"):

@@ -28,8 +28,8 @@ from blocks import SimulatorCredentials, SongLibrary
 from flows.generate import generate_song
 from flows.sweep import sweep, sweep_shard
 from songflow.errors import GenerationFailed, InputError, InvalidDocument, LibraryError, NotCollected
-from songflow.ledger.standings import Standings
-from songflow.library import Library
+from songflow.ledger.key_summaries import Standings
+from songflow.library.library import Library
 from songflow.sweeps.tally import SweepUnfinished
 
 pytestmark = [
@@ -167,7 +167,7 @@ async def test_a_ledger_that_is_gone_before_a_later_shard_is_not_told_as_nothing
         return await read(standings, keys)
 
     monkeypatch.setattr(Standings, "of_keys", of_keys)
-    monkeypatch.setattr("songflow.patience.COMMIT_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("songflow.runtime.retry.COMMIT_PATIENCE_SECONDS", 0.3)
     with pytest.raises(NotCollected, match="were worked on") as caught:
         await sweep(spec(2), shard_size=1, concurrency=1, report=False, **here.options)
     assert (caught.value.exit_code, here.billed) == (5, 1)

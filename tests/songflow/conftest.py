@@ -20,13 +20,13 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import make_url
 
-from songflow.access import Access
+from songflow.accounts import Access
+from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account, custom_dialect
+from songflow.generation.session import Session, SessionSettings
 from songflow.ledger import Ledger
 from songflow.ledger.engine import ledger_url as to_ledger_url
-from songflow.library import LibrarySettings
-from songflow.request import SongRequest
-from songflow.session import Session, SessionSettings
+from songflow.library.library import LibrarySettings
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 
 POSTGRES = os.environ.get("SONGFLOW_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")

@@ -23,13 +23,13 @@ from support.forms import forget_deployments
 from support.prefect_server import PrefectServer
 
 import deployments.doctor
-import songflow.session
+import songflow.generation.session
 import songflow.simulator
 from cli.main import run
 from deployments.health import Check
+from songflow.catalog.manifest import read_manifest
 from songflow.ledger.states import State
-from songflow.library import Library, LibrarySettings
-from songflow.manifest import read_manifest
+from songflow.library.library import Library, LibrarySettings
 from songflow.simulator import SimulatorServer, SimulatorSettings
 
 KEY = "sk-of-the-documents-0123456789abcdef"
@@ -230,7 +230,7 @@ def reader(
     ):
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(songflow.session, "DEFAULT_INTERVAL_SECONDS", 0.1)
+    monkeypatch.setattr(songflow.generation.session, "DEFAULT_INTERVAL_SECONDS", 0.1)
     opened = Reader(tmp_path, monkeypatch, capfd)
 
     def quick(**given: Any) -> SimulatorSettings:

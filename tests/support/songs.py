@@ -11,7 +11,7 @@ import pytest
 
 from blocks import SimulatorCredentials, SongLibrary
 from songflow.ledger.rows import Song, Submission
-from songflow.library import Library
+from songflow.library.library import Library
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 
 KEY = "sk-never-show-me-0123456789abcdef"

@@ -7,14 +7,14 @@ from prefect import flow
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from songflow.errors import StillRunning
-from songflow.request import SongRequest
-from songflow.session import SessionSettings
-from tasks import progress
+from songflow.families.udio import SongRequest
+from songflow.generation.session import SessionSettings
 from tasks.download import download
-from tasks.progress import ProgressBar, guess
 from tasks.record import record
 from tasks.sessions import open_session
 from tasks.submit import submit
+from tasks.ui import progress
+from tasks.ui.progress import ProgressBar, guess
 from tasks.wait import wait
 
 pytestmark = [

@@ -11,8 +11,8 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 
 from blocks import OpenAIHKCredentials
-from songflow.access import access_from_environment
-from songflow.request import SongRequest
+from songflow.accounts import access_from_environment
+from songflow.families.udio import SongRequest
 from tasks.limits import DEFAULT_BURST, DEFAULT_LIMIT, DEFAULT_PER_SECOND, limit_name, rate_name, submit_slot
 from tasks.submit import submit
 

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 from prefect.assets import Asset
 
+from songflow.catalog.lineage import Node
+from songflow.families.udio import Mode
 from songflow.ledger.rows import Song
-from songflow.lineage import Node
-from songflow.request import Mode
-from tasks.lineage import lineage_page, show_lineage, song_assets, source_assets
+from tasks.ui.lineage import lineage_page, show_lineage, song_assets, source_assets
 
 
 def song(**fields):

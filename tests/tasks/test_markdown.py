@@ -8,7 +8,7 @@ import re
 import pytest
 from markdown_it import MarkdownIt
 
-from tasks.markdown import artifact_key, escape, web_link
+from tasks.ui.markdown import artifact_key, escape, web_link
 
 HOSTILE = [
     "<script>alert(1)</script>",

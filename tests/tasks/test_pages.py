@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from tasks import pages
-from tasks.pages import shown
+from tasks.ui import pages
+from tasks.ui.pages import shown
 
 
 @pytest.mark.parametrize("told", [False, True])

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 from prefect import flow, runtime
 
-from songflow.api import generate_in
-from songflow.request import SongRequest
-from songflow.session import Session, SessionSettings
-from tasks import report
-from tasks.report import show_report
+from songflow.families.udio import SongRequest
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.session import Session, SessionSettings
+from tasks.ui import report
+from tasks.ui.report import show_report
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prefect import flow
 
-from songflow.request import SongRequest
+from songflow.families.udio import SongRequest
 from tasks.sessions import open_session
 from tasks.submit import submit
 

@@ -8,8 +8,8 @@ import pytest
 from prefect import flow
 
 from songflow.errors import OutcomeUnknown, RequestRefused
-from songflow.request import SongRequest
-from songflow.session import SessionSettings
+from songflow.families.udio import SongRequest
+from songflow.generation.session import SessionSettings
 from tasks.submit import submit
 
 pytestmark = [

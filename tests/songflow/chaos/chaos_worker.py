@@ -14,13 +14,13 @@ from typing import Any, TextIO
 
 from pydantic import SecretStr
 
-from songflow.access import Access
-from songflow.api import generate_in
+from songflow.accounts import Access
 from songflow.errors import NotBilled, SongflowError
+from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account
-from songflow.library import LibrarySettings
-from songflow.request import SongRequest
-from songflow.session import Session, SessionSettings
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.session import Session, SessionSettings
+from songflow.library.library import LibrarySettings
 
 # A refusal that may be repeated is: a person would, too.
 _TURNS = 6

@@ -20,7 +20,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from songflow.access import Access
+from songflow.accounts import Access
 from songflow.gateways import DIALECTS, Account
 from songflow.ledger.rows import Submission
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from songflow.audio import measure
+from songflow.audio.decoding import measure
+from songflow.generation.rescue import adopt, rescue, stranded
+from songflow.generation.session import Session, SessionSettings
 from songflow.ledger import SongState, State
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import RULES
-from songflow.library import LibrarySettings
-from songflow.rescue import adopt, rescue, stranded
-from songflow.session import Session, SessionSettings
+from songflow.library.library import LibrarySettings
 
 PAID = {State.ACCEPTED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.OVERDUE, State.LOST}
 SETTLED = {State.SUCCEEDED, State.FAILED, State.UNSENT, State.REFUSED}

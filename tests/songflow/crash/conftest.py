@@ -17,12 +17,12 @@ from typing import Any
 import httpx
 import pytest
 
-from songflow.failpoints import VARIABLE
 from songflow.ledger import Ledger
 from songflow.ledger.engine import ledger_url
 from songflow.ledger.money import Balance
 from songflow.ledger.rows import Song, Submission
-from songflow.library import LibrarySettings
+from songflow.library.library import LibrarySettings
+from songflow.runtime.failpoints import VARIABLE
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 
 FORKS = Path(__file__).parent / "forks.py"

@@ -31,29 +31,26 @@ from sqlalchemy import delete
 # Imported here so that no fork needs to: what a generation uses, to its end.
 import songflow.ledger.migrate
 import songflow.simulator  # noqa: F401
-from songflow import (
-    api,
-    collecting,
-    download,
-    failpoints,
-    paid,
-    patience,
-    rebuild,
-    rescue,
-    sending,
-    store,
-    waiting,
-)
-from songflow.access import Access
+from songflow.accounts import Access
+from songflow.downloads import downloader as download
 from songflow.errors import SongflowError
+from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account
+from songflow.generation import collect as collecting
+from songflow.generation import lifecycle, rescue
+from songflow.generation import post as sending
+from songflow.generation import submit as paid
+from songflow.generation.session import Session, SessionSettings
 from songflow.ledger import Ledger, engine, lease, schema, spool, sqlite_file, submissions
-from songflow.library import LibrarySettings
+from songflow.library import audio_store as store
+from songflow.library import rebuild
+from songflow.library.library import LibrarySettings
+from songflow.polling import loop as waiting
 from songflow.recipes.making import make_whole_song
 from songflow.recipes.plain import PlainCrew, settings_for
 from songflow.recipes.shelf import find_recipe
-from songflow.request import SongRequest
-from songflow.session import Session, SessionSettings
+from songflow.runtime import failpoints
+from songflow.runtime import retry as patience
 
 LOADED_LATE = ("soundfile", "httpx", "asyncpg", "fsspec.implementations.local")
 WITH_POINTS = (sending, spool, engine, store, download)
@@ -146,7 +143,7 @@ async def step(plan: dict[str, Any]) -> Any:
         match plan.get("command", "generate"):
             case "generate":
                 request = SongRequest(prompt=plan["prompt"])
-                return (await api.generate_in(session, request, access, key=key)).as_dict()
+                return (await lifecycle.generate_in(session, request, access, key=key)).as_dict()
             case "song":
                 recipe = find_recipe(plan["recipe"])
                 session.settings = settings_for(recipe, key, settings)

@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from songflow.audio import measure
-from songflow.failpoints import FAIL_POINTS
-from songflow.id3 import read_tag
-from songflow.keeping import audio_sha256_of
+from songflow.audio.decoding import measure
+from songflow.audio.id3 import read_tag
 from songflow.ledger import State
 from songflow.ledger.states import SongState
-from songflow.library import LibrarySettings
-from songflow.story import read_story
+from songflow.library.library import LibrarySettings
+from songflow.library.provenance import read_story
+from songflow.library.storing import audio_sha256_of
+from songflow.runtime.failpoints import FAIL_POINTS
 
 KILLED = -signal.SIGKILL
 PRICE = 1.0
@@ -318,7 +318,7 @@ def test_a_fail_point_is_armed_by_the_environment_of_a_new_interpreter(local_pla
     import subprocess
     import sys
 
-    from songflow.failpoints import VARIABLE
+    from songflow.runtime.failpoints import VARIABLE
 
     code = "import asyncio, sys, songflow; asyncio.run(songflow.generate('a waltz', key='key', library=sys.argv[1]))"
     environment = {**os.environ, VARIABLE: "sending: before commit"}

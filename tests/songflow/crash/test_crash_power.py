@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from songflow.api import generate_in
+from songflow.generation.lifecycle import generate_in
 from songflow.ledger import engine
 
 Event = tuple[str, str]

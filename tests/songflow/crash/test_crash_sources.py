@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import songflow
-from songflow.failpoints import ACTS, COMMITS, FAIL_POINTS
 from songflow.ledger.states import State
+from songflow.runtime.failpoints import ACTS, COMMITS, FAIL_POINTS
 
 PACKAGE = Path(songflow.__file__).parent
 # The simulator is the other side; migrations run inside the "migrate" commit; an export can be made again.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from songflow.documents import read_document, read_file, refuse_faults
+from songflow.documents.yaml_file import read_document, read_file, refuse_faults
 from songflow.errors import InputError, InvalidDocument
 
 TEXT = """\

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from songflow.download import Downloads, download_client
+from songflow.downloads.downloader import Downloads, download_client
 
 
 @cache

@@ -7,7 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
-from songflow.addresses import AddressRefused, check_peer, check_url, is_private_host, uses_proxy
+from songflow.downloads.address_policy import (
+    AddressRefused,
+    check_peer,
+    check_url,
+    is_private_host,
+    uses_proxy,
+)
 
 PRIVATE = [
     "127.0.0.1", "localhost", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",

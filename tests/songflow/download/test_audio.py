@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from songflow.audio import AudioFacts, AudioProblem, check_whole, measure, sha256_of
+from songflow.audio.decoding import AudioFacts, AudioProblem, check_whole, measure, sha256_of
 
 
 def written(folder: Path, data: bytes) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from songflow.download import DownloadProblem
+from songflow.downloads.downloader import DownloadProblem
 
 Song = dict[str, Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-import songflow.download
-from songflow.download import DownloadProblem
+import songflow.downloads.downloader
+from songflow.downloads.downloader import DownloadProblem
 
 SONG = "/files/My%2520Song%252F1.mp3"
 
@@ -223,7 +223,7 @@ async def test_pauses_grow_between_attempts(
         pauses.append(seconds)
 
     host = await song_host(canned.http(500))
-    monkeypatch.setattr(songflow.download.asyncio, "sleep", note)
+    monkeypatch.setattr(songflow.downloads.downloader.asyncio, "sleep", note)
     with pytest.raises(DownloadProblem):
         await downloads(first_pause=0.5).fetch(host.url + SONG, part, 2.0)
     assert [pause for pause in pauses if pause] == [0.5, 1.0, 2.0, 4.0]
@@ -418,7 +418,7 @@ async def test_a_song_has_a_largest_size(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host cannot fill the disk, and the part of something so large is not kept."""
-    monkeypatch.setattr(songflow.download, "MAX_SONG_BYTES", 1 << 20)
+    monkeypatch.setattr(songflow.downloads.downloader, "MAX_SONG_BYTES", 1 << 20)
     host = await song_host(canned.http(200, b"x" * ((1 << 20) + 1), ETag='"a"'))
     with pytest.raises(DownloadProblem, match="it is larger than 1 MiB") as caught:
         await downloads().fetch(host.url + SONG, part, 2.0)
@@ -443,7 +443,7 @@ async def test_a_host_that_drips_is_left_and_resumed(
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{SONG}"
-    monkeypatch.setattr(songflow.download, "TRANSFER_SECONDS", 0.1)
+    monkeypatch.setattr(songflow.downloads.downloader, "TRANSFER_SECONDS", 0.1)
     with pytest.raises(DownloadProblem, match="TimeoutError"):
         await downloads().fetch(url, part, 2.0)
     stopped.set()

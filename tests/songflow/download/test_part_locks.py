@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from songflow.download import forget, locked
+from songflow.downloads.downloader import forget, locked
 
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from songflow.download import locked
+from songflow.downloads.downloader import locked
 
 async def hold():
     async with locked(Path(sys.argv[1])):

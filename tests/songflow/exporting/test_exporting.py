@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from songflow.catalog.export import FORMATS, export
+from songflow.catalog.manifest import COLUMNS
 from songflow.errors import InputError
-from songflow.exporting import FORMATS, export
-from songflow.manifest import COLUMNS
 
 
 def tree(folder: Path) -> dict[str, bytes]:

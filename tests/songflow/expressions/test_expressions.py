@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from songflow.expressions import BadExpression, read_condition
+from songflow.documents.conditions import BadExpression, read_condition
 
 VALUES: dict[str, Any] = {"strength": 0.5, "seed": 7, "prompt": "rock, pop", "end": None, "raw": True}
 

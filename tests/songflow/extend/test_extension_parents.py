@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 import songflow
-from songflow.api import generate_in
 from songflow.errors import InputError, InvalidRequest, MissingCredentials
-from songflow.extending import find_parent, plan_extension
-from songflow.session import SessionSettings
+from songflow.generation.extensions import find_parent, plan_extension
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.session import SessionSettings
 
 
 @pytest.fixture

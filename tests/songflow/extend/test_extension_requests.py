@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from songflow.errors import InvalidRequest
-from songflow.extending import extension_request
-from songflow.request import PLACES, LyricsType, Mode, SongRequest
+from songflow.families.udio import PLACES, LyricsType, Mode, SongRequest
+from songflow.generation.extensions import extension_request
 
 EXAMPLES = Path(__file__).parent.parent / "request" / "examples"
 SONG = "extension-song-ID"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
-from songflow import likeness
-from songflow.audio import AudioProblem
-from songflow.likeness import find_source
+from songflow.audio import alignment as likeness
+from songflow.audio.alignment import find_source
+from songflow.audio.decoding import AudioProblem
 from songflow.simulator.settings import SAMPLE_RATE
 
 NEAR = 0.08  # what coding and decoding may shift, in seconds

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from songflow import source_check
-from songflow.api import generate_in
-from songflow.extending import plan_extension
+from songflow.families.udio import PLACES
+from songflow.generation.extensions import plan_extension
+from songflow.generation.lifecycle import generate_in
 from songflow.ledger.rows import Song
-from songflow.request import PLACES
-from songflow.source_check import compare, holds_source, seam_of
+from songflow.library import source_check
+from songflow.library.source_check import compare, holds_source, seam_of
 
 
 @pytest.fixture

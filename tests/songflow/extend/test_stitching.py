@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from songflow.api import generate_in
 from songflow.errors import InputError
-from songflow.extending import plan_extension
+from songflow.generation.extensions import plan_extension
+from songflow.generation.lifecycle import generate_in
 from songflow.ledger import schema
-from songflow.stitching import FOLDER, stitch
+from songflow.library.stitching import FOLDER, stitch
 
 
 @pytest.fixture

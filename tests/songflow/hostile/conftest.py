@@ -21,9 +21,9 @@ from urllib.parse import quote
 
 import pytest
 
-import songflow.session
+import songflow.generation.session
 from cli.main import run
-from songflow.download import Downloads
+from songflow.downloads.downloader import Downloads
 from songflow.simulator.synth import codec, render
 
 KEY = "sk-Canary/77+never&shown=0123456789abcdef"
@@ -229,7 +229,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts of a download follow each other at once."""
-    monkeypatch.setattr(songflow.session, "Downloads", functools.partial(Downloads, first_pause=0.0))
+    monkeypatch.setattr(
+        songflow.generation.session, "Downloads", functools.partial(Downloads, first_pause=0.0)
+    )
 
 
 @pytest.fixture

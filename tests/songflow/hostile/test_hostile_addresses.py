@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-import songflow.addresses
-import songflow.session
-from songflow.addresses import AddressRefused, check_url
-from songflow.id3 import audio_span
+import songflow.downloads.address_policy
+import songflow.generation.session
+from songflow.audio.id3 import audio_span
+from songflow.downloads.address_policy import AddressRefused, check_url
 
 
 def _audio_in(song: bytes) -> bytes:
@@ -152,14 +152,16 @@ def test_redirects_in_a_circle_end(gateway_with: Any, raw_host: Any, wire: Any, 
 @pytest.fixture
 def public_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway counts as public, and 127.0.0.2 as an address of the open web."""
-    really_private = songflow.addresses._is_private
+    really_private = songflow.downloads.address_policy._is_private
 
     async def no(_host: str) -> bool:
         return False
 
-    monkeypatch.setattr(songflow.session, "_is_private", no)
+    monkeypatch.setattr(songflow.generation.session, "_is_private", no)
     monkeypatch.setattr(
-        songflow.addresses, "_is_private", lambda address: address != "127.0.0.2" and really_private(address)
+        songflow.downloads.address_policy,
+        "_is_private",
+        lambda address: address != "127.0.0.2" and really_private(address),
     )
 
 

@@ -19,8 +19,8 @@ import pytest
 from pydantic import SecretStr
 
 from cli.main import run
-from songflow.access import Access
-from songflow.api import generate_in
+from songflow.accounts import Access
+from songflow.audio.id3 import Tag, audio_span, encode, read_tag
 from songflow.errors import (
     GenerationFailed,
     NotCollected,
@@ -31,10 +31,10 @@ from songflow.errors import (
     StillRunning,
 )
 from songflow.gateways import DIALECTS, Account
-from songflow.id3 import Tag, audio_span, encode, read_tag
-from songflow.library import LibrarySettings
-from songflow.rescue import rescue
-from songflow.story import STORY
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.rescue import rescue
+from songflow.library.library import LibrarySettings
+from songflow.library.provenance import STORY
 
 ALL_LOGGERS = (
     "",

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from songflow.families.udio import HASH_VERSION, SongRequest, body_hash
 from songflow.gateways import DIALECTS
 from songflow.ledger import Intent, Ledger, State, Submission, schema
 from songflow.ledger.lease import Lease
 from songflow.ledger.songs import AnnouncedTake
-from songflow.request import HASH_VERSION, SongRequest, body_hash
 
 
 @pytest.fixture

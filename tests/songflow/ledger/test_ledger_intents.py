@@ -14,12 +14,12 @@ import asyncpg
 import pytest
 from sqlalchemy import func, select
 
-import songflow.request
+import songflow.families.udio
+from songflow.families.udio import SongRequest, body_hash
 from songflow.ledger import Ledger, RunIds, State, schema
 from songflow.ledger.engine import ledger_url
 from songflow.ledger.lease import Lease
 from songflow.ledger.songs import Lineage
-from songflow.request import SongRequest, body_hash
 
 PAYLOAD = {"status": 200, "body": "{}"}
 
@@ -181,8 +181,8 @@ async def test_a_generation_without_a_submission_gets_its_first(
 @pytest.fixture
 def second_version(monkeypatch: pytest.MonkeyPatch, intent):
     """A later songflow, whose bodies have a field more: an intent of its hash version 2."""
-    table: Mapping[int, tuple[str, ...]] = songflow.request._HASHED_FIELDS
-    monkeypatch.setattr("songflow.request._HASHED_FIELDS", {**table, 2: (*table[1], "swing")})
+    table: Mapping[int, tuple[str, ...]] = songflow.families.udio._HASHED_FIELDS
+    monkeypatch.setattr("songflow.families.udio._HASHED_FIELDS", {**table, 2: (*table[1], "swing")})
 
     def make(key: str = "key", **fields: object):
         body = SongRequest(prompt="a slow waltz").body()

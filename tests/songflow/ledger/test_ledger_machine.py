@@ -34,7 +34,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from songflow.families.udio import HASH_VERSION, SongRequest, body_hash
 from songflow.gateways import DIALECTS
+from songflow.generation.submit import AFTER_ERRORS, BY_A_PERSON, settle_dead_sender
 from songflow.ledger import RULES, Intent, Ledger, SongState, State, StoredFile
 from songflow.ledger.engine import ledger_url
 from songflow.ledger.lease import Lease, ProcessIdentity, _boot, _start_time
@@ -42,8 +44,6 @@ from songflow.ledger.rows import Caps
 from songflow.ledger.songs import AnnouncedTake, Lineage
 from songflow.ledger.spool import Spool, SpoolEntry
 from songflow.ledger.submissions import speaker
-from songflow.paid import AFTER_ERRORS, BY_A_PERSON, settle_dead_sender
-from songflow.request import HASH_VERSION, SongRequest, body_hash
 
 KEYS = ("a", "b", "c")
 BODIES = {prompt: SongRequest(prompt=prompt) for prompt in ("a slow waltz", "a fast polka")}

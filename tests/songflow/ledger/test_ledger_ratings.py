@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from songflow.catalog.manifest import read_manifest
+from songflow.catalog.ratings import rate_song
 from songflow.errors import InputError
 from songflow.ledger import Ledger, State, StoredFile
 from songflow.ledger.songs import Lineage
-from songflow.manifest import read_manifest
-from songflow.ratings import rate_song
 
 REGULAR = Lineage("regular", None)
 

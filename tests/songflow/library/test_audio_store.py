@@ -10,7 +10,7 @@ import fsspec
 import pytest
 
 from songflow.errors import LibraryError
-from songflow.store import MIN_FREE_BYTES, AudioStore, prepare_folder, require_space
+from songflow.library.audio_store import MIN_FREE_BYTES, AudioStore, prepare_folder, require_space
 
 
 class Refusal(Exception):

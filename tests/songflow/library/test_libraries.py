@@ -13,15 +13,15 @@ import fsspec
 import httpx
 import pytest
 
-from songflow.api import generate_in
-from songflow.audio import sha256_of
-from songflow.collecting import collect, wait
-from songflow.download import Downloads
+from songflow.audio.decoding import sha256_of
+from songflow.downloads.downloader import Downloads
 from songflow.errors import LibraryError, NotCollected
-from songflow.library import Library, LibrarySettings
-from songflow.paid import submit
+from songflow.generation.collect import collect, wait
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.submit import submit
+from songflow.library.audio_store import DEFAULT_NAME_TEMPLATE
+from songflow.library.library import Library, LibrarySettings
 from songflow.simulator.songs import HOSTILE_TITLES
-from songflow.store import DEFAULT_NAME_TEMPLATE
 
 
 async def requests_seen(url: str) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from songflow.errors import LibraryError
+from songflow.library.audio_store import DEFAULT_NAME_TEMPLATE, check_template, file_name
 from songflow.simulator.songs import HOSTILE_TITLES
-from songflow.store import DEFAULT_NAME_TEMPLATE, check_template, file_name
 
 UID = "0123456789"
 TITLES = (

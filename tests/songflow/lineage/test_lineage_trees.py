@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from songflow.lineage import Node, families, family_of, one_line, trees
-from songflow.lineage_picture import MOST_SONGS, lineage_png
-from songflow.manifest import COLUMNS, empty_manifest
+from songflow.catalog.lineage import Node, families, family_of, one_line, trees
+from songflow.catalog.lineage_picture import MOST_SONGS, lineage_png
+from songflow.catalog.manifest import COLUMNS, empty_manifest
 
 Manifest = Callable[..., pd.DataFrame]
 

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from songflow.api import generate_in
-from songflow.library import LibrarySettings
+from songflow.catalog.manifest import read_manifest
+from songflow.generation.lifecycle import generate_in
+from songflow.library.library import LibrarySettings
 from songflow.listening import listening_app
-from songflow.manifest import read_manifest
 
 HERE = "http://127.0.0.1:8766"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from songflow.catalog.manifest import COLUMNS, empty_manifest, filter_manifest
 from songflow.errors import InputError
-from songflow.manifest import COLUMNS, empty_manifest, filter_manifest
 
 
 @pytest.fixture

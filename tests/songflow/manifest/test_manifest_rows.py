@@ -12,15 +12,15 @@ import pandas as pd
 import pytest
 from pydantic import SecretStr
 
-from songflow.access import Access
-from songflow.api import generate_in
+from songflow.accounts import Access
+from songflow.catalog.manifest import COLUMNS, empty_manifest, read_manifest
 from songflow.errors import GenerationFailed, OutcomeUnknown, RequestNotSent, RequestRefused, StillRunning
+from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account
-from songflow.library import LibrarySettings
-from songflow.manifest import COLUMNS, empty_manifest, read_manifest
-from songflow.paid import submit
-from songflow.request import SongRequest
-from songflow.session import Session, SessionSettings
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.session import Session, SessionSettings
+from songflow.generation.submit import submit
+from songflow.library.library import LibrarySettings
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 
 pytestmark = pytest.mark.xdist_group("manifest")  # one frame for all of them

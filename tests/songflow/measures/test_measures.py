@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from songflow.measures import CACHE_NAME, Measures, measure_song, measure_songs
+from songflow.audio.features import CACHE_NAME, Measures, measure_song, measure_songs
 from songflow.simulator.synth import codec
 from songflow.simulator.synth.render import render
 from songflow.simulator.synth.style import read_style

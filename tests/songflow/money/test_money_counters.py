@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 
+from songflow.families.udio import HASH_VERSION, SongRequest, body_hash
 from songflow.ledger import Intent, Ledger, State
 from songflow.ledger.engine import ledger_url
 from songflow.ledger.lease import Lease
 from songflow.ledger.money import Balance
 from songflow.ledger.rows import Caps
 from songflow.ledger.songs import AnnouncedTake, Lineage
-from songflow.request import HASH_VERSION, SongRequest, body_hash
 
 DAY = "2026-03-01"
 SCOPES = ("library", f"day:{DAY}", "run:r")

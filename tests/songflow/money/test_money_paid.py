@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from songflow import errors
-from songflow.api import generate_in
-from songflow.paid import submit
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.submit import submit
 
 
 @pytest.mark.parametrize("which", ["library", "day", "run"])

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from songflow.api import generate_in
 from songflow.errors import GenerationFailed, OutcomeUnknown, RequestRefused, SpendingStopped, StillRunning
-from songflow.library import LibrarySettings
-from songflow.rescue import rescue
-from songflow.session import Session, SessionSettings
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.rescue import rescue
+from songflow.generation.session import Session, SessionSettings
+from songflow.library.library import LibrarySettings
 from songflow.sweeps.cells import cells_of
 from songflow.sweeps.run import RunOptions, run_sweep
 from songflow.sweeps.spec import parse_sweep

@@ -14,8 +14,8 @@ import httpx
 import pytest
 from sqlalchemy import update
 
+from songflow.generation.session import Session
 from songflow.ledger import Submission, schema
-from songflow.session import Session
 from songflow.simulator import SimulatorServer
 
 HELPER = Path(__file__).parent / "one_run.py"

@@ -15,22 +15,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from songflow import api, paid
-from songflow.access import Access
+from songflow.accounts import Access
 from songflow.errors import SongflowError
+from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account
+from songflow.generation import lifecycle
+from songflow.generation import submit as paid
+from songflow.generation.session import Session, SessionSettings
 from songflow.ledger.songs import Songs
 from songflow.ledger.submissions import Submissions
-from songflow.library import LibrarySettings
-from songflow.request import SongRequest
-from songflow.session import Session, SessionSettings
-from songflow.store import AudioStore
+from songflow.library.audio_store import AudioStore
+from songflow.library.library import LibrarySettings
 
 POINTS: dict[str, tuple[Any, str]] = {
     "before sending": (Submissions, "begin_send"),
     "before the ledger has the id": (Submissions, "accepted"),
-    "before waiting": (api, "wait"),
-    "before downloading": (api, "collect"),
+    "before waiting": (lifecycle, "wait"),
+    "before downloading": (lifecycle, "collect"),
     "before the part becomes a song": (AudioStore, "put"),
     "before the song's row": (Songs, "stored"),
 }
@@ -67,7 +68,8 @@ async def main(plan: dict[str, Any]) -> int:
             say("ready")
             sys.stdin.readline()
         runs = [
-            api.generate_in(session, request, access, key=plan["key"]) for _ in range(plan.get("tasks", 1))
+            lifecycle.generate_in(session, request, access, key=plan["key"])
+            for _ in range(plan.get("tasks", 1))
         ]
         worst = 0
         for result in await asyncio.gather(*runs, return_exceptions=True):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from songflow.access import (
+from songflow.accounts import (
     EMBEDDED_URL,
     Access,
     access_from_environment,
@@ -14,13 +14,13 @@ from songflow.access import (
     resolve_from_environment,
     that_took,
 )
-from songflow.api import generate_in
 from songflow.errors import InputError, LibraryError, MissingCredentials, RequestRefused
-from songflow.library import LibrarySettings
-from songflow.paid import submit
-from songflow.request import MODELS
-from songflow.session import Session, SessionSettings
-from songflow.waiting import Fixed, default_deadline
+from songflow.families.udio import MODELS
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.session import Session, SessionSettings
+from songflow.generation.submit import submit
+from songflow.library.library import LibrarySettings
+from songflow.polling.loop import Fixed, default_deadline
 
 CUSTOM = {"base_url": "https://my.example/", "submit_path": "/go", "fetch_path": "/ask/{id}", "shape": "c"}
 

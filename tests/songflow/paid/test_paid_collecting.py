@@ -10,13 +10,13 @@ from sqlalchemy import update
 
 import songflow
 from songflow import errors
-from songflow.api import finish, generate_in, mint_key
-from songflow.collecting import collect, store_song, take_uid, wait
+from songflow.generation.collect import collect, store_song, take_uid, wait
+from songflow.generation.lifecycle import finish, generate_in, mint_key
+from songflow.generation.results import GenerationResult, SongResult
+from songflow.generation.session import SessionSettings
+from songflow.generation.submit import submit
 from songflow.ledger import SongState, State, schema
-from songflow.library import LibrarySettings
-from songflow.paid import submit
-from songflow.results import GenerationResult, SongResult
-from songflow.session import SessionSettings
+from songflow.library.library import LibrarySettings
 
 OLD, NEW = "sk-old-old-old-old-old", "sk-new-new-new-new-new"
 

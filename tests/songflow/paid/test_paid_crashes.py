@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from songflow.api import generate_in
-from songflow.audio import measure
+from songflow.audio.decoding import measure
 from songflow.errors import OutcomeUnknown
+from songflow.generation.lifecycle import generate_in
 from songflow.ledger import State
 
 KILLED = -signal.SIGKILL

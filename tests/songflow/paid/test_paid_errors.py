@@ -8,8 +8,9 @@ import pickle
 import pytest
 
 import songflow
-from songflow import errors, messages
+from songflow import errors
 from songflow.gateways import RefusalKind
+from songflow.generation import error_texts as messages
 
 EXIT_CODES = {
     "SongflowError": 1,

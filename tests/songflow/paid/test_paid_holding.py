@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from songflow.api import generate_in
-from songflow.holding import held, kept
+from songflow.generation.leases import held, kept
+from songflow.generation.lifecycle import generate_in
 from songflow.ledger.lease import Lease
 
 

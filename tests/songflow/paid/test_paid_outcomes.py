@@ -8,9 +8,9 @@ import pytest
 
 from songflow import errors
 from songflow.gateways import Gateway
+from songflow.generation.submit import repeat_refusals, submit
 from songflow.ledger import Ledger, State
 from songflow.ledger.engine import ledger_url
-from songflow.paid import repeat_refusals, submit
 
 UNKNOWN = [
     ({"fault": "lost_answer"}, 1),
@@ -366,7 +366,9 @@ async def test_no_song_is_paid_for_that_would_find_no_room(
 ) -> None:
     """The disk is looked at before the POST."""
     server, opened = simulator(), await session()
-    monkeypatch.setattr("songflow.store.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(
+        "songflow.library.audio_store.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})
+    )
     with pytest.raises(errors.LibraryError, match="full"):
         await submit(opened, song_request(), access(server.url), key="key")
     assert posts(server) == 0

@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
-from songflow import errors, paid
+from songflow import errors
+from songflow.generation import submit as paid
+from songflow.generation.submit import submit
 from songflow.ledger import State
 from songflow.ledger.money import Balance
-from songflow.paid import submit
 
 TOO_MANY = {"fault": "status", "on": "submit", "status": 429, "envelope": "openai"}
 

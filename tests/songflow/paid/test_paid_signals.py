@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from songflow import signals
-from songflow.api import generate_in
 from songflow.errors import RequestNotSent
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.submit import submit
 from songflow.ledger import State
-from songflow.paid import submit
-from songflow.signals import answers_first, comes_after_answers, is_told_to_end
+from songflow.runtime import shutdown as signals
+from songflow.runtime.shutdown import answers_first, comes_after_answers, is_told_to_end
 
 SLOW = {"fault": "slow_answer", "seconds": 1.0}
 

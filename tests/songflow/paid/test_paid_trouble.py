@@ -10,15 +10,18 @@ import asyncpg
 import pytest
 from sqlalchemy import make_url
 
-from songflow import errors, paid, patience, sending
-from songflow.collecting import wait
+from songflow import errors
 from songflow.gateways import Gateway
+from songflow.generation import post as sending
+from songflow.generation import submit as paid
+from songflow.generation.collect import wait
+from songflow.generation.post import shielded
+from songflow.generation.submit import AFTER_ERRORS, submit
 from songflow.ledger import State, sqlite_file
 from songflow.ledger.lease import Lease
 from songflow.ledger.spool import Spool, SpoolEntry
-from songflow.library import LibrarySettings
-from songflow.paid import AFTER_ERRORS, submit
-from songflow.sending import shielded
+from songflow.library.library import LibrarySettings
+from songflow.runtime import retry as patience
 
 AGO = datetime.now(UTC) - timedelta(hours=1)
 

@@ -6,11 +6,11 @@ import asyncio
 
 from sqlalchemy import select
 
-from songflow.access import access_from_environment
-from songflow.api import generate_in
+from songflow.accounts import access_from_environment
+from songflow.generation.lifecycle import generate_in
 from songflow.ledger import schema
 from songflow.polling import Learned
-from songflow.waiting import Fixed
+from songflow.polling.loop import Fixed
 
 
 async def _rows(opened) -> list[dict]:

@@ -15,16 +15,16 @@ import pandas
 import pytest
 from sqlalchemy import delete, select, update
 
-from songflow.api import generate_in
+from songflow.audio.id3 import Tag, audio_span, encode, read_tag
+from songflow.catalog.manifest import read_manifest
 from songflow.errors import InputError
-from songflow.id3 import Tag, audio_span, encode, read_tag
-from songflow.keeping import MEASURES
+from songflow.families.udio import SongRequest
+from songflow.generation.lifecycle import generate_in
 from songflow.ledger import SongState, State, schema
-from songflow.library import Library, LibrarySettings
-from songflow.manifest import read_manifest
-from songflow.rebuild import Finding, Found, rebuild
-from songflow.request import SongRequest
-from songflow.story import REQUEST, STORY
+from songflow.library.library import Library, LibrarySettings
+from songflow.library.provenance import REQUEST, STORY
+from songflow.library.rebuild import Finding, Found, rebuild
+from songflow.library.storing import MEASURES
 
 NOT_CARRIED = {"rating"}
 """Columns of the manifest that come after a song is stored, so that its file cannot know them."""

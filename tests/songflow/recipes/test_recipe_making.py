@@ -16,12 +16,12 @@ from songflow.errors import (
     SpendingStopped,
     UnsettledTwin,
 )
+from songflow.generation.session import SessionSettings
 from songflow.recipes.answers import Answer, Question
 from songflow.recipes.making import make_whole_song
 from songflow.recipes.plain import PlainCrew, settings_for
 from songflow.recipes.reading import plain_document, read_recipe
 from songflow.recipes.results import WholeSong, read_whole_song
-from songflow.session import SessionSettings
 from songflow.simulator import FaultScript
 
 TWO = {"core": {"prompt": "a waltz"}, "steps": [{"name": "outro", "place": "outro"}]}
@@ -227,7 +227,7 @@ async def test_a_song_of_another_key_that_was_left_is_named_with_the_key_of_the_
 
 
 async def _overdue(session: Any, server: Any, recipe: Any, make: Any) -> None:
-    from songflow.access import Access
+    from songflow.accounts import Access
     from songflow.gateways import DIALECTS, Account
 
     opened = await session(deadline=0.0)

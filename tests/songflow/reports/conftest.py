@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from songflow.manifest import COLUMNS
+from songflow.catalog.manifest import COLUMNS
 
 START = pd.Timestamp("2026-01-02T03:04:05Z")
 

@@ -7,8 +7,8 @@ import math
 import pandas as pd
 import pytest
 
+from songflow.audio.features import Measures
 from songflow.errors import InputError
-from songflow.measures import Measures
 from songflow.reports.facts import MOST_LEVELS, OUTCOMES, facts_of, varied_fields
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from songflow.request import HASH_VERSION, SongRequest, body_hash, differing_fields
+from songflow.families.udio import HASH_VERSION, SongRequest, body_hash, differing_fields
 
 EXAMPLES = Path(__file__).parent / "examples"
 

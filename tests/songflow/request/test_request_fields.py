@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from songflow.errors import InvalidRequest
-from songflow.request import MODELS, PLACES, LyricsType, Mode, SongRequest
+from songflow.families.udio import MODELS, PLACES, LyricsType, Mode, SongRequest
 
 FRACTIONS = (
     "song_section_start",

@@ -10,8 +10,8 @@ from sqlalchemy import update
 
 from songflow import errors
 from songflow.gateways import Gateway, Report
+from songflow.generation.submit import submit
 from songflow.ledger import State, schema
-from songflow.paid import submit
 from songflow.simulator import SimulatorServer
 
 

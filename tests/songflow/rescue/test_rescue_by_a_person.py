@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from songflow import errors
-from songflow.api import generate_in
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.rescue import adopt, exit_code, rescue, resubmit, write_off
 from songflow.ledger import State
 from songflow.ledger.money import Balance
 from songflow.ledger.spool import SpoolEntry
-from songflow.rescue import adopt, exit_code, rescue, resubmit, write_off
 
 LOST_ANSWER = {"fault": "lost_answer"}
 TWICE = {"fault": "lost_answer", "times": 2}
@@ -149,7 +149,7 @@ async def test_an_answer_that_comes_in_meanwhile_wins_over_a_persons_id(
     simulator, access, session, left, finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The late writer's id is the truth; the person is told, and nothing is overwritten."""
-    from songflow import rescue as module
+    from songflow.generation import rescue as module
 
     server, opened = simulator(LOST_ANSWER), await session()
     submission = await left(opened, server, State.UNKNOWN)
@@ -286,7 +286,7 @@ async def test_a_resubmission_that_died_is_gone_on_with_and_not_made_twice(
     simulator, access, session, left, posts, song_request
 ) -> None:
     """An overdue first ranks above the second intent, which must not hide it from the next try."""
-    from songflow import paid
+    from songflow.generation import submit as paid
     from songflow.ledger.lease import Lease
 
     server, opened = simulator(), await session()

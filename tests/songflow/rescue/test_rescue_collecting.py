@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from songflow import errors
-from songflow.collecting import collect, wait
+from songflow.generation.collect import collect, wait
+from songflow.generation.rescue import Rescued, exit_code, rescue, stranded
 from songflow.ledger import SongState, State
 from songflow.ledger.lease import Lease
 from songflow.ledger.money import Balance
-from songflow.rescue import Rescued, exit_code, rescue, stranded
 
 LOST_ANSWER = {"fault": "lost_answer"}
 
@@ -87,7 +87,7 @@ async def test_what_a_live_process_looks_after_is_left_to_it(
     simulator, access, session, song_request
 ) -> None:
     """Its lease stands: not asked for, not collected, not listed."""
-    from songflow.paid import submit
+    from songflow.generation.submit import submit
 
     server, opened = simulator(), await session()
     submission = await submit(opened, song_request(), access(server.url), key="key")
@@ -132,7 +132,7 @@ async def test_a_sender_that_dies_while_rescue_looks_is_not_called_lost(
     async def nothing(*_: object) -> None:
         """The settling came a moment too early for it."""
 
-    monkeypatch.setattr("songflow.rescue._settle_senders", nothing)
+    monkeypatch.setattr("songflow.generation.rescue._settle_senders", nothing)
     (found,) = await rescue(opened, access(server.url))
     assert (found.state, found.billed, found.exit_code) == ("sending", "maybe", 5)
     assert found.next == "look again later."
@@ -156,7 +156,7 @@ async def test_an_intent_that_was_never_sent_gives_its_reservation_back(
     simulator, access, session, left, die, song_request, posts
 ) -> None:
     """It cost nothing, so it is not listed; the next process with that key sends it."""
-    from songflow.paid import submit
+    from songflow.generation.submit import submit
 
     server, opened = simulator(LOST_ANSWER), await session()
     submission = await left(opened, server, State.UNKNOWN)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from songflow.api import generate_in
-from songflow.rescue import rescue
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.rescue import rescue
 
 
 @pytest.mark.parametrize("dialect", ["openai-hk", "cometapi"])

@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from songflow.catalog.manifest import COLUMNS
 from songflow.errors import InputError
-from songflow.manifest import COLUMNS
-from songflow.request import SongRequest
-from songflow.search import Seen, next_spec, seen_in, suggest
+from songflow.families.udio import SongRequest
 from songflow.sweeps.spec import parse_sweep
+from songflow.sweeps.suggest import Seen, next_spec, seen_in, suggest
 
 SPEC = """
 prompt: a waltz

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import httpx
 import pytest
 
-from songflow.access import Access
-from songflow.collecting import wait
-from songflow.session import Session
+from songflow.accounts import Access
+from songflow.generation.collect import wait
+from songflow.generation.session import Session
 from songflow.simulator import SimulatorServer
 from songflow.sweeps.cells import Cell, cells_of
 from songflow.sweeps.run import RunOptions, run_sweep

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from songflow import request as requests
-from songflow.access import Access
-from songflow.request import SongRequest, body_hash, oldest_version
+from songflow.accounts import Access
+from songflow.families import udio as requests
+from songflow.families.udio import SongRequest, body_hash, oldest_version
 from songflow.sweeps.cells import cells_of, key_stem, keyed_fields
 from songflow.sweeps.spec import parse_sweep
 

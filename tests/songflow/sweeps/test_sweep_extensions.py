@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from songflow.api import generate_in
 from songflow.errors import InputError, InvalidDocument
-from songflow.library import LibrarySettings
+from songflow.generation.lifecycle import generate_in
+from songflow.library.library import LibrarySettings
 from songflow.sweeps.cells import cells_of
 from songflow.sweeps.parents import find_parents, parents_in
 from songflow.sweeps.run import RunOptions, SweepRun

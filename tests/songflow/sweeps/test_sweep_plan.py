@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from songflow.access import Access
+from songflow.accounts import Access
+from songflow.families.udio import SongRequest
+from songflow.generation.submit import submit
 from songflow.ledger.rows import RunIds
-from songflow.paid import submit
-from songflow.request import SongRequest
+from songflow.sweeps.cell_status import Step
 from songflow.sweeps.plan import TYPICAL_SECONDS, plan_cells
-from songflow.sweeps.standing import Step
 from songflow.sweeps.status import status_of
 
 
@@ -53,7 +53,7 @@ async def test_without_a_library_everything_is_to_pay_at_the_published_time(simu
 
 
 async def test_the_embedded_simulator_is_planned_in_its_own_time(cells, simulator) -> None:
-    from songflow.access import access_from_environment
+    from songflow.accounts import access_from_environment
 
     plan = await plan_cells(cells(simulator(), 10), access_from_environment(), None, concurrency=10)
     assert plan.seconds == pytest.approx(TYPICAL_SECONDS / 20)

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from songflow.collecting import collect
 from songflow.errors import LibraryError, NotCollected
+from songflow.generation.collect import collect
+from songflow.generation.submit import submit
 from songflow.ledger import RunIds, State
-from songflow.paid import submit
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.run import RunOptions, SweepRun
 from songflow.sweeps.status import status_of
@@ -312,7 +312,7 @@ async def test_a_ledger_that_is_away_as_the_sweep_ends_is_not_told_as_nothing_se
         return await read(name)
 
     monkeypatch.setattr(standings, "of_run", of_run)
-    monkeypatch.setattr("songflow.patience.COMMIT_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("songflow.runtime.retry.COMMIT_PATIENCE_SECONDS", 0.3)
     if away == 1:
         result = await run(opened, server, cells(server, 2))
         assert (counts(result), result.posts, result.exit_code) == ({"stored": 2}, 2, 0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from songflow.access import Access, access_from_environment
+from songflow.accounts import Access, access_from_environment
 from songflow.errors import InputError, InvalidDocument
 from songflow.sweeps.cells import cells_of
 from songflow.sweeps.spec import load_sweep, parse_sweep
@@ -269,7 +269,7 @@ class TestSamples:
 
         code = (
             "import sys\nfrom pathlib import Path\nfrom songflow.sweeps.spec import parse_sweep\n"
-            "from songflow.sweeps.cells import cells_of\nfrom songflow.access import access_from_environment\n"
+            "from songflow.sweeps.cells import cells_of\nfrom songflow.accounts import access_from_environment\n"
             "fields = {'prompt_strength': {'from': 0, 'to': 1}}\n"
             "sweep = parse_sweep({'prompt': 'a', 'random': {'n': 4, 'fields': fields}}, Path())\n"
             "cells_of(sweep, access_from_environment())\n"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from songflow.api import generate_in
+from songflow.generation.lifecycle import generate_in
 
 
 @cache

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-import songflow.covers
-from songflow.covers import MAX_COVER_BYTES, fetching_cover, sniff
-from songflow.download import Downloads, download_client
-from songflow.id3 import Picture
+import songflow.downloads.covers
+from songflow.audio.id3 import Picture
+from songflow.downloads.covers import MAX_COVER_BYTES, fetching_cover, sniff
+from songflow.downloads.downloader import Downloads, download_client
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
 
@@ -138,7 +138,7 @@ async def test_a_song_waits_for_its_cover_only_so_long(
     host: Any, cover_from: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host that never answers costs a cover."""
-    monkeypatch.setattr(songflow.covers, "COVER_SECONDS", 0.05)
+    monkeypatch.setattr(songflow.downloads.covers, "COVER_SECONDS", 0.05)
     url, _ = await host(http(JPEG), wait=30.0)
     assert await cover_from(url) is None
 

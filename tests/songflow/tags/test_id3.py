@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tinytag import TinyTag
 
-from songflow.id3 import MAX_TAG_BYTES, Picture, Tag, audio_span, encode, is_mpeg_audio, read_tag
+from songflow.audio.id3 import MAX_TAG_BYTES, Picture, Tag, audio_span, encode, is_mpeg_audio, read_tag
 from songflow.simulator.synth.codec import write_mp3
 
 FULL = Tag(

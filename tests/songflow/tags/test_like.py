@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from songflow.api import generate_in
 from songflow.errors import InputError, InvalidRequest
-from songflow.like import request_like, require_source, told_by
-from songflow.request import LyricsType
+from songflow.families.udio import LyricsType
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.repeats import request_like, require_source, told_by
 
 
 async def test_the_same_request_comes_back_and_each_override_replaces_its_part(stored: Any) -> None:

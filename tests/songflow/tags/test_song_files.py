@@ -15,14 +15,14 @@ import pytest
 import soundfile
 from tinytag import TinyTag
 
-from songflow.audio import AudioFacts, measure
-from songflow.download import Downloaded
-from songflow.id3 import MAX_TAG_BYTES, Picture, Tag, audio_span, encode, read_tag
-from songflow.keeping import audio_sha256_of, keep
+from songflow.audio.decoding import AudioFacts, measure
+from songflow.audio.id3 import MAX_TAG_BYTES, Picture, Tag, audio_span, encode, read_tag
+from songflow.downloads.downloader import Downloaded
 from songflow.ledger.rows import Song, SourceFound
 from songflow.ledger.songs import Origin
-from songflow.library import LibrarySettings
-from songflow.story import PAYLOAD, REQUEST, STORY, Told, read_story
+from songflow.library.library import LibrarySettings
+from songflow.library.provenance import PAYLOAD, REQUEST, STORY, Told, read_story
+from songflow.library.storing import audio_sha256_of, keep
 
 PICTURE = Picture("image/jpeg", b"\xff\xd8\xff" + bytes(50))
 
@@ -218,7 +218,7 @@ async def test_a_store_that_takes_no_cover_gets_its_song(
     kept: Any, audio: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A picture is not worth a song."""
-    from songflow.store import AudioStore
+    from songflow.library.audio_store import AudioStore
 
     async def refuse(*_: object) -> str:
         raise OSError(28, "No space left on device")
@@ -291,7 +291,7 @@ async def test_a_large_payload_stays_in_the_ledger(
     stored: Any, audio: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file carries what is of sensible size."""
-    monkeypatch.setattr("songflow.story.MAX_PAYLOAD_BYTES", 100)
+    monkeypatch.setattr("songflow.library.provenance.MAX_PAYLOAD_BYTES", 100)
     _, songs = await stored()
     assert PAYLOAD not in tag_at(songs[0].path).own
     assert told_at(songs[0].path).payload == "{}"

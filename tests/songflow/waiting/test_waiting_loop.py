@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from songflow.gateways import FetchProblem, FetchProblemKind, Report, ReportStatus, TakeReport
-from songflow.waiting import (
+from songflow.polling.loop import (
     MISSES_UNTIL_LOST,
     VISIBILITY_SECONDS,
     Fixed,

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import select, update
 
 from songflow import errors
-from songflow.api import generate_in
-from songflow.collecting import wait
+from songflow.generation.collect import wait
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.submit import submit
 from songflow.ledger import SongState, State, schema
-from songflow.paid import submit
 
 
 def _heal(server) -> None:

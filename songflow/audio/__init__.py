@@ -1,0 +1,1 @@
+"""Decode, tag, align, splice and measure audio. Knows files and samples only."""

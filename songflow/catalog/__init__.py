@@ -1,0 +1,1 @@
+"""Views of the ledger: manifest, lineage, ratings, exports."""

@@ -1,0 +1,204 @@
+"""The manifest: the ledger as a typed pandas frame, one row per song.
+
+A generation that has no songs (refused, failed, still running) has one row without a song, so that nothing
+that was asked for is missing. Dtypes are real: `string`, `Float64`, `Int64`, `boolean`, `category` and
+`datetime64[us, UTC]`. Request fields stand under their wire names with the prefix `request.`.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from songflow.documents.conditions import BadExpression, read_expression
+from songflow.errors import InputError
+from songflow.families.udio import SongRequest
+from songflow.ledger import schema
+from songflow.ledger.ledger import Ledger
+from songflow.ledger.states import RULES, State
+
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = ["COLUMNS", "empty_manifest", "filter_manifest", "read_manifest"]
+
+_STRING, _FLOAT, _INT, _CATEGORY, _TIME, _BOOL = (
+    "string", "Float64", "Int64", "category", "datetime64[us, UTC]", "boolean"
+)  # fmt: skip
+
+_REQUEST_COLUMNS: Mapping[str, str] = {
+    "prompt": _STRING,
+    "lyrics": _STRING,
+    "lyrics_type": _CATEGORY,
+    "negative_prompt": _STRING,
+    "model_type": _CATEGORY,
+    "seed": _INT,
+    "bypass_prompt_optimization": _BOOL,
+    "song_section_start": _FLOAT,
+    "song_section_end": _FLOAT,
+    "lyrics_placement_start": _FLOAT,
+    "lyrics_placement_end": _FLOAT,
+    "prompt_strength": _FLOAT,
+    "clarity_strength": _FLOAT,
+    "lyrics_strength": _FLOAT,
+    "generation_quality": _FLOAT,
+    "context_length": _FLOAT,
+}
+
+COLUMNS: Mapping[str, str] = {
+    "key": _STRING,
+    "song_id": _STRING,
+    "take": _INT,
+    "title": _STRING,
+    "song_state": _CATEGORY,
+    "state": _CATEGORY,
+    "error": _STRING,
+    "seconds": _FLOAT,
+    "announced_seconds": _FLOAT,
+    "path": _STRING,
+    "bytes": _INT,
+    "sha256": _STRING,
+    "audio_sha256": _STRING,
+    "cover_path": _STRING,
+    "mode": _CATEGORY,
+    "parent_song_id": _STRING,
+    "root_song_id": _STRING,
+    "depth": _INT,
+    "source_score": _FLOAT,
+    "source_at": _FLOAT,
+    "added_seconds": _FLOAT,
+    "note": _STRING,
+    "gateway": _CATEGORY,
+    "base_url": _STRING,
+    "account": _CATEGORY,
+    "generation_id": _STRING,
+    "submission": _INT,
+    "price": _FLOAT,
+    "billed": _CATEGORY,
+    "intended_at": _TIME,
+    "sending_at": _TIME,
+    "answered_at": _TIME,
+    "settled_at": _TIME,
+    "stored_at": _TIME,
+    "sample_rate": _INT,
+    "channels": _INT,
+    "peak": _FLOAT,
+    "rms_db": _FLOAT,
+    "rating": _FLOAT,
+    "tags": _STRING,
+    "song_lyrics": _STRING,
+    "song_url": _STRING,
+    "image_url": _STRING,
+    "flow_run_id": _STRING,
+    "root_flow_run_id": _STRING,
+    "task_run_id": _STRING,
+    **{f"request.{name}": dtype for name, dtype in _REQUEST_COLUMNS.items()},
+}
+"""Every column and its dtype. `price` is what the whole generation costs, on each of its rows."""
+
+_FROM_SUBMISSION = (
+    "key", "state", "gateway", "base_url", "account", "generation_id", "price", "intended_at", "sending_at",
+    "answered_at", "settled_at", "flow_run_id", "root_flow_run_id", "task_run_id",
+)  # fmt: skip
+_FROM_SONG = (
+    "song_id", "take", "title", "error", "seconds", "announced_seconds", "path", "bytes", "sha256", "mode",
+    "parent_song_id", "root_song_id", "depth", "stored_at", "sample_rate", "channels", "peak", "rms_db",
+    "song_url", "image_url", "audio_sha256", "cover_path", "source_score", "source_at", "added_seconds", "note",
+    "rating",
+)  # fmt: skip
+
+
+async def read_manifest(ledger: Ledger, *, root_song_id: str | None = None) -> pandas.DataFrame:
+    """The whole ledger as a frame with `COLUMNS`, oldest first; or only the songs that come from one."""
+    songs, submissions, generations = schema.songs, schema.submissions, schema.generations
+    song_columns = [songs.c[name].label(f"song_{name}") for name in (*_FROM_SONG, "state", "tags", "lyrics")]
+    statement = (
+        select(
+            *[submissions.c[name] for name in (*_FROM_SUBMISSION, "ordinal", "track_ids")],
+            submissions.c.error.label("submission_error"),
+            generations.c.body,
+            *song_columns,
+        )
+        .join(generations, generations.c.key == submissions.c.key)
+        .join(songs, songs.c.submission_id == submissions.c.id, isouter=True)
+        .order_by(submissions.c.intended_at, submissions.c.ordinal, songs.c.take)
+    )
+    if root_song_id is not None:
+        statement = statement.where(songs.c.root_song_id == root_song_id)
+    async with ledger.database.read() as connection:
+        rows = (await connection.execute(statement)).mappings().all()
+    return _frame([_record(dict(row)) for row in rows])
+
+
+def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFrame:
+    """The rows for which an expression over the columns holds, such as `seconds > 30 and state == "failed"`.
+
+    Columns with a dot are written in backticks. The expression is data, not code: columns, values,
+    comparisons, `and`, `or`, `not`, `in` and plain arithmetic are all there is. A value that is missing
+    compares as false.
+
+    Raises:
+        InputError: it cannot be read, names an unknown column, or is no condition.
+    """
+    import pandas
+
+    columns = {name: f"column_{number}" for number, name in enumerate(frame.columns)}
+    try:
+        plain = ast.unparse(read_expression(expression, columns, called="column"))
+    except (BadExpression, RecursionError) as error:
+        raise _bad_condition(expression, str(error)) from None
+    try:
+        holds = frame.rename(columns=columns).eval(plain, engine="python")
+    except Exception as error:  # pandas raises what its parser and its dtypes happen to raise
+        raise _bad_condition(expression, f"cannot be evaluated ({error})") from None
+    if not isinstance(holds, pandas.Series) or not pandas.api.types.is_bool_dtype(holds.dtype):
+        raise _bad_condition(expression, "is no condition")
+    return frame[holds.fillna(False).astype(bool)]
+
+
+def _bad_condition(expression: str, what: str) -> InputError:
+    return InputError(
+        f"The condition {expression!r} {what}.",
+        next='write it like: seconds > 30 and title == "Rain" and `request.seed` >= 0; '
+        f"the columns are {', '.join(COLUMNS)}.",
+    )
+
+
+def _record(row: Mapping[str, Any]) -> dict[str, Any]:
+    record: dict[str, Any] = {name: row[name] for name in _FROM_SUBMISSION}
+    record |= {name: row[f"song_{name}"] for name in _FROM_SONG}
+    record["submission"] = row["ordinal"]
+    record["billed"] = RULES[State(row["state"])].billed.value
+    record["song_state"] = row["song_state"]
+    record["error"] = row["song_error"] or row["submission_error"]
+    record["generation_id"] = row["generation_id"] or next(iter(json.loads(row["track_ids"])), None)
+    record["tags"] = ", ".join(json.loads(row["song_tags"])) if row["song_tags"] else None
+    record["song_lyrics"] = row["song_lyrics"]
+    request = SongRequest.from_body(json.loads(row["body"]))
+    record["mode"] = request.mode.value
+    record["parent_song_id"] = request.source_song_id
+    record |= {f"request.{name}": getattr(request, name) for name in _REQUEST_COLUMNS}
+    record["request.lyrics_type"] = request.lyrics_type.value
+    return record
+
+
+def _frame(records: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
+    import pandas
+
+    columns: dict[str, Any] = {}
+    for name, dtype in COLUMNS.items():
+        values = [record[name] for record in records]
+        if dtype == _TIME:
+            columns[name] = pandas.Series(pandas.to_datetime(values, utc=True), dtype=dtype)
+        else:
+            columns[name] = pandas.Series(values, dtype=dtype)
+    return pandas.DataFrame(columns)
+
+
+def empty_manifest() -> pandas.DataFrame:
+    """A manifest without rows, with every column and its dtype."""
+    return _frame([])

@@ -1,0 +1,1 @@
+"""Fetch songs and covers: resume, address policy, size caps."""

@@ -1,0 +1,82 @@
+"""Cover art: a small picture from wherever the gateway says, fetched as songs are, and never worth a song.
+
+It is fetched while its song is, from addresses that a song may come from, without any key, once. Whatever goes
+wrong with it is a line in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+
+from songflow.audio.id3 import Picture
+from songflow.downloads.address_policy import AddressRefused
+from songflow.downloads.downloader import DownloadProblem, Downloads
+from songflow.gateways.redaction import without_keys
+
+__all__ = ["ENDINGS", "fetching_cover", "sniff"]
+
+log = logging.getLogger("songflow.downloads.covers")
+
+MAX_COVER_BYTES = 4 * 1024 * 1024
+COVER_SECONDS = 15.0
+"""A song that is whole waits no longer for its cover."""
+
+ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif"}
+"""File endings of the pictures that are kept, by their MIME type."""
+
+_BEGINNINGS = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
+
+
+@asynccontextmanager
+async def fetching_cover(
+    downloads: Downloads, url: str | None
+) -> AsyncIterator[asyncio.Task[Picture | None]]:
+    """Fetch a cover beside what happens in the block; the task never fails, and ends with the block."""
+    task = asyncio.create_task(_fetch(downloads, url))
+    try:
+        yield task
+    finally:
+        task.cancel()
+
+
+async def _fetch(downloads: Downloads, url: str | None) -> Picture | None:
+    if url is None:
+        return None
+    try:
+        async with asyncio.timeout(COVER_SECONDS), downloads.get(url) as response:
+            if response.status_code != 200:
+                raise DownloadProblem(f"its host answered {response.status_code}")
+            data = await _body(response)
+    except TimeoutError:
+        problem = f"it took longer than {COVER_SECONDS:.0f} s"
+    except (AddressRefused, DownloadProblem, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        # Libraries quote what they stumble over, and a gateway that is the host knows a key to put there.
+        problem = without_keys(str(error)) or type(error).__name__
+    else:
+        mime = sniff(data)
+        if mime is not None:
+            return Picture(mime, data)
+        problem = "it is no picture of a known kind"
+    log.info("A cover is left out: %s.", problem)
+    return None
+
+
+async def _body(response: httpx.Response) -> bytes:
+    data = bytearray()
+    async for chunk in response.aiter_bytes():
+        data += chunk
+        if len(data) > MAX_COVER_BYTES:
+            raise DownloadProblem(f"it is larger than {MAX_COVER_BYTES >> 20} MiB")
+    return bytes(data)
+
+
+def sniff(data: bytes) -> str | None:
+    """The MIME type of a picture by its own first bytes (what a host says of it counts for nothing)."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return next((mime for beginning, mime in _BEGINNINGS.items() if data.startswith(beginning)), None)

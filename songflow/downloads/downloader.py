@@ -1,0 +1,317 @@
+"""Fetching one song: into a `.part` file, resumed after interruptions, verified whole, then stored.
+
+The part file outlives a killed process. Beside it lies what is needed to resume it safely: the URL and the
+validator (ETag or Last-Modified) of the answer it came from. Without a validator it is fetched anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import httpx
+
+from songflow.audio.decoding import AudioFacts, AudioProblem, check_whole, measure
+from songflow.downloads.address_policy import AddressRefused, check_peer, check_url
+from songflow.gateways.client import KEPT_CONNECTIONS
+from songflow.gateways.redaction import without_keys
+from songflow.runtime.failpoints import reached
+
+__all__ = ["DownloadProblem", "Downloaded", "Downloads", "download_client", "locked"]
+
+MAX_SONG_BYTES = 256 * 1024 * 1024
+MAX_REDIRECTS = 5
+ATTEMPTS = 5
+# A host may send a byte now and then for ever; a song of 256 MiB comes within this at 0.5 MB/s.
+TRANSFER_SECONDS = 600.0
+# Between attempts: long enough for a storage host to recover from a blip, short enough not to hold a flow up.
+FIRST_PAUSE_SECONDS = 0.5
+_READ_TIMEOUT_SECONDS = 30.0
+# Gone or forbidden at the song's host: the gateway may know a fresh URL.
+_DEAD_STATUSES = frozenset({401, 403, 404, 410})
+
+
+AskAgain = Callable[[], Awaitable[str | None]]
+
+
+class DownloadProblem(Exception):
+    """The song cannot be fetched now. `dead` is True where the URL itself is at fault."""
+
+    def __init__(self, message: str, *, dead: bool = False) -> None:
+        super().__init__(message)
+        self.dead = dead
+
+
+@dataclass(frozen=True, slots=True)
+class Downloaded:
+    """A whole song in its part file; `facts` is None where decoding was switched off."""
+
+    part: Path
+    bytes: int
+    facts: AudioFacts | None
+
+
+def download_client() -> httpx.AsyncClient:
+    """The client for song hosts: it never carries a gateway's key, and follows no redirect by itself."""
+    return httpx.AsyncClient(
+        follow_redirects=False,
+        headers={"Accept-Encoding": "identity", "User-Agent": "songflow"},
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS),
+        timeout=httpx.Timeout(_READ_TIMEOUT_SECONDS, connect=10.0),
+    )
+
+
+@asynccontextmanager
+async def locked(part: Path, poll_seconds: float = 0.1) -> AsyncIterator[None]:
+    """Hold a part file against other processes; the lock goes with the process, however it ends."""
+    descriptor = os.open(part.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        while not _try_lock(descriptor):  # noqa: ASYNC110 - other processes give no events
+            await asyncio.sleep(poll_seconds)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows: two processes may fetch the same song, which is only waste
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+class Downloads:
+    """Fetches songs with one shared client.
+
+    Args:
+        client: From `download_client`.
+        allow_private: Whether songs may come from private addresses (only when the gateway's is one).
+        verify_audio: Decode each song to its end.
+        first_pause: Seconds before the second attempt; each later pause is twice as long.
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        *,
+        allow_private: bool,
+        verify_audio: bool = True,
+        first_pause: float = FIRST_PAUSE_SECONDS,
+    ) -> None:
+        self._client = client
+        self._allow_private = allow_private
+        self._verify_audio = verify_audio
+        self._first_pause = first_pause
+
+    async def fetch(
+        self, url: str, part: Path, announced_seconds: float | None, ask_again: AskAgain | None = None
+    ) -> Downloaded:
+        """Bring a whole song into its part file; what an earlier process left there is used.
+
+        Args:
+            url: The song's address, byte for byte as announced.
+            part: The local file to fill.
+            announced_seconds: Its length as announced, where it was.
+            ask_again: Called once, when the address is dead, for the one that the gateway gives now.
+
+        Raises:
+            DownloadProblem: after the last attempt; the part file stays where resuming it makes sense.
+        """
+        problem = DownloadProblem("it was not tried")
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(self._first_pause * 2 ** (attempt - 1))
+            try:
+                return await self._attempt(url, part, announced_seconds)
+            except DownloadProblem as error:
+                problem = error
+            if problem.dead:
+                fresh, ask_again = (await ask_again() if ask_again else None), None
+                if fresh is None or fresh == url:
+                    break
+                url = fresh
+        raise problem
+
+    async def _attempt(self, url: str, part: Path, announced_seconds: float | None) -> Downloaded:
+        try:
+            await self._transfer(url, part)
+            facts = await asyncio.to_thread(_decoded, part, announced_seconds) if self._verify_audio else None
+            return Downloaded(part, part.stat().st_size, facts)
+        except AddressRefused as error:
+            raise DownloadProblem(f"its URL is refused: {error}", dead=True) from None
+        except AudioProblem as error:
+            # Whole by its size but not by its sound: what is there is worth nothing.
+            _discard(part)
+            raise DownloadProblem(f"it is not a whole song: {error}") from None
+        except (httpx.HTTPError, httpx.InvalidURL, socket.gaierror, TimeoutError) as error:
+            if _resume_point(url, part) is None:
+                _discard(part)
+            # Libraries quote what they stumble over, and a gateway that is the host knows a key to put there.
+            said = without_keys(str(error)) or type(error).__name__
+            raise DownloadProblem(f"its host could not be read ({said})", dead=_is_gone(error)) from None
+        except OSError as error:
+            said = error.strerror or str(error)
+            raise DownloadProblem(f"it could not be written to {part.parent} ({said})") from None
+
+    async def _transfer(self, url: str, part: Path) -> None:
+        """One GET (and its redirects) that leaves the part file complete.
+
+        Raises:
+            TimeoutError: a host that drips; the next attempt resumes what came.
+        """
+        async with asyncio.timeout(TRANSFER_SECONDS):
+            await self._follow(url, part)
+
+    async def _follow(self, url: str, part: Path) -> None:
+        resume = _resume_point(url, part)
+        headers = {"Range": f"bytes={resume.size}-", "If-Range": resume.validator} if resume else {}
+        async with self.get(url, headers) as response:
+            await self._receive(response, url, part, resume)
+
+    @asynccontextmanager
+    async def get(self, url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[httpx.Response]:
+        """One GET and its redirects, each to an address that is allowed; the body is still to be read.
+
+        Raises:
+            AddressRefused: an address on the way may not be fetched from.
+            DownloadProblem: it is redirected for ever.
+            httpx.HTTPError, httpx.InvalidURL, OSError: its host cannot be read.
+        """
+        target = url
+        for _hop in range(MAX_REDIRECTS + 1):
+            await check_url(target, allow_private=self._allow_private)
+            async with self._client.stream("GET", target, headers=headers) as response:
+                check_peer(response, allow_private=self._allow_private)
+                if not response.has_redirect_location:
+                    yield response
+                    return
+                # A gateway that is the host could hand its key on to another.
+                target = str(response.url.join(without_keys(response.headers["location"])))
+        raise DownloadProblem(f"it was redirected more than {MAX_REDIRECTS} times", dead=True)
+
+    async def _receive(
+        self, response: httpx.Response, url: str, part: Path, resume: _ResumePoint | None
+    ) -> None:
+        status = response.status_code
+        if status in _DEAD_STATUSES:
+            raise DownloadProblem(f"its host answered {status}", dead=True)
+        if status == 416:
+            if resume is not None and _content_range_total(response) == resume.size:
+                return  # all of it is here: a process died, or its store failed, after the transfer
+            _discard(part)
+            raise DownloadProblem("the song at its host is not the one that was begun")
+        if status not in {200, 206} or (status == 206 and resume is None):
+            raise DownloadProblem(f"its host answered {status}")
+        start = 0
+        if status == 206 and resume is not None:
+            if _content_range_start(response) != resume.size:
+                _discard(part)
+                raise DownloadProblem("its host sent another range than was asked for")
+            start = resume.size
+        if start == 0:
+            _remember(part, url, response)
+        with part.open("r+b" if start else "wb") as file:
+            file.seek(start)
+            file.truncate()
+            whole = await _copy(response, file, start)
+            await asyncio.to_thread(_sync, file)
+        if not whole:
+            _discard(part)
+            raise DownloadProblem(f"it is larger than {MAX_SONG_BYTES >> 20} MiB", dead=True)
+
+
+def _decoded(part: Path, announced_seconds: float | None) -> AudioFacts:
+    facts = measure(part)
+    check_whole(facts, announced_seconds)
+    return facts
+
+
+@dataclass(frozen=True, slots=True)
+class _ResumePoint:
+    size: int
+    validator: str
+
+
+def _resume_point(url: str, part: Path) -> _ResumePoint | None:
+    """Where to go on, if the part and the note beside it belong to this URL."""
+    try:
+        note = json.loads(_note(part).read_bytes())
+        size = part.stat().st_size
+    except (OSError, ValueError):
+        return None
+    if size == 0 or not isinstance(note, dict) or note.get("url") != url or not note.get("validator"):
+        return None
+    return _ResumePoint(size, str(note["validator"]))
+
+
+def _remember(part: Path, url: str, response: httpx.Response) -> None:
+    """Note what this answer can be resumed by; an encoded or weakly tagged one cannot, nor one that tells a key."""
+    tag = response.headers.get("etag", "")
+    validator = tag if tag and not tag.startswith("W/") else response.headers.get("last-modified")
+    encoded = response.headers.get("content-encoding", "identity") != "identity"
+    if encoded or (validator and without_keys(validator) != validator):
+        validator = None
+    _note(part).write_text(json.dumps({"url": url, "validator": validator}))
+
+
+async def _copy(response: httpx.Response, file: IO[bytes], start: int) -> bool:
+    """Copy the body; False where it is larger than a song can be."""
+    size = start
+    # As they come: what is gathered first would be lost with a cut.
+    async for chunk in response.aiter_bytes():
+        size += len(chunk)
+        if size > MAX_SONG_BYTES:
+            return False
+        file.write(chunk)
+    return True
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    reached("part: before fsync")
+    os.fsync(file.fileno())
+    reached("part: after fsync")
+
+
+def _content_range_start(response: httpx.Response) -> int | None:
+    found = re.fullmatch(r"bytes (\d+)-\d+/(?:\d+|\*)", response.headers.get("content-range", "").strip())
+    return int(found[1]) if found else None
+
+
+def _content_range_total(response: httpx.Response) -> int | None:
+    found = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("content-range", "").strip())
+    return int(found[1]) if found else None
+
+
+def _note(part: Path) -> Path:
+    return part.with_suffix(".json")
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _note(part).unlink(missing_ok=True)
+
+
+def forget(part: Path) -> None:
+    """Remove what lay beside a part that has become a song; the lock file stays, others may wait on it."""
+    _discard(part)
+
+
+def _is_gone(error: Exception) -> bool:
+    """True where nobody listens at the address any more, or it is no address at all."""
+    return isinstance(
+        error, httpx.ConnectError | httpx.InvalidURL | httpx.UnsupportedProtocol | socket.gaierror
+    )

@@ -1,0 +1,1 @@
+"""One paid generation, from a request to its songs on the store."""

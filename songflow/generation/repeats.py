@@ -1,0 +1,68 @@
+"""A request as the file of a song tells it, to be asked again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from songflow.accounts import Access
+from songflow.errors import InputError
+from songflow.families.udio import Mode, SongRequest
+from songflow.library.provenance import NoStory, Told, read_story
+
+__all__ = ["request_like", "require_source", "told_by"]
+
+_WORDS = frozenset({"lyrics", "lyrics_type"})
+
+
+def told_by(path: Path) -> Told:
+    """What a song's file tells of itself.
+
+    Raises:
+        InputError: it cannot be read, or tells nothing of ours.
+    """
+    try:
+        with path.open("rb") as file:
+            return read_story(file)
+    except NoStory as reason:
+        said = str(reason)
+    except OSError as error:
+        said = f"it cannot be read: {error.strerror or error}"
+    raise InputError(
+        f"{path} cannot be repeated: {said}.", next="give a song that songflow has stored; nothing was sent."
+    )
+
+
+def request_like(told: Told, overrides: Mapping[str, Any]) -> SongRequest:
+    """The request that made a song, with what `overrides` says instead.
+
+    Words, or another kind of words, take the place of the song's own words and their kind.
+
+    Raises:
+        InvalidRequest: naming each wrong value.
+    """
+    replaced = _WORDS if _WORDS & overrides.keys() else frozenset()
+    fields = told.request.model_dump(exclude=set(replaced))
+    return SongRequest.parse({**fields, **overrides})
+
+
+def require_source(told: Told, accesses: Sequence[Access]) -> None:
+    """See that whoever may be asked to repeat an extension has the song that it extends.
+
+    The file alone chooses no gateway: a key is sent only where its owner says.
+
+    Raises:
+        InputError: one of them is another gateway than the song's own.
+    """
+    home = told.story.submission
+    if told.request.mode is Mode.REGULAR:
+        return
+    for access in accesses:
+        if access.place != (home.gateway, home.base_url):
+            raise InputError(
+                f"The song extends {told.request.source_song_id}, which is at {home.gateway} ({home.base_url}); "
+                f"{access.gateway} ({access.account.base_url}) does not have it.",
+                next=f"name its own gateway with --gateway {home.gateway} (and --base-url where it is not the "
+                "published one, or --credentials); nothing was sent.",
+            )

@@ -1,0 +1,292 @@
+"""Rescue: collecting what was paid for and not collected, and settling what nobody knows.
+
+Everything here is safe to run at any time, twice, or on two machines at once: asking is free, moves are
+compare-and-set, and what a live process looks after is left to it. Only `resubmit` pays, and only for a person.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from songflow import errors
+from songflow.accounts import Access
+from songflow.families.udio import SongRequest
+from songflow.gateways import Report
+from songflow.generation.collect import collect, look_again, wait
+from songflow.generation.error_texts import not_collected_error, unsettled_error
+from songflow.generation.lifecycle import finish
+from songflow.generation.results import GenerationResult, SongResult
+from songflow.generation.session import Session
+from songflow.generation.submit import BY_A_PERSON, settle_dead_sender, submit
+from songflow.ledger.rows import Generation, Song, Submission
+from songflow.ledger.states import RULES, SongState, State
+from songflow.ledger.submissions import speaker
+
+__all__ = ["Rescued", "adopt", "exit_code", "rescue", "resubmit", "resubmittable", "stranded", "write_off"]
+
+log = logging.getLogger("songflow.generation.rescue")
+
+# How many generations are asked for at once: enough to be quick, few enough not to be rate limited.
+_AT_ONCE = 8
+# Relays give a task up after a day: nothing new shows up later.
+_LATE_TAKES = timedelta(days=1)
+# A sweep or a rescue exits with the worst of its cells, in this order.
+_WORST = (0, 3, 4, 5, 6)
+_OPEN = errors.Unsettled.exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Rescued:
+    """What became of one generation in a rescue; `error` and `next` where it is not collected."""
+
+    key: str
+    submission: int
+    generation_id: str | None
+    gateway: str
+    base_url: str
+    account: str
+    state: str
+    billed: str
+    price: float
+    asked_at: str
+    songs: tuple[SongResult, ...] = ()
+    error: str | None = None
+    next: str | None = None
+    exit_code: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def of(
+        cls, submission: Submission, songs: Sequence[Song] = (), error: errors.SongflowError | None = None
+    ) -> Rescued:
+        """A row of the answer from ledger rows."""
+        return cls(
+            key=submission.key,
+            submission=submission.ordinal,
+            generation_id=submission.any_id,
+            gateway=submission.gateway,
+            base_url=submission.base_url,
+            account=submission.account,
+            state=str(submission.state),
+            billed=submission.billed,
+            price=submission.price,
+            asked_at=submission.intended_at.isoformat(),
+            songs=tuple(SongResult.of(song) for song in songs),
+            error=error.message if error else None,
+            next=error.next if error else None,
+            exit_code=_exit_code_of(error),
+        )
+
+
+def _exit_code_of(error: errors.SongflowError | None) -> int:
+    """What keeps a paid generation from being collected (a key that is not at hand, say) leaves it unsettled."""
+    if error is None:
+        return 0
+    return error.exit_code if error.exit_code in _WORST else _OPEN
+
+
+def exit_code(rescued: Sequence[Rescued]) -> int:
+    """The worst exit code of all, in the order 0 3 4 5 6."""
+    return max((one.exit_code for one in rescued), key=lambda code: _WORST.index(code), default=0)
+
+
+async def stranded(session: Session) -> list[Submission]:
+    """Every submission that was perhaps paid for, is not collected, and that no live process looks after."""
+    return [one for one in await session.library.ledger.submissions.uncollected() if one.lease.is_dead()]
+
+
+async def rescue(session: Session, given: Access | None = None) -> list[Rescued]:
+    """Collect everything that is stranded; what cannot be collected is listed with its reason.
+
+    The session's deadline says how long to wait for each that still runs (0: ask once).
+    """
+    await _settle_senders(session)
+    await _look_for_late_takes(session, given)
+    limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(submission: Submission) -> Rescued:
+        async with limit:
+            return await _rescue_one(session, submission, given)
+
+    return list(await asyncio.gather(*(one(submission) for submission in await stranded(session))))
+
+
+async def _look_for_late_takes(session: Session, given: Access | None) -> None:
+    """Generations that ended with a single take are asked for again for a day; what shows up is then stranded."""
+    since = datetime.now(UTC) - _LATE_TAKES
+    for submission in await session.library.ledger.submissions.of_one_take(since):
+        if submission.lease.is_dead():
+            with suppress(errors.SongflowError):  # nothing is lost by not looking: it ended well
+                await look_again(session, submission, given)
+
+
+async def _settle_senders(session: Session) -> None:
+    """Dead senders become `accepted` (their answer is in this machine's spool) or `unknown`.
+
+    An intent whose process died before it sent anything becomes `unsent`: its reservation is free again.
+    """
+    ledger = session.library.ledger.submissions
+    spooled = {entry.submission_id for entry in await asyncio.to_thread(session.library.spool.entries)}
+    for submission in await ledger.in_states([State.SENDING, State.UNKNOWN]):
+        dead = submission.state is State.UNKNOWN or submission.lease.is_dead()
+        if dead and (submission.state is State.SENDING or submission.id in spooled):
+            await settle_dead_sender(session, submission)
+    for submission in await ledger.in_states([State.INTENDED]):
+        if submission.lease.is_dead():
+            await ledger.never_sent(
+                submission.id, submission.lease.fence, "its process died before it sent anything"
+            )
+
+
+async def _rescue_one(session: Session, submission: Submission, given: Access | None) -> Rescued:
+    ledger = session.library.ledger
+    error: errors.SongflowError | None = None
+    try:
+        if RULES[submission.state].waits or submission.state in {State.LOST, State.SUCCEEDED}:
+            songs = await wait(session, submission, given)
+            await collect(session, submission, songs, given)
+            await finish(session, submission.id)
+        else:
+            error = unsettled_error(submission)
+    except errors.SongflowError as problem:
+        error = problem
+    submission = await ledger.submissions.get(submission.id)
+    songs = await ledger.songs.of_submission(submission.id)
+    if error is None and any(song.state is SongState.ANNOUNCED for song in songs):
+        error = not_collected_error(submission, [song for song in songs if song.path is None])
+    return Rescued.of(submission, songs, error)
+
+
+async def adopt(
+    session: Session, generation_id: str, *, key: str | None = None, given: Access | None = None
+) -> Rescued:
+    """Say that a generation found at the gateway is what became of an unknown submission, and collect it.
+
+    Args:
+        generation_id: The gateway's id, from its own log or web page.
+        key: The request key it belongs to; needed where several unknown requests could be meant.
+
+    Raises:
+        InputError: nothing is unknown, the gateway does not know the id, or it is not clear which key is meant.
+    """
+    await _settle_senders(session)
+    ledger = session.library.ledger.submissions
+    if await ledger.by_generation_id(generation_id):
+        raise errors.InputError(
+            f"The generation {generation_id} is in the ledger already.", next="see `songflow songs`."
+        )
+    unknown = [one for one in await ledger.in_states([State.UNKNOWN]) if key in (None, one.key)]
+    if not unknown:
+        whose = f" under the key {key}" if key else ""
+        raise errors.InputError(f"No outcome is unknown{whose}.", next="see `songflow rescue --list`.")
+    matching: list[Submission] = []
+    no_key: errors.MissingCredentials | None = None
+    for one in unknown:
+        try:
+            if await _may_be(session, one, generation_id, given, sure=key is not None):
+                matching.append(one)
+        except errors.MissingCredentials as error:
+            no_key = error
+    if no_key is not None and not matching:
+        raise no_key
+    # Of several under one key (a person has resubmitted it) any will do: the request is the same.
+    if len({one.key for one in matching}) != 1:
+        keys = ", ".join(one.key for one in (matching or unknown))
+        said = (
+            "fits several unknown requests"
+            if matching
+            else "is not known to the gateway, has no songs yet, or fits no unknown request"
+        )
+        raise errors.InputError(
+            f"The generation {generation_id} {said} ({keys}).",
+            next="name the request with --key, or check the id.",
+        )
+    if not await ledger.accepted(matching[0].id, generation_id, (), answer=None):
+        raise errors.InputError(
+            f"The request {matching[0].key} is not unknown any more: its answer has just come in.",
+            next="see `songflow rescue --list`.",
+        )
+    log.info("The request %s is now known as generation %s.", matching[0].key, generation_id)
+    return await _rescue_one(session, await ledger.get(matching[0].id), given)
+
+
+async def _may_be(
+    session: Session, submission: Submission, generation_id: str, given: Access | None, *, sure: bool
+) -> bool:
+    """True where the submission's gateway knows the id, and (unless a person is sure) for the same prompt."""
+    gateway = await session.gateway(await session.access_for(submission, given))
+    answer = await gateway.fetch(generation_id)
+    if not isinstance(answer, Report):
+        return False
+    if sure:
+        return True
+    generation = await session.library.ledger.submissions.generation(submission.key)
+    assert generation is not None, "a submission has a generation (foreign key)"
+    return any(take.payload.get("prompt") == generation.params["prompt"] for take in answer.takes)
+
+
+async def write_off(session: Session, key: str) -> Rescued:
+    """Stop looking for what became of a request; its reservation is released, its rows stay.
+
+    Where a person has resubmitted it, each POST whose end is open is written off; what is returned is the last.
+
+    Raises:
+        InputError: there is nothing to write off under this key.
+    """
+    await _settle_senders(session)
+    ledger = session.library.ledger.submissions
+    known = await ledger.of_key(key)
+    ended = [one for one in known if await ledger.write_off(one.id)]
+    if not ended:
+        current = speaker(known)
+        state = f" (it is '{current.state}')" if current else ""
+        raise errors.InputError(
+            f"There is nothing to write off under the key {key!r}{state}.",
+            next="see `songflow rescue --list`.",
+        )
+    return Rescued.of(await ledger.get(ended[-1].id))
+
+
+async def resubmittable(session: Session, key: str) -> tuple[Generation, Submission]:
+    """What a second payment would be for, without paying it.
+
+    Raises:
+        InputError: the key is not known, or what it stands for needs no second payment.
+    """
+    await _settle_senders(session)  # an answer that is in the spool needs no second payment
+    ledger = session.library.ledger.submissions
+    generation, current = await ledger.generation(key), speaker(await ledger.of_key(key))
+    if generation is None or current is None:
+        raise errors.InputError(
+            f"The ledger does not know the key {key!r}.", next="see `songflow rescue --list`."
+        )
+    if current.state not in BY_A_PERSON:
+        raise errors.InputError(
+            f"The request {key!r} is '{current.state}': there is nothing to pay again.",
+            next=f"run it with --key {key} to come back to it.",
+        )
+    return generation, current
+
+
+async def resubmit(session: Session, key: str, given: Access | None = None) -> GenerationResult:
+    """Pay again for a request whose outcome is unknown, lost or failed: the only way to pay twice, for a person.
+
+    Raises:
+        InputError: the key is not known, or what it stands for needs no second payment.
+        SongflowError: as a first submit would.
+    """
+    generation, current = await resubmittable(session, key)
+    access = await session.access_for(current, given)
+    request = SongRequest.from_body({"gen_params": generation.params})
+    submission = await submit(session, request, access, key=key, pay_again=BY_A_PERSON)
+    await collect(session, submission, await wait(session, submission, access), access)
+    return await finish(session, submission.id)

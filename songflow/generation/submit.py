@@ -1,0 +1,214 @@
+"""The paid step: from a request to an accepted id, with a committed row before each outward act.
+
+    intended  committed with body, account, price and lease     -> anybody may read what was about to be paid
+    sending   compare-and-set by the lease's fence               -> nobody else may send
+    POST      leaves once, shielded until its answer is stored   -> accepted | unsent | refused | unknown
+    accepted  spool (synced) first, then the ledger
+
+A process that meets an existing key takes what stands there instead. What remains is the machine that dies
+between the gateway's reading of the POST and our reading of its answer: that is `unknown`, and never resent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from songflow import errors, events
+from songflow.accounts import Access
+from songflow.families.udio import HASH_VERSION, SongRequest, body_hash, differing_fields
+from songflow.generation.error_texts import (
+    failed_error,
+    lost_error,
+    stopped_error,
+    twin_error,
+    unknown_error,
+)
+from songflow.generation.post import send_in_turn
+from songflow.generation.session import Session
+from songflow.ledger.lease import Lease
+from songflow.ledger.rows import Caps, Intent, RunIds, Submission
+from songflow.ledger.states import State
+from songflow.ledger.submissions import Claim
+
+__all__ = ["AFTER_ERRORS", "BY_A_PERSON", "repeat_refusals", "settle_dead_sender", "submit"]
+
+log = logging.getLogger("songflow.generation.submit")
+
+INTENT_LEASE_SECONDS = 60.0
+# Another process holds the key's intent or POST: how often to look whether it has moved.
+_LOOK_AGAIN_SECONDS, _LONGEST_LOOK_SECONDS = 0.1, 1.0
+_T = TypeVar("_T")
+
+AFTER_ERRORS = frozenset({State.FAILED})
+"""What --retry-errors pays for again, where another run made it."""
+BY_A_PERSON = frozenset({State.FAILED, State.UNKNOWN, State.LOST, State.OVERDUE})
+"""What `rescue --resubmit` pays for again, after asking."""
+
+
+async def submit(
+    session: Session,
+    request: SongRequest,
+    access: Access,
+    *,
+    key: str,
+    runs: RunIds | None = None,
+    kin: str | None = None,
+    if_unsettled: str = "stop",
+    pay_again: frozenset[State] = frozenset(),
+    at_last: Callable[[], None] = lambda: None,
+) -> Submission:
+    """Pay for a request once, or re-attach to what its key already stands for. Sends one POST at most.
+
+    `kin` is how the keys of wanted repeats of the same body begin: an unsettled one of these is no reason to stop.
+
+    `pay_again` are the states of an earlier submission from which a new one is allowed: `AFTER_ERRORS`
+    for --retry-errors, `BY_A_PERSON` only for `rescue --resubmit`.
+
+    `at_last` is called directly before a request is sent, which may be a while after this has begun: what it raises
+    is raised on, and nothing is sent.
+
+    Returns:
+        A submission that is accepted, running, overdue or succeeded: wait for it, then collect it.
+
+    Raises:
+        KeyConflict, LibraryError: nothing was sent.
+        RequestRefused, RequestNotSent: not billed; `repeatable` says whether to try again.
+        GenerationFailed: this key's generation failed earlier.
+        SpendingStopped: over budget, or paused.
+        OutcomeUnknown, GenerationLost, UnsettledTwin: never sent again by itself.
+        NotCollected: accepted and in the spool, but the ledger would not take it.
+    """
+    library = session.library
+    library.require_space()
+    intent = replace(_intent(session, request, access, key, runs or session.settings.runs), kin=kin)
+    pause = _LOOK_AGAIN_SECONDS
+    while True:
+        lease = Lease.take(INTENT_LEASE_SECONDS)
+        claim = await library.ledger.submissions.intend(
+            intent, lease, stop_at_twin=if_unsettled == "stop", pay_again=pay_again
+        )
+        if claim.stopped is not None:
+            stopped = stopped_error(key, claim.stopped)
+            session.tell_once(events.used_up(key, stopped))
+            raise stopped
+        submission = _claimed(claim, intent)
+        if claim.mine:
+            sent = await send_in_turn(session, intent, access, submission, at_last)
+            if sent is not None:
+                return sent
+        elif submission.state is State.SENDING and submission.lease.is_dead():
+            await settle_dead_sender(session, submission)
+        elif submission.state is State.UNKNOWN and await _adopt(session, submission):
+            continue
+        elif submission.state in {State.INTENDED, State.SENDING}:
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, _LONGEST_LOOK_SECONDS)
+        else:
+            return _reattached(submission)
+
+
+async def repeat_refusals(
+    attempt: Callable[[], Awaitable[_T]],
+    *,
+    retries: int,
+    within: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> _T:
+    """Repeat what was certainly not billed and may be repeated, at most `retries` times and `within` seconds.
+
+    Raises:
+        NotBilled: the last refusal, when it is final or the patience is used up.
+    """
+    start, number = clock(), 0
+    while True:
+        try:
+            return await attempt()
+        except errors.NotBilled as error:
+            # Doubling from 1 s, spread so that many processes do not come back together.
+            pause = error.retry_after or 2**number * (0.5 + random.random() / 2)
+            if not error.repeatable or number >= retries or clock() - start + pause > within:
+                raise
+            log.warning("%s Trying again in %.0f s.", error.message, pause)
+            await sleep(pause)
+            number += 1
+
+
+async def settle_dead_sender(session: Session, submission: Submission) -> None:
+    """A sender died in its POST: `accepted` if its answer reached the spool of this disk, else `unknown`."""
+    if await _adopt(session, submission):
+        return
+    reason = "its process died while the request was under way"
+    moved = await session.library.ledger.submissions.unknown(submission.id, submission.lease.fence, reason)
+    if moved:
+        session.tell(events.trouble("unknown", submission, unknown_error(submission.key, reason)))
+
+
+async def _adopt(session: Session, submission: Submission) -> bool:
+    """Make a submission `accepted` where its answer reached the spool of this disk; False where it did not."""
+    entry = await asyncio.to_thread(session.library.spool.find, submission.id)
+    if entry is None:
+        return False
+    await session.library.ledger.submissions.accepted(
+        submission.id, entry.generation_id, entry.track_ids, answer=None
+    )
+    return True
+
+
+def _intent(session: Session, request: SongRequest, access: Access, key: str, runs: RunIds) -> Intent:
+    limits = session.library.settings
+    return Intent(
+        key=key,
+        body=request.canonical(),
+        body_hash=body_hash(request.body()),
+        hash_version=HASH_VERSION,
+        gateway=access.gateway,
+        dialect=access.dialect_text(),
+        base_url=access.account.base_url,
+        account=access.account.alias,
+        key_fingerprint=access.account.fingerprint,
+        price=access.price_of(request),
+        runs=runs,
+        caps=Caps(limits.budget, limits.budget_per_day, session.settings.budget),
+        budget_run=session.settings.budget_run or runs.root_flow_run_id or _own_run(session, key),
+    )
+
+
+def _own_run(session: Session, key: str) -> str | None:
+    """A request that belongs to no run is a run of its own, where anybody wants to cap it."""
+    return key if session.settings.budget is not None else None
+
+
+def _claimed(claim: Claim, intent: Intent) -> Submission:
+    """The submission of a claim, or the error that the claim stands for."""
+    if claim.conflict is not None:
+        fields = differing_fields(json.loads(claim.conflict.body), json.loads(intent.body))
+        raise errors.KeyConflict(
+            f"The key {intent.key!r} already stands for another request; these fields differ: {', '.join(fields)}.",
+            key=intent.key,
+            next="use another key (in a flow: another step) for another song; nothing was sent.",
+        )
+    if claim.twin is not None:
+        raise twin_error(claim.twin)
+    assert claim.submission is not None
+    return claim.submission
+
+
+def _reattached(submission: Submission) -> Submission:
+    """What an existing submission means for the process that meets it."""
+    match submission.state:
+        case State.UNKNOWN:
+            raise unknown_error(submission.key, submission.error or "its answer was lost")
+        case State.LOST:
+            raise lost_error(submission, submission.error or "the gateway does not know it any more")
+        case State.FAILED:
+            raise failed_error(submission, submission.error or "the gateway gave no reason")
+    log.info("Key %s is already %s: nothing is sent again.", submission.key, submission.state)
+    return submission

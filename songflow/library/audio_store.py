@@ -1,0 +1,264 @@
+"""The audio store: where whole songs are kept, on a local disk or behind any fsspec URL."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import string
+import unicodedata
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from songflow.errors import LibraryError
+from songflow.ledger.spool import sync_folder
+from songflow.runtime.failpoints import reached
+
+__all__ = ["AudioStore", "check_template", "file_name", "into_place", "prepare_folder", "require_space"]
+
+MIN_FREE_BYTES = 64 * 1024 * 1024
+"""What must be free before money is spent: two takes of several minutes, and the ledger's growth."""
+
+DEFAULT_NAME_TEMPLATE = "{title}-{uid}.mp3"
+_MAX_NAME_BYTES = 180
+# A field's name, format and conversion: plain ones only, so that a template cannot ask for 10**9 spaces.
+_TEMPLATE_FIELDS = {(name, "", None) for name in ("title", "song_id", "uid")}
+# Devices on Windows, whatever ending follows.
+_RESERVED_NAMES = {"CON", "PRN", "AUX", "NUL"} | {f"{port}{n}" for port in ("COM", "LPT") for n in range(10)}
+
+
+def file_name(
+    template: str, *, title: str | None, song_id: str | None, uid: str, ending: str = ".mp3"
+) -> str:
+    """A song's file name from a template of `{title}`, `{song_id}` and `{uid}`.
+
+    The result is one path segment that every file system takes: it cannot leave its folder. `uid` is unique
+    to the take and is added where the template leaves it out, so that two songs cannot meet in one name.
+
+    Raises:
+        LibraryError: the template names something else.
+    """
+    check_template(template)
+    fields = {"title": _slug(title) or "untitled", "song_id": _slug(song_id) or "unknown", "uid": uid}
+    stem = _slug(template.removesuffix(".mp3").format(**fields))
+    if stem.partition(".")[0].rstrip().upper() in _RESERVED_NAMES:
+        stem = f"_{stem}"
+    if uid not in stem:
+        stem = f"{stem}-{uid}" if stem else uid
+    if len(stem.encode()) > _MAX_NAME_BYTES:
+        head = stem.encode()[: _MAX_NAME_BYTES - len(uid) - 1].decode("utf-8", "ignore")
+        stem = f"{head}-{uid}"
+    return f"{stem}{ending}"
+
+
+def check_template(template: str) -> None:
+    """See that a name template can be used, before any money is spent on what it is to name.
+
+    Raises:
+        LibraryError: it names something else than `{title}`, `{song_id}` and `{uid}`.
+    """
+    try:
+        fields = {place[1:] for place in string.Formatter().parse(template) if place[1] is not None}
+    except ValueError:
+        fields = {("", "", None)}
+    if not fields <= _TEMPLATE_FIELDS:
+        raise LibraryError(
+            f"The name template {template!r} cannot be used.",
+            next="write SONGFLOW_NAME_TEMPLATE with {title}, {song_id} and {uid} only.",
+        )
+
+
+def _slug(text: str | None) -> str:
+    """Letters with their marks, digits, underscores, dashes, and dots inside; all else becomes single spaces."""
+    plain = unicodedata.normalize("NFKC", text or "").encode("utf-8", "ignore").decode("utf-8")
+    kept = (char if _is_kept(char) else " " for char in plain)
+    return " ".join("".join(kept).split())[:120].strip(" .-")
+
+
+def _is_kept(char: str) -> bool:
+    # Many scripts write vowels as combining marks, which are no letters by themselves.
+    return char.isalnum() or char in "_-." or unicodedata.category(char) in {"Mn", "Mc"}
+
+
+class AudioStore:
+    """A folder of songs, local or remote.
+
+    `parts` is the local folder of unfinished downloads; on a local store it lies on the same file system, so
+    that a finished one becomes a song by one atomic rename.
+    """
+
+    def __init__(self, url: str | None, library: Path) -> None:
+        """Open the store at an fsspec URL or a path (None: `audio/` in the library's folder)."""
+        self._url = url or str(library / "audio")
+        self._remote: Any = None
+        self._root = self._url
+        if "://" in self._url and not self._url.startswith("file://"):
+            self._remote, self._root = _open_remote(self._url)
+            self.parts = library / "parts"
+        else:
+            local = Path(self._url.removeprefix("file://")).expanduser().resolve()
+            self._root = str(local)
+            self.parts = local / ".parts"
+
+    @property
+    def is_local(self) -> bool:
+        """True where songs are files on this machine."""
+        return self._remote is None
+
+    def prepare(self) -> None:
+        """Make the folders and see that they can be written.
+
+        Raises:
+            LibraryError: they cannot.
+        """
+        prepare_folder(self.parts)
+
+    async def put(self, part: Path, name: str) -> str:
+        """Make a verified part a song under `name`; what returns is its absolute path or URL.
+
+        Raises:
+            OSError: the store would not take it; the part is still there.
+        """
+        if self._remote is None:
+            target = Path(self._root) / name
+            await asyncio.to_thread(into_place, part, target)
+            return str(target)
+        return await self._sent(self._upload, part, name)
+
+    async def put_cover(self, draft: Path, name: str) -> str:
+        """The same for a song's cover, which is put there before its song."""
+        if self._remote is None:
+            target = Path(self._root) / name
+            await asyncio.to_thread(_move_cover, draft, target)
+            return str(target)
+        return await self._sent(self._upload_cover, draft, name)
+
+    async def _sent(self, upload: Callable[[Path, str], None], file: Path, name: str) -> str:
+        address = f"{self._root}/{name}"
+        try:
+            await asyncio.to_thread(upload, file, address)
+        except OSError:
+            raise
+        except Exception as error:  # each file system raises errors of its own
+            raise OSError(errno.EIO, f"the store would not take it ({error})", address) from error
+        return str(self._remote.unstrip_protocol(address))
+
+    def _upload(self, part: Path, address: str) -> None:
+        self._remote.makedirs(self._root, exist_ok=True)
+        reached("song: before upload")
+        self._remote.put_file(str(part), address)
+        reached("song: after upload")
+        size = self._remote.size(address)
+        if size != part.stat().st_size:
+            raise OSError(errno.EIO, f"the store holds {size} bytes of {part.stat().st_size}", address)
+        part.unlink()
+
+    @asynccontextmanager
+    async def opened(self, path: str) -> AsyncIterator[Path]:
+        """A stored song as a local file for as long as it is looked at.
+
+        Raises:
+            OSError: the store does not have it, or cannot be reached.
+        """
+        if self._remote is None:
+            yield Path(path)
+            return
+        copy = self.parts / f"look-{uuid.uuid4().hex}"
+        try:
+            try:
+                await asyncio.to_thread(self._remote.get_file, path, str(copy))
+            except OSError:
+                raise
+            except Exception as error:  # each file system raises errors of its own
+                raise OSError(errno.EIO, f"the store would not give it ({error})", path) from error
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def _upload_cover(self, draft: Path, address: str) -> None:
+        self._remote.makedirs(self._root, exist_ok=True)
+        reached("cover: before upload")
+        self._remote.put_file(str(draft), address)
+        reached("cover: after upload")
+        draft.unlink()
+
+    async def holds(self, path: str, size: int | None) -> bool:
+        """True where a stored song is still there in its full size (bytes)."""
+        return await asyncio.to_thread(self._holds, path, size)
+
+    def _holds(self, path: str, size: int | None) -> bool:
+        try:
+            found = Path(path).stat().st_size if self._remote is None else self._remote.size(path)
+        except Exception:  # each file system raises errors of its own
+            return False
+        return size is None or found == size
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make a folder and see that it can be written.
+
+    Raises:
+        LibraryError: it cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise LibraryError(
+            f"The library's folder {folder} cannot be written: {error.strerror or error}.",
+            next="choose another with --library or SONGFLOW_LIBRARY, or mend its permissions or space.",
+        ) from None
+
+
+def require_space(folder: Path, needed: int = MIN_FREE_BYTES) -> None:
+    """Raise LibraryError where less than `needed` bytes are free: a paid song must find room."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise LibraryError(
+            f"The disk of {folder} is full: {free >> 20} MiB are free, {needed >> 20} MiB are needed.",
+            next="free some space or choose another place with --library; nothing was sent.",
+        )
+
+
+def into_place(part: Path, target: Path) -> None:
+    """Give a whole file its last name: synced, renamed, its folder synced."""
+    with part.open("rb") as file:
+        reached("song: before fsync")
+        os.fsync(file.fileno())
+        reached("song: after fsync")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    reached("song: before rename")
+    part.replace(target)
+    reached("song: after rename")
+    sync_folder(target.parent)
+
+
+def _move_cover(draft: Path, target: Path) -> None:
+    with draft.open("rb") as file:
+        reached("cover: before fsync")
+        os.fsync(file.fileno())
+        reached("cover: after fsync")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    reached("cover: before rename")
+    draft.replace(target)
+    # The folder is synced with the song that follows it.
+    reached("cover: after rename")
+
+
+def _open_remote(url: str) -> tuple[Any, str]:
+    import fsspec
+
+    try:
+        filesystem, root = fsspec.core.url_to_fs(url)
+    except (ValueError, ImportError) as error:
+        raise LibraryError(
+            f"SONGFLOW_AUDIO_URL cannot be used: {error}.",
+            next="install the file system's package (s3fs, gcsfs, ...) or give another URL.",
+        ) from None
+    return filesystem, str(root).rstrip("/")

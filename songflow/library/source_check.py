@@ -1,0 +1,138 @@
+"""Does an extension hold its source: looked at after the download, noted on the song, never fatal.
+
+The gateways' documents let expect the whole song (source and new part) of a precede or a continuation, and no
+published example proves it. So each extension is compared with its source's file, where this library has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from songflow.audio.alignment import HOLDS, Match, find_source
+from songflow.audio.decoding import AudioProblem
+from songflow.downloads.downloader import Downloaded
+from songflow.families.udio import Mode
+from songflow.ledger.rows import Song, SourceFound
+from songflow.ledger.states import SongState
+from songflow.library.library import Library
+
+__all__ = ["check_songs", "compare", "holds_source", "look_for_source", "seam_of", "source_of"]
+
+log = logging.getLogger("songflow")
+
+_PARTLY = 0.2
+
+_NOT_LONGER_SECONDS = 0.5
+_NOT_COMPARED = "not compared with its source"
+
+# A thread of its own, and one only: two songs of six minutes fill 200 MB while they are compared, and the threads
+# that sync files and store songs must not wait for it.
+_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="songflow-compare")
+
+
+def holds_source(song: Song) -> bool | None:
+    """Whether an extension was found to hold its source; None where it could not be looked at."""
+    return None if song.source_score is None else song.source_score >= HOLDS
+
+
+def seam_of(song: Song) -> float | None:
+    """Seconds into an extension at which its source and its new part meet; None where that is not known."""
+    if song.source_at is None or song.seconds is None or song.added_seconds is None:
+        return None
+    return song.source_at + (0.0 if song.mode == Mode.PRECEDE else song.seconds - song.added_seconds)
+
+
+async def look_for_source(library: Library, song: Song, done: Downloaded) -> SourceFound | None:
+    """What a verified download holds of the song that it extends; None for a song without a source.
+
+    Never raises: the song is paid for, and is stored whatever this finds.
+    """
+    if song.parent_song_id is None or done.facts is None:
+        return None
+    found = await _never_fatal(song, _compare_with_source(library, song, done.part, done.facts.seconds))
+    if found.note:
+        log.warning("'%s': %s.", song.title, found.note)
+    return found
+
+
+async def check_songs(library: Library, source: Song, whole: Song) -> SourceFound:
+    """The same for any two stored songs of a library: what `whole` holds of `source`. Never raises."""
+    return await _never_fatal(whole, _compare_stored(library, source, whole))
+
+
+async def _compare_stored(library: Library, source: Song, whole: Song) -> SourceFound:
+    if source.path is None or whole.path is None or whole.seconds is None:
+        return SourceFound(note=f"{_NOT_COMPARED}: they are not both stored")
+    async with library.store.opened(source.path) as one, library.store.opened(whole.path) as other:
+        return await _compare_apart(one, other, source.seconds, whole.seconds)
+
+
+async def _compare_with_source(library: Library, song: Song, file: Path, seconds: float) -> SourceFound:
+    source = await source_of(library, song)
+    if source is None or source.path is None:
+        return SourceFound(note=f"{_NOT_COMPARED}: this library does not have it")
+    async with library.store.opened(source.path) as other:
+        return await _compare_apart(other, file, source.seconds, seconds)
+
+
+async def _compare_apart(
+    source: Path, whole: Path, source_seconds: float | None, whole_seconds: float
+) -> SourceFound:
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_thread, compare, source, whole, source_seconds, whole_seconds)
+
+
+async def _never_fatal(song: Song, work: Awaitable[SourceFound]) -> SourceFound:
+    try:
+        return await work
+    except (AudioProblem, OSError) as problem:
+        return SourceFound(note=f"{_NOT_COMPARED}: {problem}")
+    except Exception as error:  # a song that is paid for is stored whatever goes wrong here
+        log.warning("'%s' could not be compared with its source.", song.title, exc_info=error)
+        return SourceFound(note=f"{_NOT_COMPARED}: {type(error).__name__}")
+
+
+async def source_of(library: Library, song: Song) -> Song | None:
+    """The stored song that a song extends, made by the same gateway: ids of two gateways may meet."""
+    ledger = library.ledger
+    home = await ledger.submissions.get(song.submission_id)
+    for source in reversed(await ledger.songs.by_song_id(song.parent_song_id or "")):
+        maker = await ledger.submissions.get(source.submission_id)
+        if source.state is SongState.STORED and (maker.gateway, maker.base_url) == (
+            home.gateway,
+            home.base_url,
+        ):
+            return source
+    return None
+
+
+def compare(source: Path, whole: Path, source_seconds: float | None, whole_seconds: float) -> SourceFound:
+    """What a file holds of its source's file, given their lengths (seconds).
+
+    Raises:
+        AudioProblem, OSError: one of them cannot be looked at.
+    """
+    match = find_source(source, whole)
+    added = None if source_seconds is None else whole_seconds - source_seconds
+    there = match.share >= HOLDS
+    return SourceFound(
+        source_score=round(match.share, 4),
+        source_at=round(match.at, 4) if there else None,
+        added_seconds=round(added, 4) if added is not None else None,
+        note=_remark(match, added),
+    )
+
+
+def _remark(match: Match, added: float | None) -> str | None:
+    remarks = []
+    if added is not None and added < _NOT_LONGER_SECONDS:
+        remarks.append("it is not longer than its source")
+    if match.share < HOLDS:
+        little = match.share < _PARTLY
+        what = "it does not hold its source" if little else f"only {match.share:.0%} of its source is in it"
+        remarks.append(f"{what} (where it is the new part alone, `songflow stitch` joins them)")
+    return "; ".join(remarks) or None

@@ -1,0 +1,1 @@
+"""Process-level helpers: shutdown, concurrency, retries, fail points."""

@@ -1,0 +1,37 @@
+"""What a run does with each cell: the ledger already knows most of it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from songflow.ledger.key_summaries import Standing
+from songflow.ledger.states import RULES, State
+
+__all__ = ["Step", "step_of"]
+
+
+class Step(StrEnum):
+    """What is next for a cell."""
+
+    PAY = "pay"
+    COLLECT = "collect"
+    STORED = "stored"
+    FAILED = "failed"
+    OPEN = "open"
+
+
+def step_of(standing: Standing | None, *, retry_errors: bool) -> Step:
+    """What a run does next: only PAY sends a request; OPEN is for `rescue`, or under way in another process."""
+    if standing is None or RULES[standing.state].sends:
+        return Step.PAY
+    match standing.state:
+        case State.SUCCEEDED:
+            return Step.COLLECT if standing.missing or not standing.stored else Step.STORED
+        case State.FAILED:
+            return Step.PAY if retry_errors else Step.FAILED
+        case State.INTENDED:
+            return Step.PAY if standing.dead else Step.OPEN
+        case State.ACCEPTED | State.RUNNING | State.OVERDUE:
+            return Step.COLLECT
+        case _:
+            return Step.OPEN

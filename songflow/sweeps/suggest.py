@@ -1,0 +1,278 @@
+"""What to make next: cells of a sweep's space, searched for what a person rated well (the extra `search`).
+
+The rated songs of the library that lie in a sweep's space are what the search has seen; it asks Optuna (TPE) for
+points that should please more, and the sweep's constraints and what was made already are left out. It makes
+nothing and pays nothing: the suggestions are rows of a spec's `list`.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from songflow.errors import InputError, InvalidRequest
+from songflow.families.udio import PLACES, SongRequest
+from songflow.sweeps.sampling import KINDS
+from songflow.sweeps.spec import Row, Sweep
+from songflow.sweeps.values import FIELDS, PLACE, Range, read_range
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas
+
+__all__ = ["MAX_SUGGESTIONS", "Seen", "next_spec", "seen_in", "suggest"]
+
+MAX_SUGGESTIONS = 1000
+_ASKS_FOR_EACH = 30
+# A seed is luck: nothing can be learnt of it.
+_NOT_SEARCHED = frozenset({"seed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One thing to choose: a number of a range, or one of several rows of fields.
+
+    Attributes:
+        fields: What it sets.
+        rows: The values of all its fields, for each choice; empty for a range.
+    """
+
+    fields: tuple[str, ...]
+    rows: tuple[Row, ...] = ()
+    span: Range | None = None
+
+    @property
+    def name(self) -> str:
+        """What Optuna calls it."""
+        return "+".join(self.fields)
+
+    def read(self, values: Mapping[str, Any]) -> float | int | None:
+        """The number, or the choice, that a request's values stand for; None where they lie outside."""
+        if self.span is not None:
+            value = values[self.fields[0]]
+            return value if value is not None and self.span.low <= value <= self.span.high else None
+        fits = (all(values[name] == row[name] for name in row) for row in self.rows)
+        return next((place for place, fit in enumerate(fits) if fit), None)
+
+    def row(self, chosen: float) -> Row:
+        """The fields that a number or a choice sets."""
+        if self.span is None:
+            return self.rows[int(chosen)]
+        share = (chosen - self.span.low) / (self.span.high - self.span.low)
+        return {self.fields[0]: self.span.at(share)}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A generation in the space: what was chosen, and how its takes were rated on average (None: not yet)."""
+
+    chosen: Mapping[str, float]
+    rating: float | None
+
+
+def seen_in(sweep: Sweep, frame: pandas.DataFrame) -> list[Seen]:
+    """The generations of a manifest that lie in a sweep's space, oldest first."""
+    knobs = _knobs(sweep)
+    seen: list[Seen] = []
+    for _, rows in frame.groupby("key", sort=False):
+        request = _request_of(rows.iloc[0])
+        chosen = None if request is None else _read(sweep, knobs, request)
+        if chosen is not None:
+            ratings = rows["rating"].dropna()
+            seen.append(Seen(chosen, float(ratings.mean()) if len(ratings) else None))
+    return seen
+
+
+def suggest(sweep: Sweep, seen: Iterable[Seen], count: int, *, seed: int = 0) -> list[Row]:
+    """Up to `count` new rows of fields that should be rated well; the same for the same history and seed.
+
+    Fewer come where the space has no more that are new and allowed.
+
+    Raises:
+        InputError: Optuna is not installed, `count` is out of range, or the sweep has nothing to search.
+    """
+    if not 1 <= count <= MAX_SUGGESTIONS:
+        raise InputError(
+            f"The number of suggestions is {count}: allowed are 1 to {MAX_SUGGESTIONS}.", next="correct it."
+        )
+    knobs = _knobs(sweep)
+    if not knobs:
+        raise InputError(
+            f"{sweep.document.name} has nothing to search: only one value for each field (a seed is not searched).",
+            next="give it ranges under random, sobol or lhs, or several values under grid, zip or list.",
+        )
+    history = list(seen)
+    study = _study(history, knobs, seed)
+    known = {_same(one.chosen) for one in history}
+    rows: list[Row] = []
+    for _ in range(count * _ASKS_FOR_EACH):
+        trial = study.ask(_distributions(knobs))
+        row = {name: value for knob in knobs for name, value in knob.row(trial.params[knob.name]).items()}
+        request = _request(sweep, row)
+        chosen = None if request is None else _read(sweep, knobs, request)
+        if request is None or chosen is None or _same(chosen) in known or not _allowed(sweep, request, row):
+            study.tell(trial, state=_optuna().trial.TrialState.FAIL)
+            continue
+        known.add(_same(chosen))
+        rows.append(row)
+        if len(rows) == count:
+            break
+    return rows
+
+
+def next_spec(sweep: Sweep, rows: Sequence[Row]) -> str:
+    """A spec (YAML) whose cells are the suggestions."""
+    import yaml
+
+    data: dict[str, Any] = {
+        "name": f"{sweep.name} next"[:60],
+        **sweep.fixed,
+        "list": [dict(row) for row in rows],
+    }
+    if sweep.replicates > 1:
+        data["replicates"] = sweep.replicates
+    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
+# --- the space ---
+
+
+def _knobs(sweep: Sweep) -> tuple[Knob, ...]:
+    """What can be chosen: each field of a sample by itself, each grid axis, and the rows of a zip or a list."""
+    ranges, sampled = _sampled(sweep)
+    knobs: list[Knob] = []
+    for factor in sweep.factors:
+        names = [
+            name
+            for name in dict.fromkeys(name for row in factor for name in row)
+            if name not in _NOT_SEARCHED
+        ]
+        groups = [(name,) for name in names] if sampled.issuperset(names) else [tuple(names)]
+        for group in groups:
+            if group and group[0] in ranges:
+                knobs.append(Knob(group, span=ranges[group[0]]))
+                continue
+            rows = [{name: row[name] for name in group if name in row} for row in factor]
+            distinct = tuple({json.dumps(row, sort_keys=True): row for row in rows if row}.values())
+            if len(distinct) > 1:
+                knobs.append(Knob(group, rows=distinct))
+    return tuple(knobs)
+
+
+def _sampled(sweep: Sweep) -> tuple[dict[str, Range], set[str]]:
+    """The ranges that samples draw from, and every field that is sampled."""
+    fields = {
+        name: given
+        for kind in KINDS
+        for name, given in sweep.document.data.get(kind, {}).get("fields", {}).items()
+    }
+    ranges = {
+        name: read_range(name, given)
+        for name, given in fields.items()
+        if isinstance(given, dict) and "from" in given and name not in _NOT_SEARCHED
+    }
+    return ranges, set(fields)
+
+
+def _read(sweep: Sweep, knobs: Sequence[Knob], request: SongRequest) -> dict[str, float] | None:
+    """What was chosen for a request of the space; None for one that differs in anything else."""
+    values = {name: getattr(request, name) for name in FIELDS if name != PLACE}
+    here = (request.mode, request.song_section_start)
+    values[PLACE] = next((name for name, place in PLACES.items() if place == here), None)
+    chosen = {knob.name: knob.read(values) for knob in knobs}
+    known = {name: number for name, number in chosen.items() if number is not None}
+    if len(known) < len(knobs):
+        return None
+    row: dict[str, Any] = {}
+    for knob in knobs:
+        # A number of more digits than a sample has is in the range all the same.
+        row |= (
+            knob.row(known[knob.name]) if knob.span is None else {name: values[name] for name in knob.fields}
+        )
+    same = _request(sweep, row)
+    if same is None or same.model_copy(update={"seed": request.seed}) != request:
+        return None
+    return known
+
+
+def _request(sweep: Sweep, row: Row) -> SongRequest | None:
+    fields = {**sweep.fixed, **row}
+    if (place := fields.pop(PLACE, None)) is not None:
+        fields["mode"], fields["song_section_start"] = PLACES[place]
+    try:
+        return SongRequest.parse(fields)
+    except InvalidRequest:
+        return None
+
+
+def _allowed(sweep: Sweep, request: SongRequest, row: Row) -> bool:
+    values = {name: row.get(PLACE) if name == PLACE else getattr(request, name) for name in FIELDS}
+    return all(constraint.holds(values) for constraint in sweep.constraints)
+
+
+def _request_of(row: pandas.Series[Any]) -> SongRequest | None:
+    """The request of a manifest's row."""
+    import pandas
+
+    columns: dict[str, Any] = {
+        name.removeprefix("request."): row[name] for name in row.index if name.startswith("request.")
+    }
+    fields = columns | {"mode": row["mode"], "source_song_id": row["parent_song_id"]}
+    known = {name: value for name, value in fields.items() if pandas.notna(value)}
+    # numpy's numbers are none to a strict field.
+    plain = {name: value.item() if hasattr(value, "item") else value for name, value in known.items()}
+    try:
+        return SongRequest.parse({"song_section_end": None, **plain})
+    except InvalidRequest:
+        return None
+
+
+def _same(chosen: Mapping[str, float]) -> str:
+    return json.dumps(dict(chosen), sort_keys=True)
+
+
+# --- Optuna ---
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise InputError(
+            "Searching needs Optuna, which is not installed.",
+            next="install it with: pip install 'songflow[search]'.",
+        ) from None
+    return optuna
+
+
+def _study(history: Sequence[Seen], knobs: Sequence[Knob], seed: int) -> optuna.Study:
+    """A study that has seen every rated generation."""
+    found = _optuna()
+    found.logging.set_verbosity(found.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", found.exceptions.ExperimentalWarning)
+        # constant_liar: suggestions of one batch keep away from each other.
+        sampler = found.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+    study: optuna.Study = found.create_study(direction="maximize", sampler=sampler)
+    distributions = _distributions(knobs)
+    for one in history:
+        if one.rating is not None:
+            trial = found.trial.create_trial(
+                params=dict(one.chosen), distributions=distributions, value=one.rating
+            )
+            study.add_trial(trial)
+    return study
+
+
+def _distributions(knobs: Sequence[Knob]) -> dict[str, Any]:
+    found = _optuna().distributions
+    return {
+        knob.name: found.FloatDistribution(knob.span.low, knob.span.high)
+        if knob.span is not None
+        else found.CategoricalDistribution(range(len(knob.rows)))
+        for knob in knobs
+    }

@@ -1,0 +1,98 @@
+"""Where songs come from, as a page of Prefect's UI and as Prefect assets."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.assets import Asset, AssetProperties
+
+from songflow.catalog.lineage import Node, family_of, one_line, trees
+from songflow.catalog.lineage_picture import lineage_png
+from songflow.catalog.manifest import read_manifest
+from songflow.generation.results import GenerationResult
+from songflow.generation.session import Session
+from songflow.ledger.rows import Song, Submission
+from tasks.ui.markdown import escape
+from tasks.ui.pages import shown
+
+__all__ = ["lineage_page", "show_lineage", "song_assets", "source_assets"]
+
+_MOST_LINES = 300
+_LONGEST_ID = 200
+
+
+async def show_lineage(session: Session, result: GenerationResult) -> None:
+    """Draw the family of a generation's songs as a Markdown artifact: the ledger, the truth, has it already.
+
+    Trouble with Prefect or with the picture is a warning.
+    """
+    async with shown("The lineage", "the songs are stored"):
+        ledger = session.library.ledger
+        songs = await ledger.songs.of_key(result.key)
+        root = next((song.root_song_id for song in songs if song.root_song_id), None)
+        if root is None:
+            return
+        frame = await read_manifest(ledger, root_song_id=root)
+        family = family_of(trees(frame), (song.song_id for song in songs))
+        page = await asyncio.to_thread(lineage_page, family)
+        await acreate_markdown_artifact(
+            page,
+            key=f"lineage-{hashlib.sha256(root.encode()).hexdigest()[:16]}",
+            description=f"Where the songs of {escape(root, length=60)} come from.",
+        )
+
+
+def lineage_page(roots: Sequence[Node]) -> str:
+    """A family as Markdown: the picture, which stands in the page itself, and every song as a line of a list."""
+    picture = base64.b64encode(lineage_png(roots)).decode("ascii")
+    lines = [
+        f"{'  ' * depth}- **{escape(node.title)}** {escape(node.text)} {escape(node.song_id or '')}".rstrip()
+        for root in roots
+        for depth, node in root.walk()
+    ]
+    more = len(lines) - _MOST_LINES
+    return "\n".join(
+        [
+            f"# {escape(roots[0].title if roots else 'Lineage')}",
+            "",
+            f"![The songs as a tree](data:image/png;base64,{picture})",
+            "",
+            *lines[:_MOST_LINES],
+            *([f"- and {more} more"] if more > 0 else []),
+        ]
+    )
+
+
+def song_assets(submission: Submission, songs: Sequence[Song]) -> list[Asset]:
+    """The stored songs of a generation as Prefect assets: `songflow://GATEWAY/SONG_ID`."""
+    return [
+        _asset(
+            submission,
+            song.song_id,
+            AssetProperties(
+                name=one_line(song.title or song.song_id),
+                description=one_line(f"{song.mode}, {song.seconds or 0:.1f} s: {song.path}", 500),
+            ),
+        )
+        for song in songs
+        if song.song_id is not None and song.path is not None
+    ]
+
+
+def source_assets(submission: Submission, songs: Sequence[Song]) -> list[Asset | str]:
+    """The songs that these extend, as the assets that they depend on."""
+    sources = {song.parent_song_id for song in songs if song.parent_song_id is not None}
+    return [_asset(submission, source) for source in sorted(sources)]
+
+
+def _asset(submission: Submission, song_id: str, properties: AssetProperties | None = None) -> Asset:
+    """An id as part of an address: what an asset's key cannot hold gives way to the id's hash."""
+    plain = re.sub(r"[^A-Za-z0-9._~-]+", "-", song_id)[:_LONGEST_ID]
+    if plain != song_id:
+        plain = f"{plain}-{hashlib.sha256(song_id.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+    return Asset(key=f"songflow://{submission.gateway}/{plain}", properties=properties)

@@ -1,0 +1,127 @@
+"""A generation as a page of Prefect's UI.
+
+Titles, tags and errors come from a foreign machine: they are shown as text, whatever they look like.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from songflow.generation.rescue import Rescued
+from songflow.ledger.rows import Song, Submission
+from songflow.library.source_check import holds_source, seam_of
+
+__all__ = ["artifact_key", "escape", "generation_page", "rescue_rows", "table", "web_link"]
+
+# All that Markdown reads as more than text. "." and ":" are among it: "www.x.y" becomes a link by itself.
+_MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~:@^$-])")
+_URL_SAFE = ":/?#@!&'*+,;=%~-._"
+
+
+def escape(text: object, length: int = 300) -> str:
+    """Any text as one line that neither Markdown nor HTML reads as anything else."""
+    visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in str(text))
+    line = " ".join(visible.split())
+    cut = line if len(line) <= length else f"{line[: length - 1]}…"
+    return html.escape(_MARKS.sub(r"\\\1", cut))
+
+
+def web_link(label: str, url: str | None) -> str | None:
+    """A link to an http(s) URL; None for anything else. What could end the link early is percent-encoded."""
+    parts = urlsplit(url) if url else None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    return f"[{escape(label)}]({quote(url or '', safe=_URL_SAFE)})"
+
+
+def artifact_key(key: str) -> str:
+    """A request key as an artifact's key (small letters, digits and dashes), still different for each."""
+    readable = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")[:60]
+    return f"song-{readable}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+def generation_page(submission: Submission, params: Mapping[str, Any], songs: Sequence[Song]) -> str:
+    """What was made, where to hear it, what it cost, and how it was asked for."""
+    stored = [song for song in songs if song.path is not None]
+    facts = {
+        "state": submission.state,
+        "billed": f"{submission.billed}, {submission.price:g} units",
+        "gateway": submission.gateway,
+        "address": submission.base_url,
+        "account": submission.account,
+        "generation id": submission.any_id or "none",
+        "request key": submission.key,
+        "flow run": submission.runs.flow_run_id or "none",
+    }
+    return "\n\n".join(
+        [
+            f"# {escape(songs[0].title if songs and songs[0].title else 'Generation')}",
+            f"{len(stored)} of {len(songs)} takes are stored.",
+            table(("take", "title", "length", "hear it", "song id", "note"), map(_song_row, songs)),
+            "## What it cost",
+            table(("", ""), ((escape(name), escape(value)) for name, value in facts.items())),
+            "## How it was asked for",
+            table(("field", "value"), _param_rows(params)),
+        ]
+    )
+
+
+def rescue_rows(found: Sequence[Rescued]) -> list[dict[str, str]]:
+    """What a rescue found, as the rows of a table artifact."""
+    return [
+        {
+            "request key": escape(one.key),
+            "state": escape(one.state),
+            "billed": f"{escape(one.billed)}, {one.price:g} units",
+            "gateway": escape(f"{one.gateway} {one.base_url}"),
+            "account": escape(one.account),
+            "generation id": escape(one.generation_id or "none"),
+            "asked at": escape(one.asked_at),
+            "songs": f"{sum(song.path is not None for song in one.songs)} of {len(one.songs)} stored",
+            "why not": escape(one.error or ""),
+            "next": escape(one.next or ""),
+        }
+        for one in found
+    ]
+
+
+def _song_row(song: Song) -> tuple[str, ...]:
+    seconds = song.seconds if song.seconds is not None else song.announced_seconds
+    links = [escape(song.path) if song.path else None, web_link("at the gateway", song.song_url)]
+    if song.path and "://" in song.path:
+        links[0] = web_link("stored", song.path) or links[0]
+    return (
+        str(song.take + 1),
+        escape(song.title or "untitled"),
+        f"{seconds:.1f} s" if seconds is not None else "unknown",
+        " · ".join(link for link in links if link) or "nowhere",
+        escape(song.song_id or "none"),
+        escape(song.error or song.note or _of_its_source(song)),
+    )
+
+
+def _of_its_source(song: Song) -> str:
+    """What an extension was found to hold."""
+    seam = seam_of(song)
+    if seam is None or not holds_source(song):
+        return ""
+    return f"holds its source from {song.source_at:.1f} s; seam at {seam:.1f} s, {song.added_seconds:.1f} s added"
+
+
+def _param_rows(params: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for name, value in params.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield escape(name), escape(text)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; its cells are Markdown already."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,0 +1,87 @@
+"""A whole song as a page of Prefect's UI, and the question which take to go on with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from songflow.generation.results import SongResult
+from songflow.ledger.rows import Song
+from songflow.recipes.answers import Question
+from songflow.recipes.results import Piece, WholeSong
+from tasks.ui.markdown import escape, table, web_link
+
+__all__ = ["question_page", "song_page"]
+
+
+def song_page(whole: WholeSong) -> str:
+    """The whole songs, and the tree of what was made on the way."""
+    parts = [
+        f"# {escape(whole.recipe)}",
+        f"{len(whole.stored)} whole songs, {len(whole.steps)} generations, {whole.price:g} units. "
+        f"Key: {escape(whole.key)}.",
+    ]
+    if whole.songs:
+        parts += ["## The songs", table(("title", "length", "hear it"), map(_song_row, whole.songs))]
+    rows = [row for piece in whole.steps for row in _piece_rows(piece)]
+    parts += [
+        "## How it was made",
+        table(("step", "take", "title", "length", "goes on", "hear it", "note"), rows),
+    ]
+    return "\n\n".join(parts)
+
+
+def question_page(question: Question) -> str:
+    """What a person needs to choose a take: title, length, measures, and where to hear each."""
+    lines = [f"Which take of **{escape(question.path)}** shall the song go on with?"]
+    if question.trouble is not None:
+        lines.append(f"The last answer could not be carried out: {escape(question.trouble.message)}")
+    rows = [(str(take.number), *_measured(take.song)) for take in question.takes]
+    heads = ("take", "title", "length", "loudness", "holds its source", "hear it")
+    # A form is narrow: what nothing is known of is left out.
+    told = [column for column in range(len(heads)) if any(row[column] for row in rows)]
+    lines += [
+        table([heads[column] for column in told], ([row[column] for column in told] for row in rows)),
+        f"Without an answer within {question.timeout:g} s it goes on with take {question.fallback.number}.",
+    ]
+    return "\n\n".join(lines)
+
+
+def _measured(song: Song) -> tuple[str, ...]:
+    return (
+        escape(song.title or "untitled"),
+        _seconds(song.seconds if song.seconds is not None else song.announced_seconds),
+        f"{song.rms_db:.1f} dBFS" if song.rms_db is not None else "",
+        f"{song.source_score:.2f}" if song.source_score is not None else "",
+        web_link("listen", song.song_url) or _place(song.path) or "nowhere",
+    )
+
+
+def _song_row(song: SongResult) -> Sequence[str]:
+    return escape(song.title or "untitled"), _seconds(song.duration), _place(song.path) or "not stored"
+
+
+def _piece_rows(piece: Piece) -> Sequence[Sequence[str]]:
+    by = escape(piece.chosen_by or "")
+    if not piece.songs:
+        return [(escape(piece.path), "", escape(piece.state), "", "", "", "")]
+    return [
+        (
+            escape(piece.path),
+            str(number),
+            escape(song.title or "untitled"),
+            _seconds(song.duration),
+            by if song.song_id in piece.chosen else "",
+            _place(song.path) or "",
+            escape(song.error or ""),
+        )
+        for number, song in enumerate(piece.songs, start=1)
+    ]
+
+
+def _seconds(value: float | None) -> str:
+    return f"{value:.1f} s" if value is not None else "unknown"
+
+
+def _place(path: str | None) -> str | None:
+    """A link where the store is on the web, else the file's path as text."""
+    return (web_link("stored", path) or escape(path)) if path else None

@@ -1,0 +1,84 @@
+"""A sweep in Prefect's UI: a bar while it runs, and a table of its cells at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from prefect.artifacts import acreate_table_artifact
+
+from songflow.ledger.key_summaries import Standing
+from songflow.sweeps.cells import Cell
+from songflow.sweeps.tally import SweepResult, Tally
+from tasks.ui.markdown import escape
+from tasks.ui.pages import shown
+from tasks.ui.progress import ProgressBar
+
+__all__ = ["MAX_ROWS", "show_sweep", "sweep_bar", "sweep_rows"]
+
+MAX_ROWS = 500
+"""A page with more rows is slow in a browser; the manifest has all of them."""
+
+_BAR_EVERY_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def sweep_bar(name: str, tally: Tally) -> AsyncIterator[None]:
+    """A progress artifact that follows a run's counts."""
+    bar = ProgressBar(f"Sweep {name}")
+    loop = asyncio.get_running_loop()
+    start = loop.time()
+
+    async def follow() -> None:
+        while True:
+            await asyncio.sleep(_BAR_EVERY_SECONDS)
+            share = tally.ended / tally.cells if tally.cells else 0.0
+            status = f"{tally.ended} of {tally.cells} cells, {tally.running} at the gateway"
+            await bar.update(status, share, loop.time() - start)
+
+    follower = asyncio.create_task(follow())
+    try:
+        yield
+    finally:
+        follower.cancel()
+        await asyncio.wait([follower])
+    await bar.finish()
+
+
+def sweep_rows(cells: Sequence[Cell], standings: Mapping[str, Standing]) -> list[dict[str, Any]]:
+    """The first cells with what differs between them and how each stands."""
+    rows = []
+    for number, cell in enumerate(cells[:MAX_ROWS], start=1):
+        standing = standings.get(cell.key)
+        rows.append(
+            {
+                "cell": number,
+                **{name: escape(value, 80) for name, value in cell.fields.items()},
+                "state": str(standing.state) if standing else "not started",
+                "songs": standing.stored if standing else 0,
+                "units": standing.spent if standing else 0,
+                "why": escape((standing.error if standing else "") or ""),
+                "key": escape(cell.key),
+            }
+        )
+    return rows
+
+
+async def show_sweep(result: SweepResult, cells: Sequence[Cell], standings: Mapping[str, Standing]) -> None:
+    """Write the table artifact."""
+    more = f" The first {MAX_ROWS} of {len(cells)} cells are shown." if len(cells) > MAX_ROWS else ""
+    async with shown("The sweep", "its songs are stored"):
+        await acreate_table_artifact(
+            sweep_rows(cells, standings),
+            key=_artifact_key(result.name),
+            description=escape(f"{result.summary()}{more}", 600),
+        )
+
+
+def _artifact_key(name: str) -> str:
+    readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
+    return f"sweep-{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
