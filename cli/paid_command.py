@@ -21,8 +21,8 @@ from songflow.gateways import DIALECTS
 from songflow.generation.lifecycle import generate_in, mint_key
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
+from songflow.ledger.queries import leading_submission
 from songflow.ledger.states import RULES
-from songflow.ledger.submissions import speaker
 
 if TYPE_CHECKING:
     from prefect.blocks.core import Block
@@ -229,7 +229,7 @@ async def _as_flow(
 async def _detached(key: str, common: Common) -> SongflowError:
     """What Ctrl-C leaves behind, read from the ledger."""
     async with Session(common.library_settings()) as session:
-        current = speaker(await session.library.ledger.submissions.of_key(key))
+        current = leading_submission(await session.library.ledger.submissions.of_key(key))
     if current is None or RULES[current.state].billed.value == "no":
         return RequestNotSent("Interrupted before anything was sent.", key=key, next="run the command again.")
     return StillRunning(

@@ -19,8 +19,8 @@ from songflow.generation import rescue as domain
 from songflow.generation.error_texts import unsettled_error
 from songflow.generation.rescue import Rescued
 from songflow.generation.session import Session, SessionSettings
+from songflow.ledger.queries import leading_submission
 from songflow.ledger.states import RULES, State
-from songflow.ledger.submissions import speaker
 
 __all__ = ["Choice", "rescue"]
 
@@ -175,7 +175,7 @@ class _Command:
         given = await given_access(self.gateway)
         async with self._session(None) as session, self.output.waiting(key):
             result = await domain.resubmit(session, key, given)
-            current = speaker(await session.library.ledger.submissions.of_key(key))
+            current = leading_submission(await session.library.ledger.submissions.of_key(key))
             assert current is not None, "it was just submitted"
             songs = await session.library.ledger.songs.of_submission(current.id)
             row = await _row(session, Rescued.of(current, songs))

@@ -24,7 +24,7 @@ from cli.sweep_display import show_plan, show_result, show_status, status_text, 
 from songflow.accounts import Access, fallbacks_from_environment
 from songflow.errors import InputError, RequestNotSent, SongflowError, StillRunning
 from songflow.generation.session import Session, SessionSettings
-from songflow.ledger.key_summaries import Standings
+from songflow.ledger.key_summaries import KeySummaries
 from songflow.library.library import Library, LibrarySettings
 from songflow.sweeps.cells import Cell, cells_of
 from songflow.sweeps.parents import find_parents
@@ -152,18 +152,20 @@ async def _plan(
     sweep: Sweep, gateway: Gateway, settings: LibrarySettings, concurrency: int, retry_errors: bool
 ) -> Plan:
     access, cells = await _expand(sweep, gateway, settings)
-    return await _with_standings(
+    return await _with_key_summaries(
         settings,
         lambda ledger: plan_cells(cells, access, ledger, concurrency=concurrency, retry_errors=retry_errors),
     )
 
 
-async def _with_standings(settings: LibrarySettings, read: Callable[[Standings | None], Awaitable[_T]]) -> _T:
+async def _with_key_summaries(
+    settings: LibrarySettings, read: Callable[[KeySummaries | None], Awaitable[_T]]
+) -> _T:
     """Read from the ledger; looking at a library that is not there does not make one."""
     if not settings.exists():
         return await read(None)
     async with Library(settings) as library:
-        return await read(library.ledger.standings)
+        return await read(library.ledger.key_summaries)
 
 
 @app.command
@@ -281,7 +283,7 @@ async def _as_flow(
 
 async def _detached(cells: list[Cell], settings: LibrarySettings) -> SongflowError:
     """What Ctrl-C leaves behind, read from the ledger."""
-    left = await _with_standings(settings, lambda ledger: status_of(cells, ledger))
+    left = await _with_key_summaries(settings, lambda ledger: status_of(cells, ledger))
     come_back = "run the same command again: it collects what runs, goes on with the rest, and pays for no cell twice."
     if not left.running and not left.unsettled:
         return RequestNotSent(
@@ -328,7 +330,7 @@ def status(
 
 
 async def _status(cells: list[Cell], settings: LibrarySettings) -> SweepStatus:
-    return await _with_standings(settings, lambda ledger: status_of(cells, ledger))
+    return await _with_key_summaries(settings, lambda ledger: status_of(cells, ledger))
 
 
 async def _live(output: Output, name: str, cells: list[Cell], settings: LibrarySettings) -> None:

@@ -148,7 +148,7 @@ async def sweep(
         session.tell(result.notice())
         with told_as_worked_on(given.name):
             keys = [cell.key for cell in cells]
-            standings = await persist(lambda: session.library.ledger.standings.of_keys(keys))
+            standings = await persist(lambda: session.library.ledger.key_summaries.of_keys(keys))
     await show_sweep(result, cells, standings)
     if report:
         await show_report(library_of(library), keys, given.name)
@@ -180,7 +180,7 @@ async def _elsewhere(
 ) -> SweepResult:
     """Each shard as a run of the deployment; what they have come to is read from the ledger that they share."""
     start = time.monotonic()
-    standings, keys = session.library.ledger.standings, [cell.key for cell in cells]
+    standings, keys = session.library.ledger.key_summaries, [cell.key for cell in cells]
     before = await standings.of_keys(keys)
     await at_work.run(shards)
     with told_as_worked_on(given.name):

@@ -26,9 +26,9 @@ from prefect.utilities import engine
 
 from songflow.errors import SongflowError
 from songflow.generation.session import Session
+from songflow.ledger.queries import leading_submission
 from songflow.ledger.rows import Submission
 from songflow.ledger.states import RULES, State
-from songflow.ledger.submissions import speaker
 from songflow.runtime.shutdown import comes_after_answers
 from tasks.logs import send_logs
 
@@ -150,7 +150,7 @@ async def _tell_what_goes_on(session: Session, key: str) -> None:
 
 
 async def _tell(session: Session, key: str) -> None:
-    current = speaker(await session.library.ledger.submissions.of_key(key))
+    current = leading_submission(await session.library.ledger.submissions.of_key(key))
     if current is None or not (RULES[current.state].unsettled or current.state is State.SUCCEEDED):
         return
     told = _told.get()

@@ -24,9 +24,9 @@ from songflow.generation.lifecycle import finish
 from songflow.generation.results import GenerationResult, SongResult
 from songflow.generation.session import Session
 from songflow.generation.submit import BY_A_PERSON, settle_dead_sender, submit
+from songflow.ledger.queries import leading_submission
 from songflow.ledger.rows import Generation, Song, Submission
 from songflow.ledger.states import RULES, SongState, State
-from songflow.ledger.submissions import speaker
 
 __all__ = ["Rescued", "adopt", "exit_code", "rescue", "resubmit", "resubmittable", "stranded", "write_off"]
 
@@ -247,7 +247,7 @@ async def write_off(session: Session, key: str) -> Rescued:
     known = await ledger.of_key(key)
     ended = [one for one in known if await ledger.write_off(one.id)]
     if not ended:
-        current = speaker(known)
+        current = leading_submission(known)
         state = f" (it is '{current.state}')" if current else ""
         raise errors.InputError(
             f"There is nothing to write off under the key {key!r}{state}.",
@@ -264,7 +264,7 @@ async def resubmittable(session: Session, key: str) -> tuple[Generation, Submiss
     """
     await _settle_senders(session)  # an answer that is in the spool needs no second payment
     ledger = session.library.ledger.submissions
-    generation, current = await ledger.generation(key), speaker(await ledger.of_key(key))
+    generation, current = await ledger.generation(key), leading_submission(await ledger.of_key(key))
     if generation is None or current is None:
         raise errors.InputError(
             f"The ledger does not know the key {key!r}.", next="see `songflow rescue --list`."

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from songflow.ledger import schema
 from songflow.ledger.engine import Database
 from songflow.ledger.rows import clean_text
+from songflow.ledger.upsert import upsert
 
 __all__ = ["Choice", "Choices"]
 
@@ -45,17 +45,16 @@ class Choices:
 
     async def choose(self, key: str, song_ids: Sequence[str], chosen_by: str) -> Choice:
         """Commit a choice; what returns is the one that stands, which may be an earlier one."""
-        insert_on = sqlite.insert if self._database.is_sqlite else postgresql.insert
         async with self._database.write("choice") as connection:
-            await connection.execute(
-                insert_on(_choices)
-                .values(
-                    key=key,
-                    song_id="\n".join(song_ids),  # ids of songs are one line each
-                    chosen_by=clean_text(chosen_by),
-                    chosen_at=datetime.now(UTC),
-                )
-                .on_conflict_do_nothing(index_elements=["key"])
+            await upsert(
+                connection,
+                _choices,
+                {
+                    "key": key,
+                    "song_id": "\n".join(song_ids),  # a song's id never contains a newline
+                    "chosen_by": clean_text(chosen_by),
+                    "chosen_at": datetime.now(UTC),
+                },
             )
         standing = await self.get(key)
         assert standing is not None, "it was committed, by us or by somebody before us"

@@ -13,16 +13,16 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Select, bindparam, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from songflow.families.udio import body_hash
 from songflow.ledger import schema
 from songflow.ledger.engine import Connection
 from songflow.ledger.lease import Lease
 from songflow.ledger.money import reserve, stop_reason
-from songflow.ledger.queries import one_generation, one_submission, speaker, submissions_of
+from songflow.ledger.queries import leading_submission, one_generation, one_submission, submissions_of
 from songflow.ledger.rows import Generation, Intent, Submission, lease_columns
 from songflow.ledger.states import RULES, SongState, State
+from songflow.ledger.upsert import upsert
 
 __all__ = ["Claim", "Twin", "intend"]
 
@@ -30,10 +30,6 @@ SIMULATOR = "simulator"
 
 _generations, _submissions, _songs = schema.generations, schema.submissions, schema.songs
 
-_NEW_GENERATION = {
-    "sqlite": sqlite.insert(_generations).on_conflict_do_nothing(index_elements=["key"]),
-    "postgresql": postgresql.insert(_generations).on_conflict_do_nothing(index_elements=["key"]),
-}
 _NEW_SUBMISSION = insert(_submissions)
 
 _BEFORE_THE_ANSWER = frozenset({State.INTENDED, State.SENDING})
@@ -86,8 +82,9 @@ async def intend(
 
 
 async def _insert_generation(connection: Connection, intent: Intent) -> bool:
-    result = await connection.execute(
-        _NEW_GENERATION[connection.dialect.name],
+    return await upsert(
+        connection,
+        _generations,
         {
             "key": intent.key,
             "body": intent.body,
@@ -96,7 +93,6 @@ async def _insert_generation(connection: Connection, intent: Intent) -> bool:
             "created_at": datetime.now(UTC),
         },
     )
-    return result.rowcount == 1
 
 
 async def _reattach(
@@ -113,7 +109,7 @@ async def _reattach(
     if any(one.state is State.FAILED and _of_this_run(one, intent) for one in known):
         # To pay again was asked before this run: a retry of it must not take its own failure for the one meant.
         pay_again -= {State.FAILED}
-    current = speaker(known)
+    current = leading_submission(known)
     if current is None:
         return await _admit(connection, intent, lease, ordinal=1)
     if RULES[current.state].sends or current.state in pay_again:

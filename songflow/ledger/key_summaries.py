@@ -15,7 +15,7 @@ from songflow.ledger.engine import Database
 from songflow.ledger.lease import Lease, ProcessIdentity
 from songflow.ledger.states import RULES, Billed, SongState, State
 
-__all__ = ["Standing", "Standings"]
+__all__ = ["KeySummaries", "KeySummary"]
 
 _submissions, _songs = schema.submissions, schema.songs
 
@@ -26,7 +26,7 @@ _HISTORY = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class KeySummary:
     """One key: the state that speaks for it, and what became of its songs.
 
     Attributes:
@@ -50,15 +50,15 @@ class Standing:
     settled_at: datetime | None
 
 
-class Standings:
+class KeySummaries:
     """Reads of many keys."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def of_keys(self, keys: Sequence[str]) -> dict[str, Standing]:
+    async def of_keys(self, keys: Sequence[str]) -> dict[str, KeySummary]:
         """How each key stands; keys without a submission are left out."""
-        found: dict[str, Standing] = {}
+        found: dict[str, KeySummary] = {}
         async with self._database.read() as connection:
             for start in range(0, len(keys), _CHUNK):
                 chunk = keys[start : start + _CHUNK]
@@ -131,7 +131,7 @@ _STANDING = (
 )
 
 
-def _standing(rows: Iterable[RowMapping]) -> Standing:
+def _standing(rows: Iterable[RowMapping]) -> KeySummary:
     """The standing of one key from the rows of all its submissions."""
     known = sorted(rows, key=lambda row: (RULES[State(row["state"])].rank, row["ordinal"]))
     speaks = known[-1]
@@ -139,7 +139,7 @@ def _standing(rows: Iterable[RowMapping]) -> Standing:
         speaks["lease_host"], speaks["lease_boot"], speaks["lease_pid"], speaks["lease_start"]
     )
     state = State(speaks["state"])
-    return Standing(
+    return KeySummary(
         state=state,
         # Asked of the system for what is under way only: the rest has no process.
         dead=not RULES[state].then or Lease(owner, speaks["fence"], speaks["lease_expires_at"]).is_dead(),

@@ -1,4 +1,4 @@
-"""The open ledger."""
+"""The open ledger: one attribute for each group of transactions."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from sqlalchemy import URL
 
 from songflow.ledger.choices import Choices
 from songflow.ledger.engine import Database
-from songflow.ledger.key_summaries import Standings
+from songflow.ledger.key_summaries import KeySummaries
 from songflow.ledger.money import Money
 from songflow.ledger.pace import Pace
-from songflow.ledger.restore import Restoring
+from songflow.ledger.restore import Restore
 from songflow.ledger.songs import Songs
 from songflow.ledger.submissions import Submissions
 
@@ -17,15 +17,19 @@ __all__ = ["Ledger"]
 
 
 class Ledger:
-    """One open ledger: `submissions` is the paid step, `songs` what came of it, `money` what it cost, `pace` how fast,
-    `choices` with which takes a recipe goes on, `standings` how many keys stand at once.
+    """One open ledger, to be used as an async context manager in one event loop.
 
-    `restoring` makes rows from songs' own stories.
-
-    Use it as an async context manager, in one event loop.
+    Attributes:
+        submissions: The paid step.
+        songs: The takes of each generation and their files.
+        money: Budgets, and whether spending is paused.
+        pace: The submit rate of accounts that were rate-limited.
+        restore: Rows rebuilt from the metadata of song files.
+        choices: The takes that recipes continue from.
+        key_summaries: Summaries of many request keys.
 
     Raises:
-        LibraryError: from `open`, when the database cannot be used; nothing was changed then.
+        LibraryError: on entering, when the database cannot be used. Nothing was changed then.
     """
 
     def __init__(self, url: URL) -> None:
@@ -34,9 +38,9 @@ class Ledger:
         self.songs = Songs(self.database)
         self.money = Money(self.database)
         self.pace = Pace(self.database)
-        self.restoring = Restoring(self.database)
+        self.restore = Restore(self.database)
         self.choices = Choices(self.database)
-        self.standings = Standings(self.database)
+        self.key_summaries = KeySummaries(self.database)
 
     async def __aenter__(self) -> Ledger:
         await self.database.open()

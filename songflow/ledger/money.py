@@ -15,12 +15,12 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import BindParameter, RowMapping, Update, bindparam, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from songflow.ledger import schema
 from songflow.ledger.engine import Connection, Database
 from songflow.ledger.rows import Caps, clean_text
 from songflow.ledger.states import State
+from songflow.ledger.upsert import upsert
 
 __all__ = [
     "LIBRARY_SCOPE",
@@ -59,10 +59,6 @@ _COUNTED = (
     .with_for_update()
 )
 _SET = update(_submissions).where(_submissions.c.id == _wanted)
-_MAKE_ROWS = {
-    "sqlite": sqlite.insert(_budgets).on_conflict_do_nothing(index_elements=["scope"]),
-    "postgresql": postgresql.insert(_budgets).on_conflict_do_nothing(index_elements=["scope"]),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +174,7 @@ def _move_by(counters: tuple[str, ...]) -> Update:
 
 async def _make_rows(connection: Connection, scopes: Sequence[str]) -> None:
     rows = [{"scope": scope, "spent": 0.0, "reserved": 0.0, "refunded": 0.0} for scope in scopes]
-    await connection.execute(_MAKE_ROWS[connection.dialect.name], rows)
+    await upsert(connection, _budgets, rows)
 
 
 async def _over(connection: Connection, scope: str, price: float, cap: float) -> str:
@@ -211,13 +207,8 @@ class Money:
     async def pause(self, reason: str | None = None) -> None:
         """Stop all new spending of this library at once, everywhere; what runs is still collected."""
         values = {"since": datetime.now(UTC), "reason": clean_text(reason)}
-        insert_on = sqlite.insert if self._database.is_sqlite else postgresql.insert
         async with self._database.write("pause") as connection:
-            await connection.execute(
-                insert_on(_switches)
-                .values(name=_SPENDING, **values)
-                .on_conflict_do_update(index_elements=["name"], set_=values)
-            )
+            await upsert(connection, _switches, {"name": _SPENDING, **values}, replace=tuple(values))
 
     async def resume(self) -> bool:
         """Allow spending again; False where it was not paused."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from songflow.ledger import schema
 from songflow.ledger.engine import Database
+from songflow.ledger.upsert import upsert
 
 __all__ = ["LONGEST_PAUSE_SECONDS", "Pace"]
 
@@ -74,12 +74,7 @@ class Pace:
             pause = min(max(doubled, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
             wait = min(pause if asked is None else max(asked, pause), LONGEST_PAUSE_SECONDS)
             values = {"pause": pause, "not_before": datetime.now(UTC) + timedelta(seconds=wait)}
-            insert_on = sqlite.insert if self._database.is_sqlite else postgresql.insert
-            await connection.execute(
-                insert_on(_paces)
-                .values(account=account, **values)
-                .on_conflict_do_update(index_elements=["account"], set_=values)
-            )
+            await upsert(connection, _paces, {"account": account, **values}, replace=tuple(values))
 
     async def speed_up(self, account: str) -> None:
         """A submit was accepted: half the pause, and none once it is short."""

@@ -16,7 +16,7 @@ from songflow.ledger.engine import Connection
 from songflow.ledger.rows import Generation, Submission
 from songflow.ledger.states import RULES
 
-__all__ = ["one_generation", "one_submission", "speaker", "submissions_of"]
+__all__ = ["leading_submission", "one_generation", "one_submission", "submissions_of"]
 
 _generations, _submissions = schema.generations, schema.submissions
 
@@ -28,7 +28,7 @@ _ONE_GENERATION = select(_generations).where(_generations.c.key == _wanted)
 _ONE_GENERATION_LOCKED = _ONE_GENERATION.with_for_update()
 
 
-def speaker(submissions: Sequence[Submission]) -> Submission | None:
+def leading_submission(submissions: Sequence[Submission]) -> Submission | None:
     """Of a generation's submissions, the one that speaks for it: the furthest along, then the newest."""
     return max(submissions, key=lambda one: (RULES[one.state].rank, one.ordinal), default=None)
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from songflow.families.udio import SongRequest, body_hash
 from songflow.ledger import schema
@@ -22,8 +21,9 @@ from songflow.ledger.queries import one_generation
 from songflow.ledger.rows import Song, Submission, lease_columns
 from songflow.ledger.songs import songs_where
 from songflow.ledger.states import SongState, State
+from songflow.ledger.upsert import upsert
 
-__all__ = ["Outcome", "Restorable", "Restoring"]
+__all__ = ["RestorableSong", "Restore", "RestoreOutcome"]
 
 _generations, _submissions, _songs = schema.generations, schema.submissions, schema.songs
 # No fingerprint of a key is in a song's file.
@@ -31,7 +31,7 @@ _UNKNOWN_FINGERPRINT = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Restorable:
+class RestorableSong:
     """One stored song as its story tells it: what was asked for, and the columns of its two rows.
 
     `submission` and `song` hold what this module does not know itself: states, leases and money are its own.
@@ -45,7 +45,7 @@ class Restorable:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RestoreOutcome:
     """What became of it: `added`, or `known` already by this row, or refused for a `reason`."""
 
     added: bool = False
@@ -53,7 +53,7 @@ class Outcome:
     reason: str | None = None
 
 
-class Restoring:
+class Restore:
     """The transactions of a rebuild; each may be repeated by anybody at any time."""
 
     def __init__(self, database: Database) -> None:
@@ -67,12 +67,12 @@ class Restoring:
             )
             return {(row.gateway, row.base_url) for row in rows}
 
-    async def add(self, found: Sequence[Restorable]) -> list[Outcome]:
+    async def add(self, found: Sequence[RestorableSong]) -> list[RestoreOutcome]:
         """Add what the ledger does not know, in one transaction; an outcome for each, in order."""
         async with self._database.write("rebuilt") as connection:
             return [await _restore(connection, one) for one in found]
 
-    async def adopt(self, song: Song, found: Restorable) -> bool:
+    async def adopt(self, song: Song, found: RestorableSong) -> bool:
         """A file whose row was never written is the take that still waits for one; False where it no longer waits."""
         async with self._database.write("rebuilt") as connection:
             if await songs_where(connection, "path", found.song["path"]):
@@ -97,19 +97,19 @@ class Restoring:
             return result.rowcount == 1
 
 
-async def _restore(connection: Connection, one: Restorable) -> Outcome:
+async def _restore(connection: Connection, one: RestorableSong) -> RestoreOutcome:
     reason = await _contradiction(connection, one)
     if reason is not None:
-        return Outcome(reason=reason)
+        return RestoreOutcome(reason=reason)
     submission_id, take = one.submission["id"], one.song["take"]
     for song in await songs_where(connection, "submission_id", submission_id):
         if song.take != take:
             continue
         if song.song_id == one.song["song_id"]:
-            return Outcome(known=song)
-        return Outcome(reason=f"the ledger knows this take as the song {song.song_id}")
+            return RestoreOutcome(known=song)
+        return RestoreOutcome(reason=f"the ledger knows this take as the song {song.song_id}")
     if await songs_where(connection, "path", one.song["path"]):
-        return Outcome(reason="the ledger knows this path as another song's")
+        return RestoreOutcome(reason="the ledger knows this path as another song's")
     await _add_generation(connection, one)
     await _add_submission(connection, one)
     await connection.execute(
@@ -122,10 +122,10 @@ async def _restore(connection: Connection, one: Restorable) -> Outcome:
             parent_song_id=one.request.source_song_id,
         )
     )
-    return Outcome(added=True)
+    return RestoreOutcome(added=True)
 
 
-async def _contradiction(connection: Connection, one: Restorable) -> str | None:
+async def _contradiction(connection: Connection, one: RestorableSong) -> str | None:
     """Why a story cannot stand beside what the ledger knows, or None."""
     generation = await one_generation(connection, one.key)
     if generation is not None:
@@ -147,22 +147,21 @@ async def _contradiction(connection: Connection, one: Restorable) -> str | None:
 _TELL_APART = ("id", "ordinal", "gateway", "base_url", "generation_id")
 
 
-async def _add_generation(connection: Connection, one: Restorable) -> None:
-    insert_on = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    await connection.execute(
-        insert_on(_generations)
-        .values(
-            key=one.key,
-            body=one.request.canonical(),
-            body_hash=body_hash(one.request.body(), one.hash_version),
-            hash_version=one.hash_version,
-            created_at=one.submission["intended_at"],
-        )
-        .on_conflict_do_nothing(index_elements=["key"])
+async def _add_generation(connection: Connection, one: RestorableSong) -> None:
+    await upsert(
+        connection,
+        _generations,
+        {
+            "key": one.key,
+            "body": one.request.canonical(),
+            "body_hash": body_hash(one.request.body(), one.hash_version),
+            "hash_version": one.hash_version,
+            "created_at": one.submission["intended_at"],
+        },
     )
 
 
-async def _add_submission(connection: Connection, one: Restorable) -> None:
+async def _add_submission(connection: Connection, one: RestorableSong) -> None:
     told = one.submission
     known = await connection.execute(select(_submissions.c.id).where(_submissions.c.id == told["id"]))
     if known.first() is not None:

@@ -15,7 +15,7 @@ from songflow.ledger.engine import Connection, Database
 from songflow.ledger.intents import Claim, Twin, intend
 from songflow.ledger.lease import Lease
 from songflow.ledger.money import release_held, settle_money
-from songflow.ledger.queries import one_generation, one_submission, speaker, submissions_of
+from songflow.ledger.queries import one_generation, one_submission, submissions_of
 from songflow.ledger.rows import (
     Generation,
     Intent,
@@ -28,7 +28,7 @@ from songflow.ledger.rows import (
 )
 from songflow.ledger.states import RULES, SongState, State, sources_of
 
-__all__ = ["Claim", "Submissions", "Twin", "speaker", "store_answer"]
+__all__ = ["Claim", "Submissions", "Twin", "store_answer"]
 
 _submissions, _songs = schema.submissions, schema.songs
 

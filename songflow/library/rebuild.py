@@ -24,7 +24,7 @@ from songflow.audio.decoding import AudioFacts, AudioProblem, measure, sha256_of
 from songflow.downloads.covers import ENDINGS
 from songflow.errors import InputError
 from songflow.gateways import DIALECTS, Dialect, custom_dialect
-from songflow.ledger.restore import Outcome, Restorable
+from songflow.ledger.restore import RestorableSong, RestoreOutcome
 from songflow.ledger.rows import Song, json_list
 from songflow.ledger.states import SongState
 from songflow.library.library import Library
@@ -77,7 +77,7 @@ async def rebuild(library: Library, folder: Path, trusted: Sequence[Place] = ())
         LibraryError: the ledger cannot be used; what was added before stays, and the next call goes on.
     """
     require_folder(folder)
-    places = {*_PUBLISHED, *trusted, *await library.ledger.restoring.places()}
+    places = {*_PUBLISHED, *trusted, *await library.ledger.restore.places()}
     findings: list[Finding] = []
     told: list[tuple[tuple[Any, ...], Path]] = []
     for path in await asyncio.to_thread(lambda: list(_songs_below(folder.resolve()))):
@@ -128,7 +128,7 @@ class _Read:
 
     path: Path
     told: Told
-    rows: Restorable
+    rows: RestorableSong
     remark: str | None
 
 
@@ -188,7 +188,7 @@ def _read(path: Path, places: set[Place]) -> _Read:
         **{name: getattr(facts, name) for name in MEASURES},
     }
     return _Read(
-        path, told, Restorable(story.key, told.request, story.hash_version, _paid(told), song), remark
+        path, told, RestorableSong(story.key, told.request, story.hash_version, _paid(told), song), remark
     )
 
 
@@ -227,7 +227,7 @@ async def _restore(library: Library, paths: Sequence[Path], places: set[Place]) 
             read.append(await asyncio.to_thread(_read, path, places))
         except NoStory as why:
             findings.append(Finding(str(path), Found.SKIPPED, reason=str(why)))
-    outcomes = await library.ledger.restoring.add([one.rows for one in read])
+    outcomes = await library.ledger.restore.add([one.rows for one in read])
     for one, outcome in zip(read, outcomes, strict=True):
         found, reason = await _judged(library, one, outcome)
         song = one.told.story.song
@@ -235,7 +235,7 @@ async def _restore(library: Library, paths: Sequence[Path], places: set[Place]) 
     return findings
 
 
-async def _judged(library: Library, one: _Read, outcome: Outcome) -> tuple[Found, str | None]:
+async def _judged(library: Library, one: _Read, outcome: RestoreOutcome) -> tuple[Found, str | None]:
     if outcome.added:
         return Found.ADDED, one.remark
     if outcome.known is None:
@@ -245,7 +245,7 @@ async def _judged(library: Library, one: _Read, outcome: Outcome) -> tuple[Found
         return Found.KNOWN, one.remark
     if song.state is not SongState.STORED:
         # Its gateway could not give it any more; whoever named the file died before the row was written.
-        if song.error and one.remark is None and await library.ledger.restoring.adopt(song, one.rows):
+        if song.error and one.remark is None and await library.ledger.restore.adopt(song, one.rows):
             return Found.ADDED, "its take was paid for and not yet collected"
         return (
             Found.SKIPPED,
@@ -253,7 +253,7 @@ async def _judged(library: Library, one: _Read, outcome: Outcome) -> tuple[Found
         )
     if one.rows.song["sha256"] == song.sha256 and not await _is_there(library, song):
         cover = one.rows.song["cover_path"]
-        if await library.ledger.restoring.move(song, path, cover):
+        if await library.ledger.restore.move(song, path, cover):
             return Found.MOVED, f"the ledger had it at {song.path}"
     return Found.KNOWN, f"the ledger has this take at {song.path}"
 

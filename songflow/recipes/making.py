@@ -22,7 +22,7 @@ from songflow.families.udio import SongRequest
 from songflow.generation.error_texts import told_as_paid
 from songflow.generation.session import Session
 from songflow.ledger.choices import Choice
-from songflow.ledger.queries import speaker
+from songflow.ledger.queries import leading_submission
 from songflow.ledger.states import Billed, SongState, State
 from songflow.recipes.answers import Answer, Question, given_answers
 from songflow.recipes.branches import Branch, again_key
@@ -164,7 +164,7 @@ class _Maker:
 
     async def _account_of_the_core(self) -> Access:
         """The gateway and the account that have the core: nobody else can extend it."""
-        core = speaker(await self._ledger.submissions.of_key(f"{self._key}:{CORE}"))
+        core = leading_submission(await self._ledger.submissions.of_key(f"{self._key}:{CORE}"))
         assert core is not None, "the core was made"
         return await self._session.access_for(core, that_took(self._accounts, core))
 
@@ -287,7 +287,7 @@ class _Maker:
 
     async def _has_ended(self, key: str) -> bool:
         """Whether a further pair is stored or has failed: then it is made no more, and the next wish is for another."""
-        made = speaker(await self._ledger.submissions.of_key(key))
+        made = leading_submission(await self._ledger.submissions.of_key(key))
         if made is not None and made.state is State.FAILED:
             return True
         songs = await self._ledger.songs.of_key(key)

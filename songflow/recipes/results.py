@@ -8,7 +8,7 @@ from typing import Any
 
 from songflow.generation.results import SongResult
 from songflow.ledger import Ledger
-from songflow.ledger.queries import speaker
+from songflow.ledger.queries import leading_submission
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import Billed
 from songflow.recipes.branches import Branch, again_key
@@ -70,7 +70,7 @@ async def takes_of(ledger: Ledger, key: str) -> list[tuple[str, Submission, list
     """Every generation that was made for a step: its own, then the further pairs that a person asked for."""
     made: list[tuple[str, Submission, list[Song]]] = []
     number, at = 0, key
-    while (current := speaker(await ledger.submissions.of_key(at))) is not None:
+    while (current := leading_submission(await ledger.submissions.of_key(at))) is not None:
         made.append((at, current, await ledger.songs.of_key(at)))
         number += 1
         at = again_key(key, number)

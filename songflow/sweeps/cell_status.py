@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from songflow.ledger.key_summaries import Standing
+from songflow.ledger.key_summaries import KeySummary
 from songflow.ledger.states import RULES, State
 
 __all__ = ["Step", "step_of"]
@@ -20,17 +20,17 @@ class Step(StrEnum):
     OPEN = "open"
 
 
-def step_of(standing: Standing | None, *, retry_errors: bool) -> Step:
+def step_of(summary: KeySummary | None, *, retry_errors: bool) -> Step:
     """What a run does next: only PAY sends a request; OPEN is for `rescue`, or under way in another process."""
-    if standing is None or RULES[standing.state].sends:
+    if summary is None or RULES[summary.state].sends:
         return Step.PAY
-    match standing.state:
+    match summary.state:
         case State.SUCCEEDED:
-            return Step.COLLECT if standing.missing or not standing.stored else Step.STORED
+            return Step.COLLECT if summary.missing or not summary.stored else Step.STORED
         case State.FAILED:
             return Step.PAY if retry_errors else Step.FAILED
         case State.INTENDED:
-            return Step.PAY if standing.dead else Step.OPEN
+            return Step.PAY if summary.dead else Step.OPEN
         case State.ACCEPTED | State.RUNNING | State.OVERDUE:
             return Step.COLLECT
         case _:

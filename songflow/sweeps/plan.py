@@ -9,7 +9,7 @@ from typing import Any
 
 from songflow.accounts import Access
 from songflow.generation.session import EMBEDDED_SPEED
-from songflow.ledger.key_summaries import Standing, Standings
+from songflow.ledger.key_summaries import KeySummaries, KeySummary
 from songflow.sweeps.cell_status import Step, step_of
 from songflow.sweeps.cells import Cell
 
@@ -66,18 +66,18 @@ class Plan:
 async def plan_cells(
     cells: Sequence[Cell],
     access: Access,
-    ledger: Standings | None,
+    ledger: KeySummaries | None,
     *,
     concurrency: int,
     retry_errors: bool = False,
 ) -> Plan:
     """The plan of a run over cells; `ledger` is None where there is no library yet."""
-    standings: Mapping[str, Standing] = (
+    summaries: Mapping[str, KeySummary] = (
         {} if ledger is None else await ledger.of_keys([cell.key for cell in cells])
     )
     planned = []
     for cell in cells:
-        step = step_of(standings.get(cell.key), retry_errors=retry_errors)
+        step = step_of(summaries.get(cell.key), retry_errors=retry_errors)
         planned.append(PlannedCell(cell, step, access.price_of(cell.request) if step is Step.PAY else 0.0))
     paid = [one for one in planned if one.step is Step.PAY]
     return Plan(
@@ -90,7 +90,7 @@ async def plan_cells(
 
 
 async def _seconds(
-    paid: Sequence[PlannedCell], access: Access, ledger: Standings | None, concurrency: int
+    paid: Sequence[PlannedCell], access: Access, ledger: KeySummaries | None, concurrency: int
 ) -> float:
     """The work spread over the slots, but never less than the longest generation."""
     kinds = Counter((one.cell.request.model_type, one.cell.request.mode.value) for one in paid)

@@ -27,7 +27,7 @@ from songflow.generation.leases import kept
 from songflow.generation.lifecycle import first_that_takes
 from songflow.generation.session import Session
 from songflow.generation.submit import AFTER_ERRORS, submit
-from songflow.ledger.key_summaries import Standing
+from songflow.ledger.key_summaries import KeySummary
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import State
 from songflow.runtime.retry import persist
@@ -124,7 +124,7 @@ class SweepRun:
         """What there is to do: cells that run already come first, those that ended before are counted at once."""
         keys = [cell.key for cell in cells]
         # Others of the sweep may be at work: a ledger that is away for a moment is no reason to stop them.
-        standings = await persist(lambda: self.session.library.ledger.standings.of_keys(keys))
+        standings = await persist(lambda: self.session.library.ledger.key_summaries.of_keys(keys))
         queue: deque[tuple[Cell, Step]] = deque()
         to_pay: list[tuple[Cell, Step]] = []
         for cell in cells:
@@ -345,7 +345,7 @@ def told_as_worked_on(name: str) -> Iterator[None]:
 
 async def told(session: Session, name: str, tally: Tally, seconds: float) -> SweepResult:
     """A run's counts with what it has sent and spent, as the ledger has it."""
-    standings, run = session.library.ledger.standings, session.settings.budget_run or ""
+    standings, run = session.library.ledger.key_summaries, session.settings.budget_run or ""
     with told_as_worked_on(name):
         posts, price = await persist(lambda: standings.of_run(run))
     return SweepResult.of(name, tally, posts=posts, price=price, seconds=seconds)
@@ -376,7 +376,7 @@ class _Patience:
         return pause
 
 
-def _failed_before(cell: Cell, standing: Standing) -> errors.GenerationFailed:
+def _failed_before(cell: Cell, standing: KeySummary) -> errors.GenerationFailed:
     return errors.GenerationFailed(
         f"The generation {standing.generation_id} failed earlier: {standing.error or 'the gateway gave no reason'}.",
         key=cell.key,

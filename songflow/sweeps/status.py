@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from songflow import errors
-from songflow.ledger.key_summaries import Standing, Standings
+from songflow.ledger.key_summaries import KeySummaries, KeySummary
 from songflow.ledger.states import RULES, State
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.tally import Tally
@@ -52,13 +52,13 @@ class SweepStatus:
         return asdict(self)
 
 
-async def status_of(cells: Sequence[Cell], ledger: Standings | None) -> SweepStatus:
+async def status_of(cells: Sequence[Cell], ledger: KeySummaries | None) -> SweepStatus:
     """The status of a sweep's cells; `ledger` is None where there is no library yet."""
     now = datetime.now(UTC)
-    standings = {} if ledger is None else await ledger.of_keys([cell.key for cell in cells])
-    groups = Counter(_group(standing) for standing in standings.values())
-    left = groups["left"] + len(cells) - len(standings)
-    lately = sum(_ended_since(standing, now - RATE_OVER) for standing in standings.values())
+    summaries = {} if ledger is None else await ledger.of_keys([cell.key for cell in cells])
+    groups = Counter(_group(summary) for summary in summaries.values())
+    left = groups["left"] + len(cells) - len(summaries)
+    lately = sum(_ended_since(summary, now - RATE_OVER) for summary in summaries.values())
     per_second = lately / RATE_OVER.total_seconds()
     to_go = left + groups["running"]
     return SweepStatus(
@@ -68,62 +68,62 @@ async def status_of(cells: Sequence[Cell], ledger: Standings | None) -> SweepSta
         failed=groups["failed"],
         unsettled=groups["unsettled"],
         left=left,
-        songs=sum(standing.stored for standing in standings.values()),
-        spent=round(sum(standing.spent for standing in standings.values()), 6),
+        songs=sum(summary.stored for summary in summaries.values()),
+        spent=round(sum(summary.spent for summary in summaries.values()), 6),
         per_hour=round(per_second * 3600, 1),
         eta_seconds=round(to_go / per_second, 1) if to_go and per_second else None,
     )
 
 
-def tally_of(cells: Sequence[Cell], before: Mapping[str, Standing], after: Mapping[str, Standing]) -> Tally:
+def tally_of(
+    cells: Sequence[Cell], before: Mapping[str, KeySummary], after: Mapping[str, KeySummary]
+) -> Tally:
     """What a run on other machines has come to, from how its cells stood before and after it."""
     tally = Tally(cells=len(cells))
     for cell in cells:
-        standing = after.get(cell.key)
-        group = "left" if standing is None else _group(standing)
-        if standing is not None and group == "stored":
+        summary = after.get(cell.key)
+        group = "left" if summary is None else _group(summary)
+        if summary is not None and group == "stored":
             was = before.get(cell.key)
             if was is not None and was.stored:
                 tally.existing += 1
             else:
                 tally.stored += 1
-            tally.songs += standing.stored - (was.stored if was is not None else 0)
-        elif standing is None or standing.state in (State.INTENDED, State.UNSENT):
+            tally.songs += summary.stored - (was.stored if was is not None else 0)
+        elif summary is None or summary.state in (State.INTENDED, State.UNSENT):
             tally.not_started += 1
         else:
-            tally.error(cell, _error_of(cell, standing, group))
+            tally.error(cell, _error_of(cell, summary, group))
     return tally
 
 
-def _error_of(cell: Cell, standing: Standing, group: str) -> errors.SongflowError:
+def _error_of(cell: Cell, summary: KeySummary, group: str) -> errors.SongflowError:
     kinds: Mapping[str, type[errors.SongflowError]] = {
         "left": errors.RequestRefused,
         "failed": errors.GenerationFailed,
         "running": errors.StillRunning,
     }
     return kinds.get(group, errors.OutcomeUnknown)(
-        f"It is '{standing.state}': {standing.error or 'no reason is known'}.",
+        f"It is '{summary.state}': {summary.error or 'no reason is known'}.",
         key=cell.key,
-        generation_id=standing.generation_id,
-        state=standing.state,
-        billed=RULES[standing.state].billed.value,
+        generation_id=summary.generation_id,
+        state=summary.state,
+        billed=RULES[summary.state].billed.value,
         next="run the sweep again; `songflow rescue --list` shows what is unknown or lost.",
     )
 
 
-def _group(standing: Standing) -> str:
-    if standing.state is State.SUCCEEDED:
-        return "stored" if standing.stored else "running"
-    if standing.state is State.FAILED:
+def _group(summary: KeySummary) -> str:
+    if summary.state is State.SUCCEEDED:
+        return "stored" if summary.stored else "running"
+    if summary.state is State.FAILED:
         return "failed"
-    if standing.state is State.INTENDED and not standing.dead:
+    if summary.state is State.INTENDED and not summary.dead:
         return "running"
-    if RULES[standing.state].waits or (standing.state is State.SENDING and not standing.dead):
+    if RULES[summary.state].waits or (summary.state is State.SENDING and not summary.dead):
         return "running"
-    return "unsettled" if RULES[standing.state].unsettled else "left"
+    return "unsettled" if RULES[summary.state].unsettled else "left"
 
 
-def _ended_since(standing: Standing, since: datetime) -> bool:
-    return (
-        standing.state is State.SUCCEEDED and standing.settled_at is not None and standing.settled_at >= since
-    )
+def _ended_since(summary: KeySummary, since: datetime) -> bool:
+    return summary.state is State.SUCCEEDED and summary.settled_at is not None and summary.settled_at >= since

@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect.artifacts import acreate_table_artifact
 
-from songflow.ledger.key_summaries import Standing
+from songflow.ledger.key_summaries import KeySummary
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.tally import SweepResult, Tally
 from tasks.ui.markdown import escape
@@ -49,31 +49,31 @@ async def sweep_bar(name: str, tally: Tally) -> AsyncIterator[None]:
     await bar.finish()
 
 
-def sweep_rows(cells: Sequence[Cell], standings: Mapping[str, Standing]) -> list[dict[str, Any]]:
+def sweep_rows(cells: Sequence[Cell], summaries: Mapping[str, KeySummary]) -> list[dict[str, Any]]:
     """The first cells with what differs between them and how each stands."""
     rows = []
     for number, cell in enumerate(cells[:MAX_ROWS], start=1):
-        standing = standings.get(cell.key)
+        summary = summaries.get(cell.key)
         rows.append(
             {
                 "cell": number,
                 **{name: escape(value, 80) for name, value in cell.fields.items()},
-                "state": str(standing.state) if standing else "not started",
-                "songs": standing.stored if standing else 0,
-                "units": standing.spent if standing else 0,
-                "why": escape((standing.error if standing else "") or ""),
+                "state": str(summary.state) if summary else "not started",
+                "songs": summary.stored if summary else 0,
+                "units": summary.spent if summary else 0,
+                "why": escape((summary.error if summary else "") or ""),
                 "key": escape(cell.key),
             }
         )
     return rows
 
 
-async def show_sweep(result: SweepResult, cells: Sequence[Cell], standings: Mapping[str, Standing]) -> None:
+async def show_sweep(result: SweepResult, cells: Sequence[Cell], summaries: Mapping[str, KeySummary]) -> None:
     """Write the table artifact."""
     more = f" The first {MAX_ROWS} of {len(cells)} cells are shown." if len(cells) > MAX_ROWS else ""
     async with shown("The sweep", "its songs are stored"):
         await acreate_table_artifact(
-            sweep_rows(cells, standings),
+            sweep_rows(cells, summaries),
             key=_artifact_key(result.name),
             description=escape(f"{result.summary()}{more}", 600),
         )

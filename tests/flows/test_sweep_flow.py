@@ -28,7 +28,7 @@ from blocks import SimulatorCredentials, SongLibrary
 from flows.generate import generate_song
 from flows.sweep import sweep, sweep_shard
 from songflow.errors import GenerationFailed, InputError, InvalidDocument, LibraryError, NotCollected
-from songflow.ledger.key_summaries import Standings
+from songflow.ledger.key_summaries import KeySummaries
 from songflow.library.library import Library
 from songflow.sweeps.tally import SweepUnfinished
 
@@ -156,7 +156,7 @@ def test_every_parameter_has_a_title_and_a_text_in_the_form():
 
 async def test_a_ledger_that_is_gone_before_a_later_shard_is_not_told_as_nothing_sent(studio, monkeypatch):
     """Shards before it are paid for."""
-    here, read, tries = studio(), Standings.of_keys, []
+    here, read, tries = studio(), KeySummaries.of_keys, []
 
     async def of_keys(standings, keys):
         tries.append(keys)
@@ -166,7 +166,7 @@ async def test_a_ledger_that_is_gone_before_a_later_shard_is_not_told_as_nothing
             raise LibraryError("The ledger cannot be reached.", next="start it.")
         return await read(standings, keys)
 
-    monkeypatch.setattr(Standings, "of_keys", of_keys)
+    monkeypatch.setattr(KeySummaries, "of_keys", of_keys)
     monkeypatch.setattr("songflow.runtime.retry.COMMIT_PATIENCE_SECONDS", 0.3)
     with pytest.raises(NotCollected, match="were worked on") as caught:
         await sweep(spec(2), shard_size=1, concurrency=1, report=False, **here.options)

@@ -40,10 +40,10 @@ from songflow.generation.submit import AFTER_ERRORS, BY_A_PERSON, settle_dead_se
 from songflow.ledger import RULES, Intent, Ledger, SongState, State, StoredFile
 from songflow.ledger.engine import ledger_url
 from songflow.ledger.lease import Lease, ProcessIdentity, _boot, _start_time
+from songflow.ledger.queries import leading_submission
 from songflow.ledger.rows import Caps
 from songflow.ledger.songs import AnnouncedTake, Lineage
 from songflow.ledger.spool import Spool, SpoolEntry
-from songflow.ledger.submissions import speaker
 
 KEYS = ("a", "b", "c")
 BODIES = {prompt: SongRequest(prompt=prompt) for prompt in ("a slow waltz", "a fast polka")}
@@ -266,7 +266,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def check_that_it_may_be_sent(self, mine: str, known: list[Any], pay_again: frozenset[State]) -> None:
         """A new POST: the first, one after a POST that was not billed, or one that a person allows."""
-        current = speaker(known)
+        current = leading_submission(known)
         type(self).seen["taken over" if mine in {one.id for one in known} else "new row"] += 1
         if mine in {one.id for one in known}:
             (taken,) = [one for one in known if one.id == mine]

@@ -19,19 +19,19 @@ async def test_posts_and_price_of_a_plan_are_those_of_the_run(
     """Whatever exists already, in SQLite and in PostgreSQL."""
     server = simulator()
     opened = await session(library=any_library, budget_run="r1")
-    standings, way = opened.library.ledger.standings, access(server.url)
+    summaries, way = opened.library.ledger.key_summaries, access(server.url)
     models = {"seed": [1, 2], "model_type": ["udio32-v1.5", "udio130-v1.5"]}
     first, all_cells = cells(server, grid={**models, "seed": [1]}), cells(server, grid=models)
-    before = await plan_cells(first, way, standings, concurrency=2)
+    before = await plan_cells(first, way, summaries, concurrency=2)
     done = await run(opened, server, first)
     assert (before.posts, before.price) == (done.posts, done.price) == (2, 3.0)
-    plan = await plan_cells(all_cells, way, standings, concurrency=2)
+    plan = await plan_cells(all_cells, way, summaries, concurrency=2)
     assert (len(plan.cells), plan.posts, plan.price, plan.existing) == (4, 2, 3.0, 2)
     assert plan.steps == {Step.STORED: 2, Step.PAY: 2}
     done = await run(await session(library=any_library, budget_run="r2"), server, all_cells)
     assert (done.posts, done.price, done.existing, done.stored) == (2, 3.0, 2, 2)
     assert len(server.bill()) == 4
-    status = await status_of(all_cells, standings)
+    status = await status_of(all_cells, summaries)
     assert (status.stored, status.songs, status.spent, status.left, status.eta_seconds) == (
         4,
         8,
@@ -63,22 +63,22 @@ async def test_the_ledgers_own_history_says_how_long_it_takes(simulator, access,
     """Of the same gateway, model and mode. A gateway tells whole seconds, so these take more than one."""
     server, opened = simulator(speed=40.0), await session()
     await run(opened, server, cells(server, 3))
-    standings = opened.library.ledger.standings
-    known = await standings.typical_seconds("simulator", "udio32-v1.5", "regular")
+    summaries = opened.library.ledger.key_summaries
+    known = await summaries.typical_seconds("simulator", "udio32-v1.5", "regular")
     assert known is not None
     assert 0 < known < TYPICAL_SECONDS / 2
-    plan = await plan_cells(cells(server, 10), access(server.url), standings, concurrency=1)
+    plan = await plan_cells(cells(server, 10), access(server.url), summaries, concurrency=1)
     assert plan.seconds == pytest.approx(7 * known)
-    assert await standings.typical_seconds("simulator", "udio130-v1.5", "regular") is None
+    assert await summaries.typical_seconds("simulator", "udio130-v1.5", "regular") is None
 
 
 async def test_failed_cells_are_to_pay_only_when_asked(simulator, access, session, cells, run) -> None:
     server, opened = simulator({"fault": "failure"}), await session()
     one = cells(server, 1)
     await run(opened, server, one)
-    standings, way = opened.library.ledger.standings, access(server.url)
-    plan = await plan_cells(one, way, standings, concurrency=1)
-    again = await plan_cells(one, way, standings, concurrency=1, retry_errors=True)
+    summaries, way = opened.library.ledger.key_summaries, access(server.url)
+    plan = await plan_cells(one, way, summaries, concurrency=1)
+    again = await plan_cells(one, way, summaries, concurrency=1, retry_errors=True)
     assert (plan.steps, plan.posts) == ({Step.FAILED: 1}, 0)
     assert (again.steps, again.posts, again.price) == ({Step.PAY: 1}, 1, 1.0)
 
@@ -89,9 +89,9 @@ async def test_what_runs_elsewhere_is_collected_and_not_paid(simulator, access, 
     way: Access = access(server.url)
     request: SongRequest = one.request
     await submit(opened, request, way, key=one.key, runs=RunIds())
-    plan = await plan_cells([one], way, opened.library.ledger.standings, concurrency=1)
+    plan = await plan_cells([one], way, opened.library.ledger.key_summaries, concurrency=1)
     assert (plan.steps, plan.posts, plan.existing) == ({Step.COLLECT: 1}, 0, 1)
-    status = await status_of([one], opened.library.ledger.standings)
+    status = await status_of([one], opened.library.ledger.key_summaries)
     assert (status.running, status.left, status.spent) == (1, 0, 1.0)
 
 
@@ -100,5 +100,5 @@ async def test_thousands_of_keys_are_looked_up_in_a_few_queries(simulator, sessi
     server, opened = simulator(), await session()
     many = cells(server, 2500)
     await run(opened, server, many[1200:1202])
-    found = await opened.library.ledger.standings.of_keys([cell.key for cell in many])
+    found = await opened.library.ledger.key_summaries.of_keys([cell.key for cell in many])
     assert set(found) == {many[1200].key, many[1201].key}

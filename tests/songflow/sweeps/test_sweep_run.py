@@ -92,7 +92,7 @@ async def test_what_goes_wrong_with_some_is_told_and_the_worst_is_the_exit_code(
     assert (result.exit_code, result.posts, result.price) == (5, 4, 3.0)
     assert {failure.state for failure in result.failures} == {"refused", "failed", "unknown"}
     assert all(failure.next for failure in result.failures)
-    status = await status_of(all_cells, opened.library.ledger.standings)
+    status = await status_of(all_cells, opened.library.ledger.key_summaries)
     assert (status.stored, status.failed, status.unsettled, status.left) == (1, 1, 1, 1)
     heal(server)
     again = await run(await session(budget_run="second"), server, all_cells, retry_errors=False)
@@ -302,7 +302,7 @@ async def test_a_ledger_that_is_away_as_the_sweep_ends_is_not_told_as_nothing_se
 ) -> None:
     """It is read again for a minute; after that, what was paid for is in the ledger and goes on from there."""
     server, opened = simulator(), await session(budget_run="away")
-    standings = opened.library.ledger.standings
+    standings = opened.library.ledger.key_summaries
     read, tries = standings.of_run, []
 
     async def of_run(name):
@@ -328,7 +328,7 @@ async def test_a_ledger_that_is_away_for_a_moment_stops_no_sweep(
 ) -> None:
     """Other shards of it may be at work."""
     server, opened = simulator(), await session()
-    standings = opened.library.ledger.standings
+    standings = opened.library.ledger.key_summaries
     read, tries = standings.of_keys, []
 
     async def of_keys(keys):
