@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr, TypeAdapter, field_v
 
 from songflow.accounts import DEFAULT_PRICES, Access
 from songflow.errors import InputError
-from songflow.families.udio import MODELS
+from songflow.families.registry import models
 from songflow.gateways import Account, Dialect, Gateway
 
 __all__ = ["ALIAS_PREFIX", "UNSAVED", "GatewayCredentials", "web_address"]
@@ -59,8 +59,8 @@ class GatewayCredentials(CredentialsBlock, ABC):
     @classmethod
     def _check_prices(cls, prices: dict[str, float]) -> dict[str, float]:
         for model, price in prices.items():
-            if model not in MODELS:
-                raise ValueError(f"there is no model {model!r}: allowed are {', '.join(MODELS)}")
+            if model not in models():
+                raise ValueError(f"there is no model {model!r}: allowed are {', '.join(models())}")
             if not math.isfinite(price) or price < 0:
                 raise ValueError(f"the price of {model} must be a number from 0")
         return prices

@@ -13,7 +13,8 @@ from cli.tree import show_trees, write_picture
 from songflow.accounts import Access, access_from_environment
 from songflow.catalog.lineage import families, trees
 from songflow.catalog.manifest import read_manifest
-from songflow.families.udio import SongRequest
+from songflow.families.family import Request
+from songflow.families.registry import parse_request
 from songflow.generation.extensions import plan_extension
 from songflow.generation.lifecycle import generate_in, mint_key
 from songflow.generation.results import GenerationResult
@@ -107,10 +108,10 @@ async def _demo(output: Output, common: Common) -> None:
 
 async def _planned(
     session: Session, step: _Step, before: Sequence[GenerationResult]
-) -> tuple[SongRequest, Access]:
+) -> tuple[Request, Access]:
     """The core anew; what follows extends the first song of the step before."""
     if step.place is None:
-        request = SongRequest.parse({"prompt": step.prompt, "lyrics": step.lyrics, "seed": 7})
+        request = parse_request({"prompt": step.prompt, "lyrics": step.lyrics, "seed": 7})
         return request, access_from_environment("simulator")
     planned = await plan_extension(
         session,

@@ -17,7 +17,8 @@ from cli.paid_command import NewSong, run_paid
 from cli.prefect_mode import configured_api_url, server_answers
 from songflow.accounts import Access
 from songflow.errors import InputError, RequestNotSent
-from songflow.families.udio import MODELS, SongRequest
+from songflow.families.family import Request
+from songflow.families.registry import models, parse_request
 
 if TYPE_CHECKING:
     from deployments.health import Check
@@ -119,10 +120,8 @@ def _spend(output: Output, spend: Spend, gateway: Gateway, common: Common) -> in
     return 0
 
 
-def _cheapest(access: Access) -> tuple[SongRequest, float]:
-    requests: list[SongRequest] = [
-        SongRequest.parse({"prompt": _PROMPT, "model_type": name}) for name in MODELS
-    ]
+def _cheapest(access: Access) -> tuple[Request, float]:
+    requests = [parse_request({"prompt": _PROMPT, "model_type": name}) for name in models()]
     request = min(requests, key=access.price_of)
     return request, access.price_of(request)
 

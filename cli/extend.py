@@ -12,8 +12,9 @@ from cli.options import Common, Gateway, Paying, Song, Waiting
 from cli.output import Output
 from cli.paid_command import named, run_paid
 from songflow.accounts import Access
-from songflow.families.udio import SongRequest
-from songflow.generation.extensions import extension_request, plan_extension
+from songflow.families.family import Request
+from songflow.families.registry import extension_request
+from songflow.generation.extensions import plan_extension
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 
@@ -92,7 +93,7 @@ class _Extension:
 
     async def plan(
         self, session: Session, given: Access | None, fallbacks: Sequence[Access]
-    ) -> tuple[SongRequest, Access]:
+    ) -> tuple[Request, Access]:
         planned = await plan_extension(
             session,
             self.song_id,

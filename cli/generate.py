@@ -15,7 +15,7 @@ from cli.output import Output
 from cli.paid_command import NewSong, named, run_paid
 from songflow.accounts import fallbacks_from_environment
 from songflow.errors import InputError
-from songflow.families.udio import Mode, SongRequest
+from songflow.families.family import Mode, Request
 from songflow.generation.repeats import request_like, require_source, told_by
 
 __all__ = ["generate"]
@@ -49,9 +49,7 @@ def generate(
     output.result(run_paid(output, NewSong(request), paying, gateway, waiting, common))
 
 
-def _request(
-    prompt: str | None, like: Path | None, song: Song, paying: Paying, gateway: Gateway
-) -> SongRequest:
+def _request(prompt: str | None, like: Path | None, song: Song, paying: Paying, gateway: Gateway) -> Request:
     if like is None:
         if prompt is None:
             raise InputError("A prompt is required.", next="say what the song is like; nothing was sent.")

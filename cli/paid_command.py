@@ -16,7 +16,7 @@ from cli.output import Output
 from cli.prefect_mode import use_prefect
 from songflow.accounts import Access, fallbacks_from_environment
 from songflow.errors import OutcomeUnknown, RequestNotSent, SongflowError, StillRunning
-from songflow.families.udio import SongRequest
+from songflow.families.family import Request
 from songflow.gateways import DIALECTS
 from songflow.generation.lifecycle import generate_in, mint_key
 from songflow.generation.results import GenerationResult
@@ -47,7 +47,7 @@ class Order(Protocol):
 
     async def plan(
         self, session: Session, given: Access | None, fallbacks: Sequence[Access]
-    ) -> tuple[SongRequest, Access]:
+    ) -> tuple[Request, Access]:
         """The request and the account for it, of the one that the options name (None: they name none)."""
 
     async def run_flow(self, **options: Any) -> GenerationResult:
@@ -58,7 +58,7 @@ class Order(Protocol):
 class NewSong:
     """A song from a request of its own, by the account that the options name."""
 
-    request: SongRequest
+    request: Request
     needs_account: bool = True
 
     @property
@@ -67,7 +67,7 @@ class NewSong:
 
     async def plan(
         self, _session: Session, given: Access | None, _fallbacks: Sequence[Access]
-    ) -> tuple[SongRequest, Access]:
+    ) -> tuple[Request, Access]:
         assert given is not None, "a new song needs an account"
         return self.request, given
 

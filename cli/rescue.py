@@ -165,7 +165,7 @@ class _Command:
         async with self._session(None) as session:
             generation, submission = await domain.resubmittable(session, key)
             unit = session.library.settings.unit
-        prompt = _start_of(generation.params["prompt"])
+        prompt = _start_of(generation.sent_fields["prompt"])
         return (
             f"The request {key} ('{prompt}', {submission.gateway}) is '{submission.state}' and was perhaps billed "
             f"already. Sending it again may cost {submission.price:g} {unit} a second time."
@@ -244,7 +244,7 @@ async def _stranded_rows(session: Session) -> list[Row]:
 async def _row(session: Session, rescued: Rescued) -> Row:
     """One generation with everything known of it, as plain data."""
     generation = await session.library.ledger.submissions.generation(rescued.key)
-    row = rescued.as_dict() | {"prompt": _start_of(generation.params["prompt"]) if generation else None}
+    row = rescued.as_dict() | {"prompt": _start_of(generation.sent_fields["prompt"]) if generation else None}
     row["not_stored"] = [
         {"song_id": song.song_id, "title": song.title, "error": song.error}
         for song in rescued.songs

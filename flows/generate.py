@@ -19,6 +19,7 @@ from songflow.accounts import (
     that_took,
 )
 from songflow.errors import InputError
+from songflow.families.family import Request
 from songflow.families.udio import SongRequest
 from songflow.generation.error_texts import told_as_paid
 from songflow.generation.leases import looked_after
@@ -151,7 +152,7 @@ def chosen_access(
 
 
 async def make_songs(
-    request: SongRequest,
+    request: Request,
     access: Access,
     *,
     key: str,

@@ -15,7 +15,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pydantic import SecretStr
 
 from songflow.errors import InputError, MissingCredentials
-from songflow.families.udio import MODELS, SongRequest
+from songflow.families.family import Request
+from songflow.families.registry import models
 from songflow.gateways import DIALECTS, Account, Dialect, custom_dialect
 from songflow.ledger.rows import Submission
 
@@ -33,7 +34,7 @@ __all__ = [
 
 EMBEDDED_URL = "http://simulator.invalid"
 GATEWAYS = (*DIALECTS, "custom")
-DEFAULT_PRICES: Mapping[str, float] = {name: model.price for name, model in MODELS.items()}
+DEFAULT_PRICES: Mapping[str, float] = {name: model.price for name, model in models().items()}
 FALLBACK_KEY_VARIABLE = "SONGFLOW_API_KEY"
 
 
@@ -68,7 +69,7 @@ class Access:
         """True for the simulator inside our own process."""
         return self.account.base_url == EMBEDDED_URL
 
-    def price_of(self, request: SongRequest) -> float:
+    def price_of(self, request: Request) -> float:
         """Units that this account charges for a request."""
         return self.prices.get(request.model_type, request.model.price)
 
@@ -135,7 +136,7 @@ def fallbacks_from_environment(names: Sequence[str]) -> list[Access]:
     return [access_from_environment(name.strip(), url.strip() or None) for name, _, url in pairs]
 
 
-def that_can_take(choices: Sequence[Access], request: SongRequest) -> tuple[Access, ...]:
+def that_can_take(choices: Sequence[Access], request: Request) -> tuple[Access, ...]:
     """Those of the choices that a request may be sent to, in their order: only a gateway that has a song extends it.
 
     The first choice is the one that was asked for, so a source is at its gateway; other accounts there have it, too.

@@ -71,10 +71,10 @@ async def _show(session: Session, submission: Submission) -> None:
     submission = await ledger.submissions.get(submission.id)
     songs = await ledger.songs.of_submission(submission.id)
     generation = await ledger.submissions.generation(submission.key)
-    params = generation.params if generation is not None else {}
+    fields = generation.sent_fields if generation is not None else {}
     async with shown("The songs", "they are stored"):
         await acreate_markdown_artifact(
-            generation_page(submission, params, songs),
+            generation_page(submission, fields, songs),
             key=artifact_key(submission.key),
-            description=f"{len(songs)} takes by {submission.gateway}: {escape(params.get('prompt'), length=60)}",
+            description=f"{len(songs)} takes by {submission.gateway}: {escape(fields.get('prompt'), length=60)}",
         )

@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import TaskRunContext
 
 from songflow.errors import NotBilled
-from songflow.families.udio import SongRequest
+from songflow.families.family import Request
 from songflow.generation import submit as paid
 from songflow.generation.session import SessionSettings
 from songflow.ledger.rows import Submission
@@ -41,7 +41,7 @@ def may_be_sent_again(task: Task[..., Any], task_run: TaskRun, state: State[Any]
 
 def _name() -> str:
     request = runtime.task_run.parameters.get("request")
-    return f"submit {short(request.prompt)}" if isinstance(request, SongRequest) else "submit"
+    return f"submit {short(request.prompt)}" if isinstance(request, Request) else "submit"
 
 
 @task(
@@ -55,7 +55,7 @@ def _name() -> str:
     persist_result=False,
 )
 async def submit(
-    request: SongRequest,
+    request: Request,
     credentials: Who | None = None,
     *,
     key: str | None = None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from songflow.audio.alignment import HOLDS
-from songflow.families.udio import PLACES
+from songflow.families.registry import place_at
 
 if TYPE_CHECKING:
     import pandas
@@ -123,17 +123,18 @@ def _node(row: Mapping[str, Any]) -> Node:
     return Node(
         song_id=row["song_id"],
         title=one_line(row["title"] or row["song_id"] or f"generation {row['generation_id'] or row['key']}"),
-        place=_place(row["mode"], row["request.song_section_start"]),
+        place=_place(row),
         seconds=seconds,
         remark=_remark(row),
     )
 
 
-def _place(mode: str, start: float | None) -> str:
+def _place(row: Mapping[str, Any]) -> str:
+    mode, start = row["mode"], row["request.song_section_start"]
     if mode == REGULAR:
         return ""
-    named = (name for name, place in PLACES.items() if place == (mode, start))
-    return next(named, f"{mode} at {start:g}" if start is not None else mode)
+    name = place_at(row["request.model_type"], mode, start)
+    return name or (f"{mode} at {start:g}" if start is not None else mode)
 
 
 def _remark(row: Mapping[str, Any]) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from songflow.documents.conditions import BadExpression, read_expression
 from songflow.errors import InputError
-from songflow.families.udio import SongRequest
+from songflow.families.registry import request_of
 from songflow.ledger import schema
 from songflow.ledger.ledger import Ledger
 from songflow.ledger.states import RULES, State
@@ -178,12 +179,15 @@ def _record(row: Mapping[str, Any]) -> dict[str, Any]:
     record["generation_id"] = row["generation_id"] or next(iter(json.loads(row["track_ids"])), None)
     record["tags"] = ", ".join(json.loads(row["song_tags"])) if row["song_tags"] else None
     record["song_lyrics"] = row["song_lyrics"]
-    request = SongRequest.from_body(json.loads(row["body"]))
+    request = request_of(json.loads(row["body"]))
     record["mode"] = request.mode.value
     record["parent_song_id"] = request.source_song_id
-    record |= {f"request.{name}": getattr(request, name) for name in _REQUEST_COLUMNS}
-    record["request.lyrics_type"] = request.lyrics_type.value
+    record |= {f"request.{name}": _plain(getattr(request, name, None)) for name in _REQUEST_COLUMNS}
     return record
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
 
 
 def _frame(records: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:

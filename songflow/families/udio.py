@@ -1,31 +1,32 @@
-"""What is asked of a gateway: one validated request, its wire body and its stable hash.
+"""The Udio family: its request, its wire body (`gen_params`), its models and its extensions.
 
-The fields, ranges and defaults are those of the two gateways' published tables (Udio `gen_params`). A field
-with a default is always sent, because one gateway's table marks nearly all of them as required.
+The fields, ranges and defaults are those of the gateways' published tables. A field with a default is always sent,
+because one gateway's table marks nearly all of them as required. The canonical body is the wire body of the two
+gateways that publish it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import Field, Strict, model_validator
 
 from songflow.errors import InvalidRequest
+from songflow.families.family import (
+    BETWEEN_FAULTS,
+    ExtensionResult,
+    Family,
+    Mode,
+    Model,
+    Request,
+    plain_numbers,
+)
+from songflow.families.field_types import Fraction, NotBlank, Text, one_of
 
-__all__ = ["HASH_VERSION", "MODELS", "PLACES", "LyricsType", "Mode", "Model", "SongRequest", "body_hash"]
-
-
-class Mode(StrEnum):
-    """How a generation uses a source song."""
-
-    REGULAR = "regular"
-    PRECEDE = "precede"
-    CONTINUATION = "continuation"
+__all__ = ["MODELS", "PLACES", "UDIO", "LyricsType", "SongRequest"]
 
 
 class LyricsType(StrEnum):
@@ -34,14 +35,6 @@ class LyricsType(StrEnum):
     USER = "user"
     INSTRUMENTAL = "instrumental"
     GENERATE = "generate"
-
-
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What the gateways publish of a model: seconds of new music, and its default price in units."""
-
-    seconds: float
-    price: float
 
 
 MODELS: Mapping[str, Model] = {
@@ -57,51 +50,71 @@ PLACES: Mapping[str, tuple[Mode, float]] = {
 }
 """Named placements of an extension: its mode and its `song_section_start`."""
 
+ENVELOPE = "gen_params"
+RANDOM_SEED = -1
 DEFAULT_CONTEXT_LENGTH = 130.0
-HASH_VERSION = 1
 MAX_SEED = 2**63 - 1
 """The largest whole number that databases, frames and the relays' own code hold."""
 
-_BETWEEN_FAULTS = "; "
 _QUALITIES = (0.25, 0.5, 0.75, 1.0)
 
+Quality = Annotated[float, Strict(), one_of(*_QUALITIES)]
+ModelName = Annotated[str, Strict(), one_of(*MODELS)]
 
-def _one_of(*allowed: str | float) -> AfterValidator:
-    def check(value: Any) -> Any:
-        if value not in allowed:
-            raise ValueError("not one of those allowed")
-        return value
-
-    return AfterValidator(check)
-
-
-def _check_not_blank(text: str) -> str:
-    if not text.strip():
-        raise ValueError("blank")
-    return text
-
-
-def _check_unicode(text: str) -> str:
-    text.encode()  # a UnicodeEncodeError is a ValueError
-    return text
-
-
-# Strict: a string or a bool is not a number here, whatever it looks like.
-Fraction = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
-Quality = Annotated[float, Strict(), _one_of(*_QUALITIES)]
-ModelName = Annotated[str, Strict(), _one_of(*MODELS)]
-Text = Annotated[str, Strict(), AfterValidator(_check_unicode)]
-NotBlank = Annotated[Text, AfterValidator(_check_not_blank)]
+_SENT_FIELDS = (
+    "prompt",
+    "lyrics",
+    "lyrics_type",
+    "bypass_prompt_optimization",
+    "seed",
+    "song_section_start",
+    "song_section_end",
+    "lyrics_placement_start",
+    "lyrics_placement_end",
+    "prompt_strength",
+    "clarity_strength",
+    "lyrics_strength",
+    "generation_quality",
+    "negative_prompt",
+    "model_type",
+)
 
 
-class SongRequest(BaseModel):
-    """One paid generation, as the gateways' `gen_params` describe it.
+_FRACTION_RANGE = "allowed is a number from 0 to 1"
+_ALLOWED: Mapping[str, str] = {
+    "prompt": "allowed is a text that is not blank, in valid Unicode",
+    "lyrics": "allowed is a text in valid Unicode",
+    "negative_prompt": "allowed is a text in valid Unicode",
+    "source_song_id": "allowed is a text that is not blank, in valid Unicode",
+    "model_type": f"allowed are {', '.join(MODELS)}",
+    "lyrics_type": "allowed are user, instrumental, generate",
+    "mode": "allowed are regular, precede, continuation",
+    "seed": f"allowed is -1 (random) or a whole number from 0 to {MAX_SEED}",
+    "bypass_prompt_optimization": "allowed are true and false",
+    "context_length": "allowed is a number of seconds from 1 to 130",
+    "generation_quality": "allowed are 0.25, 0.5, 0.75, 1",
+    **dict.fromkeys(
+        (
+            "song_section_start",
+            "song_section_end",
+            "lyrics_placement_start",
+            "lyrics_placement_end",
+            "prompt_strength",
+            "clarity_strength",
+            "lyrics_strength",
+        ),
+        _FRACTION_RANGE,
+    ),
+}
 
-    Unknown fields are refused. `parse` is the way in for outside data: it raises `InvalidRequest` with every
-    fault named. Fractions are 0..1; `context_length` is in seconds, 1..130.
+
+class SongRequest(Request):
+    """One paid generation with the fields of the gateways' `gen_params`.
+
+    Fractions are 0..1; `context_length` is in seconds, 1..130.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_enum_values=False)
+    allowed_values: ClassVar[Mapping[str, str]] = _ALLOWED
 
     prompt: NotBlank = Field(description="What the song is like; with lyrics of your own, tags of its style.")
     lyrics: Text = Field("", description="The words to sing; only with lyrics_type 'user'.")
@@ -161,33 +174,31 @@ class SongRequest(BaseModel):
     def _check_together(self) -> Self:
         faults = [text for wrong, text in _rules(self) if wrong]
         if faults:
-            raise ValueError(_BETWEEN_FAULTS.join(faults))
+            raise ValueError(BETWEEN_FAULTS.join(faults))
         return self
-
-    @classmethod
-    def parse(cls, data: Mapping[str, Any]) -> Self:
-        """A request from outside data.
-
-        Raises:
-            InvalidRequest: names each wrong field, its value and what is allowed.
-        """
-        try:
-            return cls.model_validate(dict(data))
-        except ValidationError as error:
-            faults = describe_faults(error)
-            raise InvalidRequest(
-                f"The request is not valid: {'; '.join(faults)}.",
-                faults=faults,
-                next="correct it and run again; nothing was sent.",
-            ) from None
 
     @property
     def model(self) -> Model:
-        """What is known of the request's model."""
+        """The published facts of the request's model."""
         return MODELS[self.model_type]
 
+    @property
+    def start(self) -> float:
+        """Where the new part starts in the whole song, 0..1."""
+        return self.song_section_start
+
+    @property
+    def is_random(self) -> bool:
+        """True without a seed of its own."""
+        return self.seed == RANDOM_SEED
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Prompt, lyrics and negative prompt."""
+        return self.prompt, self.lyrics, self.negative_prompt
+
     def body(self) -> dict[str, Any]:
-        """The gateways' wire body in the order of their documents; whole numbers are integers."""
+        """The wire body in the order of the gateways' documents; whole numbers are integers."""
         config: dict[str, Any] = {"mode": self.mode.value}
         if self.mode is not Mode.REGULAR:
             config["context_length"] = self.context_length
@@ -195,18 +206,22 @@ class SongRequest(BaseModel):
         params: dict[str, Any] = {name: getattr(self, name) for name in _SENT_FIELDS}
         params["lyrics_type"] = self.lyrics_type.value
         sent = {name: value for name, value in params.items() if value is not None}
-        plain: dict[str, Any] = _plain_numbers({"gen_params": {**sent, "config": config}})
+        plain: dict[str, Any] = plain_numbers({ENVELOPE: {**sent, "config": config}})
         return plain
 
     @classmethod
+    def from_sent_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """Rebuild a request; a `song_section_end` that was not sent stays unsent."""
+        return cls.parse({"song_section_end": None, **fields})
+
+    @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> Self:
-        """The request that makes this wire body; a `song_section_end` that was not sent stays unsent."""
-        params = dict(body["gen_params"])
+        """Rebuild the request that makes this wire body."""
+        params = dict(body[ENVELOPE])
         config = dict(params.pop("config"))
         source = config.get("source") or {}
-        return cls.parse(
+        return cls.from_sent_fields(
             {
-                "song_section_end": None,
                 **params,
                 "mode": config["mode"],
                 "context_length": config.get("context_length"),
@@ -214,127 +229,9 @@ class SongRequest(BaseModel):
             }
         )
 
-    def canonical(self) -> str:
-        """The wire body as one unambiguous line of JSON: what the ledger stores and the hash reads."""
-        return json.dumps(self.body(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-
-
-_SENT_FIELDS = (
-    "prompt",
-    "lyrics",
-    "lyrics_type",
-    "bypass_prompt_optimization",
-    "seed",
-    "song_section_start",
-    "song_section_end",
-    "lyrics_placement_start",
-    "lyrics_placement_end",
-    "prompt_strength",
-    "clarity_strength",
-    "lyrics_strength",
-    "generation_quality",
-    "negative_prompt",
-    "model_type",
-)
-
-# The fields each hash version reads. A version is never edited: a field added later gets a new version, so
-# that the hashes of songs already paid for stay what they are.
-_HASHED_FIELDS: Mapping[int, tuple[str, ...]] = {1: (*_SENT_FIELDS, "config")}
-
-
-def body_hash(body: Mapping[str, Any], version: int = HASH_VERSION) -> str:
-    """The sha256 (hex) of a wire body over the fields of that hash version."""
-    params = body["gen_params"]
-    hashed = {name: params[name] for name in _HASHED_FIELDS[version] if name in params}
-    line = json.dumps(_plain_numbers(hashed), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(line.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def oldest_version(body: Mapping[str, Any]) -> int:
-    """The oldest hash version that tells all of a body: whatever it does not read has its default there.
-
-    Keys made from that version stay what they are when a later version adds a field.
-    """
-    params = body["gen_params"]
-    for version, known in sorted(_HASHED_FIELDS.items()):
-        if all(name in known or value == _sent_default(name) for name, value in params.items()):
-            return version
-    raise AssertionError("the newest version reads every field")
-
-
-def field_fault(name: str, value: Any) -> str | None:
-    """What is wrong with one field's value by itself ("is 2: allowed is a number from 0 to 1"), or None."""
-    try:
-        SongRequest.model_validate({"prompt": "a song", name: value})
-    except ValidationError as error:
-        for fault in error.errors(include_url=False):
-            if fault["loc"] and fault["loc"][0] == name:
-                return _describe_fault(dict(fault)).removeprefix(name).strip()
-    return None
-
-
-def differing_fields(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """The fields in which two wire bodies differ, as dotted names below `gen_params`."""
-    flat_one, flat_other = _flat(one["gen_params"]), _flat(other["gen_params"])
-    missing = object()
-    return sorted(
-        name
-        for name in flat_one.keys() | flat_other.keys()
-        if flat_one.get(name, missing) != flat_other.get(name, missing)
-    )
-
-
-def describe_faults(error: ValidationError) -> tuple[str, ...]:
-    """Each fault of a pydantic error in a person's words: field, value, what is allowed."""
-    described: list[str] = []
-    for fault in error.errors(include_url=False):
-        # What concerns several fields comes as one error of the whole (`_check_together`).
-        said = _describe_fault(dict(fault))
-        described += said.split(_BETWEEN_FAULTS) if not fault["loc"] else [said]
-    return tuple(described)
-
-
-def _describe_fault(fault: dict[str, Any]) -> str:
-    place = ".".join(str(part) for part in fault["loc"])
-    if not place:
-        return str(fault["msg"]).removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden":
-        return f"{place} is not a field (there are: {', '.join(sorted(SongRequest.model_fields))})"
-    if fault["type"] == "missing":
-        return f"{place} is required"
-    return f"{place} is {_short(fault['input'])}: {_ALLOWED.get(place, fault['msg'])}"
-
-
-_FRACTION_RANGE = "allowed is a number from 0 to 1"
-_ALLOWED: Mapping[str, str] = {
-    "prompt": "allowed is a text that is not blank, in valid Unicode",
-    "lyrics": "allowed is a text in valid Unicode",
-    "negative_prompt": "allowed is a text in valid Unicode",
-    "source_song_id": "allowed is a text that is not blank, in valid Unicode",
-    "model_type": f"allowed are {', '.join(MODELS)}",
-    "lyrics_type": "allowed are user, instrumental, generate",
-    "mode": "allowed are regular, precede, continuation",
-    "seed": f"allowed is -1 (random) or a whole number from 0 to {MAX_SEED}",
-    "bypass_prompt_optimization": "allowed are true and false",
-    "context_length": "allowed is a number of seconds from 1 to 130",
-    "generation_quality": "allowed are 0.25, 0.5, 0.75, 1",
-    **dict.fromkeys(
-        (
-            "song_section_start",
-            "song_section_end",
-            "lyrics_placement_start",
-            "lyrics_placement_end",
-            "prompt_strength",
-            "clarity_strength",
-            "lyrics_strength",
-        ),
-        _FRACTION_RANGE,
-    ),
-}
-
 
 def _rules(request: SongRequest) -> list[tuple[bool, str]]:
-    """What single fields cannot say: (is it broken, in a person's words)."""
+    """The rules that concern several fields: (whether it is broken, its message)."""
     extends = request.mode is not Mode.REGULAR
     start, end = request.song_section_start, request.song_section_end
     first, last = request.lyrics_placement_start, request.lyrics_placement_end
@@ -372,29 +269,118 @@ def _rules(request: SongRequest) -> list[tuple[bool, str]]:
     ]
 
 
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+# --- extensions ---------------------------------------------------------------------------------------------------
+
+_DEFAULT_PLACES: Mapping[Mode, str] = {Mode.PRECEDE: "intro", Mode.CONTINUATION: "outro"}
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+# These describe the parent's own place in its song, not that of the part added to it.
+_NOT_INHERITED = frozenset(
+    {"mode", "source_song_id", "context_length", "song_section_start", "song_section_end"}
+)
+_PLACEMENT = ("lyrics_placement_start", "lyrics_placement_end")
 
 
-def _plain_numbers(value: Any) -> Any:
-    """Integers where a float has no fraction, so that 0 and 0.0 are one body and one hash."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, Mapping):
-        return {name: _plain_numbers(entry) for name, entry in value.items()}
-    return value
+def extend_song(
+    parent: SongRequest | None,
+    song_id: str,
+    *,
+    mode: Mode | str | None = None,
+    place: str | None = None,
+    overrides: Mapping[str, Any] = _NOTHING,
+) -> SongRequest:
+    """Build the request that extends a song, inheriting from the parent every field that is not given.
+
+    The section's end is left out of the body, as in the gateways' published example, unless `overrides` has it. Lyrics
+    in the overrides make `lyrics_type` "user"; another `lyrics_type` drops the parent's lyrics. Without a place,
+    the overrides' `song_section_start` counts, else intro for precede and outro for continuation.
+
+    Raises:
+        InvalidRequest: mode and place contradict each other, or a field is wrong, missing or unknown.
+    """
+    _refuse_foreign(overrides)
+    if parent is None and "prompt" not in overrides:
+        raise _invalid("prompt is required to extend a song that is not in this library")
+    chosen_mode, start = _placed(mode, place, overrides.get("song_section_start"))
+    inherited = {} if parent is None else parent.model_dump(exclude=set(_NOT_INHERITED))
+    return SongRequest.parse(
+        {
+            "song_section_end": None,
+            **_without_replaced_lyrics(inherited, overrides),
+            **{name: value for name, value in overrides.items() if (name, value) != ("lyrics_type", None)},
+            "song_section_start": start,
+            "mode": chosen_mode,
+            "source_song_id": song_id,
+        }
+    )
 
 
-def _sent_default(name: str) -> Any:
-    return _plain_numbers(SongRequest.model_fields[name].default)
+def _refuse_foreign(overrides: Mapping[str, Any]) -> None:
+    for name in ("mode", "source_song_id", "config"):
+        if name in overrides:
+            raise _invalid(
+                f"{name} is not a field to override: an extension's song and mode are given separately"
+            )
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, entry in value.items():
-        if isinstance(entry, Mapping):
-            flat.update(_flat(entry, f"{prefix}{name}."))
-        else:
-            flat[f"{prefix}{name}"] = entry
-    return flat
+def _without_replaced_lyrics(inherited: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The inherited fields without the parent's lyrics and their placement, where the overrides replace them."""
+    fields = dict(inherited)
+    kind = overrides.get("lyrics_type")
+    if "lyrics" not in overrides and kind in (None, fields.get("lyrics_type")):
+        return fields
+    for name in _PLACEMENT:
+        fields.pop(name, None)
+    # Lyrics imply the type "user", and "user" without lyrics cannot be sung: the type follows from the overrides.
+    if overrides.get("lyrics") or fields.get("lyrics_type") == LyricsType.USER:
+        fields.pop("lyrics_type", None)
+    if kind not in (None, LyricsType.USER):
+        fields.pop("lyrics", None)
+    return fields
+
+
+def _placed(mode: Mode | str | None, place: str | None, start: Any) -> tuple[Mode, Any]:
+    """The mode and `song_section_start` of an extension."""
+    chosen = _extending_mode(mode)
+    if place is None and start is not None:
+        if chosen is None:
+            raise _invalid("mode is required with song_section_start (precede or continuation)")
+        return chosen, start
+    name = place if place is not None else _DEFAULT_PLACES[chosen or Mode.CONTINUATION]
+    if name not in PLACES:
+        raise _invalid(f"place is {name!r}: allowed are {', '.join(PLACES)}")
+    needed, at = PLACES[name]
+    if chosen not in (None, needed):
+        raise _invalid(f"place {name} belongs to mode {needed}, and mode is {chosen}")
+    if start not in (None, at):
+        raise _invalid(f"place {name} is song_section_start {at:g}, which is given as {start!r}")
+    return needed, at
+
+
+def _extending_mode(mode: Mode | str | None) -> Mode | None:
+    if mode is None:
+        return None
+    if mode not in tuple(_DEFAULT_PLACES):
+        raise _invalid(f"mode is {str(mode)!r}: allowed are {', '.join(_DEFAULT_PLACES)}")
+    return Mode(mode)
+
+
+def _invalid(reason: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"The request is not valid: {reason}.",
+        faults=(reason,),
+        next="correct it and run again; nothing was sent.",
+    )
+
+
+UDIO = Family(
+    name="udio",
+    request=SongRequest,
+    envelope=ENVELOPE,
+    models=MODELS,
+    hashed_fields={1: (*_SENT_FIELDS, "config")},
+    places=PLACES,
+    start_field="song_section_start",
+    # No published example proves it: a result that is not longer than its source is noted on the song.
+    extension_result=ExtensionResult.WHOLE_SONG,
+    extend=extend_song,
+)

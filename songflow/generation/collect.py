@@ -16,7 +16,7 @@ from songflow.accounts import Access
 from songflow.audio.id3 import Picture
 from songflow.downloads.covers import fetching_cover
 from songflow.downloads.downloader import TRANSFER_SECONDS, Downloaded, DownloadProblem, locked
-from songflow.families.udio import SongRequest
+from songflow.families.family import Request
 from songflow.gateways import Gateway, Report, ReportStatus, TakeReport
 from songflow.generation.error_texts import failed_error, lost_error, overdue_error, told_as_paid
 from songflow.generation.leases import held
@@ -219,7 +219,7 @@ async def _until_settled(
 async def _commit_end(
     session: Session,
     submission: Submission,
-    request: SongRequest,
+    request: Request,
     report: Report,
     *,
     refund: bool,
@@ -277,10 +277,10 @@ def _promised(submission: Submission, report: Report) -> list[AnnouncedTake]:
     ]
 
 
-async def _request_of(session: Session, submission: Submission) -> SongRequest:
+async def _request_of(session: Session, submission: Submission) -> Request:
     generation = await session.library.ledger.submissions.generation(submission.key)
     assert generation is not None, "a submission has a generation (foreign key)"
-    return SongRequest.from_body({"gen_params": generation.params})
+    return generation.request
 
 
 async def _fresh_url(

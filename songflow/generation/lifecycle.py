@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from songflow.accounts import Access, that_can_take, that_took
 from songflow.errors import NotBilled
-from songflow.families.udio import SongRequest
+from songflow.families.family import Request
 from songflow.generation.collect import Progress, collect, wait
 from songflow.generation.error_texts import not_collected_error
 from songflow.generation.leases import kept
@@ -29,7 +29,7 @@ def mint_key() -> str:
 
 async def generate_in(
     session: Session,
-    request: SongRequest,
+    request: Request,
     access: Access,
     *,
     key: str,

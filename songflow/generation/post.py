@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from songflow import errors, events
 from songflow.accounts import Access
-from songflow.families.udio import MODELS, Model
+from songflow.families.registry import models
 from songflow.gateways import Accepted, Answer, NotSent, Outcome, RefusalKind, Refused, Unknown
 from songflow.generation.error_texts import not_sent_error, refused_error, told_as_paid, unknown_error
 from songflow.generation.session import Session
@@ -212,7 +212,9 @@ async def _commit_accepted(
         await asyncio.to_thread(session.library.spool.append, entry)
     except OSError as error:
         log.error("The spool would not take the accepted generation %s: %s", named, error)
-    lease = submission.lease.extended(session.deadline(_model_of(intent)) + session.settings.lease_margin)
+    lease = submission.lease.extended(
+        session.deadline(models()[intent.model_type]) + session.settings.lease_margin
+    )
     try:
         await persist(
             lambda: session.library.ledger.submissions.accepted(
@@ -223,10 +225,6 @@ async def _commit_accepted(
         # The last resort: a paid id must reach a person even if nothing can be written any more.
         sys.stderr.write(f"songflow: PAID, and the ledger cannot be written: generation {named}\n")
         raise
-
-
-def _model_of(intent: Intent) -> Model:
-    return MODELS[json.loads(intent.body)["gen_params"]["model_type"]]
 
 
 def _answer_row(answer: Answer) -> dict[str, Any]:

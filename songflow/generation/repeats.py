@@ -8,7 +8,8 @@ from typing import Any
 
 from songflow.accounts import Access
 from songflow.errors import InputError
-from songflow.families.udio import Mode, SongRequest
+from songflow.families.family import Mode, Request
+from songflow.families.registry import parse_request
 from songflow.library.provenance import NoStory, Told, read_story
 
 __all__ = ["request_like", "require_source", "told_by"]
@@ -34,7 +35,7 @@ def told_by(path: Path) -> Told:
     )
 
 
-def request_like(told: Told, overrides: Mapping[str, Any]) -> SongRequest:
+def request_like(told: Told, overrides: Mapping[str, Any]) -> Request:
     """The request that made a song, with what `overrides` says instead.
 
     Words, or another kind of words, take the place of the song's own words and their kind.
@@ -44,7 +45,7 @@ def request_like(told: Told, overrides: Mapping[str, Any]) -> SongRequest:
     """
     replaced = _WORDS if _WORDS & overrides.keys() else frozenset()
     fields = told.request.model_dump(exclude=set(replaced))
-    return SongRequest.parse({**fields, **overrides})
+    return parse_request({**fields, **overrides})
 
 
 def require_source(told: Told, accesses: Sequence[Access]) -> None:

@@ -16,7 +16,6 @@ from typing import Any
 
 from songflow import errors
 from songflow.accounts import Access
-from songflow.families.udio import SongRequest
 from songflow.gateways import Report
 from songflow.generation.collect import collect, look_again, wait
 from songflow.generation.error_texts import not_collected_error, unsettled_error
@@ -231,7 +230,7 @@ async def _may_be(
         return True
     generation = await session.library.ledger.submissions.generation(submission.key)
     assert generation is not None, "a submission has a generation (foreign key)"
-    return any(take.payload.get("prompt") == generation.params["prompt"] for take in answer.takes)
+    return any(take.payload.get("prompt") == generation.request.prompt for take in answer.takes)
 
 
 async def write_off(session: Session, key: str) -> Rescued:
@@ -286,7 +285,6 @@ async def resubmit(session: Session, key: str, given: Access | None = None) -> G
     """
     generation, current = await resubmittable(session, key)
     access = await session.access_for(current, given)
-    request = SongRequest.from_body({"gen_params": generation.params})
-    submission = await submit(session, request, access, key=key, pay_again=BY_A_PERSON)
+    submission = await submit(session, generation.request, access, key=key, pay_again=BY_A_PERSON)
     await collect(session, submission, await wait(session, submission, access), access)
     return await finish(session, submission.id)

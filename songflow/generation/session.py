@@ -15,7 +15,7 @@ from songflow.downloads.address_policy import is_private_host
 from songflow.downloads.downloader import Downloads, download_client
 from songflow.errors import LibraryError, MissingCredentials
 from songflow.events import Listener, Notice, nearly_spent, tell
-from songflow.families.udio import Model, SongRequest
+from songflow.families.family import Model, Request
 from songflow.gateways import Gateway
 from songflow.ledger.lease import Lease
 from songflow.ledger.money import LIBRARY_SCOPE
@@ -186,7 +186,7 @@ class Session:
         private = base_url == EMBEDDED_URL or await _is_private(urlsplit(base_url).hostname or "")
         return Downloads(self._client, allow_private=private, verify_audio=self.library.settings.verify_audio)
 
-    async def schedule(self, access: Access, request: SongRequest) -> Schedule:
+    async def schedule(self, access: Access, request: Request) -> Schedule:
         """When to poll: fixed by the user, else as this kind of request took before, else every 5 s.
 
         Raises:
@@ -201,7 +201,7 @@ class Session:
         history = await self._memory.history(_kind(access, request), learned)
         return history.schedule() or Fixed(interval)
 
-    def took(self, access: Access, request: SongRequest, timing: Timing) -> None:
+    def took(self, access: Access, request: Request, timing: Timing) -> None:
         """A request of this kind has made its songs: what the next ones learn from."""
         self._memory.add(_kind(access, request), timing)
 
@@ -235,7 +235,7 @@ class Session:
         return self._embedded.url
 
 
-def _kind(access: Access, request: SongRequest) -> RequestKind:
+def _kind(access: Access, request: Request) -> RequestKind:
     return RequestKind(access.gateway, access.account.base_url, request.model_type, request.mode.value)
 
 

@@ -22,7 +22,8 @@ from typing import TypeVar
 
 from songflow import errors, events
 from songflow.accounts import Access
-from songflow.families.udio import HASH_VERSION, SongRequest, body_hash, differing_fields
+from songflow.families.family import Request
+from songflow.families.registry import differing_fields, family_of_model
 from songflow.generation.error_texts import (
     failed_error,
     lost_error,
@@ -54,7 +55,7 @@ BY_A_PERSON = frozenset({State.FAILED, State.UNKNOWN, State.LOST, State.OVERDUE}
 
 async def submit(
     session: Session,
-    request: SongRequest,
+    request: Request,
     access: Access,
     *,
     key: str,
@@ -162,13 +163,16 @@ async def _adopt(session: Session, submission: Submission) -> bool:
     return True
 
 
-def _intent(session: Session, request: SongRequest, access: Access, key: str, runs: RunIds) -> Intent:
+def _intent(session: Session, request: Request, access: Access, key: str, runs: RunIds) -> Intent:
     limits = session.library.settings
+    family = family_of_model(request.model_type)
     return Intent(
         key=key,
         body=request.canonical(),
-        body_hash=body_hash(request.body()),
-        hash_version=HASH_VERSION,
+        body_hash=family.body_hash(request.body()),
+        hash_version=family.hash_version,
+        model_type=request.model_type,
+        mode=request.mode.value,
         gateway=access.gateway,
         dialect=access.dialect_text(),
         base_url=access.account.base_url,

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Select, bindparam, insert, or_, select, update
 
-from songflow.families.udio import body_hash
+from songflow.families.registry import body_hash
 from songflow.ledger import schema
 from songflow.ledger.engine import Connection
 from songflow.ledger.lease import Lease
@@ -197,10 +197,9 @@ def _same_body(generation: Generation, intent: Intent) -> bool:
 
 
 def _who_takes_it(intent: Intent) -> dict[str, Any]:
-    params = json.loads(intent.body)["gen_params"]
     return {
-        "model_type": params["model_type"],
-        "mode": params["config"]["mode"],
+        "model_type": intent.model_type,
+        "mode": intent.mode,
         "gateway": intent.gateway,
         "dialect": intent.dialect,
         "base_url": intent.base_url,

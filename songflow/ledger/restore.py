@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import insert, select, update
 
-from songflow.families.udio import SongRequest, body_hash
+from songflow.families.family import Request
+from songflow.families.registry import body_hash
 from songflow.ledger import schema
 from songflow.ledger.engine import Connection, Database
 from songflow.ledger.lease import Lease
@@ -38,7 +39,7 @@ class RestorableSong:
     """
 
     key: str
-    request: SongRequest
+    request: Request
     hash_version: int
     submission: Mapping[str, Any]
     song: Mapping[str, Any]

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from songflow.families.family import Request
+from songflow.families.registry import request_of, sent_fields
 from songflow.ledger.lease import Lease, ProcessIdentity
 from songflow.ledger.states import RULES, SongState, State
 
@@ -48,8 +50,10 @@ class Intent:
 
     Attributes:
         key: The request key.
-        body: The canonical wire body, one line of JSON.
+        body: The canonical body, one line of JSON.
         body_hash: Its hash over the fields of `hash_version`.
+        model_type: The request's model.
+        mode: How the request uses a source song.
         gateway: The adapter's name; `dialect` holds its paths and shape as JSON, for a custom gateway.
         account: The alias of the credentials; `key_fingerprint` tells keys apart without being one.
         price: Units the gateway charges for the request.
@@ -63,6 +67,8 @@ class Intent:
     body: str
     body_hash: str
     hash_version: int
+    model_type: str
+    mode: str
     gateway: str
     dialect: str
     base_url: str
@@ -87,10 +93,22 @@ class Generation:
     created_at: datetime
 
     @property
-    def params(self) -> dict[str, Any]:
-        """The request's `gen_params`."""
-        params: dict[str, Any] = json.loads(self.body)["gen_params"]
-        return params
+    def request(self) -> Request:
+        """The request.
+
+        Raises:
+            InvalidRequest: its model family is unknown to this version.
+        """
+        return request_of(json.loads(self.body))
+
+    @property
+    def sent_fields(self) -> Mapping[str, Any]:
+        """The request's fields as they were sent.
+
+        Raises:
+            InvalidRequest: its model family is unknown to this version.
+        """
+        return sent_fields(json.loads(self.body))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from songflow.audio.decoding import AudioFacts
 from songflow.audio.id3 import Picture, Tag, read_tag
 from songflow.errors import InvalidRequest
-from songflow.families.udio import SongRequest, body_hash
+from songflow.families.family import Request
+from songflow.families.registry import body_hash, request_of
 from songflow.gateways import DIALECTS
 from songflow.gateways.redaction import without_keys
 from songflow.ledger.rows import SourceFound, clean_text
@@ -149,7 +150,7 @@ class Told:
     """What a file tells: its story, the request that made it, and the gateway's payload ("{}" where left out)."""
 
     story: Story
-    request: SongRequest
+    request: Request
     payload: str
 
 
@@ -255,7 +256,7 @@ def read_story(file: BinaryIO) -> Told:
         raise NoStory("it carries no story of Songflow's")
     story = _story(told[STORY])
     try:
-        request = SongRequest.from_body(json.loads(told[REQUEST]))
+        request = request_of(json.loads(told[REQUEST]))
         body_hash(request.body(), story.hash_version)
     except InvalidRequest as error:
         raise NoStory(f"its request is not valid: {error.message}") from None

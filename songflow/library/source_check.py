@@ -15,7 +15,7 @@ from pathlib import Path
 from songflow.audio.alignment import HOLDS, Match, find_source
 from songflow.audio.decoding import AudioProblem
 from songflow.downloads.downloader import Downloaded
-from songflow.families.udio import Mode
+from songflow.families.family import Mode
 from songflow.ledger.rows import Song, SourceFound
 from songflow.ledger.states import SongState
 from songflow.library.library import Library

@@ -19,7 +19,7 @@ from songflow.audio.alignment import HOLDS
 from songflow.audio.decoding import AudioProblem
 from songflow.audio.splicing import join, read_like, read_samples, write_mp3
 from songflow.errors import InputError
-from songflow.families.udio import Mode
+from songflow.families.family import Mode
 from songflow.ledger.rows import Song
 from songflow.ledger.states import SongState
 from songflow.library.audio_store import file_name, into_place, prepare_folder

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, select
 
+from songflow.families.registry import sent_fields
 from songflow.ledger import schema
 from songflow.ledger.ledger import Ledger
 
@@ -45,11 +46,11 @@ async def stored_path(ledger: Ledger, row_id: int) -> str | None:
 
 
 def _row(row: RowMapping) -> dict[str, Any]:
-    params = json.loads(row["body"])["gen_params"]
+    fields = sent_fields(json.loads(row["body"]))
     return {
         **{name: row[name] for name in _SHOWN},
         "tags": json.loads(row["tags"]),
         "stored": row["path"] is not None,
         "made_at": (row["stored_at"] or row["announced_at"]).isoformat(),
-        "request": {name: params.get(name) for name in _PARAMS},
+        "request": {name: fields.get(name) for name in _PARAMS},
     }

@@ -18,7 +18,7 @@ from typing import Protocol
 
 from songflow.accounts import Access, that_took
 from songflow.errors import GenerationFailed, InputError, NotCollected, SongflowError
-from songflow.families.udio import SongRequest
+from songflow.families.family import Request
 from songflow.generation.error_texts import told_as_paid
 from songflow.generation.session import Session
 from songflow.ledger.choices import Choice
@@ -51,7 +51,7 @@ class Order:
 
     path: str
     key: str
-    request: SongRequest
+    request: Request
     choices: Sequence[Access]
     again: bool = False
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from songflow.families.udio import SongRequest
+from songflow.families.family import Request
 
 __all__ = ["CORE", "MEASURES", "TAKES_EXPECTED", "Recipe", "Rule", "Step", "TakeRule"]
 
@@ -66,7 +66,7 @@ class Step:
 
     name: str
     source: str | None
-    request: SongRequest
+    request: Request
     take: TakeRule
     stop_at_failed: bool
 

@@ -120,7 +120,7 @@ def _planned(step: Step, access: Access, least: int, most: int) -> PlannedStep:
         step=step.name,
         source=step.source,
         mode=step.request.mode.value,
-        at=step.request.song_section_start,
+        at=step.request.start,
         model_type=step.request.model_type,
         take=str(step.take),
         posts_min=least,

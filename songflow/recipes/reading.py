@@ -20,8 +20,14 @@ from typing import Any
 from songflow.accounts import DEFAULT_PRICES
 from songflow.documents.yaml_file import Document, Fault, Place, read_document, refuse_faults
 from songflow.errors import InvalidRequest
-from songflow.families.udio import PLACES, Mode, SongRequest
-from songflow.generation.extensions import extension_request
+from songflow.families.family import Mode, Request
+from songflow.families.registry import (
+    extension_request,
+    family_of_fields,
+    parse_request,
+    place_names,
+    request_fields,
+)
 from songflow.recipes.model import CORE, MEASURES, NAME, Recipe, Rule, Step, TakeRule
 from songflow.recipes.sizes import Link, circles, in_order, price_range
 from songflow.recipes.variables import Values, substituted
@@ -31,7 +37,7 @@ __all__ = ["plain_document", "read_recipe", "recipe_of_text"]
 DEFAULT_ASK_TIMEOUT = 3600.0
 LONGEST_ASK_TIMEOUT = 30 * 86400.0
 
-_FIELDS = tuple(name for name in SongRequest.model_fields if name not in {"mode", "source_song_id"})
+_FIELDS = tuple(name for name in request_fields() if name not in {"mode", "source_song_id"})
 _EVERY_STEP = ("take", "on_failed_take")
 _OF_THE_CORE = (*_EVERY_STEP, *(name for name in _FIELDS if name != "context_length"))
 _OF_A_STEP = ("name", "from", "mode", "place", *_EVERY_STEP, *_FIELDS)
@@ -47,8 +53,8 @@ _OF_A_RECIPE = (
     "steps",
 )
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-# A parent to check an extension against whose own parent is wrong.
-_ANY_PARENT: Mapping[str, Any] = MappingProxyType({"prompt": "any", "lyrics_type": "generate"})
+# The prompt of a parent to check an extension against whose own parent is wrong.
+_ANY_PROMPT = "any"
 
 
 @dataclass(slots=True)
@@ -291,18 +297,18 @@ def _steps(reader: _Reader, drafts: Sequence[_Draft]) -> tuple[Step, ...]:
     return tuple(steps.values())
 
 
-def _request(reader: _Reader, draft: _Draft, parent: SongRequest | None) -> SongRequest | None:
+def _request(reader: _Reader, draft: _Draft, parent: Request | None) -> Request | None:
     """The step's request. What fields say together is looked at again without those that are wrong alone."""
     fields, whole = dict(draft.fields), True
     place, start = (None, {}) if draft.source is None else _where(reader, draft)
     while True:
         try:
             if draft.source is None:
-                request = SongRequest.parse(fields)
+                request = parse_request(fields)
             else:
-                params = parent.body()["gen_params"] if parent is not None else _ANY_PARENT
+                source = parent or parse_request({"prompt": _ANY_PROMPT})
                 request = extension_request(
-                    params, draft.source, mode=draft.mode, place=place, overrides={**fields, **start}
+                    source, draft.source, mode=draft.mode, place=place, overrides={**fields, **start}
                 )
         except InvalidRequest as error:
             wrong = _tell(reader, draft, error)
@@ -311,7 +317,7 @@ def _request(reader: _Reader, draft: _Draft, parent: SongRequest | None) -> Song
                 return None
             fields = {name: value for name, value in fields.items() if name not in wrong}
             if "prompt" in wrong:
-                fields["prompt"] = _ANY_PARENT["prompt"]
+                fields["prompt"] = _ANY_PROMPT
         else:
             return request if whole else None
 
@@ -333,7 +339,7 @@ def _where(reader: _Reader, draft: _Draft) -> tuple[str | None, dict[str, Any]]:
     at = (*draft.place, "place")
     if draft.where is None:
         if draft.mode is None and "song_section_start" not in draft.fields:
-            reader.fault(at, f"is required: {', '.join(PLACES)}, or a number with a mode")
+            reader.fault(at, f"is required: {', '.join(place_names())}, or a number with a mode")
             return "outro", {}
         return None, {}
     if isinstance(draft.where, str):
@@ -363,7 +369,7 @@ def _budget(
 def _models(drafts: Sequence[_Draft]) -> dict[str, str]:
     """Each step's model: its own, or that of the nearest step above it that says one."""
     by_name = {draft.name: draft for draft in drafts}
-    default = SongRequest.model_fields["model_type"].default
+    default = family_of_fields({}).request.model_fields["model_type"].default
     models: dict[str, str] = {}
     for draft in drafts:
         at: _Draft | None = draft

@@ -20,8 +20,14 @@ from songflow.accounts import Access
 from songflow.documents.conditions import BadExpression
 from songflow.documents.yaml_file import Fault, refuse_faults
 from songflow.errors import InvalidRequest
-from songflow.families.udio import PLACES, SongRequest, body_hash, oldest_version
-from songflow.generation.extensions import extension_request
+from songflow.families.family import Request
+from songflow.families.registry import (
+    body_hash,
+    extension_request,
+    family_of_fields,
+    oldest_version,
+    parse_request,
+)
 from songflow.sweeps.spec import Parents, Sweep
 from songflow.sweeps.values import FIELDS, PLACE
 
@@ -30,7 +36,6 @@ __all__ = ["REPLICATE", "Cell", "cell_key", "cells_of", "key_stem", "keyed_field
 REPLICATE = "replicate"
 _NOTHING: Parents = MappingProxyType({})
 _HASH_LENGTH, _PLACE_LENGTH = 40, 12
-_RANDOM_SEED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Cell:
     """One generation of a sweep: `fields` are those that differ between cells, and the replicate's number."""
 
     key: str
-    request: SongRequest
+    request: Request
     fields: Mapping[str, Any]
     replicate: int
 
@@ -71,7 +76,7 @@ def cells_of(sweep: Sweep, access: Access, parents: Parents = _NOTHING) -> list[
             continue
         stem = f"{key_stem(request)}-{account}"
         for replicate in range(1, sweep.replicates + 1):
-            if request.seed == _RANDOM_SEED:
+            if request.is_random:
                 replicate = replicates.get(stem, 0) + 1
             elif replicate <= replicates.get(stem, 0):
                 continue
@@ -89,13 +94,13 @@ def keyed_fields(
     return [(cell.key, dict(cell.fields)) for cell in cells_of(sweep, access, parents)]
 
 
-def key_stem(request: SongRequest) -> str:
+def key_stem(request: Request) -> str:
     """How the key of a request's cells begins, whoever makes the song."""
     body = request.body()
     return f"cell-{body_hash(body, oldest_version(body))[:_HASH_LENGTH]}"
 
 
-def cell_key(request: SongRequest, access: Access, replicate: int) -> str:
+def cell_key(request: Request, access: Access, replicate: int) -> str:
     """The key of one cell."""
     return f"{key_stem(request)}-{_account_mark(access)}-{replicate}"
 
@@ -114,11 +119,11 @@ def _rows(sweep: Sweep) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _told(request: SongRequest, row: Mapping[str, Any], name: str) -> Any:
-    return row.get(PLACE) if name == PLACE else getattr(request, name)
+def _told(request: Request, row: Mapping[str, Any], name: str) -> Any:
+    return row.get(PLACE) if name == PLACE else getattr(request, name, None)
 
 
-def _request(row: Mapping[str, Any], parents: Parents) -> SongRequest:
+def _request(row: Mapping[str, Any], parents: Parents) -> Request:
     """A row as a request: with a source it is an extension, a place is a mode and a start."""
     source = row.get("source_song_id")
     if isinstance(source, str):
@@ -126,14 +131,13 @@ def _request(row: Mapping[str, Any], parents: Parents) -> SongRequest:
         return extension_request(
             parents.get(source), source, mode=row.get("mode"), place=row.get(PLACE), overrides=own
         )
-    return SongRequest.parse({name: value for name, value in row.items() if name != PLACE} | _placed(row))
+    return parse_request({name: value for name, value in row.items() if name != PLACE} | _placed(row))
 
 
 def _placed(row: Mapping[str, Any]) -> dict[str, Any]:
     if PLACE not in row:
         return {}
-    mode, start = PLACES[row[PLACE]]
-    return {"mode": mode, "song_section_start": start}
+    return family_of_fields(row).placement(row[PLACE])
 
 
 class _Combinations:
@@ -152,7 +156,7 @@ class _Combinations:
             which = f"makes cell {number} ({told or 'the only one'}) not valid"
             self._faults[said] = self._sweep.document.fault(place, f"{which}: {said}")
 
-    def allows(self, request: SongRequest, row: Mapping[str, Any]) -> bool:
+    def allows(self, request: Request, row: Mapping[str, Any]) -> bool:
         """True where every constraint holds; one that cannot be evaluated is a fault."""
         values = {name: _told(request, row, name) for name in FIELDS}
         for constraint in self._sweep.constraints:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from songflow.accounts import Access
 from songflow.errors import InputError
+from songflow.families.family import Request
 from songflow.generation.extensions import find_parent
 from songflow.generation.session import Session
 from songflow.library.library import LibrarySettings
@@ -31,7 +29,7 @@ async def find_parents(sweep: Sweep, access: Access, settings: LibrarySettings) 
 
 async def parents_in(session: Session, sweep: Sweep, access: Access) -> Parents:
     """The same in an open session."""
-    found: dict[str, Mapping[str, Any]] = {}
+    found: dict[str, Request] = {}
     for song_id in _sources(sweep):
         # A bare id that only the gateway knows has nothing to inherit.
         if not await session.library.ledger.songs.by_song_id(song_id):
@@ -43,7 +41,7 @@ async def parents_in(session: Session, sweep: Sweep, access: Access) -> Parents:
                 f"{access.gateway} ({access.account.base_url}).",
                 next="run the sweep with the gateway that has the song; nothing was sent.",
             )
-        found[song_id] = parent.params
+        found[song_id] = parent.request
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from songflow.accounts import Access
 from songflow.errors import InputError
-from songflow.families.udio import SongRequest
+from songflow.families.registry import parse_request
 from songflow.sweeps.cells import Cell, cell_key
 
 __all__ = ["MAX_SHARD_CELLS", "packed", "shards_of", "unpacked"]
@@ -31,7 +31,7 @@ def _shards(cells: Sequence[Cell], size: int) -> Iterator[list[Cell]]:
     shard: list[Cell] = []
     weight = 0
     for cell in cells:
-        more = len(cell.request.prompt) + len(cell.request.lyrics) + len(cell.request.negative_prompt)
+        more = sum(map(len, cell.request.texts))
         if shard and (len(shard) >= size or 4 * (weight + more) > _MAX_BYTES):
             yield shard
             shard, weight = [], 0
@@ -62,7 +62,7 @@ def unpacked(data: Sequence[Mapping[str, Any]], access: Access) -> list[Cell]:
     cells = []
     for one in data:
         try:
-            request = SongRequest.parse(one["request"])
+            request = parse_request(one["request"])
             key, replicate = cell_key(request, access, int(one["replicate"])), int(one["replicate"])
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(

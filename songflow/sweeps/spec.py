@@ -26,6 +26,7 @@ from typing import Any
 
 from songflow.documents.conditions import BadExpression, Condition, read_condition
 from songflow.documents.yaml_file import Document, Fault, Place, read_document, read_file, refuse_faults
+from songflow.families.family import Request
 from songflow.sweeps.sampling import KINDS, MAX_SEED, Choices, draw
 from songflow.sweeps.values import FIELDS, BadValue, Files, Range, read_range, value_fault
 
@@ -41,8 +42,8 @@ _MAX_REPLICATES = 10_000
 Row = Mapping[str, Any]
 """Values by field."""
 
-Parents = Mapping[str, Mapping[str, Any]]
-"""The `gen_params` of each song of the library that a sweep extends, by its id."""
+Parents = Mapping[str, Request]
+"""The request that made each song of the library that a sweep extends, by the song's id."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from songflow.errors import InputError, InvalidRequest
-from songflow.families.udio import PLACES, SongRequest
+from songflow.families.family import Request
+from songflow.families.registry import family_of_fields, parse_request, place_at
 from songflow.sweeps.sampling import KINDS
 from songflow.sweeps.spec import Row, Sweep
 from songflow.sweeps.values import FIELDS, PLACE, Range, read_range
@@ -178,11 +179,10 @@ def _sampled(sweep: Sweep) -> tuple[dict[str, Range], set[str]]:
     return ranges, set(fields)
 
 
-def _read(sweep: Sweep, knobs: Sequence[Knob], request: SongRequest) -> dict[str, float] | None:
+def _read(sweep: Sweep, knobs: Sequence[Knob], request: Request) -> dict[str, float] | None:
     """What was chosen for a request of the space; None for one that differs in anything else."""
-    values = {name: getattr(request, name) for name in FIELDS if name != PLACE}
-    here = (request.mode, request.song_section_start)
-    values[PLACE] = next((name for name, place in PLACES.items() if place == here), None)
+    values = {name: getattr(request, name, None) for name in FIELDS if name != PLACE}
+    values[PLACE] = place_at(request.model_type, request.mode, request.start)
     chosen = {knob.name: knob.read(values) for knob in knobs}
     known = {name: number for name, number in chosen.items() if number is not None}
     if len(known) < len(knobs):
@@ -194,27 +194,31 @@ def _read(sweep: Sweep, knobs: Sequence[Knob], request: SongRequest) -> dict[str
             knob.row(known[knob.name]) if knob.span is None else {name: values[name] for name in knob.fields}
         )
     same = _request(sweep, row)
-    if same is None or same.model_copy(update={"seed": request.seed}) != request:
+    if same is None or _searched(same) != _searched(request):
         return None
     return known
 
 
-def _request(sweep: Sweep, row: Row) -> SongRequest | None:
+def _searched(request: Request) -> dict[str, Any]:
+    return request.model_dump(exclude=set(_NOT_SEARCHED))
+
+
+def _request(sweep: Sweep, row: Row) -> Request | None:
     fields = {**sweep.fixed, **row}
     if (place := fields.pop(PLACE, None)) is not None:
-        fields["mode"], fields["song_section_start"] = PLACES[place]
+        fields |= family_of_fields(fields).placement(place)
     try:
-        return SongRequest.parse(fields)
+        return parse_request(fields)
     except InvalidRequest:
         return None
 
 
-def _allowed(sweep: Sweep, request: SongRequest, row: Row) -> bool:
-    values = {name: row.get(PLACE) if name == PLACE else getattr(request, name) for name in FIELDS}
+def _allowed(sweep: Sweep, request: Request, row: Row) -> bool:
+    values = {name: row.get(PLACE) if name == PLACE else getattr(request, name, None) for name in FIELDS}
     return all(constraint.holds(values) for constraint in sweep.constraints)
 
 
-def _request_of(row: pandas.Series[Any]) -> SongRequest | None:
+def _request_of(row: pandas.Series[Any]) -> Request | None:
     """The request of a manifest's row."""
     import pandas
 
@@ -226,7 +230,7 @@ def _request_of(row: pandas.Series[Any]) -> SongRequest | None:
     # numpy's numbers are none to a strict field.
     plain = {name: value.item() if hasattr(value, "item") else value for name, value in known.items()}
     try:
-        return SongRequest.parse({"song_section_end": None, **plain})
+        return family_of_fields(plain).request.from_sent_fields(plain)
     except InvalidRequest:
         return None
 

@@ -16,12 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from songflow.families.udio import PLACES, SongRequest, field_fault
+from songflow.families.registry import field_fault, place_names, request_fields
 
 __all__ = ["FIELDS", "BadValue", "Files", "Range", "read_range", "value_fault"]
 
 PLACE = "place"
-FIELDS = (*SongRequest.model_fields, PLACE)
+FIELDS = (*request_fields(), PLACE)
 """What a sweep may set: the request's fields, and `place` (intro, front, back, outro) for mode and section start."""
 
 _TEXT_FIELDS = frozenset(
@@ -87,7 +87,7 @@ def read_range(field: str, given: Mapping[str, Any], *, extra: frozenset[str] = 
 def value_fault(field: str, value: Any) -> str | None:
     """What is wrong with a value of a field by itself, or None."""
     if field == PLACE:
-        return None if value in PLACES else f"is {value!r}: allowed are {', '.join(PLACES)}"
+        return None if value in place_names() else f"is {value!r}: allowed are {', '.join(place_names())}"
     if isinstance(value, list):
         return "is a list: several values belong under grid, zip or list"
     return field_fault(field, value)

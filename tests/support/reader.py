@@ -151,7 +151,7 @@ class Reader:
             for one in await submissions.uncollected():
                 generation = await submissions.generation(one.key)
                 if one.state is State.UNKNOWN and generation is not None:
-                    return one.key, str(generation.params["prompt"])
+                    return one.key, str(generation.sent_fields["prompt"])
         return None
 
     def lose_an_answer(self) -> None:

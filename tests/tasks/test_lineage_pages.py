@@ -9,7 +9,7 @@ import pytest
 from prefect.assets import Asset
 
 from songflow.catalog.lineage import Node
-from songflow.families.udio import Mode
+from songflow.families.family import Mode
 from songflow.ledger.rows import Song
 from tasks.ui.lineage import lineage_page, show_lineage, song_assets, source_assets
 

@@ -32,7 +32,7 @@ async def test_a_song_is_found_with_what_it_was_asked_with_and_who_has_it(
     parent = await find_parent(opened, made.songs[1].song_id)
     assert (parent.song.take, parent.submission.gateway) == (1, "cometapi")
     assert parent.submission.base_url == server.url
-    assert (parent.params["seed"], parent.params["lyrics"]) == (7, "la")
+    assert (parent.request.seed, parent.request.lyrics) == (7, "la")
 
 
 async def test_a_song_that_is_not_there_is_named(session: Any) -> None:
@@ -96,7 +96,7 @@ async def test_without_an_account_the_songs_own_is_taken(
         planned.access.account.fingerprint == access(server.url, "openai-hk", key="new").account.fingerprint
     )
     assert planned.parent is not None
-    assert planned.request.prompt == planned.parent.params["prompt"]
+    assert planned.request.prompt == planned.parent.request.prompt
 
 
 async def test_an_account_whose_key_is_gone_is_named(

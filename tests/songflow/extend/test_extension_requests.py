@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from songflow.errors import InvalidRequest
-from songflow.families.udio import PLACES, LyricsType, Mode, SongRequest
-from songflow.generation.extensions import extension_request
+from songflow.families.family import Mode
+from songflow.families.registry import extension_request
+from songflow.families.udio import PLACES, LyricsType, SongRequest
 
 EXAMPLES = Path(__file__).parent.parent / "request" / "examples"
 SONG = "extension-song-ID"
@@ -22,10 +22,9 @@ def documented(name: str) -> dict[str, Any]:
     return body
 
 
-def params(**fields: Any) -> Mapping[str, Any]:
-    """The `gen_params` of a parent."""
-    found: dict[str, Any] = SongRequest.parse({"prompt": "a waltz", **fields}).body()["gen_params"]
-    return found
+def params(**fields: Any) -> SongRequest:
+    """A parent's request."""
+    return SongRequest.parse({"prompt": "a waltz", **fields})
 
 
 SUNG = params(lyrics="la la", lyrics_placement_start=0.1, lyrics_placement_end=0.9)
@@ -43,7 +42,7 @@ def test_the_documented_body_comes_from_a_bare_id() -> None:
 def test_the_documented_body_comes_from_a_documented_parent(parent: str) -> None:
     """With nothing said but the prompt."""
     made = extension_request(
-        documented(parent)["gen_params"], SONG, mode=Mode.PRECEDE, overrides={"prompt": "father"}
+        SongRequest.from_body(documented(parent)), SONG, mode=Mode.PRECEDE, overrides={"prompt": "father"}
     )
     assert json.dumps(made.body()) == json.dumps(documented("openai_hk.submit.precede.udio32.json"))
 
@@ -187,6 +186,6 @@ def test_a_bare_id_needs_a_prompt() -> None:
 def test_an_extension_can_be_extended(place: str) -> None:
     """Its request is a parent like any other."""
     first = extension_request(SUNG, SONG, place=place)
-    second = extension_request(first.body()["gen_params"], "next", place=place)
+    second = extension_request(first, "next", place=place)
     assert second.body()["gen_params"]["config"]["source"]["song_id"] == "next"
     assert second.model_copy(update={"source_song_id": SONG}) == first

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from songflow.families.udio import HASH_VERSION, SongRequest, body_hash
+from songflow.families.udio import UDIO, SongRequest
 from songflow.gateways import DIALECTS
 from songflow.ledger import Intent, Ledger, State, Submission, schema
 from songflow.ledger.lease import Lease
@@ -27,8 +27,10 @@ def intent() -> Callable[..., Intent]:
         made = Intent(
             key=key,
             body=request.canonical(),
-            body_hash=body_hash(request.body()),
-            hash_version=HASH_VERSION,
+            body_hash=UDIO.body_hash(request.body(), 1),
+            hash_version=1,
+            model_type=request.model_type,
+            mode=request.mode.value,
             gateway="openai-hk",
             dialect=json.dumps(asdict(DIALECTS["openai-hk"])),
             base_url="https://gateway.example",

@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +13,7 @@ import asyncpg
 import pytest
 from sqlalchemy import func, select
 
-import songflow.families.udio
-from songflow.families.udio import SongRequest, body_hash
+from songflow.families.udio import UDIO, SongRequest
 from songflow.ledger import Ledger, RunIds, State, schema
 from songflow.ledger.engine import ledger_url
 from songflow.ledger.lease import Lease
@@ -36,7 +34,7 @@ async def test_a_new_key_is_the_callers_to_send(ledger: Ledger, intent, alive) -
     assert (stored.any_id, stored.track_ids) == (None, ())
     generation = await ledger.submissions.generation("key")
     assert generation.body == intent().body
-    assert generation.params["prompt"] == "a slow waltz"
+    assert generation.sent_fields["prompt"] == "a slow waltz"
     assert await ledger.submissions.generation("another") is None
 
 
@@ -160,7 +158,7 @@ async def test_a_key_stands_for_one_body(ledger: Ledger, intent, alive) -> None:
     claim = await ledger.submissions.intend(intent(prompt="a fast polka"), alive())
     assert not claim.mine
     assert claim.submission is None
-    assert claim.conflict.params["prompt"] == "a slow waltz"
+    assert claim.conflict.sent_fields["prompt"] == "a slow waltz"
     assert len(await ledger.submissions.of_key("key")) == 1
 
 
@@ -181,13 +179,12 @@ async def test_a_generation_without_a_submission_gets_its_first(
 @pytest.fixture
 def second_version(monkeypatch: pytest.MonkeyPatch, intent):
     """A later songflow, whose bodies have a field more: an intent of its hash version 2."""
-    table: Mapping[int, tuple[str, ...]] = songflow.families.udio._HASHED_FIELDS
-    monkeypatch.setattr("songflow.families.udio._HASHED_FIELDS", {**table, 2: (*table[1], "swing")})
+    monkeypatch.setitem(UDIO.hashed_fields, 2, (*UDIO.hashed_fields[1], "swing"))
 
     def make(key: str = "key", **fields: object):
         body = SongRequest(prompt="a slow waltz").body()
         body["gen_params"] |= {"swing": 0.5, **fields}
-        return intent(key, body=json.dumps(body), body_hash=body_hash(body, 2), hash_version=2)
+        return intent(key, body=json.dumps(body), body_hash=UDIO.body_hash(body, 2), hash_version=2)
 
     return make
 

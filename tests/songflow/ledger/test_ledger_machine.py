@@ -34,7 +34,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from songflow.families.udio import HASH_VERSION, SongRequest, body_hash
+from songflow.families.udio import UDIO, SongRequest
 from songflow.gateways import DIALECTS
 from songflow.generation.submit import AFTER_ERRORS, BY_A_PERSON, settle_dead_sender
 from songflow.ledger import RULES, Intent, Ledger, SongState, State, StoredFile
@@ -743,8 +743,10 @@ def _intent(key: str, prompt: str, price: float, day: str, run: str | None, caps
     return Intent(
         key=key,
         body=request.canonical(),
-        body_hash=body_hash(request.body()),
-        hash_version=HASH_VERSION,
+        body_hash=UDIO.body_hash(request.body()),
+        hash_version=UDIO.hash_version,
+        model_type=request.model_type,
+        mode=request.mode.value,
         gateway="openai-hk",
         dialect=json.dumps(asdict(DIALECTS["openai-hk"])),
         base_url="https://gateway.example",

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from songflow.families.udio import HASH_VERSION, SongRequest, body_hash
+from songflow.families.udio import UDIO, SongRequest
 from songflow.ledger import Intent, Ledger, State
 from songflow.ledger.engine import ledger_url
 from songflow.ledger.lease import Lease
@@ -27,7 +27,8 @@ def intent() -> Callable[..., Intent]:
     def make(key: str = "key", **changes: object) -> Intent:
         request = SongRequest(prompt="a slow waltz")
         made = Intent(
-            key, request.canonical(), body_hash(request.body()), HASH_VERSION, "openai-hk", "{}",
+            key, request.canonical(), UDIO.body_hash(request.body()), UDIO.hash_version, request.model_type,
+            request.mode.value, "openai-hk", "{}",
             "https://gateway.example", "env:KEY", "0123", 1.0, day=DAY, budget_run="r",
         )  # fmt: skip
         return replace(made, **changes)

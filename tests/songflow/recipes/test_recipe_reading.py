@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from songflow.errors import InputError, InvalidDocument
-from songflow.families.udio import Mode
+from songflow.families.family import Mode
 from songflow.recipes.model import Rule, TakeRule
 from songflow.recipes.reading import plain_document, read_recipe, recipe_of_text
 from songflow.recipes.shelf import described_recipe, find_recipe, portable, shipped_names, shipped_text

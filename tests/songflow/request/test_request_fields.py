@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from songflow.errors import InvalidRequest
-from songflow.families.udio import MODELS, PLACES, LyricsType, Mode, SongRequest
+from songflow.families.family import Mode
+from songflow.families.udio import MODELS, PLACES, LyricsType, SongRequest
 
 FRACTIONS = (
     "song_section_start",

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from songflow.accounts import Access
-from songflow.families import udio as requests
-from songflow.families.udio import SongRequest, body_hash, oldest_version
+from songflow.families.udio import UDIO, SongRequest
 from songflow.sweeps.cells import cells_of, key_stem, keyed_fields
 from songflow.sweeps.spec import parse_sweep
 
@@ -84,13 +83,13 @@ class TestLaterFields:
     @pytest.fixture
     def before(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         """As if the negative prompt had come with a second version: back to the time before it."""
-        new = requests._HASHED_FIELDS[1]
+        new = UDIO.hashed_fields[1]
         old = tuple(name for name in new if name != "negative_prompt")
 
         def now() -> None:
-            monkeypatch.setattr(requests, "_HASHED_FIELDS", {1: old, 2: new})
+            monkeypatch.setitem(UDIO.hashed_fields, 2, new)
 
-        monkeypatch.setattr(requests, "_HASHED_FIELDS", {1: old})
+        monkeypatch.setitem(UDIO.hashed_fields, 1, old)
         return now
 
     def test_a_cell_with_the_new_fields_default_keeps_its_key(self, access, before) -> None:
@@ -102,5 +101,5 @@ class TestLaterFields:
     def test_what_the_old_version_cannot_tell_is_hashed_by_the_new_one(self, before) -> None:
         before()
         plain, more = (SongRequest(prompt="a", negative_prompt=text).body() for text in ("", "drums"))
-        assert (oldest_version(plain), oldest_version(more)) == (1, 2)
-        assert body_hash(more, 2) != body_hash(plain, 2)
+        assert (UDIO.oldest_version(plain), UDIO.oldest_version(more)) == (1, 2)
+        assert UDIO.body_hash(more, 2) != UDIO.body_hash(plain, 2)

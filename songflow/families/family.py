@@ -1,0 +1,264 @@
+"""The base classes of a model family: its request, and what the rest of Songflow asks about it.
+
+A family's *canonical body* is what the ledger stores, hashes and compares: `{envelope: fields}`, where the envelope
+is the one top-level key that no other family uses. It is the same for every gateway. Where a gateway expects other
+names on the wire, that gateway's file translates them (`songflow.gateways.adapter.Service.wire_body`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from songflow.errors import InvalidRequest
+
+__all__ = ["ExtensionResult", "Family", "Mode", "Model", "Request", "plain_numbers"]
+
+BETWEEN_FAULTS = "; "
+"""Separates the faults of one validator that checks several fields together."""
+
+
+class Mode(StrEnum):
+    """How a generation uses a source song."""
+
+    REGULAR = "regular"
+    PRECEDE = "precede"
+    CONTINUATION = "continuation"
+
+
+class ExtensionResult(StrEnum):
+    """What a generation that extends a song returns."""
+
+    WHOLE_SONG = "whole song"
+    NEW_PART = "new part"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model's published facts: seconds of new music per generation, and its default price in units."""
+
+    seconds: float
+    price: float
+
+
+class Request(BaseModel, ABC):
+    """One paid generation. A family's request adds its own fields; unknown fields are refused.
+
+    Every family has the four fields declared here, under these names. `model_type` is a model's wire name, and
+    `source_song_id` the gateway's id of the song to extend.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_enum_values=False)
+
+    allowed_values: ClassVar[Mapping[str, str]] = {}
+    """What each field allows, as the end of an error message."""
+
+    if TYPE_CHECKING:  # each family declares them as fields, with its own defaults and order
+        prompt: str
+        model_type: str
+        mode: Mode
+        source_song_id: str | None
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        """Validate a request from outside data.
+
+        Raises:
+            InvalidRequest: names each wrong field, its value and what is allowed.
+        """
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError as error:
+            faults = cls._describe_faults(error)
+            raise InvalidRequest(
+                f"The request is not valid: {'; '.join(faults)}.",
+                faults=faults,
+                next="correct it and run again; nothing was sent.",
+            ) from None
+
+    @classmethod
+    def from_sent_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """Rebuild a request from all fields it was sent with; an absent field was not sent.
+
+        Raises:
+            InvalidRequest: as `parse`.
+        """
+        return cls.parse(fields)
+
+    @classmethod
+    @abstractmethod
+    def from_body(cls, body: Mapping[str, Any]) -> Self:
+        """Rebuild the request that makes this canonical body.
+
+        Raises:
+            InvalidRequest: as `parse`.
+        """
+
+    @abstractmethod
+    def body(self) -> dict[str, Any]:
+        """The canonical body."""
+
+    @property
+    @abstractmethod
+    def model(self) -> Model:
+        """The published facts of the request's model."""
+
+    @property
+    @abstractmethod
+    def start(self) -> float:
+        """Where an extension's new part starts, in the family's own measure (see `Family.places`)."""
+
+    @property
+    @abstractmethod
+    def is_random(self) -> bool:
+        """True if sending the same request again makes another song (no seed is fixed)."""
+
+    @property
+    @abstractmethod
+    def texts(self) -> tuple[str, ...]:
+        """The free texts of the request, which make up nearly all of its size."""
+
+    def canonical(self) -> str:
+        """The canonical body as one unambiguous line of JSON, as stored in the ledger."""
+        return json.dumps(self.body(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def field_fault(cls, name: str, value: Any) -> str | None:
+        """Describe what is wrong with one field's value by itself ("is 2: allowed is ..."); None if it is valid."""
+        try:
+            cls.model_validate({"prompt": "a song", name: value})
+        except ValidationError as error:
+            for fault in error.errors(include_url=False):
+                if fault["loc"] and fault["loc"][0] == name:
+                    return cls._describe_fault(dict(fault)).removeprefix(name).strip()
+        return None
+
+    @classmethod
+    def _describe_faults(cls, error: ValidationError) -> tuple[str, ...]:
+        described: list[str] = []
+        for fault in error.errors(include_url=False):
+            text = cls._describe_fault(dict(fault))
+            # A validator of the whole request reports all its faults as one error without a location.
+            described += text.split(BETWEEN_FAULTS) if not fault["loc"] else [text]
+        return tuple(described)
+
+    @classmethod
+    def _describe_fault(cls, fault: dict[str, Any]) -> str:
+        place = ".".join(str(part) for part in fault["loc"])
+        if not place:
+            return str(fault["msg"]).removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            return f"{place} is not a field (there are: {', '.join(sorted(cls.model_fields))})"
+        if fault["type"] == "missing":
+            return f"{place} is required"
+        return f"{place} is {_short(fault['input'])}: {cls.allowed_values.get(place, fault['msg'])}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A model family.
+
+    Attributes:
+        name: Its name in the ledger and in the gateways' files ("udio").
+        request: The class of its requests.
+        envelope: The top-level key of its canonical bodies.
+        models: Its models by wire name. A wire name belongs to one family only: it decides the family of a request.
+        hashed_fields: The fields that each hash version reads. A version is never edited: a field added later gets a
+            new version, so that the hashes of songs already paid for do not change.
+        places: Named placements of an extension: its mode and its `Request.start`.
+        start_field: The request's field that holds `Request.start`.
+        extension_result: What a generation that extends a song returns.
+        extend: Builds the request that extends a song: `extend(parent, song_id, mode=, place=, overrides=)`.
+    """
+
+    name: str
+    request: type[Request]
+    envelope: str
+    models: Mapping[str, Model]
+    hashed_fields: Mapping[int, tuple[str, ...]]
+    places: Mapping[str, tuple[Mode, float]]
+    start_field: str
+    extension_result: ExtensionResult
+    extend: Callable[..., Request]
+
+    @property
+    def hash_version(self) -> int:
+        """The newest hash version."""
+        return max(self.hashed_fields)
+
+    def sent_fields(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The fields of a canonical body."""
+        fields: Mapping[str, Any] = body[self.envelope]
+        return fields
+
+    def body_hash(self, body: Mapping[str, Any], version: int | None = None) -> str:
+        """The SHA-256 (hex) of a canonical body over the fields of a hash version (None: the newest)."""
+        fields = self.sent_fields(body)
+        names = self.hashed_fields[self.hash_version if version is None else version]
+        hashed = {name: fields[name] for name in names if name in fields}
+        line = json.dumps(plain_numbers(hashed), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(line.encode("utf-8", "surrogatepass")).hexdigest()
+
+    def oldest_version(self, body: Mapping[str, Any]) -> int:
+        """The oldest hash version that covers a body: every field it does not read has its default value.
+
+        Keys made from that version stay the same when a later version adds a field.
+        """
+        fields = self.sent_fields(body)
+        for version, known in sorted(self.hashed_fields.items()):
+            if all(name in known or value == self._sent_default(name) for name, value in fields.items()):
+                return version
+        raise AssertionError("the newest version reads every field")
+
+    def differing_fields(self, one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+        """The fields in which two canonical bodies differ, as dotted names below the envelope."""
+        flat_one, flat_other = _flat(self.sent_fields(one)), _flat(self.sent_fields(other))
+        missing = object()
+        return sorted(
+            name
+            for name in flat_one.keys() | flat_other.keys()
+            if flat_one.get(name, missing) != flat_other.get(name, missing)
+        )
+
+    def placement(self, place: str) -> dict[str, Any]:
+        """The request fields that a named placement sets."""
+        mode, start = self.places[place]
+        return {"mode": mode, self.start_field: start}
+
+    def place_at(self, mode: str, start: float | None) -> str | None:
+        """The name of a placement; None if it has none."""
+        return next((name for name, place in self.places.items() if place == (mode, start)), None)
+
+    def _sent_default(self, name: str) -> Any:
+        return plain_numbers(self.request.model_fields[name].default)
+
+
+def plain_numbers(value: Any) -> Any:
+    """Turn floats without a fraction into integers, so that 0 and 0.0 are one body and one hash."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {name: plain_numbers(entry) for name, entry in value.items()}
+    return value
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, entry in value.items():
+        if isinstance(entry, Mapping):
+            flat.update(_flat(entry, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = entry
+    return flat

@@ -1,0 +1,36 @@
+"""Types of request fields. They are strict: a string or a bool is not a number, whatever it looks like."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, Strict
+
+__all__ = ["Fraction", "NotBlank", "Text", "one_of"]
+
+
+def one_of(*allowed: str | float) -> AfterValidator:
+    """A validator that accepts only these values."""
+
+    def check(value: Any) -> Any:
+        if value not in allowed:
+            raise ValueError("not one of those allowed")
+        return value
+
+    return AfterValidator(check)
+
+
+def _check_not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("blank")
+    return text
+
+
+def _check_unicode(text: str) -> str:
+    text.encode()  # a UnicodeEncodeError is a ValueError
+    return text
+
+
+Fraction = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
+Text = Annotated[str, Strict(), AfterValidator(_check_unicode)]
+NotBlank = Annotated[Text, AfterValidator(_check_not_blank)]

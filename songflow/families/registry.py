@@ -1,0 +1,156 @@
+"""The registry of model families: finds a request's family by its model, and a stored body's by its envelope.
+
+To add a family, write its file beside this one, list it here, and add a service for it to the gateways that sell it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from songflow.errors import InvalidRequest
+from songflow.families.family import Family, Mode, Model, Request
+from songflow.families.udio import UDIO
+
+__all__ = [
+    "FAMILIES",
+    "body_hash",
+    "differing_fields",
+    "extension_request",
+    "family_of",
+    "family_of_fields",
+    "family_of_model",
+    "field_fault",
+    "models",
+    "oldest_version",
+    "parse_request",
+    "place_at",
+    "place_names",
+    "request_fields",
+    "request_of",
+    "sent_fields",
+]
+
+FAMILIES: dict[str, Family] = {family.name: family for family in (UDIO,)}
+"""The families by name; the first is that of a request that names no model."""
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def models() -> dict[str, Model]:
+    """The models of all families by wire name."""
+    return {name: model for family in FAMILIES.values() for name, model in family.models.items()}
+
+
+def family_of_model(model_type: str) -> Family:
+    """The family of a model; that of an unknown name is the first, whose request names the models that there are."""
+    first = next(iter(FAMILIES.values()))
+    return next((family for family in FAMILIES.values() if model_type in family.models), first)
+
+
+def family_of_fields(fields: Mapping[str, Any]) -> Family:
+    """The family of a request that is not built yet, by its `model_type`."""
+    given = fields.get("model_type")
+    return family_of_model(given if isinstance(given, str) else "")
+
+
+def family_of(body: Mapping[str, Any]) -> Family:
+    """The family of a canonical body.
+
+    Raises:
+        InvalidRequest: it belongs to no family that this version knows.
+    """
+    for family in FAMILIES.values():
+        if family.envelope in body:
+            return family
+    raise InvalidRequest(
+        "The request belongs to no model family that this version of Songflow knows.",
+        next="update Songflow to the version that made it.",
+    )
+
+
+def parse_request(fields: Mapping[str, Any]) -> Request:
+    """Validate a request of any family.
+
+    Raises:
+        InvalidRequest: names each wrong field, its value and what is allowed.
+    """
+    return family_of_fields(fields).request.parse(fields)
+
+
+def request_of(body: Mapping[str, Any]) -> Request:
+    """Rebuild the request that makes a canonical body.
+
+    Raises:
+        InvalidRequest: the body is not valid, or of no known family.
+    """
+    return family_of(body).request.from_body(body)
+
+
+def extension_request(
+    parent: Request | None,
+    song_id: str,
+    *,
+    mode: Mode | str | None = None,
+    place: str | None = None,
+    overrides: Mapping[str, Any] = _NOTHING,
+) -> Request:
+    """Build the request that extends a song; everything that is not given is inherited.
+
+    Args:
+        parent: The request that made the song; None for a song that only the gateway knows.
+        song_id: The gateway's id of the song.
+        mode: "precede" or "continuation"; None: that of the place, else continuation.
+        place: One of the family's named placements; None: the family's default for the mode.
+        overrides: Fields that differ from the parent's.
+
+    Raises:
+        InvalidRequest: mode and place contradict each other, or a field is wrong, missing or unknown.
+    """
+    family = family_of_fields(overrides) if parent is None else family_of_model(parent.model_type)
+    return family.extend(parent, song_id, mode=mode, place=place, overrides=overrides)
+
+
+def sent_fields(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of a canonical body, as they were sent."""
+    return family_of(body).sent_fields(body)
+
+
+def body_hash(body: Mapping[str, Any], version: int | None = None) -> str:
+    """The SHA-256 (hex) of a canonical body over the fields of a hash version (None: its family's newest)."""
+    return family_of(body).body_hash(body, version)
+
+
+def oldest_version(body: Mapping[str, Any]) -> int:
+    """The oldest hash version that covers a canonical body (see `Family.oldest_version`)."""
+    return family_of(body).oldest_version(body)
+
+
+def differing_fields(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The fields in which two canonical bodies differ; of two families, the models alone."""
+    family = family_of(one)
+    return family.differing_fields(one, other) if family is family_of(other) else ["model_type"]
+
+
+def request_fields() -> tuple[str, ...]:
+    """The names of all fields that a request of some family has."""
+    names = {name: None for family in FAMILIES.values() for name in family.request.model_fields}
+    return tuple(names)
+
+
+def field_fault(name: str, value: Any) -> str | None:
+    """Describe what is wrong with one field's value; None if it is valid in a family that has the field."""
+    having = [family.request for family in FAMILIES.values() if name in family.request.model_fields]
+    faults = [request.field_fault(name, value) for request in having]
+    return faults[0] if faults and None not in faults else None
+
+
+def place_names() -> tuple[str, ...]:
+    """The names of all placements of an extension."""
+    return tuple({name: None for family in FAMILIES.values() for name in family.places})
+
+
+def place_at(model_type: str, mode: str, start: float | None) -> str | None:
+    """The name of the placement that an extension has; None if it has none."""
+    return family_of_model(model_type).place_at(mode, start)
