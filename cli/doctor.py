@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -12,11 +11,11 @@ from cyclopts import Group, Parameter
 
 from cli.accounts import access_of
 from cli.options import Common, Gateway, Paying, Waiting
-from cli.output import Output
+from cli.output import Output, confirm
 from cli.paid_command import NewSong, run_paid
 from cli.prefect_mode import configured_api_url, server_answers
 from songflow.accounts import Access
-from songflow.errors import InputError, RequestNotSent
+from songflow.errors import InputError
 from songflow.families.family import Request
 from songflow.families.registry import models, parse_request
 
@@ -114,7 +113,7 @@ def _spend(output: Output, spend: Spend, gateway: Gateway, common: Common) -> in
     if spend.yes:
         output.say(question)
     else:
-        _ask(question)
+        confirm(question, "Make it?", "nothing: nothing was spent.")
     result = run_paid(output, NewSong(request), Paying(budget=price), gateway, Waiting(), common)
     output.result(result)
     return 0
@@ -124,13 +123,3 @@ def _cheapest(access: Access) -> tuple[Request, float]:
     requests = [parse_request({"prompt": _PROMPT, "model_type": name}) for name in models()]
     request = min(requests, key=access.price_of)
     return request, access.price_of(request)
-
-
-def _ask(question: str) -> None:
-    """Raises InputError where nobody can be asked, RequestNotSent where the answer is not yes."""
-    if sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise InputError(f"{question} Nothing was sent.", next="add --yes if that is what you want.")
-    sys.stderr.write(f"{question} Make it? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise RequestNotSent("Not confirmed: nothing was sent.", next="nothing: nothing was spent.")

@@ -43,7 +43,7 @@ def export(
         Overwrite the files of an earlier export.
     """
     speaker = Output(as_json=common.json, quiet=common.quiet)
-    frame = asyncio.run(manifest_of(common.library_settings()))
+    frame = asyncio.run(manifest_of(common.existing_library()))
     if where:
         frame = filter_manifest(frame, where)
     written = write(frame, output, format, audio=audio, force=force)

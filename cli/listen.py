@@ -20,11 +20,7 @@ def listen(*, port: int = 8766, common: Common = Common()) -> None:
         The port to listen on; 0 takes a free one.
     """
     output = Output(as_json=common.json, quiet=common.quiet)
-    settings = common.library_settings()
-    if not settings.exists():
-        raise InputError(
-            f"There is no library at {settings.folder}.", next="name the right one with --library."
-        )
+    settings = common.existing_library()
     if not 0 <= port <= 65535:
         raise InputError(f"--port is {port}: allowed are 0 (takes a free one) to 65535.", next="correct it.")
     from songflow.listening import serve_room

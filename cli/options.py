@@ -47,6 +47,19 @@ class Common:
         """The library that these options and the environment name."""
         return LibrarySettings.from_environment(self.library)
 
+    def existing_library(self) -> LibrarySettings:
+        """The same for a command that only reads.
+
+        Raises:
+            InputError: the library does not exist.
+        """
+        settings = self.library_settings()
+        if not settings.exists():
+            raise InputError(
+                f"There is no library at {settings.folder}.", next="name the right one with --library."
+            )
+        return settings
+
 
 @Parameter(name="*", group=_GATEWAY)
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from songflow.errors import InvalidDocument, SongflowError
+from songflow.errors import InputError, InvalidDocument, RequestNotSent, SongflowError
 
 if TYPE_CHECKING:
     import pandas
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from songflow.generation.collect import Progress
     from songflow.generation.results import GenerationResult
 
-__all__ = ["Output", "plain", "stop_logging"]
+__all__ = ["Output", "confirm", "plain", "stop_logging"]
 
 # In a pipe nobody watches a bar move; one line a minute says that it is alive.
 _PLAIN_LINE_EVERY_SECONDS = 60.0
@@ -203,3 +203,18 @@ class _ConsoleHandler(logging.Handler):
         message = plain(record.getMessage())
         message.stylize(style.get(record.levelno, "default"))
         self._console.print(line.append_text(message))
+
+
+def confirm(question: str, action: str, otherwise: str) -> None:
+    """Ask on the terminal before money is spent; `otherwise` is the advice where the answer is not yes.
+
+    Raises:
+        InputError: there is no terminal to ask on.
+        RequestNotSent: the answer was not yes.
+    """
+    if sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise InputError(f"{question} Nothing was sent.", next="add --yes if that is what you want.")
+    sys.stderr.write(f"{question} {action} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+        raise RequestNotSent("Not confirmed: nothing was sent.", next=otherwise)

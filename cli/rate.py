@@ -43,7 +43,7 @@ def rate(
             next="write `songflow rate SONG 4`, or `songflow rate SONG --clear`.",
         )
     output = Output(as_json=common.json, quiet=common.quiet)
-    rated = asyncio.run(_rate(common.library_settings(), song, rating))
+    rated = asyncio.run(_rate(common.existing_library(), song, rating))
     if output.as_json:
         output.object(
             {
@@ -60,9 +60,5 @@ def rate(
 
 
 async def _rate(settings: LibrarySettings, song: str, rating: float | None) -> Song:
-    if not settings.exists():
-        raise InputError(
-            f"There is no library at {settings.folder}.", next="name the right one with --library."
-        )
     async with Library(settings) as library:
         return await rate_song(library.ledger, song, rating, folder=Path.cwd())

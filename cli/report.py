@@ -13,7 +13,6 @@ from cli.output import Output
 from songflow.accounts import access_from_environment
 from songflow.audio.features import CACHE_NAME, Measures, measure_songs
 from songflow.catalog.manifest import filter_manifest, read_manifest
-from songflow.errors import InputError
 from songflow.library.library import Library, LibrarySettings
 from songflow.sweeps.cells import cells_of, key_stem
 from songflow.sweeps.spec import Sweep, load_sweep
@@ -54,8 +53,8 @@ def report(
         Measure tempo and brightness of songs that were not measured yet (0.1 s for each).
     """
     speaker = Output(as_json=common.json, quiet=common.quiet)
-    settings = common.library_settings()
     sweep = None if spec is None else load_sweep(spec)
+    settings = common.existing_library()
     frame = asyncio.run(manifest_of(settings))
     if sweep is not None:
         frame = of_sweep(frame, sweep)
@@ -85,11 +84,7 @@ def report(
 
 
 async def manifest_of(settings: LibrarySettings) -> pandas.DataFrame:
-    """The manifest of a library that must be there."""
-    if not settings.exists():
-        raise InputError(
-            f"There is no library at {settings.folder}.", next="name the right one with --library."
-        )
+    """Read the whole manifest of a library."""
     async with Library(settings) as library:
         return await read_manifest(library.ledger)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -12,9 +11,9 @@ from cyclopts import Group, Parameter
 
 from cli.accounts import given_access, resolve
 from cli.options import Common, Gateway, Waiting
-from cli.output import Output
+from cli.output import Output, confirm
 from cli.paid_command import guarded, named
-from songflow.errors import InputError, RequestNotSent
+from songflow.errors import InputError
 from songflow.generation import rescue as domain
 from songflow.generation.error_texts import unsettled_error
 from songflow.generation.rescue import Rescued
@@ -157,7 +156,7 @@ class _Command:
         # Its own event loop: while a person thinks, nothing of ours is open or under way.
         question = asyncio.run(self._question(key))
         if not self.choice.yes:
-            _ask(question)
+            confirm(question, "Send it again?", "`songflow rescue --list` shows what is open.")
         come_back = f"see `songflow rescue --list`, or run the first command again with --key {key}"
         return guarded(lambda: self._resubmit(key), key, self.common, come_back)
 
@@ -215,18 +214,6 @@ class _Command:
         for row in rows:
             for line in words(row):
                 self.output.line(line)
-
-
-def _ask(question: str) -> None:
-    """Raises InputError where nobody can be asked, RequestNotSent where the answer is not yes."""
-    if sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise InputError(f"{question} Nothing was sent.", next="add --yes if that is what you want.")
-    sys.stderr.write(f"{question} Send it again? [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise RequestNotSent(
-            "Not confirmed: nothing was sent.", next="`songflow rescue --list` shows what is open."
-        )
 
 
 async def _stranded_rows(session: Session) -> list[Row]:

@@ -236,10 +236,7 @@ class _Wish:
 
     async def _kept(self, key: str) -> WholeSong:
         recipe = self._read(await self._prices())
-        settings = self.common.library_settings()
-        if not settings.exists():
-            raise InputError("There is no library yet.")
-        async with Library(settings) as library:
+        async with Library(self.common.existing_library()) as library:
             return await read_whole_song(library.ledger, recipe, key)
 
     async def _left(self, key: str) -> SongflowError:

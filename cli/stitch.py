@@ -10,7 +10,6 @@ from cyclopts import Parameter
 
 from cli.options import Common
 from cli.output import Output
-from songflow.errors import InputError
 from songflow.library.library import Library, LibrarySettings
 from songflow.library.stitching import Stitched
 from songflow.library.stitching import stitch as stitched
@@ -41,7 +40,7 @@ def stitch(
         Where to write the mp3 (default: `stitched/` in the library's folder).
     """
     speaker = Output(as_json=common.json, quiet=common.quiet)
-    made = asyncio.run(_stitch(common.library_settings(), song_id, source, crossfade, output))
+    made = asyncio.run(_stitch(common.existing_library(), song_id, source, crossfade, output))
     if speaker.as_json:
         speaker.object(made.as_dict())
         return
@@ -53,9 +52,5 @@ def stitch(
 async def _stitch(
     settings: LibrarySettings, song_id: str, source: Path | None, crossfade: float, target: Path | None
 ) -> Stitched:
-    if not settings.exists():
-        raise InputError(
-            f"There is no library at {settings.folder}.", next="name the right one with --library."
-        )
     async with Library(settings) as library:
         return await stitched(library, song_id, source=source, crossfade=crossfade, target=target)

@@ -47,7 +47,7 @@ def suggest(
     """
     speaker = Output(as_json=common.json, quiet=common.quiet)
     sweep = load_sweep(spec)
-    seen = seen_in(sweep, asyncio.run(manifest_of(common.library_settings())))
+    seen = seen_in(sweep, asyncio.run(manifest_of(common.existing_library())))
     rows = search(sweep, seen, count, seed=seed)
     rated = sum(one.rating is not None for one in seen)
     if not rows:

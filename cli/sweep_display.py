@@ -7,13 +7,13 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from cli.output import Output, plain
+from songflow.documents.text import one_line
 from songflow.sweeps.plan import Plan
 from songflow.sweeps.status import SweepStatus
 from songflow.sweeps.tally import SweepResult, Tally
@@ -36,7 +36,7 @@ def show_plan(output: Output, name: str, plan: Plan, unit: str, concurrency: int
     for heading in ("cell", *fields, "next", "price"):
         table.add_column(heading, overflow="fold")
     for number, one in enumerate(first, start=1):
-        values = (_short(one.cell.fields[field]) for field in fields)
+        values = (one_line(one.cell.fields[field], _LONGEST_CELL) for field in fields)
         table.add_row(*map(plain, (str(number), *values, str(one.step), f"{one.price:g}")))
     output.out.print(table)
     if more := len(plan.cells) - len(first):
@@ -119,8 +119,3 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _short(value: Any) -> str:
-    line = " ".join(str(value).split())
-    return line if len(line) <= _LONGEST_CELL else f"{line[: _LONGEST_CELL - 1]}…"

@@ -25,6 +25,7 @@ A message says what happened, what it cost, and what to do next. Keys of gateway
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "StillRunning",
     "Unsettled",
     "UnsettledTwin",
+    "worst_exit_code",
 ]
 
 
@@ -228,3 +230,15 @@ class SpendingStopped(SongflowError):
     """The budget is used up, or spending is paused."""
 
     exit_code = 6
+
+
+_EXIT_ORDER = (0, 3, 4, 5, 6)
+
+
+def worst_exit_code(codes: Iterable[int]) -> int:
+    """The exit code of several generations together: the worst one in the order 0 3 4 5 6, or 0 for none.
+
+    Any other code leaves its generation unsettled.
+    """
+    settled = (code if code in _EXIT_ORDER else Unsettled.exit_code for code in codes)
+    return max(settled, key=_EXIT_ORDER.index, default=0)

@@ -8,10 +8,10 @@ that stands in the code: never from a subflow's own id, and never from a counter
 from __future__ import annotations
 
 import asyncio
-import unicodedata
 
 from prefect.runtime import flow_run, task_run
 
+from songflow.documents.text import one_line
 from songflow.generation.lifecycle import mint_key
 from songflow.ledger.rows import RunIds
 
@@ -48,6 +48,4 @@ def _text(value: object) -> str | None:
 
 def short(text: str | None, length: int = 60) -> str:
     """A text as part of a run's name: one line, no control characters, at most `length` characters."""
-    visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text or "")
-    line = " ".join(visible.split())
-    return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
+    return one_line(text or "", length)

@@ -1,19 +1,19 @@
-"""Where songs come from, as trees: read from the manifest, for terminals, pictures and pages."""
+"""The lineage of songs as trees built from the manifest, for terminals, pictures and pages."""
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from songflow.audio.alignment import HOLDS
+from songflow.documents.text import one_line
 from songflow.families.registry import place_at
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Node", "families", "family_of", "one_line", "trees"]
+__all__ = ["Node", "families", "family_of", "trees"]
 
 REGULAR = "regular"
 _FAMILY_KEY = ("gateway", "base_url")
@@ -21,10 +21,16 @@ _FAMILY_KEY = ("gateway", "base_url")
 
 @dataclass
 class Node:
-    """A song (or what should have become one) and what extends it.
+    """A song, or a generation without one, and its extensions.
 
-    `place` is that of an extension, as a person would say it; `seconds` its length; `known` is False for a source that
-    this library does not have.
+    Attributes:
+        song_id: The gateway's id of the song, if it has one.
+        title: The title on one line.
+        place: For an extension, its placement: `intro`, `outro`, or mode and position.
+        seconds: The length, as decoded or else as announced.
+        remark: Why there is no song, or whether the extension contains its source.
+        known: False for a source that is not in this library.
+        children: The song's extensions.
     """
 
     song_id: str | None
@@ -37,12 +43,12 @@ class Node:
 
     @property
     def text(self) -> str:
-        """What is to be said of it in one line, without its title."""
+        """Placement, length and remark on one line."""
         length = f"{self.seconds:.1f} s" if self.seconds is not None else ""
         return ", ".join(part for part in (self.place, length, self.remark) if part)
 
     def walk(self, depth: int = 0) -> Iterator[tuple[int, Node]]:
-        """Itself and all below it, each with its depth."""
+        """Yield this node and its descendants with their depth, depth first."""
         yield depth, self
         for child in self.children:
             yield from child.walk(depth + 1)
@@ -61,26 +67,19 @@ class Node:
 
 
 def trees(frame: pandas.DataFrame) -> list[Node]:
-    """The songs of a manifest as trees, oldest first; a row whose source is not in it hangs below a stand-in."""
+    """Build the trees of a manifest, oldest first. A source that is not in the manifest gets a placeholder node."""
     return _grown(_plain(row) for row in frame.to_dict("records"))
 
 
 def families(found: Sequence[Node]) -> list[Node]:
-    """The trees that are more than a single song."""
+    """The trees with more than one song."""
     return [root for root in found if root.children]
 
 
 def family_of(found: Sequence[Node], song_ids: Iterable[str | None]) -> list[Node]:
-    """The trees in which any of these songs stands."""
+    """The trees that contain any of these songs."""
     wanted = {song_id for song_id in song_ids if song_id is not None}
     return [root for root in found if any(node.song_id in wanted for _, node in root.walk())]
-
-
-def one_line(text: object, length: int = 60) -> str:
-    """A foreign text as one line without control characters or marks that reorder it."""
-    visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in str(text))
-    line = " ".join(visible.split())
-    return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
 def _grown(rows: Iterable[Mapping[str, Any]]) -> list[Node]:
@@ -89,7 +88,7 @@ def _grown(rows: Iterable[Mapping[str, Any]]) -> list[Node]:
     waiting: list[tuple[Mapping[str, Any], Node]] = []
     for row in rows:
         node = _node(row)
-        # Ids may be doubled, and those of two gateways may meet: the first at a gateway is the one that was extended.
+        # Song ids may repeat, also across gateways: the first one at a gateway is taken as the source.
         by_id.setdefault(_address(row, row["song_id"]), node)
         waiting.append((row, node))
     for row, node in waiting:
@@ -108,13 +107,13 @@ def _grown(rows: Iterable[Mapping[str, Any]]) -> list[Node]:
 
 
 def _is_below(root: Node, node: Node) -> bool:
-    """True where hanging `root` below `node` would close a circle, as a gateway's odd ids could."""
+    """Whether `node` is in the tree of `root`: attaching `root` to it would close a cycle (malformed ids could)."""
     return any(one is node for _, one in root.walk())
 
 
 def _address(row: Mapping[str, Any], song_id: str | None) -> tuple[Any, ...]:
     if song_id is None:
-        return (id(row),)  # nothing can extend what has no id
+        return (id(row),)  # no song can extend one without an id
     return (*(row[name] for name in _FAMILY_KEY), song_id)
 
 
@@ -152,7 +151,7 @@ def _remark(row: Mapping[str, Any]) -> str:
 
 
 def _plain(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """A manifest's row with None for what is missing."""
+    """A row of the manifest with None for missing values."""
     import pandas
 
     return {str(name): None if pandas.isna(value) else value for name, value in row.items()}

@@ -1,4 +1,4 @@
-"""A lineage as a picture: one box for each song, from left to right as they were extended."""
+"""Draw lineage trees as a PNG: one box per song, extensions to the right of their source."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from songflow.catalog.lineage import Node, one_line
+from songflow.catalog.lineage import Node
+from songflow.documents.text import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["MOST_SONGS", "lineage_png"]
 
 MOST_SONGS = 200
-"""What a picture shows at most: more could not be read."""
+"""Maximum number of songs in a picture; more would be unreadable."""
 
-# In inches; a box leaves room for the lines between two columns.
+# In inches. A box is narrower than its column, which leaves room for the connecting lines.
 _COLUMN, _ROW, _BOX, _MARGIN = 2.9, 0.72, (2.2, 0.52), 0.35
 _TITLE_LENGTH, _TEXT_LENGTH = 30, 46
 _DPI = 110
@@ -34,8 +35,8 @@ class _Box:
 
 
 def lineage_png(roots: Sequence[Node]) -> bytes:
-    """A PNG of these trees. Titles are shown as they are: neither formulas nor marks are read in them."""
-    # Without pyplot: it keeps figures, and takes longer to load.
+    """Draw the trees as a PNG. Titles are shown literally, without math or markup."""
+    # pyplot would keep the figure alive and is slower to import.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -43,7 +44,7 @@ def lineage_png(roots: Sequence[Node]) -> bytes:
     width = _MARGIN * 2 + (max((box.x for box, _ in shown), default=0) * _COLUMN) + _BOX[0]
     height = _MARGIN * 2 + (max((box.y for box, _ in shown), default=0) + 1) * _ROW
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
-    FigureCanvasAgg(figure)  # becomes the figure's own
+    FigureCanvasAgg(figure)  # registers itself with the figure
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set(xlim=(0, width), ylim=(height, 0))
@@ -52,16 +53,18 @@ def lineage_png(roots: Sequence[Node]) -> bytes:
             _join(axes, parent, box)
         _draw(axes, box)
     if left_out:
-        axes.text(_MARGIN, height - 0.1, f"and {left_out} songs more", fontsize=7, color=_EDGE)
+        axes.text(_MARGIN, height - 0.1, f"and {left_out} more songs", fontsize=7, color=_EDGE)
     target = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")  # a title in a script that no font here has
+        warnings.filterwarnings(
+            "ignore", message=".*[Gg]lyph.*"
+        )  # a title in a script without an installed font
         figure.savefig(target, format="png")
     return target.getvalue()
 
 
 def _laid_out(roots: Sequence[Node]) -> tuple[list[tuple[_Box, _Box | None]], int]:
-    """Boxes with their parents', in columns by depth: each stands in the middle of its children."""
+    """Lay out boxes in columns by depth, each centred on its children; also return the number of omitted songs."""
     kept, room = _cut(roots, MOST_SONGS)
     boxes: list[tuple[_Box, _Box | None]] = []
     row = 0.0
@@ -73,7 +76,7 @@ def _laid_out(roots: Sequence[Node]) -> tuple[list[tuple[_Box, _Box | None]], in
 
 
 def _cut(nodes: Sequence[Node], room: int) -> tuple[list[Node], int]:
-    """The first so many of them, with what is below each; and the room that is left."""
+    """Copy the first `room` nodes in depth-first order; also return the room that is left."""
     kept: list[Node] = []
     for node in nodes:
         if room == 0:
@@ -84,7 +87,7 @@ def _cut(nodes: Sequence[Node], room: int) -> tuple[list[Node], int]:
 
 
 def _placed(node: Node, depth: int, row: float) -> tuple[list[tuple[_Box, int]], float]:
-    """The node's box first, then those below it, each with its depth; and the next free row."""
+    """The boxes of a node and its descendants, depth first, with their depth; and the next free row."""
     below: list[tuple[_Box, int]] = []
     tops: list[float] = []
     for child in node.children:
@@ -124,7 +127,7 @@ def _draw(axes: Axes, box: _Box) -> None:
 
 
 def _join(axes: Axes, parent: _Box, child: _Box) -> None:
-    """A line that leaves the parent and meets the child level."""
+    """Draw a curve from parent to child that is horizontal at both ends."""
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path
 

@@ -35,9 +35,6 @@ log = logging.getLogger("songflow.generation.rescue")
 _AT_ONCE = 8
 # Relays give a task up after a day: nothing new shows up later.
 _LATE_TAKES = timedelta(days=1)
-# A sweep or a rescue exits with the worst of its cells, in this order.
-_WORST = (0, 3, 4, 5, 6)
-_OPEN = errors.Unsettled.exit_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +85,12 @@ class Rescued:
 
 def _exit_code_of(error: errors.SongflowError | None) -> int:
     """What keeps a paid generation from being collected (a key that is not at hand, say) leaves it unsettled."""
-    if error is None:
-        return 0
-    return error.exit_code if error.exit_code in _WORST else _OPEN
+    return 0 if error is None else errors.worst_exit_code([error.exit_code])
 
 
 def exit_code(rescued: Sequence[Rescued]) -> int:
     """The worst exit code of all, in the order 0 3 4 5 6."""
-    return max((one.exit_code for one in rescued), key=lambda code: _WORST.index(code), default=0)
+    return errors.worst_exit_code(one.exit_code for one in rescued)
 
 
 async def stranded(session: Session) -> list[Submission]:

@@ -12,10 +12,13 @@ from statistics import median
 
 from songflow.ledger.rows import Timing
 
-__all__ = ["CONFLICT_SECONDS", "Duration", "duration_of", "usable"]
+__all__ = ["CONFLICT_SECONDS", "TYPICAL_SECONDS", "Duration", "duration_of", "usable"]
 
 CONFLICT_SECONDS = 1.0
 """The gateway's figure and our looks may differ by so much (slow answers) before they contradict each other."""
+
+TYPICAL_SECONDS = 54.0
+"""The duration of a generation without any history; published examples took 52 s and 54 s."""
 
 _UNTRUSTED_SHARE = 0.1
 _VAGUE = 3.0

@@ -16,14 +16,12 @@ from songflow.ledger import Ledger
 from songflow.ledger.money import LIBRARY_SCOPE
 from songflow.ledger.states import Billed, State
 from songflow.library.library import LibrarySettings
+from songflow.polling.durations import TYPICAL_SECONDS
 from songflow.recipes.model import TAKES_EXPECTED, Recipe, Rule, Step
 from songflow.recipes.results import WholeSong
 from songflow.recipes.sizes import Link, widths
 
 __all__ = ["Paid", "Plan", "PlannedStep", "plan_recipe", "refuse_over_budget"]
-
-USUAL_SECONDS = 54.0
-"""How long a generation usually takes (published examples: 52 s, 54 s); the steps of one depth run together."""
 
 _ROUNDING = 1e-6
 _LARGEST_TREE = 1000
@@ -108,7 +106,7 @@ def plan_recipe(recipe: Recipe, access: Access, *, budget: float | None = None, 
         price_min=sum(step.price_each * step.posts_min for step in steps),
         price_max=sum(step.price_each * step.posts_max for step in steps),
         budget=min(caps) if caps else None,
-        seconds=USUAL_SECONDS * len(list(recipe.waves())),
+        seconds=TYPICAL_SECONDS * len(list(recipe.waves())),
         existing=paid.posts,
         asks=tuple(step.name for step in recipe.steps if step.take.rule is Rule.ASK),
         steps=tuple(steps),

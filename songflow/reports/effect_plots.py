@@ -1,4 +1,4 @@
-"""What goes with one field: a panel for each outcome."""
+"""Plots of one field's effects, with a panel per outcome."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ _LEVEL_HEIGHT = 0.27
 
 
 def draw_effects(facts: pandas.DataFrame, field: VariedField, effects: Sequence[Effect]) -> bytes:
-    """A panel for each effect of one field: every generation as a point, means with their 95 % intervals."""
+    """Plot each effect of one field: generations as points, means with 95 % confidence intervals."""
     height = PANEL_HEIGHT if field.is_number else max(PANEL_HEIGHT, 1.2 + _LEVEL_HEIGHT * len(field.levels))
-    more = f" ({len(field.levels)} commonest of {len(field.levels) + field.hidden})" if field.hidden else ""
-    with sheet(f"What goes with {field.name}{more}", len(effects), height=height) as (figure, panels):
+    more = (
+        f" ({len(field.levels)} most frequent of {len(field.levels) + field.hidden})" if field.hidden else ""
+    )
+    with sheet(f"Effects of {field.name}{more}", len(effects), height=height) as (figure, panels):
         for number, (axes, effect) in enumerate(zip(panels, effects, strict=True)):
             table = by_generation(facts, field, effect.outcome)
             if field.is_number:
@@ -32,9 +34,6 @@ def draw_effects(facts: pandas.DataFrame, field: VariedField, effects: Sequence[
             else:
                 _group_panel(axes, table, effect, labelled=number % COLUMNS == 0)
             axes.set_title(_title(effect))
-        more = (
-            f" ({len(field.levels)} commonest of {len(field.levels) + field.hidden})" if field.hidden else ""
-        )
         return png(figure)
 
 
@@ -66,7 +65,7 @@ def _number_panel(axes: Axes, table: pandas.DataFrame, effect: Effect) -> None:
 
 
 def _group_panel(axes: Axes, table: pandas.DataFrame, effect: Effect, *, labelled: bool) -> None:
-    """Groups below each other: their names are texts, which are read from left to right."""
+    """Plot groups as rows, so that their names read from left to right."""
     import numpy as np
 
     levels = effect.field.levels
@@ -92,7 +91,7 @@ def _group_panel(axes: Axes, table: pandas.DataFrame, effect: Effect, *, labelle
 
 
 def _errors(effect: Effect) -> NDArray[np.float64]:
-    """Distances from means to interval ends, of shape (2, means); none for a single generation."""
+    """Distances from the means to the interval ends, of shape (2, means); zero for a single generation."""
     import numpy as np
 
     pairs = [(mean.mean - mean.low, mean.high - mean.mean) for mean in effect.means]

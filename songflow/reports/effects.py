@@ -1,7 +1,7 @@
-"""The numbers behind the plots: means with their uncertainty, and how strongly an outcome goes with a field.
+"""Statistics behind the plots: means with confidence intervals, and the strength of each field's effect.
 
-Takes of one generation are alike, so they are averaged first: what is counted, and what intervals and tests rest
-on, are generations.
+Takes of one generation are not independent, so they are averaged first; the sample size of every interval and test is
+the number of generations.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _LEAST_IN_A_BIN = 3
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """An outcome's mean over the generations that share a value, or a range of values, of a field.
+    """The mean of an outcome over the generations with one value, or a range of values, of a field.
 
     Attributes:
-        label: The value, for a field in groups; the range, for a number.
-        at: Where it stands on the axis: the mean value of a number, the position of a group from 0.
+        label: The group's value, or the range of a numeric field.
+        at: The position on the axis: the mean value of a numeric field, the index of a group.
         low, high: The 95 % confidence interval; NaN for a single generation.
-        count: Generations.
+        count: The number of generations.
     """
 
     label: str
@@ -48,14 +48,15 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What became of an outcome along a field.
+    """The effect of one field on one outcome.
 
     Attributes:
-        means: Along the field, in its order.
-        strength: 0..1: the size of Spearman's rank correlation for a number, for groups the correlation ratio (the
-            share of variance between groups, as a square root). None where nothing varies.
-        direction: 1 where the outcome grows with a number, -1 where it falls, 0 for groups.
-        p_value: Of no effect at all (Spearman; Kruskal-Wallis): one test of many in a report, so read it with care.
+        means: One mean per value or range of the field, in the field's order.
+        strength: 0..1: the absolute value of Spearman's rank correlation for a numeric field, the correlation ratio
+            (the square root of the share of variance between groups) for groups. None if nothing varies.
+        direction: 1 if the outcome grows with a numeric field, -1 if it falls, 0 for groups.
+        p_value: For no effect (Spearman; Kruskal-Wallis), not corrected for the number of tests in the report.
+        count: The number of generations.
     """
 
     field: VariedField
@@ -68,7 +69,7 @@ class Effect:
 
 
 def effect_of(facts: pandas.DataFrame, field: VariedField, outcome: Outcome) -> Effect | None:
-    """The effect of a field on an outcome; None where no row has both."""
+    """The effect of a field on an outcome; None if no row has both."""
     table = by_generation(facts, field, outcome)
     if table.empty:
         return None
@@ -78,7 +79,7 @@ def effect_of(facts: pandas.DataFrame, field: VariedField, outcome: Outcome) -> 
 
 
 def by_generation(facts: pandas.DataFrame, field: VariedField, outcome: Outcome) -> pandas.DataFrame:
-    """One row per generation with both: `x` (the field's value) and `y` (the mean of its takes)."""
+    """One row per generation that has both: `x`, the field's value, and `y`, the outcome's mean over its takes."""
     import pandas
 
     table = pandas.DataFrame({"key": facts["key"], "x": field.values(facts), "y": facts[outcome.name]})
@@ -96,7 +97,7 @@ def _groups(table: pandas.DataFrame, field: VariedField, outcome: Outcome) -> li
 
 
 def _bins(table: pandas.DataFrame, outcome: Outcome) -> list[Mean]:
-    """Each value of its own where there are few, else ranges that hold about as many generations each."""
+    """One mean per value if there are few, otherwise per quantile range."""
     import numpy as np
 
     x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
@@ -119,9 +120,9 @@ def _mean(label: str, at: float, values: Floats, outcome: Outcome) -> Mean:
 
 
 def interval(values: Sequence[float] | Floats, *, is_share: bool = False) -> tuple[float, float]:
-    """The 95 % confidence interval of a mean: Student's t; for shares Wilson's, which is no point at 0 and 1.
+    """The 95 % confidence interval of a mean; NaN for fewer than two values.
 
-    NaN for fewer than two values.
+    Student's t interval; for shares Wilson's, which does not collapse at 0 and 1.
     """
     import numpy as np
     from scipy import special
@@ -135,7 +136,7 @@ def interval(values: Sequence[float] | Floats, *, is_share: bool = False) -> tup
         z = float(special.ndtri(0.5 + _CONFIDENCE / 2))
         centre = (mean + z**2 / (2 * count)) / (1 + z**2 / count)
         half = z / (1 + z**2 / count) * math.sqrt(mean * (1 - mean) / count + z**2 / (4 * count**2))
-        # Rounded: at a share of 0 the two are equal but for the last bits.
+        # Rounded, because at a share of 0 the difference is not exactly zero.
         return max(0.0, round(centre - half, 12)), min(1.0, round(centre + half, 12))
     t = float(special.stdtrit(count - 1, 0.5 + _CONFIDENCE / 2))
     half = t * float(found.std(ddof=1)) / math.sqrt(count)

@@ -1,4 +1,4 @@
-"""What a report is about: the manifest's rows with every outcome as a number, and which request fields varied."""
+"""The input of a report: manifest rows with every outcome as a number, and the request fields that varied."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 __all__ = ["MOST_LEVELS", "OUTCOMES", "Outcome", "VariedField", "facts_of", "varied_fields"]
 
 MOST_LEVELS = 12
-"""How many values of a text a person can compare in one plot."""
+"""Maximum number of groups shown in one plot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One figure that a request's fields may have an effect on.
+    """A measured quantity that request fields may affect.
 
     Attributes:
-        name: Its column in the facts.
-        title: For people, with `unit` behind it.
-        is_share: A share of takes, 0..1.
+        name: The column in the facts.
+        title: The display name, without the unit.
+        unit: The display unit; may be empty.
+        is_share: Whether it is a share of takes, 0..1.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Outcome:
 
     @property
     def label(self) -> str:
-        """Title and unit."""
+        """Title with unit."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
 
@@ -52,19 +53,19 @@ OUTCOMES: tuple[Outcome, ...] = (
     Outcome("wait_seconds", "submit to finish", "s"),
     Outcome("cost", "cost", "units"),
 )
-"""All outcomes: the first six are a song's, the others stand on one row of each generation."""
+"""All outcomes. The first six belong to a song; the others are set on one row of each generation."""
 
 
 @dataclass(frozen=True, slots=True)
 class VariedField:
-    """A field that is not the same in all rows.
+    """A request field that differs between rows.
 
     Attributes:
-        name: Its wire name.
-        column: Its column in the manifest.
-        is_number: Plotted along an axis of numbers, else in groups.
-        levels: The values of a field in groups as texts, the commonest first; at most `MOST_LEVELS`.
-        hidden: How many more values there are.
+        name: The wire name.
+        column: The column in the manifest.
+        is_number: Whether it is plotted on a numeric axis; otherwise its values are groups.
+        levels: The groups' values as text, most frequent first; at most `MOST_LEVELS`.
+        hidden: The number of further groups.
     """
 
     name: str
@@ -74,7 +75,7 @@ class VariedField:
     hidden: int = 0
 
     def values(self, facts: pandas.DataFrame) -> pandas.Series[Any]:
-        """Its value on each row: floats for a number, texts in `levels` (else missing) for a group."""
+        """The value on each row: a float, or for groups a text from `levels` (missing for others)."""
         column = facts[self.column]
         if self.is_number:
             return column.astype("Float64").astype("float64")
@@ -83,25 +84,26 @@ class VariedField:
 
 
 _NONE = "(none)"
-# Besides the request's own fields: what else a sweep can vary.
+# Columns that a sweep can vary besides the `request.` columns.
 _FURTHER_FIELDS: dict[str, str] = {
     "mode": "mode",
     "source_song_id": "parent_song_id",
     "gateway": "gateway",
 }
-# What may still become a song has not failed.
+# States in which a song may still arrive.
 _OPEN = frozenset(str(state) for state in State if RULES[state].unsettled or state is State.INTENDED)
 
 
 def facts_of(frame: pandas.DataFrame, measures: Mapping[str, Measures] | None = None) -> pandas.DataFrame:
-    """The manifest's rows with a float column for each of `OUTCOMES`; nothing is read but the frame.
+    """Add a float column for each of `OUTCOMES` to rows of the manifest.
 
-    What belongs to a generation as a whole stands on one of its rows only, the first of its newest submission:
-    `failed`, the share of its takes without a song; `wait_seconds`, from the POST to its end; `cost`, the prices of
-    all its submissions that were, or perhaps were, billed.
+    Outcomes of a whole generation are set on one row only, the first of its newest submission: `failed` (the share of
+    takes without a song), `wait_seconds` (from the POST to the end) and `cost` (the sum over its submissions that were
+    or may have been billed).
 
     Args:
-        measures: Of the files, by sha256 (`songflow.audio.features`).
+        frame: Rows of the manifest.
+        measures: Audio features by the file's sha256 (`songflow.audio.features`).
     """
     facts = frame.reset_index(drop=True).copy()
     newest = facts["submission"] == facts.groupby("key")["submission"].transform("max")
@@ -125,7 +127,7 @@ def facts_of(frame: pandas.DataFrame, measures: Mapping[str, Measures] | None = 
 
 
 def _failed(facts: pandas.DataFrame, stored: pandas.Series[Any]) -> pandas.Series[Any]:
-    """The share of takes that gave no song, by submission; missing where some may still come."""
+    """The share of takes without a song per submission; missing while songs may still arrive."""
     missing = (~stored).astype(float)
     waiting = facts["state"].isin(_OPEN) | (facts["song_state"] == SongState.ANNOUNCED.value)
     by_generation = [facts["key"], facts["submission"]]
@@ -149,18 +151,15 @@ def _decibels(amplitude: pandas.Series[Any]) -> pandas.Series[Any]:
     return found
 
 
-# --- what varied ---
-
-
 def varied_fields(facts: pandas.DataFrame, names: Sequence[str] | None = None) -> tuple[VariedField, ...]:
-    """The fields that differ between rows, in the manifest's order.
+    """Find the request fields that differ between rows, in the order of the manifest's columns.
 
     Args:
-        names: Wire names of the fields to look at (None: find them). A field that is named is kept even where it
-            has only one value.
+        facts: Rows from `facts_of`.
+        names: Wire names of the fields to return instead, even if they have only one value.
 
     Raises:
-        InputError: a name is no field of a request.
+        InputError: a name is not a request field.
     """
     columns: dict[str, str] = {
         column.removeprefix("request."): column for column in facts.columns if column.startswith("request.")
@@ -177,7 +176,7 @@ def varied_fields(facts: pandas.DataFrame, names: Sequence[str] | None = None) -
         for name, column in columns.items()
         if facts[column].nunique(dropna=False) > 1
     )
-    # Where each generation has a seed of its own, the seed tells them apart and says nothing about them.
+    # A seed per generation identifies it and explains nothing.
     return tuple(field for field in found if not (field.name == "seed" and field.hidden))
 
 

@@ -1,4 +1,4 @@
-"""Two fields together: a panel for each outcome, a cell for each pair of their values."""
+"""Heat maps of two fields, with a panel per outcome and a cell per pair of values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_heat_map"]
 
-# A number with more values than this is cut into ranges.
+# Numeric fields with more values are divided into ranges.
 _MOST_VALUES, _RANGES = 8, 6
 _MOST_TEXTS, _MOST_LETTERS = 64, 32
 
@@ -27,12 +27,15 @@ _MOST_TEXTS, _MOST_LETTERS = 64, 32
 def draw_heat_map(
     facts: pandas.DataFrame, across: VariedField, down: VariedField, outcomes: Sequence[Outcome]
 ) -> bytes:
-    """A panel for each outcome: its mean over the songs of each pair of values; the longer words stand on the left."""
+    """Plot the mean of each outcome over the songs of each pair of values.
+
+    The field with the longer labels goes on the vertical axis.
+    """
     columns, lines = _axis_of(facts, across), _axis_of(facts, down)
     if max(map(len, columns.labels), default=0) > max(map(len, lines.labels), default=0):
         across, down, columns, lines = down, across, lines, columns
     height = max(PANEL_HEIGHT, 1.5 + 0.33 * len(lines.labels))
-    with sheet(f"{down.name} and {across.name} together", len(outcomes), height=height) as (figure, panels):
+    with sheet(f"{down.name} and {across.name}", len(outcomes), height=height) as (figure, panels):
         for number, (axes, outcome) in enumerate(zip(panels, outcomes, strict=True)):
             _heat_panel(figure, axes, columns, lines, facts[outcome.name].to_numpy(float))
             axes.set_title(outcome.label)
@@ -45,7 +48,7 @@ def draw_heat_map(
 
 
 class _Ticks:
-    """An axis of a heat map: the labels of its cells, and in which cell each row stands (-1: in none)."""
+    """An axis of a heat map: the labels of its cells, and the cell index of each row (-1 for none)."""
 
     def __init__(self, labels: Sequence[str], cells: NDArray[np.int64]) -> None:
         self.labels = labels
@@ -96,7 +99,7 @@ def _heat_panel(
 
 def _write_cells(axes: Axes, means: Any, norm: Any) -> None:
     spread = float(means.max() - means.min())
-    # As many decimals as it takes to tell the cells apart.
+    # Enough decimals to distinguish the cells.
     decimals = 0 if spread <= 0 else min(6, max(0, 1 - math.floor(math.log10(spread))))
     for (line, column), mean in _cells(means):
         dark = float(norm(mean)) < 0.6

@@ -1,7 +1,7 @@
-"""The report as one HTML file: pictures inside, songs beside it linked by relative paths, nothing from the network.
+"""Render a report as one HTML file with embedded plots, links to the songs by relative path, and no network access.
 
-Titles and prompts come from people and foreign machines; the template escapes all text, and a content security
-policy lets nothing run but the page's own script.
+Titles and prompts are untrusted input: the template escapes all text, and a content security policy allows only the
+page's own script.
 """
 
 from __future__ import annotations
@@ -18,21 +18,20 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from songflow.reports.effects import Effect, Mean
+from songflow.reports.report import Report
 from songflow.reports.sheet import number, short
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-    from songflow.reports.report import Report
-
 __all__ = ["effect_rows", "player_url", "render_page", "song_rows"]
 
 MOST_SONGS = 500
-"""Rows of the page's table; the CSV beside it has all."""
+"""Maximum number of rows in the page's table; the CSV has all of them."""
 
 
 def render_page(report: Report, folder: Path) -> str:
-    """The page, for a place in `folder`."""
+    """Render the page; links to songs are relative to `folder`."""
     script = _asset("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     songs = song_rows(report, folder)
@@ -52,7 +51,7 @@ def render_page(report: Report, folder: Path) -> str:
 
 
 def effect_rows(effects: Iterable[Effect]) -> Iterable[dict[str, str]]:
-    """Effects as rows of text, the strongest first: what, how strongly, and where it is highest and lowest."""
+    """Effects as table rows of text: field, outcome, strength, p-value, and where the mean is lowest and highest."""
     for effect in effects:
         if effect.strength is None:
             continue
@@ -75,7 +74,7 @@ def _at(mean: Mean) -> str:
 
 
 def song_rows(report: Report, folder: Path) -> list[dict[str, Any]]:
-    """A row per take or generation without one: title, player, values of fields and outcomes; best rated first."""
+    """One table row per take, or per generation without takes, best rated first."""
     import pandas
 
     facts = report.facts.sort_values("rating", ascending=False, na_position="last", kind="stable")
@@ -99,7 +98,7 @@ def song_rows(report: Report, folder: Path) -> list[dict[str, Any]]:
 
 
 def player_url(path: str | None, folder: Path) -> str | None:
-    """Where a page in `folder` finds a stored song: a relative path, or its http(s) URL; None where it cannot."""
+    """The link from a page in `folder` to a stored song: a relative path or http(s) URL; None for other stores."""
     if path is None or urlsplit(path).scheme in ("http", "https"):
         return path
     if "://" in path:

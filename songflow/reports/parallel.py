@@ -1,4 +1,4 @@
-"""All fields and outcomes at once, in parallel coordinates."""
+"""A parallel-coordinates plot of all fields and outcomes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_LINES = 1500
 def draw_parallel(
     facts: pandas.DataFrame, fields: Sequence[VariedField], outcomes: Sequence[Outcome], colour: Outcome
 ) -> bytes:
-    """A line per song through an axis for each field and outcome, coloured by one outcome, its best on top."""
+    """Plot one line per song across all fields and outcomes, coloured by one outcome, highest values on top."""
     import numpy as np
     from matplotlib.collections import LineCollection
 
@@ -49,7 +49,7 @@ def draw_parallel(
 
 
 class _Scaled:
-    """One axis of the parallel view: each row's height 0..1 (NaN: none), and its ticks as (height, label)."""
+    """One axis: the height of each row, 0..1 (NaN for none), and ticks as (height, label)."""
 
     def __init__(self, title: str, heights: NDArray[np.float64], ticks: Sequence[tuple[float, str]]) -> None:
         self.title = title
@@ -64,12 +64,12 @@ def _scale_field(facts: pandas.DataFrame, field: VariedField) -> _Scaled:
     place = {level: 1 - number * step for number, level in enumerate(field.levels)}
     heights = field.values(facts).map(place).astype("Float64").to_numpy(float, na_value=math.nan)
     ticks = [(height, short(level, 20)) for level, height in place.items()]
-    # Lines that all go through one point say nothing of how many they are.
+    # Jitter shows how many lines pass through a group.
     return _Scaled(field.name, heights + jitter(len(heights), min(0.03, 0.2 * step)), ticks)
 
 
 def _scale_outcome(facts: pandas.DataFrame, outcome: Outcome) -> _Scaled:
-    """What stands on one row of a generation holds for each of its takes."""
+    """Scale an outcome; a value set on one row of a generation applies to each of its takes."""
     whole = facts[outcome.name].fillna(facts.groupby("key")[outcome.name].transform("mean"))
     return _scale(outcome.label.replace(" (", "\n("), whole.to_numpy(float))
 
@@ -84,7 +84,7 @@ def _scale(title: str, values: NDArray[np.float64]) -> _Scaled:
 
 
 def _line(heights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A song's way through the axes; one that it has no value on is passed over."""
+    """The points of a song's line, skipping axes without a value."""
     import numpy as np
 
     at = np.flatnonzero(~np.isnan(heights))

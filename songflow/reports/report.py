@@ -1,11 +1,10 @@
-"""A whole report: made from the manifest alone, as often as wanted, and written as files that need nothing else."""
+"""Analyse the manifest: the effect of each varied field on each outcome, with plots."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from songflow.audio.features import Measures
@@ -16,16 +15,15 @@ from songflow.reports.facts import OUTCOMES, Outcome, VariedField, facts_of, var
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Picture", "Report", "make_report", "write_report"]
+__all__ = ["Picture", "Report", "make_report"]
 
-HTML_NAME, TABLE_NAME = "report.html", "songs.csv"
 _MOST_PAIRED = 3
 _MOST_EFFECT_PICTURES = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A PNG: a name for its file, and what it shows."""
+    """A plot as PNG data, with its file name (without suffix) and its title."""
 
     name: str
     title: str
@@ -34,14 +32,14 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was found.
+    """The analysis of a set of generations.
 
     Attributes:
         facts: The manifest's rows with the outcomes as columns (`songflow.reports.facts`).
-        fields: What varied.
-        outcomes: Those that are not the same everywhere.
-        same: Those that are, with their value.
-        effects: Of each field on each outcome, the strongest first.
+        fields: The request fields that varied.
+        outcomes: The outcomes that varied.
+        same: The outcomes that were equal everywhere, with their value.
+        effects: One per pair of field and outcome, the strongest first.
     """
 
     title: str
@@ -54,12 +52,12 @@ class Report:
 
     @property
     def generations(self) -> int:
-        """How many generations it rests on."""
+        """The number of generations analysed."""
         return int(self.facts["key"].nunique())
 
     @property
     def songs(self) -> int:
-        """How many stored songs it rests on."""
+        """The number of stored songs analysed."""
         return int(self.facts["path"].notna().sum())
 
 
@@ -70,18 +68,21 @@ def make_report(
     measures: Mapping[str, Measures] | None = None,
     fields: Sequence[str] | None = None,
 ) -> Report:
-    """Everything that can be said of the manifest's rows; nothing is read but the arguments.
+    """Analyse rows of the manifest. Reads no files and no ledger.
 
     Args:
-        measures: Of the files, by sha256 (`songflow.audio.features.measure_songs`).
-        fields: Wire names of the fields to look at (None: those that varied).
+        frame: Rows of the manifest (`songflow.catalog.manifest`).
+        title: The report's heading.
+        measures: Audio features by the file's sha256 (`songflow.audio.features.measure_songs`).
+        fields: Wire names of the fields to analyse; None selects those that varied.
 
     Raises:
-        InputError: there are no rows, or a name is no field.
+        InputError: the frame has no rows, or a name is not a request field.
     """
     if frame.empty:
         raise InputError(
-            "There is nothing to report on: no generation is chosen.", next="choose others, or make some."
+            "There is nothing to report on: no generation is selected.",
+            next="select others, or make some songs first.",
         )
     facts = facts_of(frame, measures)
     varied = varied_fields(facts, fields)
@@ -111,8 +112,8 @@ def _pictures(
     outcomes: Sequence[Outcome],
     effects: Sequence[Effect],
 ) -> list[Picture]:
-    """One for each field, one for each pair of the fields that matter most, and one of everything."""
-    # matplotlib takes half a second to load: only those who draw pay.
+    """One plot per field, one per pair of the strongest fields, and one with all fields and outcomes."""
+    # matplotlib takes half a second to import, so only reports import it.
     from songflow.reports.effect_plots import draw_effects
     from songflow.reports.heat_maps import draw_heat_map
     from songflow.reports.parallel import draw_parallel
@@ -124,38 +125,10 @@ def _pictures(
         own = {effect.outcome: effect for effect in effects if effect.field == field}
         if own:
             data = draw_effects(facts, field, [own[outcome] for outcome in outcomes if outcome in own])
-            pictures.append(Picture(f"effect-{field.name}", f"What goes with {field.name}", data))
+            pictures.append(Picture(f"effect-{field.name}", f"Effects of {field.name}", data))
     strongest = list(dict.fromkeys(effect.field for effect in effects))[:_MOST_PAIRED]
     for down, across in itertools.combinations(strongest, 2):
         data = draw_heat_map(facts, across, down, outcomes)
         pictures.append(Picture(f"heat-{down.name}-{across.name}", f"{down.name} and {across.name}", data))
     data = draw_parallel(facts, fields, outcomes, outcomes[0])
-    return [*pictures, Picture("parallel", "All of it, song by song", data)]
-
-
-def write_report(report: Report, folder: Path) -> Path:
-    """Write `report.html`, `songs.csv` and `plots/*.png` into a folder; what returns is the page.
-
-    Those of an earlier report in the same folder are replaced.
-
-    Raises:
-        InputError: the folder cannot be written.
-    """
-    from songflow.reports.page import render_page
-
-    plots = folder / "plots"
-    try:
-        plots.mkdir(parents=True, exist_ok=True)
-        for old in (*plots.glob("effect-*.png"), *plots.glob("heat-*.png"), *plots.glob("parallel.png")):
-            old.unlink()
-        for picture in report.pictures:
-            (plots / f"{picture.name}.png").write_bytes(picture.data)
-        report.facts.to_csv(folder / TABLE_NAME, index=False)
-        page = folder / HTML_NAME
-        page.write_text(render_page(report, folder), encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise InputError(
-            f"The report cannot be written to {folder}: {error.strerror or error}.",
-            next="choose another --output.",
-        ) from None
-    return page
+    return [*pictures, Picture("parallel", "All fields and outcomes, song by song", data)]

@@ -1,6 +1,6 @@
-"""The sheet that every picture is drawn on: its look, its panels, and its PNG.
+"""The figure that every plot is drawn on: style, panels, and encoding as PNG.
 
-Figures are made without pyplot: nothing stays open, and the same facts give the same picture, byte for byte.
+Figures are created without pyplot, so none stays open, and equal facts give the same PNG byte for byte.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from songflow.documents.text import one_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,12 +35,12 @@ __all__ = [
 ]
 
 COLUMNS = 3
-"""Panels beside each other."""
+"""Panels per row."""
 
 PANEL_HEIGHT = 2.6
-"""Inches."""
+"""Height of a panel in inches."""
 
-# Two colours that everybody can tell apart (Okabe and Ito), and a scale that does not lie in grey.
+# Colour-blind safe (Okabe and Ito), and a colour map that stays monotonic in greyscale.
 POINT, MEAN = "#56B4E9", "#B1440E"
 SCALE = "viridis"
 
@@ -57,9 +59,9 @@ _STYLE: Any = {
     "grid.color": "#e6e6e6",
     "xtick.color": "#333333",
     "ytick.color": "#333333",
-    "text.parse_math": False,  # a prompt with dollar signs is no formula
+    "text.parse_math": False,  # dollar signs in a prompt are not math
 }
-# The style is the whole process's while a figure is drawn.
+# rc_context changes the style of the whole process.
 _drawing = threading.Lock()
 
 
@@ -67,7 +69,10 @@ _drawing = threading.Lock()
 def sheet(
     title: str, panels: int, *, height: float = PANEL_HEIGHT, width: float | None = None
 ) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A titled figure with panels in rows of `COLUMNS`; sizes are in inches, the height that of a panel."""
+    """Open a titled figure with panels in rows of `COLUMNS`.
+
+    `height` is that of one panel and `width` that of the figure, both in inches.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -83,35 +88,34 @@ def sheet(
 
 
 def png(figure: Figure) -> bytes:
-    """The picture of a figure, while its sheet is open."""
+    """Encode a figure as PNG; call it inside the figure's `sheet` block."""
     from PIL import Image  # matplotlib's own dependency
 
     drawn, file = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png", metadata={"Software": None})
     picture = Image.open(drawn).convert("RGB")
-    # A palette is a third of the size, and nobody sees the difference in a plot.
+    # A palette image is a third of the size with no visible difference.
     picture.quantize(256, dither=Image.Dither.NONE).save(file, format="PNG", optimize=True)
     return file.getvalue()
 
 
 def short(text: str, length: int = 26) -> str:
-    """A value as a label: one line."""
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return line if len(line) <= length else f"{line[: length - 1]}…"
+    """A value as a label on one line."""
+    return one_line(text, length)
 
 
 def number(value: float) -> str:
-    """A figure for people: four digits that count, and no powers of ten where there are few digits more."""
+    """Format a number with four significant digits, avoiding exponents below 10 million."""
     return f"{value:.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.4g}"
 
 
 def opacity(count: int) -> float:
-    """Of each of so many marks: where many lie upon each other, each is fainter."""
+    """The opacity of each of `count` markers, so that dense plots stay readable."""
     return max(0.12, min(0.75, 12 / math.sqrt(max(1, count))))
 
 
 def jitter(count: int, width: float) -> NDArray[np.float64]:
-    """Small shifts within ±width that keep marks from hiding each other; the same for the same count."""
+    """Deterministic offsets within ±width that keep markers from hiding each other."""
     import numpy as np
 
     return np.random.default_rng(count).uniform(-width, width, count)

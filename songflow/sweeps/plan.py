@@ -10,13 +10,11 @@ from typing import Any
 from songflow.accounts import Access
 from songflow.generation.session import EMBEDDED_SPEED
 from songflow.ledger.key_summaries import KeySummaries, KeySummary
+from songflow.polling.durations import TYPICAL_SECONDS
 from songflow.sweeps.cell_status import Step, step_of
 from songflow.sweeps.cells import Cell
 
-__all__ = ["TYPICAL_SECONDS", "Plan", "PlannedCell", "plan_cells"]
-
-TYPICAL_SECONDS = 54.0
-"""A generation's time without history: the median of the published examples."""
+__all__ = ["Plan", "PlannedCell", "plan_cells"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from songflow.errors import InputError, SongflowError, Unsettled
+from songflow.errors import InputError, SongflowError, worst_exit_code
 from songflow.events import Notice
 from songflow.sweeps.cells import Cell
 
@@ -15,9 +15,6 @@ __all__ = ["RUN_AGAIN", "Failure", "SweepResult", "SweepUnfinished", "Tally"]
 MAX_TOLD_FAILURES = 100
 RUN_AGAIN = "run the sweep again: it goes on where it stands, and pays for no cell twice."
 _COUNT_OF_CODE = {3: "refused", 4: "failed", 5: "unsettled", 6: "not_started"}
-# The worst of these is a sweep's exit code; with any other one its cell has no end yet.
-_WORST = (0, 3, 4, 5, 6)
-_OPEN = Unsettled.exit_code
 # Where no request has left, "nothing was sent" is the truth, and says best what to mend.
 _NOTHING_SENT = InputError.exit_code
 _ALSO_NOTHING_SENT = frozenset({_NOTHING_SENT, 3})
@@ -97,8 +94,7 @@ class Tally:
         """
         if not posts and _NOTHING_SENT in self.codes and self.codes <= _ALSO_NOTHING_SENT:
             return _NOTHING_SENT
-        known = (code if code in _WORST else _OPEN for code in self.codes)
-        return max(known, key=_WORST.index, default=0)
+        return worst_exit_code(self.codes)
 
 
 @dataclass(frozen=True, slots=True)

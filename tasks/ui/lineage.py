@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.assets import Asset, AssetProperties
 
-from songflow.catalog.lineage import Node, family_of, one_line, trees
+from songflow.catalog.lineage import Node, family_of, trees
 from songflow.catalog.lineage_picture import lineage_png
 from songflow.catalog.manifest import read_manifest
+from songflow.documents.text import one_line
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 from songflow.ledger.rows import Song, Submission

@@ -9,11 +9,11 @@ import hashlib
 import html
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from songflow.documents.text import one_line
 from songflow.generation.rescue import Rescued
 from songflow.ledger.rows import Song, Submission
 from songflow.library.source_check import holds_source, seam_of
@@ -27,10 +27,7 @@ _URL_SAFE = ":/?#@!&'*+,;=%~-._"
 
 def escape(text: object, length: int = 300) -> str:
     """Any text as one line that neither Markdown nor HTML reads as anything else."""
-    visible = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in str(text))
-    line = " ".join(visible.split())
-    cut = line if len(line) <= length else f"{line[: length - 1]}…"
-    return html.escape(_MARKS.sub(r"\\\1", cut))
+    return html.escape(_MARKS.sub(r"\\\1", one_line(text, length)))
 
 
 def web_link(label: str, url: str | None) -> str | None:

@@ -9,6 +9,8 @@ from uuid import UUID
 
 from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifact
 
+from songflow.polling.durations import TYPICAL_SECONDS
+
 __all__ = ["ProgressBar", "guess"]
 
 log = logging.getLogger("songflow.tasks")
@@ -18,13 +20,11 @@ _LEAST_SECONDS_BETWEEN = 1.0
 # A Prefect API that hangs must not hold up the polling of a song.
 _PATIENCE_SECONDS = 5.0
 _QUIET_SECONDS = 60.0
-# Published generations took 52 s and 54 s: half the bar for the time that one usually takes.
-_USUAL_SECONDS = 54.0
 
 
 def guess(seconds: float) -> float:
     """A share (0..1) for gateways that tell none: always growing, never done."""
-    return seconds / (seconds + _USUAL_SECONDS)
+    return seconds / (seconds + TYPICAL_SECONDS)
 
 
 class ProgressBar:

@@ -87,9 +87,7 @@ async def _show(report: Report) -> None:
         for row, _ in zip(effect_rows(report.effects), range(_MOST_ROWS), strict=False)
     ]
     if rows:
-        await acreate_table_artifact(
-            rows, key=f"{stem}-effects", description="What goes with what, the strongest first."
-        )
+        await acreate_table_artifact(rows, key=f"{stem}-effects", description="Effects, strongest first.")
     await acreate_markdown_artifact(
         _page(report, stem), key=f"{stem}-report", description=escape(report.title)
     )

@@ -8,8 +8,9 @@ from songflow.accounts import Access
 from songflow.families.udio import SongRequest
 from songflow.generation.submit import submit
 from songflow.ledger.rows import RunIds
+from songflow.polling.durations import TYPICAL_SECONDS
 from songflow.sweeps.cell_status import Step
-from songflow.sweeps.plan import TYPICAL_SECONDS, plan_cells
+from songflow.sweeps.plan import plan_cells
 from songflow.sweeps.status import status_of
 
 
