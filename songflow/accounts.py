@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 
 from pydantic import SecretStr
 
 from songflow.errors import InputError, MissingCredentials
 from songflow.families.family import Request
 from songflow.families.registry import models
-from songflow.gateways import DIALECTS, Account, Dialect, custom_dialect
+from songflow.gateways import DIALECTS, Account, Dialect, Place, custom_dialect, place_of
 from songflow.ledger.rows import Submission
 
 __all__ = [
@@ -55,9 +55,9 @@ class Access:
         return self.account.dialect.name
 
     @property
-    def place(self) -> tuple[str, str]:
-        """Where its songs are: adapter and base URL."""
-        return self.gateway, self.account.base_url
+    def place(self) -> Place:
+        """Where its songs are: the same for all host names of one gateway."""
+        return place_of(self.gateway, self.account.base_url)
 
     @property
     def pace_name(self) -> str:
@@ -75,11 +75,11 @@ class Access:
 
     def dialect_text(self) -> str:
         """The dialect as the ledger keeps it, so that a custom gateway can be asked again later."""
-        return json.dumps(asdict(self.account.dialect), sort_keys=True)
+        return self.account.dialect.stored()
 
     def took(self, submission: Submission) -> bool:
         """True where this account is at the gateway that took a submission (its key may have changed since)."""
-        return self.place == (submission.gateway, submission.base_url)
+        return self.place == submission.place
 
 
 Resolver = Callable[[Submission], Awaitable[Access | None]]

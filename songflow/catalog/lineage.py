@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from songflow.audio.alignment import HOLDS
 from songflow.documents.text import one_line
 from songflow.families.registry import place_at
+from songflow.gateways import place_of
 
 if TYPE_CHECKING:
     import pandas
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["Node", "families", "family_of", "trees"]
 
 REGULAR = "regular"
-_FAMILY_KEY = ("gateway", "base_url")
 
 
 @dataclass
@@ -114,7 +114,7 @@ def _is_below(root: Node, node: Node) -> bool:
 def _address(row: Mapping[str, Any], song_id: str | None) -> tuple[Any, ...]:
     if song_id is None:
         return (id(row),)  # no song can extend one without an id
-    return (*(row[name] for name in _FAMILY_KEY), song_id)
+    return (*place_of(row["gateway"], row["base_url"]), song_id)
 
 
 def _node(row: Mapping[str, Any]) -> Node:

@@ -6,7 +6,9 @@ Never pay twice: a POST's outcome is classified by one table, never guessed, and
 from songflow.gateways.account import Account
 from songflow.gateways.answer import Answer
 from songflow.gateways.client import Gateway
-from songflow.gateways.dialects import DIALECTS, SHAPES, Dialect, Shape, check_base_url, custom_dialect
+from songflow.gateways.custom import custom_dialect
+from songflow.gateways.dialect import SHAPES, Dialect, Shape, check_base_url
+from songflow.gateways.dialects import DIALECTS, Place, place_of
 from songflow.gateways.fetch import FetchProblem, FetchProblemKind, classify_fetch
 from songflow.gateways.report import Report, ReportStatus, TakeReport
 from songflow.gateways.submit import (
@@ -31,6 +33,7 @@ __all__ = [
     "Gateway",
     "NotSent",
     "Outcome",
+    "Place",
     "RefusalKind",
     "Refused",
     "Report",
@@ -42,4 +45,5 @@ __all__ = [
     "classify_fetch",
     "classify_submit",
     "custom_dialect",
+    "place_of",
 ]

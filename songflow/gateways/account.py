@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from songflow.gateways.dialects import Dialect, check_base_url
+from songflow.gateways.dialect import Dialect, check_base_url
 
 if TYPE_CHECKING:
     # Only the type: importing pydantic costs 150 ms, and whoever holds a SecretStr has paid it already.

@@ -161,7 +161,7 @@ class Gateway:
         if has_body:
             headers["Content-Type"] = "application/json"
         if self.account.secret is not None:
-            headers["Authorization"] = f"Bearer {self.account.secret}"
+            headers.update(self.account.dialect.authorization(self.account.secret))
         return headers
 
     def _client(self, method: str) -> httpx.AsyncClient:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from songflow.gateways.answer import Answer
-from songflow.gateways.dialects import SHAPES, Shape
+from songflow.gateways.dialect import SHAPES, Shape
 from songflow.gateways.envelope import Envelope, Style, parse_json, read_envelope
 from songflow.gateways.report import (
     Report,

@@ -71,7 +71,7 @@ async def find_parent(session: Session, song_id: str, access: Access | None = No
         )
     candidates = [(song, await ledger.submissions.get(song.submission_id)) for song in good]
     fitting = [pair for pair in candidates if access is not None and access.took(pair[1])] or candidates
-    homes = sorted({(submission.gateway, submission.base_url) for _, submission in fitting})
+    homes = sorted({submission.place for _, submission in fitting})
     if len(homes) > 1:
         raise InputError(
             f"Several gateways have a song {song_id!r}: {', '.join(f'{name} ({url})' for name, url in homes)}.",
@@ -108,7 +108,7 @@ async def plan_extension(
     if given is None or await session.library.ledger.songs.by_song_id(song_id):
         parent = await find_parent(session, song_id, given)
         source = parent.request
-        home = (parent.submission.gateway, parent.submission.base_url)
+        home = parent.submission.place
         access = given or await _account_of(session, parent)
     else:
         parent, source, access = None, None, given

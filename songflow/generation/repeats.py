@@ -10,6 +10,7 @@ from songflow.accounts import Access
 from songflow.errors import InputError
 from songflow.families.family import Mode, Request
 from songflow.families.registry import parse_request
+from songflow.gateways import place_of
 from songflow.library.provenance import NoStory, Told, read_story
 
 __all__ = ["request_like", "require_source", "told_by"]
@@ -60,7 +61,7 @@ def require_source(told: Told, accesses: Sequence[Access]) -> None:
     if told.request.mode is Mode.REGULAR:
         return
     for access in accesses:
-        if access.place != (home.gateway, home.base_url):
+        if access.place != place_of(home.gateway, home.base_url):
             raise InputError(
                 f"The song extends {told.request.source_song_id}, which is at {home.gateway} ({home.base_url}); "
                 f"{access.gateway} ({access.account.base_url}) does not have it.",

@@ -10,6 +10,7 @@ from typing import Any
 
 from songflow.families.family import Request
 from songflow.families.registry import request_of, sent_fields
+from songflow.gateways import Place, place_of
 from songflow.ledger.lease import Lease, ProcessIdentity
 from songflow.ledger.states import RULES, SongState, State
 
@@ -137,6 +138,11 @@ class Submission:
     settled_at: datetime | None
     written_off_at: datetime | None
     pending_at: datetime | None
+
+    @property
+    def place(self) -> Place:
+        """Where its songs are: the same for all host names of one gateway."""
+        return place_of(self.gateway, self.base_url)
 
     @property
     def billed(self) -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, insert, select, update
 from songflow.ledger import schema
 from songflow.ledger.engine import Connection, Database
 from songflow.ledger.money import settle_money
+from songflow.ledger.queries import one_submission
 from songflow.ledger.rows import (
     Generation,
     Song,
@@ -141,7 +142,7 @@ class Songs:
                 "key": key,
                 "mode": lineage.mode,
                 "parent_song_id": lineage.parent_song_id,
-                **await _descent(connection, lineage.parent_song_id),
+                **await _descent(connection, submission_id, lineage.parent_song_id),
             }
             new: list[dict[str, Any]] = []
             for take, song in zip(takes, _match(known, takes), strict=True):
@@ -277,11 +278,16 @@ def _announced_columns(take: AnnouncedTake) -> dict[str, Any]:
     }
 
 
-async def _descent(connection: Connection, parent_song_id: str | None) -> dict[str, Any]:
-    """Root and depth below a parent; a parent that the ledger does not know is itself the root."""
+async def _descent(connection: Connection, submission_id: str, parent_song_id: str | None) -> dict[str, Any]:
+    """Root and depth below a parent; a parent that the ledger does not know at this gateway is itself the root."""
     if parent_song_id is None:
         return {"root_song_id": None, "depth": 0}
-    parents = await songs_where(connection, "song_id", parent_song_id)
+    place = (await one_submission(connection, submission_id)).place
+    parents = [
+        song
+        for song in await songs_where(connection, "song_id", parent_song_id)
+        if (await one_submission(connection, song.submission_id)).place == place
+    ]
     if not parents:
         return {"root_song_id": parent_song_id, "depth": 1}
     parent = parents[-1]

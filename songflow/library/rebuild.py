@@ -9,7 +9,6 @@ nor known to the ledger, nor trusted by the caller is left out.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 import stat
@@ -23,7 +22,7 @@ from songflow.accounts import EMBEDDED_URL
 from songflow.audio.decoding import AudioFacts, AudioProblem, measure, sha256_of
 from songflow.downloads.covers import ENDINGS
 from songflow.errors import InputError
-from songflow.gateways import DIALECTS, Dialect, custom_dialect
+from songflow.gateways import DIALECTS, Dialect, Place, custom_dialect, place_of
 from songflow.ledger.restore import RestorableSong, RestoreOutcome
 from songflow.ledger.rows import Song, json_list
 from songflow.ledger.states import SongState
@@ -37,9 +36,6 @@ log = logging.getLogger("songflow.library.rebuild")
 
 _AT_ONCE = 50
 """Songs in one transaction."""
-
-Place = tuple[str, str]
-"""A gateway as (adapter, base URL)."""
 
 
 class Found(StrEnum):
@@ -77,7 +73,8 @@ async def rebuild(library: Library, folder: Path, trusted: Sequence[Place] = ())
         LibraryError: the ledger cannot be used; what was added before stays, and the next call goes on.
     """
     require_folder(folder)
-    places = {*_PUBLISHED, *trusted, *await library.ledger.restore.places()}
+    known = {*_PUBLISHED, *trusted, *await library.ledger.restore.places()}
+    places = {place_of(*place) for place in known}
     findings: list[Finding] = []
     told: list[tuple[tuple[Any, ...], Path]] = []
     for path in await asyncio.to_thread(lambda: list(_songs_below(folder.resolve()))):
@@ -146,7 +143,7 @@ def _told(path: Path, places: set[Place]) -> Told:
     except OSError as error:
         raise NoStory(f"it cannot be read: {error.strerror or error}") from None
     paid = told.story.submission
-    if (paid.gateway, paid.base_url) not in places:
+    if place_of(paid.gateway, paid.base_url) not in places:
         raise NoStory(
             f"it comes from {paid.gateway} at {paid.base_url}, which this library does not know: if you do, run "
             f"again with --trust {paid.gateway}={paid.base_url}"
@@ -197,7 +194,7 @@ def _paid(told: Told) -> dict[str, Any]:
     return {
         **paid.model_dump(exclude={"paths", "track_ids"}),
         "track_ids": json_list(paid.track_ids),
-        "dialect": json.dumps(asdict(_dialect(told)), sort_keys=True),
+        "dialect": _dialect(told).stored(),
     }
 
 

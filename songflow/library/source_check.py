@@ -102,10 +102,7 @@ async def source_of(library: Library, song: Song) -> Song | None:
     home = await ledger.submissions.get(song.submission_id)
     for source in reversed(await ledger.songs.by_song_id(song.parent_song_id or "")):
         maker = await ledger.submissions.get(source.submission_id)
-        if source.state is SongState.STORED and (maker.gateway, maker.base_url) == (
-            home.gateway,
-            home.base_url,
-        ):
+        if source.state is SongState.STORED and maker.place == home.place:
             return source
     return None
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,7 +31,7 @@ def intent() -> Callable[..., Intent]:
             model_type=request.model_type,
             mode=request.mode.value,
             gateway="openai-hk",
-            dialect=json.dumps(asdict(DIALECTS["openai-hk"])),
+            dialect=DIALECTS["openai-hk"].stored(),
             base_url="https://gateway.example",
             account="env:OPENAI_HK_KEY",
             key_fingerprint="0123456789ab",

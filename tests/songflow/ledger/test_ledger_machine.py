@@ -7,7 +7,6 @@ and compared with what a model of the gateway, of the processes and of the money
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import socket
 import sqlite3
@@ -16,7 +15,7 @@ import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -748,7 +747,7 @@ def _intent(key: str, prompt: str, price: float, day: str, run: str | None, caps
         model_type=request.model_type,
         mode=request.mode.value,
         gateway="openai-hk",
-        dialect=json.dumps(asdict(DIALECTS["openai-hk"])),
+        dialect=DIALECTS["openai-hk"].stored(),
         base_url="https://gateway.example",
         account="env:OPENAI_HK_KEY",
         key_fingerprint="0123456789ab",
