@@ -17,6 +17,7 @@ from songflow.families.family import Request
 from songflow.families.registry import parse_request
 from songflow.generation.extensions import plan_extension
 from songflow.generation.lifecycle import generate_in, mint_key
+from songflow.generation.policy import PayingPolicy
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session, SessionSettings
 from songflow.ledger.rows import Song, SourceFound
@@ -68,7 +69,8 @@ async def _demo(output: Output, common: Common) -> None:
                     request,
                     access,
                     key=f"{run}:{step.name}",
-                    if_unsettled="new",  # nothing is paid here: an interrupted demo does not stand in the way
+                    # Nothing is paid here: an interrupted demo is no reason to stop.
+                    policy=PayingPolicy(if_unsettled="new"),
                     progress=progress,
                 )
             results.append(result)

@@ -20,7 +20,7 @@ from songflow.errors import InputError, InvalidDocument, RequestNotSent, Songflo
 if TYPE_CHECKING:
     import pandas
 
-    from songflow.generation.collect import Progress
+    from songflow.generation.ending import Progress
     from songflow.generation.results import GenerationResult
 
 __all__ = ["Output", "confirm", "plain", "stop_logging"]

@@ -19,6 +19,7 @@ from songflow.errors import OutcomeUnknown, RequestNotSent, SongflowError, Still
 from songflow.families.family import Request
 from songflow.gateways import DIALECTS
 from songflow.generation.lifecycle import generate_in, mint_key
+from songflow.generation.policy import PayingPolicy
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 from songflow.ledger.queries import leading_submission
@@ -189,9 +190,11 @@ async def _in_process(
             request,
             access,
             key=key,
-            if_unsettled=paying.if_unsettled,
-            retry_errors=paying.retry_errors,
-            fallbacks=fallbacks,
+            policy=PayingPolicy(
+                if_unsettled=paying.if_unsettled,
+                retry_errors=paying.retry_errors,
+                fallbacks=tuple(fallbacks),
+            ),
             progress=progress,
         )
 

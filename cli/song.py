@@ -27,6 +27,7 @@ from songflow.errors import (
     StillRunning,
 )
 from songflow.generation.lifecycle import mint_key
+from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session
 from songflow.ledger.states import RULES, State
 from songflow.library.library import Library
@@ -169,12 +170,10 @@ class _Wish:
             Session(self.common.library_settings(), settings, resolve) as session,
             output.waiting(recipe.name) as progress,
         ):
-            crew = PlainCrew(
-                session,
-                if_unsettled=self.paying.if_unsettled,
-                retry_errors=self.paying.retry_errors,
-                progress=progress,
+            policy = PayingPolicy(
+                if_unsettled=self.paying.if_unsettled, retry_errors=self.paying.retry_errors
             )
+            crew = PlainCrew(session, policy, progress)
             return await make_whole_song(
                 session, recipe, [access, *fallbacks], crew, key=key, choices=self.choices
             )

@@ -23,6 +23,7 @@ from cli.suggest import suggest
 from cli.sweep_display import show_plan, show_result, show_status, status_text, watched
 from songflow.accounts import Access, fallbacks_from_environment
 from songflow.errors import InputError, RequestNotSent, SongflowError, StillRunning
+from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session, SessionSettings
 from songflow.ledger.key_summaries import KeySummaries
 from songflow.library.library import Library, LibrarySettings
@@ -95,10 +96,12 @@ class Sweeping:
         """These options as those of a run."""
         return RunOptions(
             concurrency=self.concurrency,
-            retry_errors=self.retry_errors,
             max_failures=self.max_failures,
-            if_unsettled=self.if_unsettled,
-            fallbacks=tuple(fallbacks_from_environment(self.fallback)),
+            policy=PayingPolicy(
+                if_unsettled=self.if_unsettled,
+                retry_errors=self.retry_errors,
+                fallbacks=tuple(fallbacks_from_environment(self.fallback)),
+            ),
         )
 
 

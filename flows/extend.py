@@ -95,7 +95,7 @@ async def extend_song(
             mode=mode,
             place=place,
             overrides={name: given[name] for name in names if given[name] is not None},
-            fallbacks=options["fallbacks"],
+            fallbacks=options["policy"].fallbacks,
         )
         result = await make_songs(
             planned.request, planned.access, key=key or await request_key(step), **options

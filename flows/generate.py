@@ -1,7 +1,7 @@
 """The flow that makes songs: one paid generation, from a prompt to files."""
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from prefect import flow, runtime
@@ -11,19 +11,14 @@ from blocks.credentials import GatewayBlock
 from blocks.library import SongLibrary
 from flows import fields
 from flows.hooks import let_go
-from songflow.accounts import (
-    Access,
-    access_from_environment,
-    fallbacks_from_environment,
-    that_can_take,
-    that_took,
-)
+from songflow.accounts import Access, access_from_environment, fallbacks_from_environment
 from songflow.errors import InputError
 from songflow.families.family import Request
 from songflow.families.udio import SongRequest
 from songflow.generation.error_texts import told_as_paid
 from songflow.generation.leases import looked_after
-from songflow.generation.lifecycle import first_that_takes
+from songflow.generation.lifecycle import submit_to_first
+from songflow.generation.policy import PAY_ONCE, PayingPolicy
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session, SessionSettings
 from songflow.ledger.rows import Song, Submission
@@ -112,7 +107,7 @@ async def generate_song(
 
 
 def paying_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What `make_songs` is told of a flow's parameters: where to keep songs, how to wait, what protects the money.
+    """The arguments of `make_songs` that a flow's parameters give: library, session settings and paying policy.
 
     Raises:
         InputError, MissingCredentials: a fallback cannot be used.
@@ -122,12 +117,14 @@ def paying_options(given: Mapping[str, Any]) -> dict[str, Any]:
         "settings": SessionSettings(
             **{name: given[name] for name in ("poll_interval", "deadline", "retries", "budget")}
         ),
-        "fallbacks": [
-            *(block.get_access() for block in given["fallbacks"] or ()),
-            *fallbacks_from_environment(given["fallback_gateways"] or ()),
-        ],
-        "if_unsettled": given["if_unsettled"],
-        "retry_errors": given["retry_errors"],
+        "policy": PayingPolicy(
+            if_unsettled=given["if_unsettled"],
+            retry_errors=given["retry_errors"],
+            fallbacks=(
+                *(block.get_access() for block in given["fallbacks"] or ()),
+                *fallbacks_from_environment(given["fallback_gateways"] or ()),
+            ),
+        ),
     }
 
 
@@ -158,15 +155,9 @@ async def make_songs(
     key: str,
     library: SongLibrary | None,
     settings: SessionSettings,
-    if_unsettled: str = "stop",
-    retry_errors: bool = False,
-    fallbacks: Sequence[Access] = (),
+    policy: PayingPolicy = PAY_ONCE,
 ) -> GenerationResult:
-    """The steps of one generation inside a flow run, in one session; for every flow that makes songs.
-
-    `fallbacks` are tried in order, each only after the one before has certainly not billed; a song is extended by its
-    own gateway only.
-    """
+    """Run one generation's life cycle inside a flow run, a task for each step; for every flow that makes songs."""
     log = get_run_logger()
     log.info(
         "Making songs with %s at %s (%s), for %g units. Request key: %s.",
@@ -177,19 +168,18 @@ async def make_songs(
         key,
     )
     async with open_session(library_of(library), settings) as session, tells_when_stopped(session, key):
-        choices = that_can_take((access, *fallbacks), request)
-        submission = await first_that_takes(
-            choices,
-            lambda choice: submit.with_options(retries=settings.retries)(
-                request, choice, key=key, if_unsettled=if_unsettled, retry_errors=retry_errors
-            ),
+        submit_task = submit.with_options(retries=settings.retries)
+        taken = await submit_to_first(
+            request,
+            policy.accounts(access),
+            lambda account: submit_task(request, account, key=key, policy=policy),
         )
-        taken_by = that_took(choices, submission) or access
-        # Between its tasks, too: a run with the same request must not take it for one that nobody looks after.
+        submission = taken.submission
+        # The lease covers the time between the tasks, too: another run must not take the request for abandoned.
         with told_as_paid(submission):
             async with looked_after(session, submission, session.deadline(request.model)):
-                songs = await wait(submission, taken_by)
-                await _download_all(submission, songs, taken_by)
+                songs = await wait(submission, taken.access)
+                await _download_all(submission, songs, taken.access)
         result = await _record(session, submission)
     log.info(
         "%d of %d songs stored: %s.",

@@ -12,6 +12,7 @@ from flows.asking import pause_for_answer
 from flows.generate import chosen_access, make_songs
 from flows.hooks import let_go
 from songflow.accounts import fallbacks_from_environment
+from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session, SessionSettings
 from songflow.recipes.answers import Answer, Question, nobody_here
 from songflow.recipes.making import Order, make_whole_song
@@ -93,9 +94,8 @@ async def make_song(
     base = key or await request_key(step)
     wanted = SessionSettings(poll_interval=poll_interval, deadline=deadline, retries=retries, budget=budget)
     settings = settings_for(read, base, wanted)
-    crew = _TaskCrew(
-        library, settings, asks=asking == "pause", if_unsettled=if_unsettled, retry_errors=retry_errors
-    )
+    policy = PayingPolicy(if_unsettled=if_unsettled, retry_errors=retry_errors)
+    crew = _TaskCrew(library, settings, policy, asks=asking == "pause")
     log.info("Making %s. Key: %s.", read.name, base)
     async with open_session(library_of(library), settings) as session:
         try:
@@ -111,29 +111,24 @@ class _TaskCrew:
         self,
         library: SongLibrary | None,
         settings: SessionSettings,
+        policy: PayingPolicy,
         *,
         asks: bool,
-        if_unsettled: str,
-        retry_errors: bool,
     ) -> None:
         self._library = library
         self._settings = settings
+        self._policy = policy
         self._asks = asks
-        self._if_unsettled = if_unsettled
-        self._retry_errors = retry_errors
 
     async def make(self, order: Order) -> None:
         """One generation to its end."""
-        access, *fallbacks = order.choices
         await make_songs(
             order.request,
-            access,
+            order.accounts[0],
             key=order.key,
             library=self._library,
             settings=self._settings,
-            if_unsettled="new" if order.again else self._if_unsettled,
-            retry_errors=self._retry_errors,
-            fallbacks=fallbacks,
+            policy=order.policy(self._policy),
         )
 
     async def ask(self, question: Question) -> Answer:

@@ -19,6 +19,7 @@ from flows.hooks import let_go
 from flows.shards import Shards, cannot_be_read, shard_parameters, worked_off
 from songflow.accounts import Access, fallbacks_from_environment
 from songflow.errors import InputError, Unsettled
+from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session, SessionSettings
 from songflow.runtime.retry import persist
 from songflow.sweeps.cells import Cell, cells_of
@@ -107,10 +108,12 @@ async def sweep(
     given = parse_sweep(spec, Path(folder or "."), name)
     options = RunOptions(
         concurrency=concurrency,
-        retry_errors=retry_errors,
         max_failures=max_failures,
-        if_unsettled=if_unsettled,
-        fallbacks=_fallbacks(fallbacks, fallback_gateways),
+        policy=PayingPolicy(
+            if_unsettled=if_unsettled,
+            retry_errors=retry_errors,
+            fallbacks=_fallbacks(fallbacks, fallback_gateways),
+        ),
     )
     ids = await run_ids()
     settings = SessionSettings(
@@ -272,10 +275,8 @@ async def sweep_shard(
     )
     options = RunOptions(
         concurrency=concurrency,
-        retry_errors=retry_errors,
         max_failures=max_failures,
-        if_unsettled=if_unsettled,
-        fallbacks=others,
+        policy=PayingPolicy(if_unsettled=if_unsettled, retry_errors=retry_errors, fallbacks=others),
     )
     start = time.monotonic()
     async with open_session(library_of(library), settings) as session:

@@ -8,6 +8,7 @@ from songflow.accounts import access_from_environment
 from songflow.families.udio import SongRequest
 from songflow.generation.extensions import plan_extension
 from songflow.generation.lifecycle import generate_in, mint_key
+from songflow.generation.policy import IfUnsettled, PayingPolicy
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session, SessionSettings
 from songflow.library.library import LibrarySettings
@@ -23,7 +24,7 @@ async def generate(
     base_url: str | None = None,
     library: str | None = None,
     settings: SessionSettings | None = None,
-    if_unsettled: str = "stop",
+    if_unsettled: IfUnsettled = "stop",
     **fields: Any,
 ) -> GenerationResult:
     """Make songs: submit one paid generation, wait for it, store its songs.
@@ -44,7 +45,8 @@ async def generate(
     request = SongRequest.parse({"prompt": prompt, **fields})
     access = access_from_environment(gateway, base_url)
     async with Session(LibrarySettings.from_environment(library), settings) as session:
-        return await generate_in(session, request, access, key=key or mint_key(), if_unsettled=if_unsettled)
+        policy = PayingPolicy(if_unsettled=if_unsettled)
+        return await generate_in(session, request, access, key=key or mint_key(), policy=policy)
 
 
 async def extend(
@@ -57,7 +59,7 @@ async def extend(
     base_url: str | None = None,
     library: str | None = None,
     settings: SessionSettings | None = None,
-    if_unsettled: str = "stop",
+    if_unsettled: IfUnsettled = "stop",
     **overrides: Any,
 ) -> GenerationResult:
     """Extend a song: what is not said is as its parent was asked for, at the gateway that has it.
@@ -77,6 +79,7 @@ async def extend(
     given = None if gateway is None and base_url is None else access_from_environment(gateway, base_url)
     async with Session(LibrarySettings.from_environment(library), settings) as session:
         planned = await plan_extension(session, song_id, given, mode=mode, place=place, overrides=overrides)
+        policy = PayingPolicy(if_unsettled=if_unsettled)
         return await generate_in(
-            session, planned.request, planned.access, key=key or mint_key(), if_unsettled=if_unsettled
+            session, planned.request, planned.access, key=key or mint_key(), policy=policy
         )

@@ -9,8 +9,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 from songflow.errors import NotCollected, SongflowError
-from songflow.generation.collect import store_song
 from songflow.generation.session import SessionSettings
+from songflow.generation.takes import store_song
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import SongState
 from tasks.runs import short

@@ -10,7 +10,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import MaterializingTask
 
-from songflow.generation.lifecycle import finish
+from songflow.generation import lifecycle
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session, SessionSettings
 from songflow.ledger.rows import Submission
@@ -63,7 +63,7 @@ async def record(
     """
     async with open_session(library, settings) as session:
         await _show(session, submission)
-        return await finish(session, submission.id)
+        return await lifecycle.result(session, submission.id)
 
 
 async def _show(session: Session, submission: Submission) -> None:

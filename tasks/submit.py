@@ -13,8 +13,9 @@ from prefect.context import TaskRunContext
 
 from songflow.errors import NotBilled
 from songflow.families.family import Request
-from songflow.generation import submit as paid
+from songflow.generation.policy import PAY_ONCE, PaidRequest, PayingPolicy
 from songflow.generation.session import SessionSettings
+from songflow.generation.submit import submit_once
 from songflow.ledger.rows import Submission
 from tasks.limits import submit_slot
 from tasks.runs import DEFAULT_STEP, request_key, run_ids, short
@@ -62,8 +63,7 @@ async def submit(
     step: str = DEFAULT_STEP,
     library: Where | None = None,
     settings: SessionSettings | None = None,
-    if_unsettled: str = "stop",
-    retry_errors: bool = False,
+    policy: PayingPolicy = PAY_ONCE,
 ) -> Submission:
     """Pay for a request once, or re-attach to what its key already stands for.
 
@@ -74,30 +74,20 @@ async def submit(
         step: Tells several requests of one run apart.
         library: Which library (None: the flow's).
         settings: Polling, deadline and repeats (None: the flow's).
-        if_unsettled: "stop" where the same body is unsettled under another key, or "new" to pay all the same.
-        retry_errors: Pay again where the generation of this key failed at the gateway.
+        policy: When to pay again. Its fallbacks are not tried here: a task run asks one account.
 
     Returns:
         A submission to wait for.
 
     Raises:
-        SongflowError: see `songflow.generation.submit.submit`; only repeatable `NotBilled` errors are retried.
+        SongflowError: see `songflow.generation.submit.submit_once`; only repeatable `NotBilled` errors are retried.
     """
     access = access_of(credentials)
-    key = key or await request_key(step)
-    runs = await run_ids()
-    async with open_session(library, settings) as session, tells_when_cancelled(session, key):
+    paid = PaidRequest(request, key or await request_key(step), runs=await run_ids())
+    async with open_session(library, settings) as session, tells_when_cancelled(session, paid.key):
         try:
             async with submit_slot(access):
-                return await paid.submit(
-                    session,
-                    request,
-                    access,
-                    key=key,
-                    runs=runs,
-                    if_unsettled=if_unsettled,
-                    pay_again=paid.AFTER_ERRORS if retry_errors else frozenset(),
-                )
+                return await submit_once(session, paid, access, policy)
         except NotBilled as error:
             await _wait_as_asked(error)
             raise

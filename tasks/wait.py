@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from songflow.accounts import Access
 from songflow.errors import SongflowError
-from songflow.generation import collect as collecting
+from songflow.generation import lifecycle
 from songflow.generation.session import SessionSettings
 from songflow.ledger.rows import Song, Submission
 from tasks.sessions import Where, Who, access_of, open_session
@@ -63,12 +63,12 @@ async def wait(
         settings: Polling and deadline (None: the flow's).
 
     Raises:
-        SongflowError: see `songflow.generation.collect.wait`; none of these is retried.
+        SongflowError: see `songflow.generation.lifecycle.wait`; none of these is retried.
     """
     async with open_session(library, settings) as session, tells_when_cancelled(session, submission.key):
         # A retry may come long after the submission was handed to us.
         submission = await session.library.ledger.submissions.get(submission.id)
         bar = ProgressBar(f"Generation {submission.any_id} at {submission.gateway}")
-        songs = await collecting.wait(session, submission, given_access(credentials), bar.update)
+        songs = await lifecycle.wait(session, submission, given_access(credentials), bar.update)
         await bar.finish()
         return songs

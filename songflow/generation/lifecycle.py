@@ -1,30 +1,206 @@
-"""One paid generation from a request to a result: submit, wait, collect, finish."""
+"""The paid life cycle, written once: submit, wait, collect, result, and their composition.
+
+    submit    the paid step at the first account that takes the request (`songflow.generation.submit`)
+    wait      poll until the generation has ended at the gateway, and commit its takes
+    collect   fetch, verify and store every take
+    result    what the ledger now holds of the generation
+
+Whoever needs more between two steps (a task run for each, a slot at the gateway) calls the verbs; `generate_in` and
+`complete` are all of them in order. Every verb may be repeated by any process: only `submit` pays, once per key.
+"""
 
 from __future__ import annotations
 
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from songflow.accounts import Access, that_can_take, that_took
+from songflow.downloads.downloader import TRANSFER_SECONDS
 from songflow.errors import NotBilled
 from songflow.families.family import Request
-from songflow.generation.collect import Progress, collect, wait
-from songflow.generation.error_texts import not_collected_error
-from songflow.generation.leases import kept
+from songflow.generation.ending import Progress, commit_report, poll_until_ended, request_of_submission
+from songflow.generation.error_texts import not_collected_error, told_as_paid
+from songflow.generation.leases import held, kept
+from songflow.generation.policy import PAY_ONCE, PaidRequest, PayingPolicy
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
-from songflow.generation.submit import AFTER_ERRORS, repeat_refusals, submit
+from songflow.generation.submit import repeat_refusals, submit_once
+from songflow.generation.takes import store_song
 from songflow.ledger.rows import RunIds, Song, Submission
+from songflow.ledger.states import SongState, State
+from songflow.runtime.concurrency import all_ended
 
-__all__ = ["finish", "first_that_takes", "generate_in", "mint_key"]
+__all__ = [
+    "Taken",
+    "collect",
+    "complete",
+    "generate_in",
+    "mint_key",
+    "result",
+    "submit",
+    "submit_to_first",
+    "wait",
+]
 
-log = logging.getLogger("songflow")
+log = logging.getLogger("songflow.generation.lifecycle")
+
+# All takes are fetched at once, and one attempt at each has ended by then.
+_COLLECTING_SECONDS = TRANSFER_SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A submission, and the account that took it."""
+
+    submission: Submission
+    access: Access
 
 
 def mint_key() -> str:
     """A request key that nobody else has."""
     return f"song-{uuid.uuid4().hex[:20]}"
+
+
+async def submit(
+    session: Session, paid: PaidRequest, access: Access, policy: PayingPolicy = PAY_ONCE
+) -> Taken:
+    """Submit a request, repeating refusals as the session allows and falling back as the policy allows.
+
+    Raises:
+        SongflowError: see `songflow.generation.submit.submit_once`; a `NotBilled` is the last account's.
+    """
+    return await submit_to_first(
+        paid.request,
+        policy.accounts(access),
+        lambda account: repeat_refusals(
+            lambda: submit_once(session, paid, account, policy),
+            retries=session.settings.retries,
+            within=session.settings.repeat_within,
+        ),
+    )
+
+
+async def submit_to_first(
+    request: Request, accounts: Sequence[Access], attempt: Callable[[Access], Awaitable[Submission]]
+) -> Taken:
+    """Submit to the first account that takes a request; a song is extended by its own gateway only.
+
+    Args:
+        request: What is asked for.
+        accounts: The account asked for, then its fallbacks.
+        attempt: Submits to one account.
+
+    Raises:
+        NotBilled: the last account's refusal. Any error after which the request may be billed propagates at once.
+    """
+    choices = that_can_take(accounts, request)
+    for choice, following in zip(choices, (*choices[1:], None), strict=True):
+        try:
+            submission = await attempt(choice)
+        except NotBilled as error:
+            if following is None:
+                raise
+            log.warning("%s Trying %s (%s).", error.message, following.gateway, following.account.alias)
+        else:
+            # An earlier run may have submitted it to another account than this one.
+            return Taken(submission, that_took(choices, submission) or accounts[0])
+    raise AssertionError("the loop returns or raises")
+
+
+async def wait(
+    session: Session, submission: Submission, access: Access | None = None, progress: Progress | None = None
+) -> list[Song]:
+    """Wait until a submission's generation has ended, and commit its takes before the first download.
+
+    Args:
+        access: The account that took it (None: found by its stored alias).
+        progress: Called after each poll.
+
+    Returns:
+        A row per take, in the gateway's order; at once if the ledger already knows the end.
+
+    Raises:
+        StillRunning: the deadline passed or the key was refused; it runs on and is billed.
+        GenerationFailed: the gateway reports a failure and no song.
+        GenerationLost: the gateway no longer knows the id.
+        NotCollected: the ledger cannot be used.
+        MissingCredentials: the account that took it is not available.
+    """
+    if submission.state is State.SUCCEEDED:
+        with told_as_paid(submission):
+            return await session.library.ledger.songs.of_submission(submission.id)
+    access = await session.access_for(submission, access)
+    with told_as_paid(submission):
+        request = await request_of_submission(session, submission)
+        deadline = session.deadline(request.model)
+        async with held(session, submission, deadline):
+            schedule = await session.schedule(access, request)
+            ended = await poll_until_ended(session, submission, access, schedule, deadline, progress)
+            songs = await commit_report(
+                session,
+                submission,
+                request,
+                ended.report,
+                refund=access.refunds_failed,
+                timing=ended.timing,
+            )
+            session.took(access, request, ended.timing)
+            return songs
+
+
+async def collect(
+    session: Session, submission: Submission, songs: Sequence[Song], access: Access | None = None
+) -> list[Song]:
+    """Store every take that is announced and not stored yet; the row of one that cannot be stored has the reason.
+
+    Returns:
+        The same takes, with their new states.
+
+    Raises:
+        NotCollected: the library cannot be used.
+        MissingCredentials: a URL is dead, and the account that could give a fresh one is not available.
+    """
+    missing = [song for song in songs if song.state is SongState.ANNOUNCED]
+    collected: dict[int, Song] = {}
+    with told_as_paid(submission):
+        if missing:
+            async with held(session, submission, _COLLECTING_SECONDS):
+                work = (store_song(session, submission, song, access) for song in missing)
+                for done in await all_ended(*work):
+                    if isinstance(done, BaseException):
+                        raise done
+                    collected[done.id] = done
+    return [collected.get(song.id, song) for song in songs]
+
+
+async def result(session: Session, submission_id: str) -> GenerationResult:
+    """The result of a collected submission, read from the ledger.
+
+    Raises:
+        NotCollected: it is paid for, and no song of it could be stored.
+    """
+    submission = await session.library.ledger.submissions.get(submission_id)
+    songs = await session.library.ledger.songs.of_submission(submission_id)
+    found = GenerationResult.of(submission, songs)
+    if not found.stored:
+        raise not_collected_error(submission, [song for song in songs if song.path is None])
+    return found
+
+
+async def complete(
+    session: Session, submission: Submission, access: Access | None = None, progress: Progress | None = None
+) -> GenerationResult:
+    """Wait for a submission and collect its songs, under one lease; for new and for rescued submissions.
+
+    Raises:
+        SongflowError: see `wait`, `collect` and `result`.
+    """
+    async with kept(session, submission):
+        songs = await wait(session, submission, access, progress)
+        await collect(session, submission, songs, access)
+    return await result(session, submission.id)
 
 
 async def generate_in(
@@ -33,72 +209,22 @@ async def generate_in(
     access: Access,
     *,
     key: str,
+    policy: PayingPolicy = PAY_ONCE,
     runs: RunIds | None = None,
-    if_unsettled: str = "stop",
-    retry_errors: bool = False,
-    fallbacks: Sequence[Access] = (),
     progress: Progress | None = None,
 ) -> GenerationResult:
-    """The same in an open session.
+    """Run one whole life cycle in an open session: submit, wait, collect, result.
 
-    `fallbacks` are tried in order, each only after the one before has certainly not billed (refused, not sent); a
-    song is extended by its own gateway only.
-    """
-    choices = that_can_take((access, *fallbacks), request)
-    submission = await first_that_takes(
-        choices,
-        lambda choice: repeat_refusals(
-            lambda: submit(
-                session,
-                request,
-                choice,
-                key=key,
-                runs=runs,
-                if_unsettled=if_unsettled,
-                pay_again=AFTER_ERRORS if retry_errors else frozenset(),
-            ),
-            retries=session.settings.retries,
-            within=session.settings.repeat_within,
-        ),
-    )
-    taken_by = that_took(choices, submission) or access
-    async with kept(session, submission):
-        songs = await wait(session, submission, taken_by, progress)
-        await collect(session, submission, songs, taken_by)
-    return await finish(session, submission.id)
-
-
-async def first_that_takes(
-    choices: Sequence[Access], attempt: Callable[[Access], Awaitable[Submission]]
-) -> Submission:
-    """The submission of the first account that takes the request; the ledger's row says which one it was.
+    Args:
+        request: What to make.
+        access: The account that pays.
+        key: The request key: the same key returns the same generation and never pays twice.
+        policy: When to pay again, and the accounts to fall back to.
+        runs: The Prefect runs that ask for it (None: those of the session).
+        progress: Called after each poll.
 
     Raises:
-        NotBilled: the last account's refusal. Anything that may be billed ends the chain at once.
+        SongflowError: see `songflow.errors`.
     """
-    for choice, following in zip(choices, (*choices[1:], None), strict=True):
-        try:
-            return await attempt(choice)
-        except NotBilled as error:
-            if following is None:
-                raise
-            log.warning("%s Trying %s (%s).", error.message, following.gateway, following.account.alias)
-    raise AssertionError("the loop returns or raises")
-
-
-async def finish(session: Session, submission_id: str) -> GenerationResult:
-    """The result of a collected submission.
-
-    Raises:
-        NotCollected: it is paid for, and no song of it could be stored.
-    """
-    submission = await session.library.ledger.submissions.get(submission_id)
-    songs = await session.library.ledger.songs.of_submission(submission_id)
-    result = GenerationResult.of(submission, songs)
-    if not result.stored:
-        raise not_collected_error(submission, _uncollected(songs))
-    return result
-
-
-def _uncollected(songs: list[Song]) -> list[Song]:
-    return [song for song in songs if song.path is None]
+    taken = await submit(session, PaidRequest(request, key, runs=runs), access, policy)
+    return await complete(session, taken.submission, taken.access, progress)

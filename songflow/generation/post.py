@@ -44,11 +44,11 @@ async def send_in_turn(
     intent: Intent,
     access: Access,
     submission: Submission,
-    at_last: Callable[[], None],
+    before_post: Callable[[], None],
 ) -> Submission | None:
     """Wait for a slot where this key is slowed down, then send; a slot too far away counts as not sent.
 
-    `at_last` is called when the turn has come: where it raises, nothing is sent.
+    `before_post` is called when the turn has come: where it raises, nothing is sent.
     """
     ledger = session.library.ledger
     reason = "it was given up before its turn to be sent"
@@ -62,7 +62,7 @@ async def send_in_turn(
             log.info("The gateway has asked to slow down: sending in %.0f s.", pause)
             await asyncio.sleep(pause)
         await may_begin()
-        at_last()
+        before_post()
     except BaseException:
         await _give_up(session, submission, reason)
         raise

@@ -17,12 +17,13 @@ from typing import Any
 from songflow import errors
 from songflow.accounts import Access
 from songflow.gateways import Report
-from songflow.generation.collect import collect, look_again, wait
+from songflow.generation.ending import list_late_takes
 from songflow.generation.error_texts import not_collected_error, unsettled_error
-from songflow.generation.lifecycle import finish
+from songflow.generation.lifecycle import complete
+from songflow.generation.policy import BY_A_PERSON, PaidRequest, PayingPolicy
 from songflow.generation.results import GenerationResult, SongResult
 from songflow.generation.session import Session
-from songflow.generation.submit import BY_A_PERSON, settle_dead_sender, submit
+from songflow.generation.submit import settle_dead_sender, submit_once
 from songflow.ledger.queries import leading_submission
 from songflow.ledger.rows import Generation, Song, Submission
 from songflow.ledger.states import RULES, SongState, State
@@ -120,7 +121,7 @@ async def _look_for_late_takes(session: Session, given: Access | None) -> None:
     for submission in await session.library.ledger.submissions.of_one_take(since):
         if submission.lease.is_dead():
             with suppress(errors.SongflowError):  # nothing is lost by not looking: it ended well
-                await look_again(session, submission, given)
+                await list_late_takes(session, submission, given)
 
 
 async def _settle_senders(session: Session) -> None:
@@ -146,9 +147,7 @@ async def _rescue_one(session: Session, submission: Submission, given: Access | 
     error: errors.SongflowError | None = None
     try:
         if RULES[submission.state].waits or submission.state in {State.LOST, State.SUCCEEDED}:
-            songs = await wait(session, submission, given)
-            await collect(session, submission, songs, given)
-            await finish(session, submission.id)
+            await complete(session, submission, given)
         else:
             error = unsettled_error(submission)
     except errors.SongflowError as problem:
@@ -280,6 +279,6 @@ async def resubmit(session: Session, key: str, given: Access | None = None) -> G
     """
     generation, current = await resubmittable(session, key)
     access = await session.access_for(current, given)
-    submission = await submit(session, generation.request, access, key=key, pay_again=BY_A_PERSON)
-    await collect(session, submission, await wait(session, submission, access), access)
-    return await finish(session, submission.id)
+    paid = PaidRequest(generation.request, key)
+    submission = await submit_once(session, paid, access, PayingPolicy(resubmit=True))
+    return await complete(session, submission, access)

@@ -17,12 +17,10 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import TypeVar
 
 from songflow import errors, events
 from songflow.accounts import Access
-from songflow.families.family import Request
 from songflow.families.registry import differing_fields, family_of_model
 from songflow.generation.error_texts import (
     failed_error,
@@ -31,14 +29,15 @@ from songflow.generation.error_texts import (
     twin_error,
     unknown_error,
 )
+from songflow.generation.policy import PAY_ONCE, PaidRequest, PayingPolicy
 from songflow.generation.post import send_in_turn
 from songflow.generation.session import Session
 from songflow.ledger.lease import Lease
-from songflow.ledger.rows import Caps, Intent, RunIds, Submission
+from songflow.ledger.rows import Caps, Intent, Submission
 from songflow.ledger.states import State
 from songflow.ledger.submissions import Claim
 
-__all__ = ["AFTER_ERRORS", "BY_A_PERSON", "repeat_refusals", "settle_dead_sender", "submit"]
+__all__ = ["repeat_refusals", "settle_dead_sender", "submit_once"]
 
 log = logging.getLogger("songflow.generation.submit")
 
@@ -47,33 +46,23 @@ INTENT_LEASE_SECONDS = 60.0
 _LOOK_AGAIN_SECONDS, _LONGEST_LOOK_SECONDS = 0.1, 1.0
 _T = TypeVar("_T")
 
-AFTER_ERRORS = frozenset({State.FAILED})
-"""What --retry-errors pays for again, where another run made it."""
-BY_A_PERSON = frozenset({State.FAILED, State.UNKNOWN, State.LOST, State.OVERDUE})
-"""What `rescue --resubmit` pays for again, after asking."""
 
-
-async def submit(
+async def submit_once(
     session: Session,
-    request: Request,
+    paid: PaidRequest,
     access: Access,
+    policy: PayingPolicy = PAY_ONCE,
     *,
-    key: str,
-    runs: RunIds | None = None,
-    kin: str | None = None,
-    if_unsettled: str = "stop",
-    pay_again: frozenset[State] = frozenset(),
-    at_last: Callable[[], None] = lambda: None,
+    before_post: Callable[[], None] = lambda: None,
 ) -> Submission:
-    """Pay for a request once, or re-attach to what its key already stands for. Sends one POST at most.
+    """Pay for a request at one account, or re-attach to the submission of its key. Sends one POST at most.
 
-    `kin` is how the keys of wanted repeats of the same body begin: an unsettled one of these is no reason to stop.
-
-    `pay_again` are the states of an earlier submission from which a new one is allowed: `AFTER_ERRORS`
-    for --retry-errors, `BY_A_PERSON` only for `rescue --resubmit`.
-
-    `at_last` is called directly before a request is sent, which may be a while after this has begun: what it raises
-    is raised on, and nothing is sent.
+    Args:
+        paid: The request and its key.
+        access: The account that pays.
+        policy: When the request may be paid for (again); the fallbacks are the caller's to try.
+        before_post: Called directly before the POST, which may be long after this call began. If it raises, nothing
+            is sent and its exception propagates.
 
     Returns:
         A submission that is accepted, running, overdue or succeeded: wait for it, then collect it.
@@ -83,25 +72,25 @@ async def submit(
         RequestRefused, RequestNotSent: not billed; `repeatable` says whether to try again.
         GenerationFailed: this key's generation failed earlier.
         SpendingStopped: over budget, or paused.
-        OutcomeUnknown, GenerationLost, UnsettledTwin: never sent again by itself.
-        NotCollected: accepted and in the spool, but the ledger would not take it.
+        OutcomeUnknown, GenerationLost, UnsettledTwin: never sent again automatically.
+        NotCollected: accepted and in the spool, but the ledger could not be written.
     """
     library = session.library
     library.require_space()
-    intent = replace(_intent(session, request, access, key, runs or session.settings.runs), kin=kin)
+    intent = _intent(session, paid, access)
     pause = _LOOK_AGAIN_SECONDS
     while True:
         lease = Lease.take(INTENT_LEASE_SECONDS)
         claim = await library.ledger.submissions.intend(
-            intent, lease, stop_at_twin=if_unsettled == "stop", pay_again=pay_again
+            intent, lease, stop_at_twin=policy.if_unsettled == "stop", pay_again=policy.repayable
         )
         if claim.stopped is not None:
-            stopped = stopped_error(key, claim.stopped)
-            session.tell_once(events.used_up(key, stopped))
+            stopped = stopped_error(paid.key, claim.stopped)
+            session.tell_once(events.used_up(paid.key, stopped))
             raise stopped
         submission = _claimed(claim, intent)
         if claim.mine:
-            sent = await send_in_turn(session, intent, access, submission, at_last)
+            sent = await send_in_turn(session, intent, access, submission, before_post)
             if sent is not None:
                 return sent
         elif submission.state is State.SENDING and submission.lease.is_dead():
@@ -163,11 +152,12 @@ async def _adopt(session: Session, submission: Submission) -> bool:
     return True
 
 
-def _intent(session: Session, request: Request, access: Access, key: str, runs: RunIds) -> Intent:
-    limits = session.library.settings
+def _intent(session: Session, paid: PaidRequest, access: Access) -> Intent:
+    request, limits = paid.request, session.library.settings
     family = family_of_model(request.model_type)
+    runs = paid.runs or session.settings.runs
     return Intent(
-        key=key,
+        key=paid.key,
         body=request.canonical(),
         body_hash=family.body_hash(request.body()),
         hash_version=family.hash_version,
@@ -181,7 +171,8 @@ def _intent(session: Session, request: Request, access: Access, key: str, runs: 
         price=access.price_of(request),
         runs=runs,
         caps=Caps(limits.budget, limits.budget_per_day, session.settings.budget),
-        budget_run=session.settings.budget_run or runs.root_flow_run_id or _own_run(session, key),
+        budget_run=session.settings.budget_run or runs.root_flow_run_id or _own_run(session, paid.key),
+        kin=paid.kin,
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from songflow.accounts import Access, that_took
 from songflow.errors import GenerationFailed, InputError, NotCollected, SongflowError
 from songflow.families.family import Request
 from songflow.generation.error_texts import told_as_paid
+from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session
 from songflow.ledger.choices import Choice
 from songflow.ledger.queries import leading_submission
@@ -44,16 +45,26 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One generation to be made: for the core the caller's accounts in their order, then only the one that took it.
+    """One generation to make.
 
-    `again` says that the same was made before, on purpose.
+    Attributes:
+        path: Its place in the recipe's tree.
+        key: Its request key.
+        request: What to make.
+        accounts: Who may take it, in order: the caller's for the core, then only the account that took the core.
+        again: True for a further pair: the same request was made before, on purpose.
     """
 
     path: str
     key: str
     request: Request
-    choices: Sequence[Access]
+    accounts: Sequence[Access]
     again: bool = False
+
+    def policy(self, given: PayingPolicy) -> PayingPolicy:
+        """The caller's policy, with this order's fallbacks; a further pair does not stop at the first one."""
+        if_unsettled = "new" if self.again else given.if_unsettled
+        return replace(given, if_unsettled=if_unsettled, fallbacks=tuple(self.accounts[1:]))
 
 
 class Crew(Protocol):

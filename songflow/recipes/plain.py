@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from songflow.accounts import access_from_environment
-from songflow.generation.collect import Progress
+from songflow.generation.ending import Progress
 from songflow.generation.lifecycle import generate_in, mint_key
+from songflow.generation.policy import PAY_ONCE, IfUnsettled, PayingPolicy
 from songflow.generation.session import Session, SessionSettings
 from songflow.library.library import LibrarySettings
 from songflow.recipes.answers import Answer, Question, nobody_here
@@ -30,7 +31,7 @@ async def make_song(
     base_url: str | None = None,
     library: str | None = None,
     settings: SessionSettings | None = None,
-    if_unsettled: str = "stop",
+    if_unsettled: IfUnsettled = "stop",
 ) -> WholeSong:
     """Make a whole song from a recipe: every step is paid for once, whatever happens on the way.
 
@@ -55,7 +56,7 @@ async def make_song(
     key = key or mint_key()
     chosen = settings_for(read, key, settings or SessionSettings())
     async with Session(LibrarySettings.from_environment(library), chosen) as session:
-        crew = PlainCrew(session, if_unsettled=if_unsettled)
+        crew = PlainCrew(session, PayingPolicy(if_unsettled=if_unsettled))
         return await make_whole_song(session, read, [access], crew, key=key, choices=choices or {})
 
 
@@ -71,27 +72,21 @@ class PlainCrew:
     def __init__(
         self,
         session: Session,
-        *,
-        if_unsettled: str = "stop",
-        retry_errors: bool = False,
+        policy: PayingPolicy = PAY_ONCE,
         progress: Progress | None = None,
     ) -> None:
         self._session = session
-        self._if_unsettled = if_unsettled
-        self._retry_errors = retry_errors
+        self._policy = policy
         self._progress = progress
 
     async def make(self, order: Order) -> None:
         """One generation to its end."""
-        access, *fallbacks = order.choices
         await generate_in(
             self._session,
             order.request,
-            access,
+            order.accounts[0],
             key=order.key,
-            if_unsettled="new" if order.again else self._if_unsettled,
-            retry_errors=self._retry_errors,
-            fallbacks=fallbacks,
+            policy=order.policy(self._policy),
             progress=self._progress,
         )
 

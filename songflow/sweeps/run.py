@@ -18,17 +18,17 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 
 from songflow import errors
-from songflow.accounts import Access, that_can_take, that_took
+from songflow.accounts import Access
 from songflow.events import GOOD_NEWS
 from songflow.gateways import RefusalKind
-from songflow.generation.collect import collect, wait
 from songflow.generation.error_texts import not_collected_error
 from songflow.generation.leases import kept
-from songflow.generation.lifecycle import first_that_takes
+from songflow.generation.lifecycle import Taken, collect, submit_to_first, wait
+from songflow.generation.policy import PAY_ONCE, PaidRequest, PayingPolicy
 from songflow.generation.session import Session
-from songflow.generation.submit import AFTER_ERRORS, submit
+from songflow.generation.submit import submit_once
 from songflow.ledger.key_summaries import KeySummary
-from songflow.ledger.rows import Song, Submission
+from songflow.ledger.rows import Song
 from songflow.ledger.states import State
 from songflow.runtime.retry import persist
 from songflow.sweeps.cell_status import Step, step_of
@@ -68,18 +68,13 @@ class RunOptions:
 
     Attributes:
         concurrency: Generations at the gateway at once, at most.
-        retry_errors: Pay again for cells that failed at the gateway.
         max_failures: Start no more cells after so many did not end well (None: go on).
-        if_unsettled: "stop" at a cell whose body is unsettled under a key of no sweep's, or "new" to pay all the same.
-        fallbacks: Accounts to try in order, each only after the one before has certainly not billed; a cell that
-            extends a song stays at that song's gateway.
+        policy: When a cell may be paid for again, and the accounts to fall back to.
     """
 
     concurrency: int = DEFAULT_CONCURRENCY
-    retry_errors: bool = False
     max_failures: int | None = None
-    if_unsettled: str = "stop"
-    fallbacks: tuple[Access, ...] = ()
+    policy: PayingPolicy = PAY_ONCE
 
 
 class _NotStarted(Exception):
@@ -94,7 +89,7 @@ class SweepRun:
 
     def __init__(self, session: Session, access: Access, options: RunOptions) -> None:
         self.session = session
-        self._choices = (access, *options.fallbacks)
+        self._accounts = options.policy.accounts(access)
         self._options = options
         self._window = Window(options.concurrency)
         self._fetching = asyncio.Semaphore(_COLLECTED_AT_ONCE)
@@ -129,7 +124,7 @@ class SweepRun:
         to_pay: list[tuple[Cell, Step]] = []
         for cell in cells:
             standing = standings.get(cell.key)
-            step = step_of(standing, retry_errors=self._options.retry_errors)
+            step = step_of(standing, retry_errors=self._options.policy.retry_errors)
             if step is Step.STORED:
                 self.tally.existing += 1
             elif step is Step.FAILED and standing is not None:
@@ -155,7 +150,7 @@ class SweepRun:
                 all_started.set()
             try:
                 async with AsyncExitStack() as hold:
-                    submission, taken_by, songs = await self._at_gateway(cell, step, hold)
+                    taken, songs = await self._at_gateway(cell, step, hold)
                     await self._backlog.acquire()
                     passed_on = hold.pop_all()
             except _NotStarted:
@@ -166,22 +161,19 @@ class SweepRun:
                 self._ended_badly(cell, step, _unexpected(cell, error))
             else:
                 self.tally.collecting += 1
-                group.create_task(self._collect(cell, submission, taken_by, songs, passed_on))
+                group.create_task(self._collect(cell, taken, songs, passed_on))
 
-    async def _at_gateway(
-        self, cell: Cell, step: Step, hold: AsyncExitStack
-    ) -> tuple[Submission, Access, list[Song]]:
+    async def _at_gateway(self, cell: Cell, step: Step, hold: AsyncExitStack) -> tuple[Taken, list[Song]]:
         """Submit and wait, in the slot that is held; one lease lasts from here until the songs are stored."""
-        submission = await self._submitted(cell, step)
+        taken = await self._submitted(cell, step)
         # On failure this is the last that `hold` does, and nothing is awaited from there until the failure is
         # counted: whoever waits for the slot hears first whether the sweep has been stopped by it.
         slot = hold.enter_context(ExitStack())
         slot.callback(self._leave)
-        await hold.enter_async_context(kept(self.session, submission))
-        taken_by = that_took(self._choices, submission) or self._choices[0]
-        songs = await wait(self.session, submission, taken_by)
+        await hold.enter_async_context(kept(self.session, taken.submission))
+        songs = await wait(self.session, taken.submission, taken.access)
         slot.close()
-        return submission, taken_by, songs
+        return taken, songs
 
     def _leave(self) -> None:
         """What was accepted has ended at the gateway, or is not waited for any more."""
@@ -189,11 +181,11 @@ class SweepRun:
         self._window.ended()
         self._window.leave()
 
-    async def _submitted(self, cell: Cell, step: Step) -> Submission:
+    async def _submitted(self, cell: Cell, step: Step) -> Taken:
         """Submit in the slot that is held. What may be repeated is, as long as the gateway takes others meanwhile.
 
         Raises:
-            SongflowError: as `songflow.generation.submit.submit`; no slot is held then.
+            SongflowError: as `songflow.generation.submit.submit_once`; no slot is held then.
             _NotStarted: the sweep was stopped before the gateway has taken it; no slot is held then, either.
         """
         patience = _Patience(self)
@@ -201,7 +193,7 @@ class SweepRun:
             try:
                 # Much may have happened while it waited for its slot, and may while it waits for the key's pace.
                 self._require_wanted(step)
-                submission = await self._submit(cell, lambda: self._require_wanted(step))
+                taken = await self._submit(cell, lambda: self._require_wanted(step))
             except errors.NotBilled as error:
                 if isinstance(error, errors.RequestRefused) and error.kind == RefusalKind.RATE_LIMITED:
                     self._window.refused()
@@ -214,7 +206,7 @@ class SweepRun:
                 self.accepted += 1
                 self.tally.running += 1
                 self._window.accepted()
-                return submission
+                return taken
             await asyncio.sleep(patience.pause_after(refusal))
             await self._window.enter()
 
@@ -222,35 +214,29 @@ class SweepRun:
         if step is Step.PAY and self.tally.stopped is not None:
             raise _NotStarted
 
-    async def _submit(self, cell: Cell, at_last: Callable[[], None]) -> Submission:
-        return await first_that_takes(
-            that_can_take(self._choices, cell.request),
-            lambda choice: submit(
-                self.session,
-                cell.request,
-                choice,
-                key=cell.key,
-                kin=cell.kin,
-                if_unsettled=self._options.if_unsettled,
-                pay_again=AFTER_ERRORS if self._options.retry_errors else frozenset(),
-                at_last=at_last,
+    async def _submit(self, cell: Cell, before_post: Callable[[], None]) -> Taken:
+        paid = PaidRequest(cell.request, cell.key, kin=cell.kin)
+        return await submit_to_first(
+            cell.request,
+            self._accounts,
+            lambda account: submit_once(
+                self.session, paid, account, self._options.policy, before_post=before_post
             ),
         )
 
     async def _collect(
         self,
         cell: Cell,
-        submission: Submission,
-        taken_by: Access,
+        taken: Taken,
         songs: Sequence[Song],
         hold: AsyncExitStack,
     ) -> None:
         try:
             async with hold, self._fetching:
-                found = await collect(self.session, submission, songs, taken_by)
+                found = await collect(self.session, taken.submission, songs, taken.access)
             stored = sum(song.path is not None for song in found)
             if not stored:
-                raise not_collected_error(submission, list(found))
+                raise not_collected_error(taken.submission, list(found))
             self.tally.stored += 1
             self.tally.songs += stored
         except errors.SongflowError as error:

@@ -167,12 +167,15 @@ async def test_a_rescue_from_the_form(desk: Desk, page: Page, images: Path) -> N
     """What a dead process left at the gateway is stored by a run that was clicked, and paid for once."""
     from songflow.accounts import access_from_environment
     from songflow.families.udio import SongRequest
+    from songflow.generation.policy import PaidRequest
     from songflow.generation.session import Session
-    from songflow.generation.submit import submit
+    from songflow.generation.submit import submit_once
 
     access = access_from_environment("simulator", desk.simulator.url)
     async with Session(LibrarySettings(desk.library)) as session:
-        stranded = await submit(session, SongRequest(prompt="left behind"), access, key="left-behind")
+        stranded = await submit_once(
+            session, PaidRequest(SongRequest(prompt="left behind"), "left-behind"), access
+        )
         await session.library.ledger.submissions.release(stranded.id, stranded.lease.fence)
 
     form = await open_form(page, desk, "rescue-songs/rescue")

@@ -36,10 +36,7 @@ from songflow.downloads import downloader as download
 from songflow.errors import SongflowError
 from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account
-from songflow.generation import collect as collecting
-from songflow.generation import lifecycle, rescue
-from songflow.generation import post as sending
-from songflow.generation import submit as paid
+from songflow.generation import ending, lifecycle, post, rescue, submit
 from songflow.generation.session import Session, SessionSettings
 from songflow.ledger import Ledger, engine, lease, schema, spool, sqlite_file, submissions
 from songflow.library import audio_store as store
@@ -53,8 +50,8 @@ from songflow.runtime import failpoints
 from songflow.runtime import retry as patience
 
 LOADED_LATE = ("soundfile", "httpx", "asyncpg", "fsspec.implementations.local")
-WITH_POINTS = (sending, spool, engine, store, download)
-WITH_CLOCKS = (lease, submissions, paid, sending, collecting)
+WITH_POINTS = (post, spool, engine, store, download)
+WITH_CLOCKS = (lease, submissions, submit, post, ending)
 
 
 def at_point(point: str, act: Callable[[], None]) -> None:

@@ -35,7 +35,8 @@ from hypothesis.stateful import (
 
 from songflow.families.udio import UDIO, SongRequest
 from songflow.gateways import DIALECTS
-from songflow.generation.submit import AFTER_ERRORS, BY_A_PERSON, settle_dead_sender
+from songflow.generation.policy import AFTER_ERRORS, BY_A_PERSON
+from songflow.generation.submit import settle_dead_sender
 from songflow.ledger import RULES, Intent, Ledger, SongState, State, StoredFile
 from songflow.ledger.engine import ledger_url
 from songflow.ledger.lease import Lease, ProcessIdentity, _boot, _start_time

@@ -16,9 +16,9 @@ import pytest
 from songflow.audio.decoding import sha256_of
 from songflow.downloads.downloader import Downloads
 from songflow.errors import LibraryError, NotCollected
-from songflow.generation.collect import collect, wait
-from songflow.generation.lifecycle import generate_in
-from songflow.generation.submit import submit
+from songflow.generation.lifecycle import collect, generate_in, wait
+from songflow.generation.policy import PaidRequest
+from songflow.generation.submit import submit_once
 from songflow.library.audio_store import DEFAULT_NAME_TEMPLATE
 from songflow.library.library import Library, LibrarySettings
 from songflow.simulator.songs import HOSTILE_TITLES
@@ -111,7 +111,7 @@ async def test_two_processes_that_collect_together_fetch_each_song_once(
     server = simulator({"fault": "slow", "on": "download", "seconds": 0.2, "times": None})
     one, other = await session(), await session()
     account = access(server.url)
-    submission = await submit(one, song_request(), account, key="k")
+    submission = await submit_once(one, PaidRequest(song_request(), "k"), account)
     songs = await wait(one, submission, account)
     both = await asyncio.gather(
         collect(one, submission, songs, account), collect(other, submission, songs, account)

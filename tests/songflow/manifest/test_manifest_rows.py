@@ -18,8 +18,9 @@ from songflow.errors import GenerationFailed, OutcomeUnknown, RequestNotSent, Re
 from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account
 from songflow.generation.lifecycle import generate_in
+from songflow.generation.policy import PaidRequest
 from songflow.generation.session import Session, SessionSettings
-from songflow.generation.submit import submit
+from songflow.generation.submit import submit_once
 from songflow.library.library import LibrarySettings
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 
@@ -70,7 +71,9 @@ async def everything(url: str, folder: Path) -> pd.DataFrame:
         ):
             with pytest.raises(error):
                 await make(key, access)
-        await submit(session, SongRequest.parse({"prompt": "accepted"}), account, key="i-accepted")
+        await submit_once(
+            session, PaidRequest(SongRequest.parse({"prompt": "accepted"}), "i-accepted"), account
+        )
     async with Session(LibrarySettings(folder), SessionSettings(deadline=0.0)) as session:
         with pytest.raises(StillRunning):
             await make("g-overdue")
@@ -234,7 +237,9 @@ async def test_a_generation_that_is_not_finished_knows_its_parent(
     opened, server = await session(), simulator(takes=1)
     account = access(server.url)
     source = (await generate_in(opened, song_request(), account, key="a")).songs[0].song_id
-    await submit(opened, song_request("b", mode="precede", source_song_id=source), account, key="b")
+    await submit_once(
+        opened, PaidRequest(song_request("b", mode="precede", source_song_id=source), "b"), account
+    )
     row = (await manifest(opened)).iloc[1]
     assert (row["parent_song_id"], row["mode"], row["state"]) == (source, "precede", "accepted")
     assert pd.isna(row["song_id"])

@@ -8,7 +8,8 @@ import pytest
 
 from songflow import errors
 from songflow.generation.lifecycle import generate_in
-from songflow.generation.submit import submit
+from songflow.generation.policy import PaidRequest
+from songflow.generation.submit import submit_once
 
 
 @pytest.mark.parametrize("which", ["library", "day", "run"])
@@ -21,9 +22,9 @@ async def test_a_song_over_budget_is_not_sent(
     mine = {"budget": 3.0, "budget_run": "r"} if which == "run" else {}
     opened = await session(library=replace(library_settings, **caps), **mine)
     way = replace(access(server.url), prices={song_request().model_type: 2.0})
-    await submit(opened, song_request(), way, key="first")
+    await submit_once(opened, PaidRequest(song_request(), "first"), way)
     with pytest.raises(errors.SpendingStopped, match="budget of 3 units is used up: 2 are spent") as caught:
-        await submit(opened, song_request("a fast polka"), way, key="second")
+        await submit_once(opened, PaidRequest(song_request("a fast polka"), "second"), way)
     error = caught.value
     assert (error.exit_code, error.billed, error.key) == (6, "no", "second")
     assert "raise the budget" in error.next
@@ -37,10 +38,10 @@ async def test_a_paused_library_sends_nothing_and_still_collects(
     """The switch stands before the intent only; `resume` lifts it."""
     server, opened = simulator(), await session()
     way = access(server.url)
-    await submit(opened, song_request(), way, key="first")
+    await submit_once(opened, PaidRequest(song_request(), "first"), way)
     await opened.library.ledger.money.pause("lunch")
     with pytest.raises(errors.SpendingStopped, match=r"paused for this library since .*: lunch") as caught:
-        await submit(opened, song_request("a fast polka"), way, key="second")
+        await submit_once(opened, PaidRequest(song_request("a fast polka"), "second"), way)
     assert (caught.value.exit_code, len(server.bill())) == (6, 1)
     assert (await generate_in(opened, song_request(), way, key="first")).stored
     await opened.library.ledger.money.resume()

@@ -19,8 +19,7 @@ from songflow.accounts import Access
 from songflow.errors import SongflowError
 from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account
-from songflow.generation import lifecycle
-from songflow.generation import submit as paid
+from songflow.generation import lifecycle, submit
 from songflow.generation.session import Session, SessionSettings
 from songflow.ledger.songs import Songs
 from songflow.ledger.submissions import Submissions
@@ -58,7 +57,7 @@ def say(line: str) -> None:
 async def main(plan: dict[str, Any]) -> int:
     if plan.get("at"):
         interrupt(plan["at"], signal.Signals[plan.get("signal", "SIGKILL")])
-    paid.INTENT_LEASE_SECONDS = plan.get("intent_lease", paid.INTENT_LEASE_SECONDS)
+    submit.INTENT_LEASE_SECONDS = plan.get("intent_lease", submit.INTENT_LEASE_SECONDS)
     library = LibrarySettings(Path(plan["folder"]), ledger_url=plan.get("ledger_url"))
     access = Access(Account(DIALECTS["simulator"], plan["url"], "test"))
     request = SongRequest(prompt="a slow waltz for two cellos")

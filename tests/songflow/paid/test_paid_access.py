@@ -17,8 +17,9 @@ from songflow.accounts import (
 from songflow.errors import InputError, LibraryError, MissingCredentials, RequestRefused
 from songflow.families.udio import MODELS
 from songflow.generation.lifecycle import generate_in
+from songflow.generation.policy import PaidRequest, PayingPolicy
 from songflow.generation.session import Session, SessionSettings
-from songflow.generation.submit import submit
+from songflow.generation.submit import submit_once
 from songflow.library.library import LibrarySettings
 from songflow.polling.loop import Fixed, default_deadline
 
@@ -136,7 +137,7 @@ def stored(simulator, access, session, song_request):
     async def make(dialect: str, alias: str, url: str | None = None):
         opened = await session(embedded_speed=250.0, clip_seconds=2.0)
         way = access(url or simulator().url, dialect, alias=alias)
-        return await submit(opened, song_request(), way, key="key")
+        return await submit_once(opened, PaidRequest(song_request(), "key"), way)
 
     return make
 
@@ -251,7 +252,7 @@ async def test_of_two_accounts_of_one_gateway_the_one_that_took_it_is_asked(
         access(server.url, key="sk-second"),
         access("http://127.0.0.1:9", key="sk-second"),
     )
-    submission = await submit(opened, song_request(), second, key="key")
+    submission = await submit_once(opened, PaidRequest(song_request(), "key"), second)
     assert that_took((first, second), submission) is second
     assert that_took((elsewhere, first), submission) is first
     assert that_took((elsewhere,), submission) is None
@@ -265,9 +266,19 @@ async def test_a_song_is_extended_by_no_gateway_that_does_not_have_it(
     other, opened = simulator(), await session()
     request = song_request(mode="continuation", source_song_id="song-1", song_section_start=0.9)
     with pytest.raises(RequestRefused):
-        await generate_in(opened, request, access(refusing.url), key="key", fallbacks=(access(other.url),))
+        await generate_in(
+            opened,
+            request,
+            access(refusing.url),
+            key="key",
+            policy=PayingPolicy(fallbacks=(access(other.url),)),
+        )
     assert (posts(refusing), posts(other)) == (1, 0)
     await generate_in(
-        opened, song_request(), access(refusing.url), key="core", fallbacks=(access(other.url),)
+        opened,
+        song_request(),
+        access(refusing.url),
+        key="core",
+        policy=PayingPolicy(fallbacks=(access(other.url),)),
     )
     assert (posts(refusing), posts(other)) == (2, 1)

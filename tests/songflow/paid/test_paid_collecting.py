@@ -10,11 +10,13 @@ from sqlalchemy import update
 
 import songflow
 from songflow import errors
-from songflow.generation.collect import collect, store_song, take_uid, wait
-from songflow.generation.lifecycle import finish, generate_in, mint_key
+from songflow.generation import lifecycle
+from songflow.generation.lifecycle import collect, generate_in, mint_key, wait
+from songflow.generation.policy import PaidRequest
 from songflow.generation.results import GenerationResult, SongResult
 from songflow.generation.session import SessionSettings
-from songflow.generation.submit import submit
+from songflow.generation.submit import submit_once
+from songflow.generation.takes import store_song, take_uid
 from songflow.ledger import SongState, State, schema
 from songflow.library.library import LibrarySettings
 
@@ -28,7 +30,7 @@ def finished(simulator, access, session, song_request):
     async def make(*faults, **settings):
         server, opened = simulator(*faults), await session(**settings)
         way = access(server.url)
-        submission = await submit(opened, song_request(), way, key="key")
+        submission = await submit_once(opened, PaidRequest(song_request(), "key"), way)
         songs = await wait(opened, submission, way)
         return opened, server, way, await opened.library.ledger.submissions.get(submission.id), songs
 
@@ -130,12 +132,12 @@ async def test_songs_that_cannot_be_fetched_are_said_kept_and_fetched_later(
     assert [song.state for song in left] == [SongState.ANNOUNCED] * 2
     assert all("could not be stored" in song.error for song in left)
     with pytest.raises(errors.NotCollected, match="none of its songs could be stored") as caught:
-        await finish(opened, submission.id)
+        await lifecycle.result(opened, submission.id)
     error = caught.value
     assert (error.exit_code, error.billed, error.generation_id) == (5, "yes", submission.generation_id)
     assert "--key key" in error.next
     with pytest.raises(errors.UnsettledTwin):
-        await submit(opened, song_request(), way, key="new")
+        await submit_once(opened, PaidRequest(song_request(), "new"), way)
     play(server)
     result = await generate_in(opened, song_request(), way, key="key")
     assert (len(result.stored), len(server.bill())) == (2, 1)
@@ -146,7 +148,7 @@ async def test_one_dead_song_does_not_keep_the_other_from_the_disk(finished, pla
     opened, server, way, submission, songs = await finished()
     play(server, {"fault": "dead", "times": None, "match": songs[1].song_id})
     await collect(opened, submission, songs, way)
-    result = await finish(opened, submission.id)
+    result = await lifecycle.result(opened, submission.id)
     assert [song.path is not None for song in result.songs] == [True, False]
     assert "could not be stored" in result.songs[1].error
 
@@ -230,7 +232,7 @@ async def test_a_later_session_collects_from_the_embedded_simulator_at_its_new_a
     embedded = songflow.access_from_environment()
     settings = {"embedded_speed": 250.0, "clip_seconds": 2.0}
     first = await session(**settings)
-    submission = await submit(first, song_request(), embedded, key="key")
+    submission = await submit_once(first, PaidRequest(song_request(), "key"), embedded)
     songs = await wait(first, submission, embedded)
     await first._exits.aclose()
     second = await session(**settings)
@@ -251,7 +253,7 @@ async def test_a_generation_is_collected_with_the_new_key_of_its_account(
     server = simulator(state_dir=tmp_path / "gateway", accept_keys={OLD})
     opened, alias = await session(), "env:OPENAI_HK_KEY"
     old = access(server.url, "openai-hk", key=OLD, alias=alias)
-    await submit(opened, song_request(), old, key="key")
+    await submit_once(opened, PaidRequest(song_request(), "key"), old)
     server.stop()
     simulator(state_dir=tmp_path / "gateway", accept_keys={NEW}, port=int(server.url.rpartition(":")[2]))
     new = access(server.url, "openai-hk", key=NEW, alias=alias)
@@ -268,7 +270,7 @@ async def test_another_gateways_credentials_do_not_mislead_the_collecting(
     opened = await session()
     variable = {"openai-hk": "OPENAI_HK_KEY", "cometapi": "COMETAPI_KEY"}.get(dialect, "SONGFLOW_API_KEY")
     took = access(server.url, dialect, key=OLD, alias=f"env:{variable}")
-    await submit(opened, song_request(), took, key="key")
+    await submit_once(opened, PaidRequest(song_request(), "key"), took)
     monkeypatch.setenv(variable, OLD)
     result = await generate_in(opened, song_request(), access(other.url, "cometapi"), key="key")
     assert (len(result.stored), len(server.bill()), other.bill()) == (2, 1, [])
@@ -280,7 +282,7 @@ async def test_without_the_account_that_took_it_a_generation_waits_and_is_named(
     """Exit 2 with the id and the account: nothing is lost by a key that is not at hand."""
     server, other, opened = simulator(), simulator(), await session()
     took = access(server.url, "openai-hk", key=OLD, alias="env:OPENAI_HK_KEY")
-    submission = await submit(opened, song_request(), took, key="key")
+    submission = await submit_once(opened, PaidRequest(song_request(), "key"), took)
     with pytest.raises(errors.MissingCredentials) as caught:
         await generate_in(opened, song_request(), access(other.url), key="key")
     error = caught.value
@@ -297,7 +299,7 @@ async def test_another_account_of_the_same_gateway_is_only_the_second_choice(
     server, opened = simulator(), await session()
     took = access(server.url, "openai-hk", key=OLD, alias="env:OPENAI_HK_KEY")
     given = access(server.url, "openai-hk", key=NEW, alias="block:mine")
-    submission = await submit(opened, song_request(), took, key="key")
+    submission = await submit_once(opened, PaidRequest(song_request(), "key"), took)
     assert await opened.access_for(submission, given) is given
     monkeypatch.setenv("OPENAI_HK_KEY", OLD)
     assert (await opened.access_for(submission, given)).account.secret == OLD
@@ -322,5 +324,5 @@ async def test_a_resolver_of_the_callers_own_finds_the_account(
         return took
 
     opened = await session(resolver=resolve)
-    submission = await submit(opened, song_request(), took, key="key")
+    submission = await submit_once(opened, PaidRequest(song_request(), "key"), took)
     assert len(await wait(opened, submission)) == 2

@@ -8,7 +8,8 @@ import pytest
 
 from songflow import errors
 from songflow.gateways import Gateway
-from songflow.generation.submit import repeat_refusals, submit
+from songflow.generation.policy import PaidRequest, PayingPolicy
+from songflow.generation.submit import repeat_refusals, submit_once
 from songflow.ledger import Ledger, State
 from songflow.ledger.engine import ledger_url
 
@@ -80,7 +81,7 @@ async def test_an_answer_that_says_nothing_certain_is_unknown_and_never_sent_aga
     server, opened, patience = simulator(fault), await session(), Patience()
     with pytest.raises(errors.OutcomeUnknown) as caught:
         await repeat_refusals(
-            lambda: submit(opened, song_request(), access(server.url), key="key"),
+            lambda: submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)),
             retries=50,
             within=1e9,
             clock=patience.clock,
@@ -103,14 +104,16 @@ async def test_an_unknown_key_stays_unknown_and_other_runs_of_its_body_stop(
     server, opened = simulator({"fault": "lost_answer"}), await session()
     for _ in range(2):
         with pytest.raises(errors.OutcomeUnknown):
-            await submit(opened, song_request(), access(server.url), key="key")
+            await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     with pytest.raises(errors.UnsettledTwin) as caught:
-        await submit(opened, song_request(), access(server.url), key="new")
+        await submit_once(opened, PaidRequest(song_request(), "new"), access(server.url))
     assert (caught.value.exit_code, caught.value.key, caught.value.billed) == (5, "key", "maybe")
     assert "--key key" in caught.value.next
     assert "--if-unsettled new" in caught.value.next
     assert posts(server) == 1
-    again = await submit(opened, song_request(), access(server.url), key="new", if_unsettled="new")
+    again = await submit_once(
+        opened, PaidRequest(song_request(), "new"), access(server.url), PayingPolicy(if_unsettled="new")
+    )
     assert again.state is State.ACCEPTED
     assert (posts(server), len(server.bill())) == (2, 2)
 
@@ -126,7 +129,7 @@ async def test_a_fault_of_our_own_client_is_unknown(
     monkeypatch.setattr(Gateway, "submit", boom)
     opened = await session()
     with pytest.raises(errors.OutcomeUnknown, match="our own client failed"):
-        await submit(opened, song_request(), access(simulator().url), key="key")
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(simulator().url))
     assert "ZeroDivisionError" in caplog.text
     (left,) = await opened.library.ledger.submissions.of_key("key")
     assert (left.state, left.lease.is_dead()) == (State.UNKNOWN, True)
@@ -143,7 +146,7 @@ async def test_a_refusal_for_good_costs_nothing_and_is_not_repeated(
     server, opened, patience = simulator(fault), await session(), Patience()
     with pytest.raises(errors.RequestRefused) as caught:
         await repeat_refusals(
-            lambda: submit(opened, song_request(), access(server.url), key="key"),
+            lambda: submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)),
             retries=50,
             within=1e9,
             clock=patience.clock,
@@ -165,7 +168,7 @@ async def test_a_refusal_that_may_be_repeated_says_so_and_how_long_to_wait(
     """The caller decides how patient to be."""
     opened = await session()
     with pytest.raises(errors.RequestRefused) as caught:
-        await submit(opened, song_request(), access(simulator(fault).url), key="key")
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(simulator(fault).url))
     assert (caught.value.repeatable, caught.value.retry_after, caught.value.billed) == (True, wait, "no")
 
 
@@ -175,7 +178,7 @@ async def test_a_rate_limit_passes(simulator, access, session, song_request, pos
     limit = {"fault": "status", "on": "submit", "status": 429, "envelope": "empty", "times": 2}
     server, opened, patience = simulator({**limit, "retry_after": retry_after}), await session(), Patience()
     accepted = await repeat_refusals(
-        lambda: submit(opened, song_request(), access(server.url), key="key"),
+        lambda: submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)),
         retries=2,
         within=60,
         clock=patience.clock,
@@ -195,8 +198,10 @@ async def test_a_refused_key_can_be_sent_again_later(simulator, access, session,
     """A spent account that was topped up goes on with the same key."""
     server, opened = simulator({"fault": "quota_not_enough"}), await session()
     with pytest.raises(errors.RequestRefused):
-        await submit(opened, song_request(), access(server.url), key="key")
-    assert (await submit(opened, song_request(), access(server.url), key="key")).state is State.ACCEPTED
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
+    assert (
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
+    ).state is State.ACCEPTED
     assert len(server.bill()) == 1
 
 
@@ -210,7 +215,7 @@ async def test_a_gateway_that_is_not_reached_is_tried_again_and_then_named(
     opened, patience = await session(), Patience()
     with pytest.raises(errors.RequestNotSent) as caught:
         await repeat_refusals(
-            lambda: submit(opened, song_request(), access(closed_url), key="key"),
+            lambda: submit_once(opened, PaidRequest(song_request(), "key"), access(closed_url)),
             retries=2,
             within=60,
             clock=patience.clock,
@@ -230,7 +235,7 @@ async def test_a_lease_that_ran_out_before_the_first_byte_sends_nothing(
     """A process that slept through its lease finds out before it sends, not after."""
     server, opened = simulator(), await session(submit_timeout=120.0, lease_margin=-120.0)
     with pytest.raises(errors.RequestNotSent, match="lease ran out"):
-        await submit(opened, song_request(), access(server.url), key="key")
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert (posts(server), server.bill()) == (0, [])
     (left,) = await opened.library.ledger.submissions.of_key("key")
     assert left.state is State.UNSENT
@@ -244,7 +249,9 @@ async def test_a_post_goes_out_on_systems_with_and_without_a_boot_clock(
     if not boottime:
         monkeypatch.delattr("time.CLOCK_BOOTTIME", raising=False)
     opened = await session()
-    assert (await submit(opened, song_request(), access(simulator().url), key="key")).state is State.ACCEPTED
+    assert (
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(simulator().url))
+    ).state is State.ACCEPTED
 
 
 async def test_a_gateway_that_cannot_be_opened_leaves_the_key_to_the_next(
@@ -256,12 +263,12 @@ async def test_a_gateway_that_cannot_be_opened_leaves_the_key_to_the_next(
     broken = library_settings.folder / "simulator"
     broken.write_text("a file where the simulator's folder should be")
     with pytest.raises(errors.LibraryError, match="built-in simulator cannot run"):
-        await submit(opened, song_request(), embedded, key="key")
+        await submit_once(opened, PaidRequest(song_request(), "key"), embedded)
     (left,) = await opened.library.ledger.submissions.of_key("key")
     assert (left.state, left.error) == (State.UNSENT, "the gateway's client could not be opened")
     assert (await opened.library.ledger.money.balance()).reserved == 0.0
     broken.unlink()
-    sent = await submit(opened, song_request(), embedded, key="key")
+    sent = await submit_once(opened, PaidRequest(song_request(), "key"), embedded)
     assert (sent.ordinal, sent.state) == (2, State.ACCEPTED)
 
 
@@ -340,7 +347,7 @@ async def test_an_acceptance_is_in_the_spool_and_in_the_ledger(
     server, opened = simulator(), await session()
     key = "sk-0123456789abcdefghij"
     way = access(server.url, dialect, key=key, alias="env:X")
-    accepted = await submit(opened, song_request(model_type="udio130-v1.5"), way, key="key")
+    accepted = await submit_once(opened, PaidRequest(song_request(model_type="udio130-v1.5"), "key"), way)
     (entry,) = server.bill()
     assert accepted.generation_id == entry.generation_id
     assert (accepted.state, accepted.billed, accepted.price) == (State.ACCEPTED, "yes", 2.0)
@@ -357,7 +364,7 @@ async def test_an_acceptance_is_in_the_spool_and_in_the_ledger(
 async def test_track_ids_are_kept(simulator, access, session, song_request) -> None:
     """A gateway that answers with the takes' ids is asked for those."""
     server, opened = simulator({"fault": "raw_generation_id"}), await session()
-    accepted = await submit(opened, song_request(), access(server.url, "cometapi"), key="key")
+    accepted = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url, "cometapi"))
     assert (accepted.generation_id, len(accepted.track_ids)) == (server.bill()[0].generation_id, 2)
 
 
@@ -370,7 +377,7 @@ async def test_no_song_is_paid_for_that_would_find_no_room(
         "songflow.library.audio_store.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})
     )
     with pytest.raises(errors.LibraryError, match="full"):
-        await submit(opened, song_request(), access(server.url), key="key")
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert posts(server) == 0
     assert await opened.library.ledger.submissions.of_key("key") == []
 
@@ -380,9 +387,11 @@ async def test_a_key_with_another_body_names_what_differs_and_sends_nothing(
 ) -> None:
     """Exit 2, with the fields."""
     server, opened = simulator(), await session()
-    await submit(opened, song_request(), access(server.url), key="key")
+    await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     with pytest.raises(errors.KeyConflict, match=r"these fields differ: .*seed") as caught:
-        await submit(opened, song_request(seed=7, clarity_strength=0.5), access(server.url), key="key")
+        await submit_once(
+            opened, PaidRequest(song_request(seed=7, clarity_strength=0.5), "key"), access(server.url)
+        )
     assert "clarity_strength" in str(caught.value)
     assert (caught.value.exit_code, caught.value.key, caught.value.billed) == (2, "key", "no")
     assert posts(server) == 1
@@ -393,8 +402,10 @@ async def test_the_ledger_on_postgresql_takes_the_same_steps(
 ) -> None:
     """One generation after another, whichever database keeps the truth."""
     server, opened = simulator({"fault": "lost_answer", "skip": 1}), await session(library=any_library)
-    assert (await submit(opened, song_request(), access(server.url), key="one")).state is State.ACCEPTED
+    assert (
+        await submit_once(opened, PaidRequest(song_request(), "one"), access(server.url))
+    ).state is State.ACCEPTED
     with pytest.raises(errors.OutcomeUnknown):
-        await submit(opened, song_request(), access(server.url), key="two")
+        await submit_once(opened, PaidRequest(song_request(), "two"), access(server.url))
     async with Ledger(ledger_url(any_library.ledger_url, any_library.folder)) as ledger:
         assert [one.state for one in await ledger.submissions.of_key("two")] == [State.UNKNOWN]

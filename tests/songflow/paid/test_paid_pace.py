@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from songflow import errors
-from songflow.generation import submit as paid
-from songflow.generation.submit import submit
+from songflow.generation import submit
+from songflow.generation.policy import PaidRequest
+from songflow.generation.submit import submit_once
 from songflow.ledger import State
 from songflow.ledger.money import Balance
 
@@ -22,9 +23,9 @@ async def test_a_refusal_for_too_many_slows_the_key_down_until_one_is_accepted(
     server, opened = simulator({**TOO_MANY, "retry_after": 0.05}), await session()
     way = access(server.url)
     with pytest.raises(errors.RequestRefused):
-        await submit(opened, song_request(), way, key="key")
+        await submit_once(opened, PaidRequest(song_request(), "key"), way)
     assert await opened.library.ledger.pace.slot(way.pace_name) is not None
-    assert (await submit(opened, song_request(), way, key="key")).state is State.ACCEPTED
+    assert (await submit_once(opened, PaidRequest(song_request(), "key"), way)).state is State.ACCEPTED
     await opened.library.ledger.pace.speed_up(way.pace_name)
     assert await opened.library.ledger.pace.slot(way.pace_name) is None
     assert (posts(server), len(server.bill())) == (2, 1)
@@ -36,12 +37,14 @@ async def test_a_slot_too_far_away_is_not_waited_for(simulator, access, session,
     way = access(server.url)
     await opened.library.ledger.pace.slow_down(way.pace_name, 200.0)
     with pytest.raises(errors.RequestNotSent, match="asked everybody with this key to slow down") as caught:
-        await submit(opened, song_request(), way, key="key")
+        await submit_once(opened, PaidRequest(song_request(), "key"), way)
     assert (caught.value.exit_code, caught.value.repeatable, caught.value.billed) == (3, True, "no")
     assert 100.0 < caught.value.retry_after <= 200.0
     assert posts(server) == 0
     assert await opened.library.ledger.money.balance() == Balance("library", 0.0, 0.0, 0.0)
-    assert (await submit(opened, song_request(), access(server.url, key="sk-other"), key="key")).ordinal == 2
+    assert (
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url, key="sk-other"))
+    ).ordinal == 2
 
 
 async def test_who_slept_beyond_its_lease_leaves_the_request_of_whoever_took_over_alone(
@@ -66,17 +69,19 @@ async def test_who_slept_beyond_its_lease_leaves_the_request_of_whoever_took_ove
 
     monkeypatch.setattr(opened.library.ledger.pace, "slot", slot)
     with monkeypatch.context() as short:
-        short.setattr(paid, "INTENT_LEASE_SECONDS", 0.01)
-        sleeper = asyncio.create_task(submit(opened, song_request(), access(server.url), key="key"))
+        short.setattr(submit, "INTENT_LEASE_SECONDS", 0.01)
+        sleeper = asyncio.create_task(
+            submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
+        )
         await until(sleeps)
-    other = asyncio.create_task(submit(opened, song_request(), access(server.url), key="key"))
+    other = asyncio.create_task(submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)))
     await until(billed)
     awake.set()
     with pytest.raises(errors.RequestNotSent):
         await sleeper
     accepted = await other
     assert (accepted.ordinal, accepted.state) == (1, State.ACCEPTED)
-    again = await submit(opened, song_request(), access(server.url), key="key")
+    again = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert (again.id, posts(server), len(server.bill())) == (accepted.id, 1, 1)
 
 
@@ -88,7 +93,7 @@ async def test_who_is_cancelled_while_waiting_for_a_slot_leaves_the_key_to_the_n
     way = access(server.url)
     caplog.set_level("INFO", "songflow")
     await opened.library.ledger.pace.slow_down(way.pace_name, 40.0)
-    waiting = asyncio.create_task(submit(opened, song_request(), way, key="key"))
+    waiting = asyncio.create_task(submit_once(opened, PaidRequest(song_request(), "key"), way))
 
     async def waits() -> bool:
         return "asked to slow down: sending in" in caplog.text

@@ -13,7 +13,8 @@ import pytest
 
 from songflow.errors import RequestNotSent
 from songflow.generation.lifecycle import generate_in
-from songflow.generation.submit import submit
+from songflow.generation.policy import PaidRequest
+from songflow.generation.submit import submit_once
 from songflow.ledger import State
 from songflow.runtime import shutdown as signals
 from songflow.runtime.shutdown import answers_first, comes_after_answers, is_told_to_end
@@ -89,11 +90,11 @@ async def test_no_request_begins_while_a_signal_is_held_back(
     async def intended() -> bool:
         return bool(await opened.library.ledger.submissions.of_key("second"))
 
-    first = asyncio.create_task(submit(opened, song_request(), access(server.url), key="first"))
+    first = asyncio.create_task(submit_once(opened, PaidRequest(song_request(), "first"), access(server.url)))
     await until(billed)
     terminate()
     second = asyncio.create_task(
-        submit(opened, song_request(prompt="another"), access(server.url), key="second")
+        submit_once(opened, PaidRequest(song_request(prompt="another"), "second"), access(server.url))
     )
     await until(intended)
     with pytest.raises(Ended):
@@ -120,7 +121,7 @@ async def test_a_request_that_is_not_on_its_way_yet_is_not_sent(
 
     opened.gateway = told_meanwhile
     with pytest.raises(RequestNotSent, match="told to end before the request could be sent"):
-        await submit(opened, song_request(), access(server.url), key="key")
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     (left,) = await opened.library.ledger.submissions.of_key("key")
     assert (left.state, posts(server), came) == (State.UNSENT, 0, [signal.SIGTERM])
 
@@ -133,11 +134,13 @@ async def test_where_the_signal_ends_nothing_the_next_request_is_sent_after_a_wh
     async def billed() -> bool:
         return bool(server.bill())
 
-    first = asyncio.create_task(submit(opened, song_request(), access(server.url), key="first"))
+    first = asyncio.create_task(submit_once(opened, PaidRequest(song_request(), "first"), access(server.url)))
     await until(billed)
     terminate()
     assert came == []
-    second = await submit(opened, song_request(prompt="another"), access(server.url), key="second")
+    second = await submit_once(
+        opened, PaidRequest(song_request(prompt="another"), "second"), access(server.url)
+    )
     assert (second.state, (await first).state) == (State.ACCEPTED, State.ACCEPTED)
     assert came == [signal.SIGTERM]
 

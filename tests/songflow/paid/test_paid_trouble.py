@@ -12,11 +12,11 @@ from sqlalchemy import make_url
 
 from songflow import errors
 from songflow.gateways import Gateway
-from songflow.generation import post as sending
-from songflow.generation import submit as paid
-from songflow.generation.collect import wait
+from songflow.generation import post, submit
+from songflow.generation.lifecycle import wait
+from songflow.generation.policy import PaidRequest, PayingPolicy
 from songflow.generation.post import shielded
-from songflow.generation.submit import AFTER_ERRORS, submit
+from songflow.generation.submit import submit_once
 from songflow.ledger import State, sqlite_file
 from songflow.ledger.lease import Lease
 from songflow.ledger.spool import Spool, SpoolEntry
@@ -54,7 +54,7 @@ async def test_cancelled_during_the_post_the_answer_is_still_stored(
 ) -> None:
     """The cancellation takes effect when the paid id is safe, however often it is asked for."""
     server, opened = simulator({"fault": "slow_answer", "seconds": 1}), await session()
-    sending = asyncio.create_task(submit(opened, song_request(), access(server.url), key="key"))
+    sending = asyncio.create_task(submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)))
 
     async def billed() -> bool:
         return bool(server.bill())
@@ -68,8 +68,8 @@ async def test_cancelled_during_the_post_the_answer_is_still_stored(
     (left,) = await opened.library.ledger.submissions.of_key("key")
     assert (left.state, left.generation_id) == (State.ACCEPTED, server.bill()[0].generation_id)
     with pytest.raises(errors.UnsettledTwin):
-        await submit(opened, song_request(), access(server.url), key="new")
-    again = await submit(opened, song_request(), access(server.url), key="key")
+        await submit_once(opened, PaidRequest(song_request(), "new"), access(server.url))
+    again = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert again.id == left.id
     assert len(server.bill()) == 1
 
@@ -79,7 +79,7 @@ async def test_cancelled_while_waiting_it_runs_on_and_is_collected_later(
 ) -> None:
     """The lease goes with the cancelled wait; the generation does not."""
     server, opened = simulator({"fault": "unknown_for_ever"}), await session()
-    submission = await submit(opened, song_request(), access(server.url), key="key")
+    submission = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     asked = asyncio.Event()
 
     async def progress(*_: object) -> None:
@@ -175,7 +175,7 @@ async def test_an_id_that_the_ledger_never_takes_is_in_the_spool_on_stderr_and_i
     server, opened = simulator(), await session()
     after_the_answer(lock)
     with pytest.raises(errors.NotCollected, match="held its lock") as caught:
-        await submit(opened, song_request(), access(server.url), key="key")
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     paid_for = server.bill()[0].generation_id
     error = caught.value
     assert (error.exit_code, error.billed, error.generation_id, error.key) == (5, "yes", paid_for, "key")
@@ -185,7 +185,7 @@ async def test_an_id_that_the_ledger_never_takes_is_in_the_spool_on_stderr_and_i
     (left,) = await opened.library.ledger.submissions.of_key("key")
     assert left.state is State.SENDING
     await change(opened, left, lease_expires_at=AGO)
-    adopted = await submit(opened, song_request(), access(server.url), key="key")
+    adopted = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert (adopted.id, adopted.state, adopted.generation_id) == (left.id, State.ACCEPTED, paid_for)
     assert posts(server) == 1
 
@@ -197,7 +197,7 @@ async def test_a_ledger_that_comes_back_in_time_gets_the_id(
     monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0)
     server, opened = simulator(), await session()
     after_the_answer(lock)
-    sending = asyncio.create_task(submit(opened, song_request(), access(server.url), key="key"))
+    sending = asyncio.create_task(submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)))
 
     async def tried() -> bool:
         return "Trying again" in caplog.text
@@ -220,7 +220,7 @@ async def test_a_server_that_goes_away_and_comes_back_gets_the_id(
     opened = await session(library=LibrarySettings(tmp_path / "library", ledger_url=new_postgres))
     answered, gone = asyncio.Event(), asyncio.Event()
     after_the_answer(answered.set, gone.wait)
-    sending = asyncio.create_task(submit(opened, song_request(), access(server.url), key="key"))
+    sending = asyncio.create_task(submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)))
     await answered.wait()
     await admin.execute(away)
     await admin.execute(drop)
@@ -242,12 +242,12 @@ async def test_an_unknown_outcome_is_said_even_where_it_cannot_be_committed(
     server, opened = simulator({"fault": "lost_answer"}), await session()
     after_the_answer(lock)
     with pytest.raises(errors.OutcomeUnknown):
-        await submit(opened, song_request(), access(server.url), key="key")
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     lock.free()
     (left,) = await opened.library.ledger.submissions.of_key("key")
     await change(opened, left, lease_expires_at=AGO)
     with pytest.raises(errors.OutcomeUnknown, match="its process died"):
-        await submit(opened, song_request(), access(server.url), key="key")
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert len(server.bill()) == 1
 
 
@@ -258,7 +258,7 @@ async def test_a_ledger_that_is_locked_before_the_post_sends_nothing(
     server, opened = simulator(), await session()
     lock()
     with pytest.raises(errors.LibraryError) as caught:
-        await submit(opened, song_request(), access(server.url), key="key")
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     lock.free()
     assert (caught.value.exit_code, caught.value.billed) == (2, "no")
     assert posts(server) == 0
@@ -269,7 +269,7 @@ async def test_a_ledger_that_is_locked_while_waiting_does_not_make_it_unpaid(
 ) -> None:
     """After the POST, trouble with the ledger is exit 5 with the id, never 'nothing was sent'."""
     server, opened = simulator(), await session()
-    submission = await submit(opened, song_request(), access(server.url), key="key")
+    submission = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     lock()
     with pytest.raises(errors.NotCollected) as caught:
         await wait(opened, submission, access(server.url))
@@ -283,7 +283,7 @@ async def test_a_cancellation_with_the_ledger_locked_is_still_a_cancellation(
 ) -> None:
     """The id is on stderr and in the spool; the caller gets the cancellation it asked for."""
     server, opened = simulator(), await session()
-    sending = asyncio.create_task(submit(opened, song_request(), access(server.url), key="key"))
+    sending = asyncio.create_task(submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)))
 
     def lock_and_cancel() -> None:
         lock()
@@ -303,7 +303,7 @@ async def test_a_spool_that_takes_nothing_does_not_keep_the_id_from_the_ledger(
     """A full disk under the spool is said, and the ledger has the id all the same."""
     server, opened = simulator(), await session()
     opened.library.spool._file.symlink_to("/dev/full")
-    accepted = await submit(opened, song_request(), access(server.url), key="key")
+    accepted = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert accepted.state is State.ACCEPTED
     assert f"spool would not take the accepted generation {accepted.generation_id}" in caplog.text
 
@@ -318,7 +318,7 @@ def left_behind(simulator, access, session, song_request, change):
     async def leave(state: State, *, dead: bool = True, **columns):
         server, opened = simulator(), await session()
         request = song_request()
-        intent = paid._intent(opened, request, access(server.url), "key", opened.settings.runs)
+        intent = submit._intent(opened, PaidRequest(request, "key"), access(server.url))
         claim = await opened.library.ledger.submissions.intend(intent, Lease.take(-1.0 if dead else 60.0))
         left = await change(opened, claim.submission, state=state, **columns)
         return opened, server, left
@@ -334,7 +334,7 @@ async def test_a_dead_sender_without_a_trace_is_unknown(left_behind, access, son
     """Its POST may have been billed: it is said, and not repeated."""
     opened, server, left = await left_behind(State.SENDING)
     with pytest.raises(errors.OutcomeUnknown, match="its process died"):
-        await submit(opened, song_request(), access(server.url), key="key")
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert (await opened.library.ledger.submissions.get(left.id)).state is State.UNKNOWN
     assert server.bill() == []
 
@@ -346,7 +346,7 @@ async def test_an_answer_in_the_spool_makes_it_accepted(
     """Whether its sender has just died or was given up for unknown before, the spool knows better."""
     opened, server, left = await left_behind(state)
     Spool(opened.library.settings.folder / "spool").append(_spooled(left))
-    accepted = await submit(opened, song_request(), access(server.url), key="key")
+    accepted = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert (accepted.id, accepted.state) == (left.id, State.ACCEPTED)
     assert (accepted.generation_id, accepted.track_ids) == ("id-7", ("t",))
     assert server.bill() == []
@@ -370,8 +370,8 @@ async def test_while_another_process_is_at_work_on_the_key_one_waits_and_then_ta
             await ledger.accepted(left.id, "theirs", (), None)
         await sleep(0)
 
-    monkeypatch.setattr(paid.asyncio, "sleep", other_works_on)
-    got = await submit(opened, song_request(), access(server.url), key="key")
+    monkeypatch.setattr(submit.asyncio, "sleep", other_works_on)
+    got = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert (got.id, got.generation_id, server.bill()) == (left.id, "theirs", [])
     assert looks == 2
 
@@ -393,7 +393,7 @@ async def test_an_intent_that_was_taken_over_meanwhile_is_not_sent(
         return await gateway(self, way)
 
     monkeypatch.setattr(type(opened), "gateway", taken_over_meanwhile)
-    got = await submit(opened, song_request(), access(server.url), key="key")
+    got = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert (got.generation_id, server.bill()) == ("theirs", [])
 
 
@@ -401,7 +401,9 @@ async def test_an_intent_that_was_taken_over_meanwhile_is_not_sent(
 async def test_what_was_accepted_is_re_attached_to(left_behind, access, song_request, state: State) -> None:
     """The stored submission comes back, and nothing is sent."""
     opened, server, left = await left_behind(state, generation_id="id-7")
-    got = await submit(opened, song_request(), access(server.url), key="key", pay_again=AFTER_ERRORS)
+    got = await submit_once(
+        opened, PaidRequest(song_request(), "key"), access(server.url), PayingPolicy(retry_errors=True)
+    )
     assert (got, server.bill()) == (left, [])
 
 
@@ -420,7 +422,7 @@ async def test_what_ended_badly_is_said_again(
     """The stored end, with its reason where there is one, and nothing is sent."""
     opened, server, _ = await left_behind(state, generation_id="id-7", error=reason)
     with pytest.raises(error, match=reason) as caught:
-        await submit(opened, song_request(), access(server.url), key="key")
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert (caught.value.exit_code, caught.value.billed, caught.value.state) == (code, billed, state)
     assert caught.value.next
     assert server.bill() == []
@@ -429,7 +431,9 @@ async def test_what_ended_badly_is_said_again(
 async def test_a_failure_is_paid_for_again_only_when_told_so(left_behind, access, song_request) -> None:
     """`pay_again` makes a second submission of the same generation."""
     opened, server, left = await left_behind(State.FAILED)
-    again = await submit(opened, song_request(), access(server.url), key="key", pay_again=AFTER_ERRORS)
+    again = await submit_once(
+        opened, PaidRequest(song_request(), "key"), access(server.url), PayingPolicy(retry_errors=True)
+    )
     assert (again.ordinal, again.state) == (2, State.ACCEPTED)
     assert (await opened.library.ledger.submissions.get(left.id)).state is State.FAILED
     assert len(server.bill()) == 1
@@ -448,7 +452,7 @@ async def test_a_request_never_outlives_its_lease(
         return committed
 
     monkeypatch.setattr(type(opened.library.ledger.submissions), "begin_send", slow_begin)
-    monkeypatch.setattr(sending, "_awake_clock", lambda: clock[0])
+    monkeypatch.setattr(post, "_awake_clock", lambda: clock[0])
     with pytest.raises(errors.RequestNotSent):
-        await submit(opened, song_request(), access(server.url), key="key")
+        await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert (posts(server), server.bill()) == (0, [])

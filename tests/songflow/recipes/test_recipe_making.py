@@ -16,6 +16,7 @@ from songflow.errors import (
     SpendingStopped,
     UnsettledTwin,
 )
+from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import SessionSettings
 from songflow.recipes.answers import Answer, Question
 from songflow.recipes.making import make_whole_song
@@ -49,7 +50,7 @@ def make(session, access):
         recipe = read_recipe(plain_document(data))
         settings = settings_for(recipe, key, SessionSettings(retries=0, budget=more.pop("budget", None)))
         opened = await session(retries=0, budget=settings.budget, budget_run=settings.budget_run)
-        crew = Person(opened, retry_errors=more.pop("retry_errors", False))
+        crew = Person(opened, PayingPolicy(retry_errors=more.pop("retry_errors", False)))
         crew.answers, crew.asked = answers, run.asked
         accounts = more.pop("accounts", None) or [access(server.url)]
         return await make_whole_song(opened, recipe, accounts, crew, key=key, **more)

@@ -10,7 +10,8 @@ from sqlalchemy import update
 
 from songflow import errors
 from songflow.gateways import Gateway, Report
-from songflow.generation.submit import submit
+from songflow.generation.policy import PaidRequest, PayingPolicy
+from songflow.generation.submit import submit_once
 from songflow.ledger import State, schema
 from songflow.simulator import SimulatorServer
 
@@ -73,7 +74,9 @@ def left(access, song_request, die):
         way = access(server.url)
         ledger = opened.library.ledger.submissions
         try:
-            submission = await submit(opened, song_request(**fields), way, key=key, if_unsettled="new")
+            submission = await submit_once(
+                opened, PaidRequest(song_request(**fields), key), way, PayingPolicy(if_unsettled="new")
+            )
         except errors.OutcomeUnknown:
             submission = (await ledger.of_key(key))[-1]
         if state is State.RUNNING:

@@ -286,19 +286,20 @@ async def test_a_resubmission_that_died_is_gone_on_with_and_not_made_twice(
     simulator, access, session, left, posts, song_request
 ) -> None:
     """An overdue first ranks above the second intent, which must not hide it from the next try."""
-    from songflow.generation import submit as paid
+    from songflow.generation.policy import BY_A_PERSON, PaidRequest
+    from songflow.generation.submit import _intent
     from songflow.ledger.lease import Lease
 
     server, opened = simulator(), await session()
     way = access(server.url)
     await left(opened, server, State.OVERDUE)
     ledger = opened.library.ledger.submissions
-    intent = paid._intent(opened, song_request(), way, "key", opened.settings.runs)
-    died = await ledger.intend(intent, Lease.take(-1.0), pay_again=paid.BY_A_PERSON)
+    intent = _intent(opened, PaidRequest(song_request(), "key"), way)
+    died = await ledger.intend(intent, Lease.take(-1.0), pay_again=BY_A_PERSON)
     assert (died.mine, died.submission.ordinal) == (True, 2)
-    again = await ledger.intend(intent, Lease.take(60.0), pay_again=paid.BY_A_PERSON)
+    again = await ledger.intend(intent, Lease.take(60.0), pay_again=BY_A_PERSON)
     assert (again.mine, again.submission.id) == (True, died.submission.id)
-    other = await ledger.intend(intent, Lease.take(60.0), pay_again=paid.BY_A_PERSON)
+    other = await ledger.intend(intent, Lease.take(60.0), pay_again=BY_A_PERSON)
     assert (other.mine, other.submission.id) == (False, died.submission.id)
     assert posts(server) == 1
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from songflow import errors
-from songflow.generation.collect import collect, wait
+from songflow.generation.lifecycle import collect, wait
+from songflow.generation.policy import PaidRequest
 from songflow.generation.rescue import Rescued, exit_code, rescue, stranded
 from songflow.ledger import SongState, State
 from songflow.ledger.lease import Lease
@@ -87,10 +88,10 @@ async def test_what_a_live_process_looks_after_is_left_to_it(
     simulator, access, session, song_request
 ) -> None:
     """Its lease stands: not asked for, not collected, not listed."""
-    from songflow.generation.submit import submit
+    from songflow.generation.submit import submit_once
 
     server, opened = simulator(), await session()
-    submission = await submit(opened, song_request(), access(server.url), key="key")
+    submission = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert (await stranded(opened), await rescue(opened, access(server.url))) == ([], [])
     assert await opened.library.ledger.submissions.get(submission.id) == submission
 
@@ -156,7 +157,7 @@ async def test_an_intent_that_was_never_sent_gives_its_reservation_back(
     simulator, access, session, left, die, song_request, posts
 ) -> None:
     """It cost nothing, so it is not listed; the next process with that key sends it."""
-    from songflow.generation.submit import submit
+    from songflow.generation.submit import submit_once
 
     server, opened = simulator(LOST_ANSWER), await session()
     submission = await left(opened, server, State.UNKNOWN)
@@ -164,7 +165,7 @@ async def test_an_intent_that_was_never_sent_gives_its_reservation_back(
     assert await rescue(opened, access(server.url)) == []
     assert await opened.library.ledger.money.balance() == Balance("library", 0.0, 0.0, 0.0)
     assert (await opened.library.ledger.submissions.get(submission.id)).state is State.UNSENT
-    assert (await submit(opened, song_request(), access(server.url), key="key")).ordinal == 2
+    assert (await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))).ordinal == 2
     assert posts(server) == 2
 
 

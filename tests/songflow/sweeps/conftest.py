@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from songflow.accounts import Access
-from songflow.generation.collect import wait
+from songflow.generation.lifecycle import wait
 from songflow.generation.session import Session
 from songflow.simulator import SimulatorServer
 from songflow.sweeps.cells import Cell, cells_of

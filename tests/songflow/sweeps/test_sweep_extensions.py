@@ -9,6 +9,7 @@ import pytest
 
 from songflow.errors import InputError, InvalidDocument
 from songflow.generation.lifecycle import generate_in
+from songflow.generation.policy import PayingPolicy
 from songflow.library.library import LibrarySettings
 from songflow.sweeps.cells import cells_of
 from songflow.sweeps.parents import find_parents, parents_in
@@ -75,9 +76,13 @@ async def test_a_cell_that_extends_a_song_falls_back_only_where_the_song_is(
     opened, second = await session(), access(server.url, key="second-key-0123456789", alias="second")
     core = await generate_in(opened, cells(server, 1)[0].request, second, key="core")
     fields = {"prompt": "a coda", "mode": "continuation", "source_song_id": core.stored[0].song_id}
-    run = SweepRun(opened, access(server.url), RunOptions(fallbacks=(access(other.url),)))
+    run = SweepRun(
+        opened, access(server.url), RunOptions(policy=PayingPolicy(fallbacks=(access(other.url),)))
+    )
     await run.work(cells(server, 1, **fields))
     assert (run.tally.refused, len(other.bill()), len(server.bill())) == (1, 0, 1)
-    run = SweepRun(opened, access(server.url), RunOptions(fallbacks=(access(other.url), second)))
+    run = SweepRun(
+        opened, access(server.url), RunOptions(policy=PayingPolicy(fallbacks=(access(other.url), second)))
+    )
     await run.work(cells(server, 1, **fields))
     assert (run.tally.stored, len(other.bill()), len(server.bill())) == (1, 0, 2)

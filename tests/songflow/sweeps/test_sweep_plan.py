@@ -6,7 +6,8 @@ import pytest
 
 from songflow.accounts import Access
 from songflow.families.udio import SongRequest
-from songflow.generation.submit import submit
+from songflow.generation.policy import PaidRequest
+from songflow.generation.submit import submit_once
 from songflow.ledger.rows import RunIds
 from songflow.polling.durations import TYPICAL_SECONDS
 from songflow.sweeps.cell_status import Step
@@ -89,7 +90,7 @@ async def test_what_runs_elsewhere_is_collected_and_not_paid(simulator, access, 
     [one] = cells(server, 1)
     way: Access = access(server.url)
     request: SongRequest = one.request
-    await submit(opened, request, way, key=one.key, runs=RunIds())
+    await submit_once(opened, PaidRequest(request, one.key, runs=RunIds()), way)
     plan = await plan_cells([one], way, opened.library.ledger.key_summaries, concurrency=1)
     assert (plan.steps, plan.posts, plan.existing) == ({Step.COLLECT: 1}, 0, 1)
     status = await status_of([one], opened.library.ledger.key_summaries)

@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from songflow.errors import LibraryError, NotCollected
-from songflow.generation.collect import collect
-from songflow.generation.submit import submit
+from songflow.generation.lifecycle import collect
+from songflow.generation.policy import PaidRequest, PayingPolicy
+from songflow.generation.submit import submit_once
 from songflow.ledger import RunIds, State
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.run import RunOptions, SweepRun
@@ -95,9 +96,13 @@ async def test_what_goes_wrong_with_some_is_told_and_the_worst_is_the_exit_code(
     status = await status_of(all_cells, opened.library.ledger.key_summaries)
     assert (status.stored, status.failed, status.unsettled, status.left) == (1, 1, 1, 1)
     heal(server)
-    again = await run(await session(budget_run="second"), server, all_cells, retry_errors=False)
+    again = await run(
+        await session(budget_run="second"), server, all_cells, policy=PayingPolicy(retry_errors=False)
+    )
     assert counts(again) == {"existing": 1, "stored": 1, "failed": 1, "unsettled": 1}
-    last = await run(await session(budget_run="third"), server, all_cells, retry_errors=True)
+    last = await run(
+        await session(budget_run="third"), server, all_cells, policy=PayingPolicy(retry_errors=True)
+    )
     assert (counts(last), last.posts) == ({"existing": 2, "stored": 1, "unsettled": 1}, 1)
     assert len(server.bill()) == 1 + 1 + 2 + 1
 
@@ -165,7 +170,7 @@ async def test_a_stopped_sweep_still_collects_what_was_paid_for(
     server, opened = simulator({"fault": "failure", "match": "fails"}), await session()
     paid = [*cells(server, prompt="fails"), *cells(server, 2)]
     for cell in paid:
-        await submit(opened, cell.request, access(server.url), key=cell.key)
+        await submit_once(opened, PaidRequest(cell.request, cell.key), access(server.url))
     work = SweepRun(opened, access(server.url), RunOptions(concurrency=1, max_failures=1))
     task = asyncio.create_task(work.work([*paid, *cells(server, prompt="new")]))
 
@@ -224,13 +229,20 @@ async def test_a_shard_that_is_started_again_does_not_pay_for_the_failures_of_it
     """Both tries belong to one root run: what was to be paid again are failures of runs before it."""
     server = simulator({"fault": "failure", "times": 4})
     older = await session(runs=RunIds("sweep-1", "sweep-1"))
-    assert counts(await run(older, server, cells(server, 2), retry_errors=True)) == {"failed": 2}
+    assert counts(await run(older, server, cells(server, 2), policy=PayingPolicy(retry_errors=True))) == {
+        "failed": 2
+    }
     for shard, failed in (("try-1", {"failed": 2}), ("try-2", {"failed": 2})):
         opened = await session(runs=RunIds(shard, "sweep-2"))
-        assert counts(await run(opened, server, cells(server, 2), retry_errors=True)) == failed
+        assert (
+            counts(await run(opened, server, cells(server, 2), policy=PayingPolicy(retry_errors=True)))
+            == failed
+        )
         assert len(server.bill()) == 4
     newer = await session(runs=RunIds("sweep-3", "sweep-3"))
-    assert counts(await run(newer, server, cells(server, 2), retry_errors=True)) == {"stored": 2}
+    assert counts(await run(newer, server, cells(server, 2), policy=PayingPolicy(retry_errors=True))) == {
+        "stored": 2
+    }
 
 
 async def test_a_refused_key_stops_at_once(simulator, session, cells, run, posts) -> None:
@@ -258,7 +270,7 @@ async def test_a_paused_library_starts_nothing_and_collects_what_runs(
 ) -> None:
     server, opened = simulator(), await session()
     all_cells: list[Cell] = cells(server, 3)
-    await submit(opened, all_cells[2].request, access(server.url), key=all_cells[2].key)
+    await submit_once(opened, PaidRequest(all_cells[2].request, all_cells[2].key), access(server.url))
     await opened.library.ledger.money.pause("month's end")
     result = await run(opened, server, all_cells)
     assert (counts(result), result.exit_code) == ({"stored": 1, "not_started": 2}, 6)
@@ -396,25 +408,27 @@ async def test_replicates_of_a_dead_run_do_not_stop_each_other(
     server, opened = simulator(), await session()
     way = access(server.url, "openai-hk", key="sk-0123456789")
     pair = cells(server, seed=-1, replicates=2)
-    taken = await submit(opened, pair[1].request, way, key=pair[1].key)
+    taken = await submit_once(opened, PaidRequest(pair[1].request, pair[1].key), way)
     await opened.library.ledger.submissions.release(taken.id, taken.lease.fence)
     work = SweepRun(opened, way, RunOptions())
     await work.work(pair)
     assert (work.tally.stored, work.tally.unsettled) == (2, 0)
     other = cells(server, 1)
-    taken = await submit(opened, other[0].request, way, key="by hand")
+    taken = await submit_once(opened, PaidRequest(other[0].request, "by hand"), way)
     await opened.library.ledger.submissions.release(taken.id, taken.lease.fence)
     work = SweepRun(opened, way, RunOptions())
     await work.work(other)
     assert (work.tally.unsettled, work.tally.codes) == (1, {5})
-    work = SweepRun(opened, way, RunOptions(if_unsettled="new"))
+    work = SweepRun(opened, way, RunOptions(policy=PayingPolicy(if_unsettled="new")))
     await work.work(other)
     assert work.tally.stored == 1
 
 
 async def test_a_fallback_takes_the_cells_that_the_first_does_not(simulator, access, session, cells) -> None:
     closed, server = simulator(accept_keys=frozenset({"another"})), simulator()
-    work = SweepRun(await session(), access(closed.url), RunOptions(fallbacks=(access(server.url),)))
+    work = SweepRun(
+        await session(), access(closed.url), RunOptions(policy=PayingPolicy(fallbacks=(access(server.url),)))
+    )
     await work.work(cells(closed, 3))
     assert (work.tally.stored, len(server.bill()), len(closed.bill())) == (3, 3, 0)
 

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import select, update
 
 from songflow import errors
-from songflow.generation.collect import wait
-from songflow.generation.lifecycle import generate_in
-from songflow.generation.submit import submit
+from songflow.generation.lifecycle import generate_in, wait
+from songflow.generation.policy import PaidRequest, PayingPolicy
+from songflow.generation.submit import submit_once
 from songflow.ledger import SongState, State, schema
 
 
@@ -29,7 +29,7 @@ def begun(simulator, access, session, song_request):
         server = server or simulator(*faults)
         opened = await session(deadline=deadline)
         way = access(server.url, dialect, key=key)
-        return opened, server, way, await submit(opened, song_request(), way, key="key")
+        return opened, server, way, await submit_once(opened, PaidRequest(song_request(), "key"), way)
 
     return begin
 
@@ -85,7 +85,7 @@ async def test_a_take_that_shows_up_late_is_waited_for_where_it_was_promised(
     """The submit's answer named two track ids, so one song is not the end."""
     server = simulator({"fault": "raw_generation_id"}, {"fault": "late_take", "seconds": 150})
     opened, way = await session(), access(server.url, "cometapi")
-    submission = await submit(opened, song_request(), way, key="key")
+    submission = await submit_once(opened, PaidRequest(song_request(), "key"), way)
     songs = await wait(opened, submission, way)
     assert {song.song_id for song in songs} == set(submission.track_ids)
 
@@ -133,7 +133,7 @@ async def test_a_failure_is_committed_with_its_reason_and_said_again(
     with pytest.raises(errors.GenerationFailed, match=reason):
         await generate_in(opened, song_request(), way, key="key")
     assert posts_of(server) == 1
-    result = await generate_in(opened, song_request(), way, key="key", retry_errors=True)
+    result = await generate_in(opened, song_request(), way, key="key", policy=PayingPolicy(retry_errors=True))
     assert (len(result.stored), posts_of(server)) == (2, 2)
 
 
@@ -211,7 +211,7 @@ async def test_a_key_that_is_refused_while_polling_is_overdue_never_failed(
     server = simulator(state_dir=tmp_path / "gateway", accept_keys={old})
     opened = await session()
     way = access(server.url, "openai-hk", key=old, alias="env:OPENAI_HK_KEY")
-    submission = await submit(opened, song_request(), way, key="key")
+    submission = await submit_once(opened, PaidRequest(song_request(), "key"), way)
     server.stop()
     simulator(state_dir=tmp_path / "gateway", accept_keys={new}, port=int(server.url.rpartition(":")[2]))
     with pytest.raises(errors.StillRunning, match="refuses our key") as caught:

@@ -1,0 +1,92 @@
+"""Store one take of a generation: fetch its file, verify it, put it on the store, commit its row.
+
+Any process may repeat this at any time: asking is free, a stored take is not fetched again, and two processes that
+collect the same take do it one after the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+
+from songflow import events
+from songflow.accounts import Access
+from songflow.audio.id3 import Picture
+from songflow.downloads.covers import fetching_cover
+from songflow.downloads.downloader import Downloaded, DownloadProblem, locked
+from songflow.gateways import Report
+from songflow.generation.session import Session
+from songflow.ledger.rows import Song, Submission
+from songflow.ledger.songs import Origin
+from songflow.ledger.states import SongState
+from songflow.library.source_check import look_for_source
+from songflow.library.storing import keep
+from songflow.runtime.retry import persist
+
+__all__ = ["store_song", "take_uid"]
+
+log = logging.getLogger("songflow.generation.takes")
+
+
+async def store_song(
+    session: Session, submission: Submission, song: Song, access: Access | None = None
+) -> Song:
+    """Fetch, verify and store one take.
+
+    A failure is committed to the take's row and returned, not raised: the next collect tries again, and the other
+    takes go on.
+
+    Raises:
+        MissingCredentials: its URL is dead, and the account that could give a fresh one is not available.
+    """
+    library = session.library
+    part = library.store.parts / f"{take_uid(song)}.part"
+    async with locked(part):
+        origin = await library.ledger.songs.origin(song.id)
+        song = origin.song
+        if song.state is not SongState.ANNOUNCED:
+            return song
+        downloads = await session.downloads(submission.base_url)
+
+        async def ask_again() -> str | None:
+            return await _fresh_url(session, access, submission, song)
+
+        try:
+            url = song.song_url or await ask_again()
+            if url is None:
+                raise DownloadProblem("the gateway has announced no address for it")
+            offered = song.image_url if library.settings.covers else None
+            async with fetching_cover(downloads, offered) as cover:
+                done = await downloads.fetch(url, part, song.announced_seconds, ask_again)
+                song = await _store(session, origin, done, await cover)
+        except (DownloadProblem, OSError) as problem:
+            log.warning("'%s' could not be stored: %s.", song.title, problem)
+            song = await library.ledger.songs.problem(song, f"could not be stored: {problem}")
+    if song.state is SongState.STORED:
+        session.tell(events.stored(submission, song))
+    return song
+
+
+def take_uid(song: Song) -> str:
+    """A short name of one take that no other take of any ledger has."""
+    return hashlib.sha256(f"{song.submission_id}/{song.take}".encode()).hexdigest()[:10]
+
+
+async def _fresh_url(
+    session: Session, access: Access | None, submission: Submission, song: Song
+) -> str | None:
+    gateway = await session.gateway(await session.access_for(submission, access))
+    answer = await gateway.fetch(submission.generation_id, submission.track_ids)
+    if not isinstance(answer, Report):
+        return None
+    return next((take.song_path for take in answer.takes if take.song_id == song.song_id), None)
+
+
+async def _store(session: Session, origin: Origin, done: Downloaded, cover: Picture | None) -> Song:
+    library, song = session.library, origin.song
+    source = await look_for_source(library, song, done)
+    file = await keep(library, origin, done, uid=take_uid(song), cover=cover, source=source)
+    # The file has its final name already: without the row nobody would find it.
+    stored = await persist(lambda: library.ledger.songs.stored(song, file, source))
+    log.info("Stored '%s' as %s.", song.title, file.path)
+    return stored
