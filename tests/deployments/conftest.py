@@ -1,16 +1,12 @@
-"""The shared fixtures: tests have no packages, so the folder above goes on the path."""
+"""Fixtures that these tests share with others."""
 
 import asyncio
 import json
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from support.prefect_server import prefect_server, running_prefect_server
 from support.songs import studio
 

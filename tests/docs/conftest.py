@@ -1,9 +1,4 @@
-"""The shared fixtures: tests have no packages, so the folder above goes on the path."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
+"""Fixtures that these tests share with others."""
 
 from support.prefect_server import running_prefect_server
 from support.reader import reader, serving_processes

@@ -23,6 +23,7 @@ from sqlalchemy import make_url
 from songflow.accounts import Access
 from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account, custom_dialect
+from songflow.generation.lifecycle import generate_in
 from songflow.generation.session import Session, SessionSettings
 from songflow.ledger import Ledger
 from songflow.ledger.engine import ledger_url as to_ledger_url
@@ -143,6 +144,19 @@ async def session(library_settings: LibrarySettings) -> AsyncIterator[OpenSessio
             return await exits.enter_async_context(Session(library or library_settings, chosen, **more))
 
         yield open_session
+
+
+@pytest.fixture
+def stored(simulator: Any, access: Any, session: Any, song_request: Any) -> Callable[..., Any]:
+    """Makes one generation whole: (session, its rows of songs); `faults` and `settings` are the simulator's."""
+
+    async def make(*faults: dict[str, Any], key: str = "key", library: Any = None, **fields: Any) -> Any:
+        opened = await session(library=library)
+        server = simulator(*faults)
+        await generate_in(opened, song_request(**fields), access(server.url), key=key)
+        return opened, await opened.library.ledger.songs.of_key(key)
+
+    return make
 
 
 # --- databases --------------------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ class Tools:
         return Gateway(self.account(url, dialect), **limits)
 
     def example(self, name: str) -> str:
-        return (Path(__file__).parent / "examples" / name).read_text(encoding="utf-8")
+        return (Path(__file__).parents[1] / "examples" / name).read_text(encoding="utf-8")
 
 
 @pytest.fixture

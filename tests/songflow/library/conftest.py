@@ -1,4 +1,4 @@
-"""A disk of its own, and a file system that takes nothing."""
+"""Fixtures for tests of libraries: small file systems and recordings."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from support.recordings import audio, play, write
+
+__all__ = ["audio", "play", "small_disk", "write"]
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the paid step's tests need besides: the gateway's own counts, and processes that die where they are told."""
+"""Parts for tests of generations: a gateway's counts and faults, abandoned generations, processes that die on cue."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ import httpx
 import pytest
 from sqlalchemy import update
 
+from songflow import errors
+from songflow.gateways import Gateway, Report
+from songflow.generation.policy import PaidRequest, PayingPolicy
 from songflow.generation.session import Session
-from songflow.ledger import Submission, schema
+from songflow.generation.submit import submit_once
+from songflow.ledger import State, Submission, schema
 from songflow.simulator import SimulatorServer
 
 HELPER = Path(__file__).parent / "one_run.py"
@@ -81,3 +86,58 @@ async def run_process():
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+@pytest.fixture
+def finished(access, until):
+    """Waits until all is finished at a gateway, as it is when a person looks; what returns are its ids."""
+
+    async def wait(server: SimulatorServer) -> list[str]:
+        ids = [entry.generation_id for entry in server.bill()]
+        async with Gateway(access(server.url).account) as gateway:
+
+            async def listed() -> bool:
+                reports = [await gateway.fetch(one) for one in ids]
+                return all(isinstance(one, Report) and one.collectable for one in reports)
+
+            await until(listed)
+        return ids
+
+    return wait
+
+
+@pytest.fixture
+def die():
+    """Every process that looked after something in this library dies; `columns` say what else was left."""
+
+    async def now(opened, **columns) -> None:
+        async with opened.library.ledger.database.write("test") as connection:
+            ago = datetime.now(UTC) - timedelta(minutes=1)
+            await connection.execute(update(schema.submissions).values(lease_expires_at=ago, **columns))
+
+    return now
+
+
+@pytest.fixture
+def left(access, song_request, die):
+    """A paid generation that a dead process left in a state: accepted, running, overdue, lost or unknown."""
+
+    async def leave(opened, server, state: State = State.ACCEPTED, key: str = "key", **fields):
+        way = access(server.url)
+        ledger = opened.library.ledger.submissions
+        try:
+            submission = await submit_once(
+                opened, PaidRequest(song_request(**fields), key), way, PayingPolicy(if_unsettled="new")
+            )
+        except errors.OutcomeUnknown:
+            submission = (await ledger.of_key(key))[-1]
+        if state is State.RUNNING:
+            assert await ledger.running(submission.id)
+        elif state in {State.OVERDUE, State.LOST}:
+            assert await ledger.stop_waiting(submission.id, state, "its process stopped waiting")
+        await die(opened)
+        submission = await ledger.get(submission.id)
+        assert submission.state is state
+        return submission
+
+    return leave

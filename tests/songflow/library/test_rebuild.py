@@ -338,10 +338,10 @@ async def test_a_payload_is_kept_only_where_it_is_one(folder: Folder) -> None:
     assert [row.payload for row in rows] == [texts[0], *["{}"] * 5]
 
 
-async def test_the_audio_is_compared_with_its_own_story(folder: Folder, mp3_of: Any) -> None:
+async def test_the_audio_is_compared_with_its_own_story(folder: Folder, audio: Any) -> None:
     """Another song behind the tag is measured anew and said; one that does not sound is left out."""
     folder.path.unlink()
-    folder.put("another", audio=mp3_of(3.0))
+    folder.put("another", audio=audio("MP3", 3.0))
     folder.put("broken", audio=b"\xff\xfb\x90\x00" + bytes(5000))
     findings = await folder.rebuild()
     said = "its audio is not the one that was stored"
@@ -370,12 +370,12 @@ _PATHS = ("submit_path", "fetch_path", "shape")
 
 
 async def test_files_that_are_not_ours_are_listed_and_left_alone(
-    any_library: LibrarySettings, mp3_of: Any, tmp_path: Path
+    any_library: LibrarySettings, audio: Any, tmp_path: Path
 ) -> None:
     """Foreign songs and other containers are named; pipes, links, hidden folders and pictures are not looked at."""
     music = tmp_path / "music"
     (music / ".parts").mkdir(parents=True)
-    (music / "foreign.mp3").write_bytes(mp3_of(0.5))
+    (music / "foreign.mp3").write_bytes(audio("MP3", 0.5))
     (music / "empty.MP3").touch()
     (music / "other.flac").write_bytes(b"fLaC")
     (music / "cover.png").touch()

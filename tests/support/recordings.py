@@ -1,8 +1,10 @@
-"""Music for what compares recordings: pieces of the simulator's synthesiser, written as real mp3 files."""
+"""Recordings for tests of audio: tones in any container, and pieces of the simulator's synthesiser."""
 
 from __future__ import annotations
 
 import functools
+import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +24,21 @@ class Play(Protocol):
     def __call__(
         self, luck: str = "a", prompt: str = "bright synth pop", seconds: float = SECONDS
     ) -> np.ndarray: ...
+
+
+@functools.cache
+def tone(container: str = "MP3", seconds: float = 0.5) -> bytes:
+    """A stereo tone of 440 Hz as a file of any container that libsndfile writes; an mp3 has no tag."""
+    samples = 0.4 * np.sin(2 * np.pi * 440.0 * np.arange(round(seconds * 44_100)) / 44_100)
+    target = io.BytesIO()
+    soundfile.write(target, np.column_stack((samples, samples)), 44_100, format=container)
+    return target.getvalue()
+
+
+@pytest.fixture
+def audio() -> Callable[..., bytes]:
+    """Makes files of a tone: `audio("FLAC", 3.0)`."""
+    return tone
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from songflow.families.family import Mode
 from songflow.families.registry import extension_request
 from songflow.families.udio import PLACES, LyricsType, SongRequest
 
-EXAMPLES = Path(__file__).parent.parent / "request" / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 SONG = "extension-song-ID"
 
 
