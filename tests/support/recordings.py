@@ -41,6 +41,25 @@ def audio() -> Callable[..., bytes]:
     return tone
 
 
+@functools.cache
+def mp3_bytes(seconds: float = 2.0, *, frequency: float = 440.0, mode: str = "VARIABLE") -> bytes:
+    """A tone as an mp3 file; frequency 0 is silence."""
+    times = np.arange(round(seconds * 44_100)) / 44_100
+    tone = (0.4 * np.sin(2 * np.pi * frequency * times)).astype(np.float32)
+    target = io.BytesIO()
+    with soundfile.SoundFile(
+        target, "w", 44_100, 2, "MPEG_LAYER_III", format="MP3", bitrate_mode=mode, compression_level=0.3
+    ) as file:
+        file.write(np.column_stack((tone, tone)))
+    return target.getvalue()
+
+
+@pytest.fixture
+def mp3() -> Callable[..., bytes]:
+    """Makes mp3 files."""
+    return mp3_bytes
+
+
 @pytest.fixture(scope="session")
 def play() -> Play:
     """Plays pieces, the same for the same words."""

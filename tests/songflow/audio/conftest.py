@@ -1,5 +1,5 @@
 """Fixtures for tests of audio."""
 
-from support.recordings import audio, play, write
+from support.recordings import audio, mp3, play, write
 
-__all__ = ["audio", "play", "write"]
+__all__ = ["audio", "mp3", "play", "write"]

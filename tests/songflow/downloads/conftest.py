@@ -6,36 +6,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import pytest
-import soundfile
+from support.recordings import mp3
 
 from songflow.downloads.downloader import Downloads, download_client
 
-
-@cache
-def mp3_bytes(seconds: float = 2.0, *, frequency: float = 440.0, mode: str = "VARIABLE") -> bytes:
-    """A tone as an mp3 file; frequency 0 is silence."""
-    import io
-
-    times = np.arange(round(seconds * 44_100)) / 44_100
-    tone = (0.4 * np.sin(2 * np.pi * frequency * times)).astype(np.float32)
-    target = io.BytesIO()
-    with soundfile.SoundFile(
-        target, "w", 44_100, 2, "MPEG_LAYER_III", format="MP3", bitrate_mode=mode, compression_level=0.3
-    ) as file:
-        file.write(np.column_stack((tone, tone)))
-    return target.getvalue()
-
-
-@pytest.fixture
-def mp3() -> Callable[..., bytes]:
-    """Makes mp3 files."""
-    return mp3_bytes
+__all__ = ["asking", "canned", "downloads", "mp3", "part", "song_host"]
 
 
 @dataclass
