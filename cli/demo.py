@@ -19,7 +19,8 @@ from songflow.generation.extensions import plan_extension
 from songflow.generation.lifecycle import generate_in, mint_key
 from songflow.generation.policy import PayingPolicy
 from songflow.generation.results import GenerationResult
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.rows import Song, SourceFound
 from songflow.library.source_check import check_songs
 

@@ -17,7 +17,8 @@ from songflow.errors import InputError
 from songflow.generation import rescue as domain
 from songflow.generation.error_texts import unsettled_error
 from songflow.generation.rescue import Rescued
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.queries import leading_submission
 from songflow.ledger.states import RULES, State
 

@@ -24,15 +24,17 @@ from cli.sweep_display import show_plan, show_result, show_status, status_text, 
 from songflow.accounts import Access, fallbacks_from_environment
 from songflow.errors import InputError, RequestNotSent, SongflowError, StillRunning
 from songflow.generation.policy import PayingPolicy
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.key_summaries import KeySummaries
 from songflow.library.library import Library, LibrarySettings
 from songflow.sweeps.cells import Cell, cells_of
 from songflow.sweeps.parents import find_parents
 from songflow.sweeps.plan import Plan, plan_cells
-from songflow.sweeps.run import DEFAULT_CONCURRENCY, MAX_CONCURRENCY, RunOptions, SweepRun, run_sweep
+from songflow.sweeps.run import DEFAULT_CONCURRENCY, MAX_CONCURRENCY, RunOptions, SweepRun
 from songflow.sweeps.spec import Sweep, load_sweep
 from songflow.sweeps.status import SweepStatus, status_of
+from songflow.sweeps.sweep import run_sweep
 from songflow.sweeps.tally import SweepResult, SweepUnfinished
 
 __all__ = ["Sweeping", "app", "plan", "run", "status"]

@@ -15,12 +15,12 @@ from songflow.accounts import Access, access_from_environment, fallbacks_from_en
 from songflow.errors import InputError
 from songflow.families.family import Request
 from songflow.families.udio import SongRequest
-from songflow.generation.error_texts import told_as_paid
-from songflow.generation.leases import looked_after
+from songflow.generation.error_texts import paid_from_here
 from songflow.generation.lifecycle import submit_to_first
 from songflow.generation.policy import PAY_ONCE, PayingPolicy
 from songflow.generation.results import GenerationResult
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import SongState
 from songflow.runtime.concurrency import all_ended
@@ -176,8 +176,10 @@ async def make_songs(
         )
         submission = taken.submission
         # The lease covers the time between the tasks, too: another run must not take the request for abandoned.
-        with told_as_paid(submission):
-            async with looked_after(session, submission, session.deadline(request.model)):
+        with paid_from_here(submission):
+            async with session.leases.lease_for_lifecycle(
+                submission, session.polling.deadline(request.model)
+            ):
                 songs = await wait(submission, taken.access)
                 await _download_all(submission, songs, taken.access)
         result = await _record(session, submission)

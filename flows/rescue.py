@@ -9,7 +9,7 @@ from prefect.logging import get_run_logger
 from flows import fields
 from songflow.generation import rescue
 from songflow.generation.rescue import Rescued
-from songflow.generation.session import SessionSettings
+from songflow.generation.session_settings import SessionSettings
 from tasks.sessions import access_of, library_of, open_session
 from tasks.ui.markdown import rescue_rows
 from tasks.ui.pages import shown

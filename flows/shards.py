@@ -25,8 +25,8 @@ from prefect.states import Completed, Failed
 
 from blocks.library import SongLibrary
 from songflow.errors import InputError, Unsettled
+from songflow.runtime.concurrency import one_error
 from songflow.sweeps.cells import Cell
-from songflow.sweeps.run import one_error
 from songflow.sweeps.shards import packed
 from songflow.sweeps.tally import SweepResult
 

@@ -13,7 +13,8 @@ from flows.generate import chosen_access, make_songs
 from flows.hooks import let_go
 from songflow.accounts import fallbacks_from_environment
 from songflow.generation.policy import PayingPolicy
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.recipes.answers import Answer, Question, nobody_here
 from songflow.recipes.making import Order, make_whole_song
 from songflow.recipes.model import Recipe

@@ -20,7 +20,9 @@ from flows.shards import Shards, cannot_be_read, shard_parameters, worked_off
 from songflow.accounts import Access, fallbacks_from_environment
 from songflow.errors import InputError, Unsettled
 from songflow.generation.policy import PayingPolicy
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
+from songflow.runtime.concurrency import one_error
 from songflow.runtime.retry import persist
 from songflow.sweeps.cells import Cell, cells_of
 from songflow.sweeps.parents import parents_in
@@ -28,14 +30,11 @@ from songflow.sweeps.run import (
     DEFAULT_CONCURRENCY,
     RunOptions,
     SweepRun,
-    cells_unsaid,
-    one_error,
-    told,
-    told_as_worked_on,
 )
 from songflow.sweeps.shards import shards_of, unpacked
 from songflow.sweeps.spec import Sweep, parse_sweep
 from songflow.sweeps.status import tally_of
+from songflow.sweeps.sweep import after_work_started, read_result
 from songflow.sweeps.tally import RUN_AGAIN, SweepResult, SweepUnfinished
 from tasks.runs import run_ids, short
 from tasks.sessions import library_of, open_session
@@ -148,8 +147,8 @@ async def sweep(
             )  # fmt: skip
             at_work = Shards(shard_deployment, str(ids.root_flow_run_id), common, shards_at_once, concurrency)
             result = await _elsewhere(session, given, at_work, cells, shards)
-        session.tell(result.notice())
-        with told_as_worked_on(given.name):
+        session.events.emit(result.notice())
+        with after_work_started(given.name):
             keys = [cell.key for cell in cells]
             standings = await persist(lambda: session.library.ledger.key_summaries.of_keys(keys))
     await show_sweep(result, cells, standings)
@@ -165,16 +164,16 @@ async def _here(
     start = time.monotonic()
     run = SweepRun(session, access, options)
     at_work = ShardedRun(run, shards)
-    with at_work.open(), cells_unsaid(session), one_error():
+    with at_work.open(), session.events.successes_muted(), one_error():
         async with sweep_bar(given.name, run.tally), asyncio.TaskGroup() as group:
             for number in range(1, len(shards) + 1):
                 group.create_task(_one_shard(given.name, number, len(shards)))
                 await at_work.started[number - 1].wait()
-    return await told(session, given.name, run.tally, time.monotonic() - start)
+    return await read_result(session, given.name, run.tally, time.monotonic() - start)
 
 
 async def _one_shard(name: str, number: int, of: int) -> None:
-    with told_as_worked_on(name) if number > 1 else nullcontext():
+    with after_work_started(name) if number > 1 else nullcontext():
         await shard(number, of)
 
 
@@ -186,13 +185,13 @@ async def _elsewhere(
     standings, keys = session.library.ledger.key_summaries, [cell.key for cell in cells]
     before = await standings.of_keys(keys)
     await at_work.run(shards)
-    with told_as_worked_on(given.name):
+    with after_work_started(given.name):
         tally = tally_of(cells, before, await persist(lambda: standings.of_keys(keys)))
     tally.stopped = at_work.stopped
     tally.codes |= at_work.codes
     if tally.not_started and not tally.codes:
         tally.codes.add(Unsettled.exit_code)
-    return await told(session, given.name, tally, time.monotonic() - start)
+    return await read_result(session, given.name, tally, time.monotonic() - start)
 
 
 def _ended(result: SweepResult) -> SweepResult | State[SweepResult]:
@@ -281,9 +280,9 @@ async def sweep_shard(
     start = time.monotonic()
     async with open_session(library_of(library), settings) as session:
         at_work = SweepRun(session, access, options)
-        with cells_unsaid(session):
+        with session.events.successes_muted():
             async with sweep_bar(name, at_work.tally):
                 await at_work.work(own)
-        result = await told(session, name, at_work.tally, time.monotonic() - start)
+        result = await read_result(session, name, at_work.tally, time.monotonic() - start)
     _ended(result)
     return worked_off(result)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from songflow.families.udio import SongRequest
     from songflow.generation.lifecycle import generate_in, mint_key
     from songflow.generation.results import GenerationResult, SongResult
-    from songflow.generation.session import Session, SessionSettings
+    from songflow.generation.session import Session
+    from songflow.generation.session_settings import SessionSettings
     from songflow.library.library import Library, LibrarySettings
     from songflow.recipes.plain import make_song
     from songflow.recipes.results import WholeSong
@@ -50,7 +51,7 @@ _HOMES = {
     "Library": "library.library",
     "LibrarySettings": "library.library",
     "Session": "generation.session",
-    "SessionSettings": "generation.session",
+    "SessionSettings": "generation.session_settings",
     "SongRequest": "families.udio",
     "SongResult": "generation.results",
     "SongflowError": "errors",

@@ -10,7 +10,8 @@ from songflow.generation.extensions import plan_extension
 from songflow.generation.lifecycle import generate_in, mint_key
 from songflow.generation.policy import IfUnsettled, PayingPolicy
 from songflow.generation.results import GenerationResult
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.library.library import LibrarySettings
 
 __all__ = ["extend", "generate"]

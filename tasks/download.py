@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 from songflow.errors import NotCollected, SongflowError
-from songflow.generation.session import SessionSettings
+from songflow.generation.session_settings import SessionSettings
 from songflow.generation.takes import store_song
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import SongState

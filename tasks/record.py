@@ -12,7 +12,8 @@ from prefect.tasks import MaterializingTask
 
 from songflow.generation import lifecycle
 from songflow.generation.results import GenerationResult
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.rows import Submission
 from tasks.runs import short
 from tasks.sessions import Where, open_session

@@ -16,7 +16,8 @@ from blocks.credentials import GatewayBlock
 from blocks.library import SongLibrary
 from blocks.resolver import resolve_access
 from songflow.accounts import Access, access_from_environment
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.library.library import LibrarySettings
 from tasks.events import emit
 from tasks.logs import show_in_runs

@@ -14,7 +14,7 @@ from prefect.context import TaskRunContext
 from songflow.errors import NotBilled
 from songflow.families.family import Request
 from songflow.generation.policy import PAY_ONCE, PaidRequest, PayingPolicy
-from songflow.generation.session import SessionSettings
+from songflow.generation.session_settings import SessionSettings
 from songflow.generation.submit import submit_once
 from songflow.ledger.rows import Submission
 from tasks.limits import submit_slot

@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from songflow.accounts import Access
 from songflow.errors import SongflowError
 from songflow.generation import lifecycle
-from songflow.generation.session import SessionSettings
+from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.rows import Song, Submission
 from tasks.sessions import Where, Who, access_of, open_session
 from tasks.stopping import tells_when_cancelled

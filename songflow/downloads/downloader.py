@@ -24,16 +24,17 @@ from songflow.downloads.address_policy import AddressRefused, check_peer, check_
 from songflow.gateways.client import KEPT_CONNECTIONS
 from songflow.gateways.redaction import without_keys
 from songflow.runtime.failpoints import reached
+from songflow.runtime.retry import Backoff, retry
 
 __all__ = ["DownloadProblem", "Downloaded", "Downloads", "download_client", "locked"]
 
 MAX_SONG_BYTES = 256 * 1024 * 1024
 MAX_REDIRECTS = 5
-ATTEMPTS = 5
 # A host may send a byte now and then for ever; a song of 256 MiB comes within this at 0.5 MB/s.
 TRANSFER_SECONDS = 600.0
-# Between attempts: long enough for a storage host to recover from a blip, short enough not to hold a flow up.
-FIRST_PAUSE_SECONDS = 0.5
+DOWNLOAD_BACKOFF = Backoff(first=0.5, attempts=5)
+"""Long enough for a storage host to recover from a blip, short enough not to delay a flow."""
+
 _READ_TIMEOUT_SECONDS = 30.0
 # Gone or forbidden at the song's host: the gateway may know a fresh URL.
 _DEAD_STATUSES = frozenset({401, 403, 404, 410})
@@ -100,7 +101,7 @@ class Downloads:
         client: From `download_client`.
         allow_private: Whether songs may come from private addresses (only when the gateway's is one).
         verify_audio: Decode each song to its end.
-        first_pause: Seconds before the second attempt; each later pause is twice as long.
+        backoff: How a transfer is retried.
     """
 
     def __init__(
@@ -109,12 +110,12 @@ class Downloads:
         *,
         allow_private: bool,
         verify_audio: bool = True,
-        first_pause: float = FIRST_PAUSE_SECONDS,
+        backoff: Backoff = DOWNLOAD_BACKOFF,
     ) -> None:
         self._client = client
         self._allow_private = allow_private
         self._verify_audio = verify_audio
-        self._first_pause = first_pause
+        self._backoff = backoff
 
     async def fetch(
         self, url: str, part: Path, announced_seconds: float | None, ask_again: AskAgain | None = None
@@ -130,20 +131,21 @@ class Downloads:
         Raises:
             DownloadProblem: after the last attempt; the part file stays where resuming it makes sense.
         """
-        problem = DownloadProblem("it was not tried")
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                await asyncio.sleep(self._first_pause * 2 ** (attempt - 1))
+
+        async def attempt() -> Downloaded:
+            nonlocal url, ask_again
             try:
                 return await self._attempt(url, part, announced_seconds)
-            except DownloadProblem as error:
-                problem = error
-            if problem.dead:
-                fresh, ask_again = (await ask_again() if ask_again else None), None
-                if fresh is None or fresh == url:
-                    break
-                url = fresh
-        raise problem
+            except DownloadProblem as problem:
+                if problem.dead:
+                    fresh, ask_again = (await ask_again() if ask_again else None), None
+                    if fresh is not None and fresh != url:
+                        url, problem.dead = fresh, False
+                raise
+
+        return await retry(
+            attempt, on=DownloadProblem, when=lambda problem: not problem.dead, backoff=self._backoff
+        )
 
     async def _attempt(self, url: str, part: Path, announced_seconds: float | None) -> Downloaded:
         try:

@@ -60,7 +60,7 @@ async def poll_until_ended(
         LibraryError: the ledger cannot be written.
     """
     ledger = session.library.ledger.submissions
-    gateway, watch = await session.gateway(access), Watch(submission)
+    gateway, watch = await session.gateways.get(access), Watch(submission)
     age = (datetime.now(UTC) - (submission.answered_at or submission.intended_at)).total_seconds()
     age = max(0.0, age)
     seen_running = submission.state is State.RUNNING
@@ -90,7 +90,7 @@ async def poll_until_ended(
             await ledger.stop_waiting(submission.id, State.OVERDUE, str(error), pending_at=watch.pending_at)
             overdue = overdue_error(submission, str(error))
             if submission.state is not State.OVERDUE:  # a rescue asks again and again
-                session.tell(events.trouble("overdue", submission, overdue))
+                session.events.emit(events.trouble("overdue", submission, overdue))
             raise overdue from None
         log.warning("Not every take of %s is ready (%s): storing those that are.", submission.any_id, error)
         report = error.last
@@ -98,7 +98,7 @@ async def poll_until_ended(
         await ledger.stop_waiting(submission.id, State.LOST, str(error))
         lost = lost_error(submission, str(error))
         if submission.state is not State.LOST:
-            session.tell(events.trouble("lost", submission, lost))
+            session.events.emit(events.trouble("lost", submission, lost))
         raise lost from None
     return Ended(report, watch.timing(report))
 
@@ -130,7 +130,7 @@ async def commit_report(
     )
     if failure is not None:
         failed = failed_error(submission, failure)
-        session.tell(events.trouble("failed", submission, failed))
+        session.events.emit(events.trouble("failed", submission, failed))
         raise failed
     return songs
 
@@ -146,7 +146,7 @@ async def list_late_takes(
     Raises:
         MissingCredentials: the account that took it is not available.
     """
-    gateway = await session.gateway(await session.access_for(submission, access))
+    gateway = await session.gateways.get(await session.gateways.access_for(submission, access))
     answer = await gateway.fetch(submission.generation_id, submission.track_ids)
     known = await session.library.ledger.songs.of_submission(submission.id)
     if not isinstance(answer, Report) or len(answer.takes) <= len(known):

@@ -17,9 +17,9 @@ __all__ = [
     "not_collected_error",
     "not_sent_error",
     "overdue_error",
+    "paid_from_here",
     "refused_error",
     "stopped_error",
-    "told_as_paid",
     "twin_error",
     "unkept_error",
     "unknown_error",
@@ -134,7 +134,7 @@ def overdue_error(submission: Submission, reason: str) -> errors.StillRunning:
 
 
 @contextmanager
-def told_as_paid(submission: Submission) -> Iterator[None]:
+def paid_from_here(submission: Submission) -> Iterator[None]:
     """Trouble with the library means "nothing was sent" before the POST; from there on it must not."""
     try:
         yield

@@ -134,7 +134,7 @@ def _require_at(home: tuple[str, str], access: Access, song_id: str) -> None:
 async def _account_of(session: Session, parent: Parent) -> Access:
     taken = parent.submission
     try:
-        return await session.access_for(taken, None)
+        return await session.gateways.access_for(taken, None)
     except MissingCredentials:
         raise MissingCredentials(
             f"The song {parent.song.song_id} is at {taken.gateway} ({taken.base_url}), and there is no key for "

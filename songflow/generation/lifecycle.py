@@ -21,12 +21,11 @@ from songflow.downloads.downloader import TRANSFER_SECONDS
 from songflow.errors import NotBilled
 from songflow.families.family import Request
 from songflow.generation.ending import Progress, commit_report, poll_until_ended, request_of_submission
-from songflow.generation.error_texts import not_collected_error, told_as_paid
-from songflow.generation.leases import held, kept
+from songflow.generation.error_texts import not_collected_error, paid_from_here
 from songflow.generation.policy import PAY_ONCE, PaidRequest, PayingPolicy
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
-from songflow.generation.submit import repeat_refusals, submit_once
+from songflow.generation.submit import retry_refusals, submit_once
 from songflow.generation.takes import store_song
 from songflow.ledger.rows import RunIds, Song, Submission
 from songflow.ledger.states import SongState, State
@@ -74,10 +73,9 @@ async def submit(
     return await submit_to_first(
         paid.request,
         policy.accounts(access),
-        lambda account: repeat_refusals(
+        lambda account: retry_refusals(
             lambda: submit_once(session, paid, account, policy),
-            retries=session.settings.retries,
-            within=session.settings.repeat_within,
+            session.settings.refusal_backoff,
         ),
     )
 
@@ -129,14 +127,14 @@ async def wait(
         MissingCredentials: the account that took it is not available.
     """
     if submission.state is State.SUCCEEDED:
-        with told_as_paid(submission):
+        with paid_from_here(submission):
             return await session.library.ledger.songs.of_submission(submission.id)
-    access = await session.access_for(submission, access)
-    with told_as_paid(submission):
+    access = await session.gateways.access_for(submission, access)
+    with paid_from_here(submission):
         request = await request_of_submission(session, submission)
-        deadline = session.deadline(request.model)
-        async with held(session, submission, deadline):
-            schedule = await session.schedule(access, request)
+        deadline = session.polling.deadline(request.model)
+        async with session.leases.acquire_lease(submission, deadline):
+            schedule = await session.polling.schedule(access, request)
             ended = await poll_until_ended(session, submission, access, schedule, deadline, progress)
             songs = await commit_report(
                 session,
@@ -146,7 +144,7 @@ async def wait(
                 refund=access.refunds_failed,
                 timing=ended.timing,
             )
-            session.took(access, request, ended.timing)
+            session.polling.learn(access, request, ended.timing)
             return songs
 
 
@@ -164,9 +162,9 @@ async def collect(
     """
     missing = [song for song in songs if song.state is SongState.ANNOUNCED]
     collected: dict[int, Song] = {}
-    with told_as_paid(submission):
+    with paid_from_here(submission):
         if missing:
-            async with held(session, submission, _COLLECTING_SECONDS):
+            async with session.leases.acquire_lease(submission, _COLLECTING_SECONDS):
                 work = (store_song(session, submission, song, access) for song in missing)
                 for done in await all_ended(*work):
                     if isinstance(done, BaseException):
@@ -197,7 +195,7 @@ async def complete(
     Raises:
         SongflowError: see `wait`, `collect` and `result`.
     """
-    async with kept(session, submission):
+    async with session.leases.reuse_lease(submission):
         songs = await wait(session, submission, access, progress)
         await collect(session, submission, songs, access)
     return await result(session, submission.id)

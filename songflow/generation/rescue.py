@@ -216,7 +216,7 @@ async def _may_be(
     session: Session, submission: Submission, generation_id: str, given: Access | None, *, sure: bool
 ) -> bool:
     """True where the submission's gateway knows the id, and (unless a person is sure) for the same prompt."""
-    gateway = await session.gateway(await session.access_for(submission, given))
+    gateway = await session.gateways.get(await session.gateways.access_for(submission, given))
     answer = await gateway.fetch(generation_id)
     if not isinstance(answer, Report):
         return False
@@ -278,7 +278,7 @@ async def resubmit(session: Session, key: str, given: Access | None = None) -> G
         SongflowError: as a first submit would.
     """
     generation, current = await resubmittable(session, key)
-    access = await session.access_for(current, given)
+    access = await session.gateways.access_for(current, given)
     paid = PaidRequest(generation.request, key)
     submission = await submit_once(session, paid, access, PayingPolicy(resubmit=True))
     return await complete(session, submission, access)

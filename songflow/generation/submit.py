@@ -1,12 +1,12 @@
 """The paid step: from a request to an accepted id, with a committed row before each outward act.
 
-    intended  committed with body, account, price and lease     -> anybody may read what was about to be paid
+    intended  committed with body, account, price and lease     -> anybody can read what was about to be paid
     sending   compare-and-set by the lease's fence               -> nobody else may send
     POST      leaves once, shielded until its answer is stored   -> accepted | unsent | refused | unknown
     accepted  spool (synced) first, then the ledger
 
-A process that meets an existing key takes what stands there instead. What remains is the machine that dies
-between the gateway's reading of the POST and our reading of its answer: that is `unknown`, and never resent.
+A process that finds its key in the ledger re-attaches to that submission. One window remains: a machine that dies
+between the gateway's reading of the POST and our reading of its answer. That is `unknown`, and never sent again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -30,20 +29,21 @@ from songflow.generation.error_texts import (
     unknown_error,
 )
 from songflow.generation.policy import PAY_ONCE, PaidRequest, PayingPolicy
-from songflow.generation.post import send_in_turn
+from songflow.generation.post import Post
 from songflow.generation.session import Session
 from songflow.ledger.lease import Lease
 from songflow.ledger.rows import Caps, Intent, Submission
 from songflow.ledger.states import State
 from songflow.ledger.submissions import Claim
+from songflow.runtime.retry import Attempts, Backoff, Clock, Sleep, retry
 
-__all__ = ["repeat_refusals", "settle_dead_sender", "submit_once"]
+__all__ = ["retry_refusals", "settle_dead_sender", "submit_once"]
 
 log = logging.getLogger("songflow.generation.submit")
 
 INTENT_LEASE_SECONDS = 60.0
-# Another process holds the key's intent or POST: how often to look whether it has moved.
-_LOOK_AGAIN_SECONDS, _LONGEST_LOOK_SECONDS = 0.1, 1.0
+# How often to read the ledger while another process holds the key's intent or POST.
+_OTHER_SENDER = Backoff(first=0.1, factor=1.5, longest=1.0)
 _T = TypeVar("_T")
 
 
@@ -78,7 +78,7 @@ async def submit_once(
     library = session.library
     library.require_space()
     intent = _intent(session, paid, access)
-    pause = _LOOK_AGAIN_SECONDS
+    other_sender = Attempts(_OTHER_SENDER)
     while True:
         lease = Lease.take(INTENT_LEASE_SECONDS)
         claim = await library.ledger.submissions.intend(
@@ -86,11 +86,11 @@ async def submit_once(
         )
         if claim.stopped is not None:
             stopped = stopped_error(paid.key, claim.stopped)
-            session.tell_once(events.used_up(paid.key, stopped))
+            session.events.emit_once(events.used_up(paid.key, stopped))
             raise stopped
         submission = _claimed(claim, intent)
         if claim.mine:
-            sent = await send_in_turn(session, intent, access, submission, before_post)
+            sent = await Post(session, intent, access, submission).send_in_turn(before_post)
             if sent is not None:
                 return sent
         elif submission.state is State.SENDING and submission.lease.is_dead():
@@ -98,51 +98,51 @@ async def submit_once(
         elif submission.state is State.UNKNOWN and await _adopt(session, submission):
             continue
         elif submission.state in {State.INTENDED, State.SENDING}:
-            await asyncio.sleep(pause)
-            pause = min(1.5 * pause, _LONGEST_LOOK_SECONDS)
+            await asyncio.sleep(other_sender.next_pause() or 0.0)
         else:
-            return _reattached(submission)
+            found = _reattached(submission)
+            level = session.events.success_level
+            log.log(level, "Key %s is already %s: nothing is sent again.", found.key, found.state)
+            return found
 
 
-async def repeat_refusals(
+async def retry_refusals(
     attempt: Callable[[], Awaitable[_T]],
+    backoff: Backoff,
     *,
-    retries: int,
-    within: float,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    clock: Clock = time.monotonic,
+    sleep: Sleep = lambda seconds: asyncio.sleep(seconds),
 ) -> _T:
-    """Repeat what was certainly not billed and may be repeated, at most `retries` times and `within` seconds.
+    """Retry a submit that was certainly not billed and may be repeated, after the pause that the gateway asks for.
 
     Raises:
-        NotBilled: the last refusal, when it is final or the patience is used up.
+        NotBilled: the last refusal, if it is final or the backoff is used up.
     """
-    start, number = clock(), 0
-    while True:
-        try:
-            return await attempt()
-        except errors.NotBilled as error:
-            # Doubling from 1 s, spread so that many processes do not come back together.
-            pause = error.retry_after or 2**number * (0.5 + random.random() / 2)
-            if not error.repeatable or number >= retries or clock() - start + pause > within:
-                raise
-            log.warning("%s Trying again in %.0f s.", error.message, pause)
-            await sleep(pause)
-            number += 1
+    return await retry(
+        attempt,
+        on=errors.NotBilled,
+        when=lambda error: error.repeatable,
+        asked=lambda error: error.retry_after,
+        backoff=backoff,
+        clock=clock,
+        sleep=sleep,
+    )
 
 
 async def settle_dead_sender(session: Session, submission: Submission) -> None:
-    """A sender died in its POST: `accepted` if its answer reached the spool of this disk, else `unknown`."""
+    """Settle a submission whose process died in its POST: `accepted` if this machine's spool has the answer, else
+    `unknown`.
+    """
     if await _adopt(session, submission):
         return
     reason = "its process died while the request was under way"
     moved = await session.library.ledger.submissions.unknown(submission.id, submission.lease.fence, reason)
     if moved:
-        session.tell(events.trouble("unknown", submission, unknown_error(submission.key, reason)))
+        session.events.emit(events.trouble("unknown", submission, unknown_error(submission.key, reason)))
 
 
 async def _adopt(session: Session, submission: Submission) -> bool:
-    """Make a submission `accepted` where its answer reached the spool of this disk; False where it did not."""
+    """Make a submission `accepted` if this machine's spool has its answer; False if it does not."""
     entry = await asyncio.to_thread(session.library.spool.find, submission.id)
     if entry is None:
         return False
@@ -177,12 +177,17 @@ def _intent(session: Session, paid: PaidRequest, access: Access) -> Intent:
 
 
 def _own_run(session: Session, key: str) -> str | None:
-    """A request that belongs to no run is a run of its own, where anybody wants to cap it."""
+    """A request without a run counts as a run of its own, if the session has a budget."""
     return key if session.settings.budget is not None else None
 
 
 def _claimed(claim: Claim, intent: Intent) -> Submission:
-    """The submission of a claim, or the error that the claim stands for."""
+    """The submission of a claim.
+
+    Raises:
+        KeyConflict: the key belongs to another request.
+        UnsettledTwin: a crashed run left the same request unsettled.
+    """
     if claim.conflict is not None:
         fields = differing_fields(json.loads(claim.conflict.body), json.loads(intent.body))
         raise errors.KeyConflict(
@@ -197,7 +202,11 @@ def _claimed(claim: Claim, intent: Intent) -> Submission:
 
 
 def _reattached(submission: Submission) -> Submission:
-    """What an existing submission means for the process that meets it."""
+    """An existing submission that can be waited for.
+
+    Raises:
+        OutcomeUnknown, GenerationLost, GenerationFailed: it cannot.
+    """
     match submission.state:
         case State.UNKNOWN:
             raise unknown_error(submission.key, submission.error or "its answer was lost")
@@ -205,5 +214,4 @@ def _reattached(submission: Submission) -> Submission:
             raise lost_error(submission, submission.error or "the gateway does not know it any more")
         case State.FAILED:
             raise failed_error(submission, submission.error or "the gateway gave no reason")
-    log.info("Key %s is already %s: nothing is sent again.", submission.key, submission.state)
     return submission

@@ -63,7 +63,7 @@ async def store_song(
             log.warning("'%s' could not be stored: %s.", song.title, problem)
             song = await library.ledger.songs.problem(song, f"could not be stored: {problem}")
     if song.state is SongState.STORED:
-        session.tell(events.stored(submission, song))
+        session.events.emit(events.stored(submission, song))
     return song
 
 
@@ -75,7 +75,7 @@ def take_uid(song: Song) -> str:
 async def _fresh_url(
     session: Session, access: Access | None, submission: Submission, song: Song
 ) -> str | None:
-    gateway = await session.gateway(await session.access_for(submission, access))
+    gateway = await session.gateways.get(await session.gateways.access_for(submission, access))
     answer = await gateway.fetch(submission.generation_id, submission.track_ids)
     if not isinstance(answer, Report):
         return None
@@ -88,5 +88,5 @@ async def _store(session: Session, origin: Origin, done: Downloaded, cover: Pict
     file = await keep(library, origin, done, uid=take_uid(song), cover=cover, source=source)
     # The file has its final name already: without the row nobody would find it.
     stored = await persist(lambda: library.ledger.songs.stored(song, file, source))
-    log.info("Stored '%s' as %s.", song.title, file.path)
+    log.log(session.events.success_level, "Stored '%s' as %s.", song.title, file.path)
     return stored

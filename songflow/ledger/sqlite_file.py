@@ -13,7 +13,6 @@ savepoint and no other; a commit that fails, fails for all of its blocks.
 from __future__ import annotations
 
 import asyncio
-import random
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -32,10 +31,11 @@ from sqlalchemy import (
     event,
 )
 
+from songflow.runtime.retry import Attempts, Backoff
+
 __all__ = ["BUSY_TIMEOUT_SECONDS", "InLoop", "SqliteFile"]
 
 BUSY_TIMEOUT_SECONDS = 30
-_LOOK_AGAIN_SECONDS = (0.001, 0.02)
 _T = TypeVar("_T")
 
 
@@ -180,15 +180,25 @@ async def _begin(raw: sqlite3.Connection) -> None:
 
     SQLite's own wait looks again every 100 ms: among many writers some would never find the lock free.
     """
-    end = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    attempts = Attempts(_lock_backoff())
     while True:
         try:
             _begin_at_once(raw)
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= end:
+            pause = attempts.next_pause()
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or pause is None:
                 raise
-        await asyncio.sleep(random.uniform(*_LOOK_AGAIN_SECONDS))
+        await asyncio.sleep(pause)
+
+
+def _lock_backoff() -> Backoff:
+    """How a lock of another process is waited for.
+
+    Not by `retry`: a lock is the normal course of things, so that nothing is logged, it is waited for in tests, too,
+    and a new file's is waited for in a thread, where a connection is made.
+    """
+    return Backoff(first=0.02, factor=1.0, jitter=0.95, within=BUSY_TIMEOUT_SECONDS)
 
 
 def _begin_at_once(raw: sqlite3.Connection) -> None:
@@ -235,12 +245,13 @@ def _keep_connection(context: ExceptionContext) -> None:
 
 def _switch_to_wal(raw: sqlite3.Connection) -> None:
     """Give a new file its write-ahead log. SQLite does not wait for that lock where another process is writing."""
-    end = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    attempts = Attempts(_lock_backoff())
     while True:
         try:
             raw.execute("PRAGMA journal_mode=WAL")
             return
         except sqlite3.OperationalError:
-            if time.monotonic() >= end:
+            pause = attempts.next_pause()
+            if pause is None:
                 raise
-        time.sleep(0.02)
+        time.sleep(pause)

@@ -19,7 +19,7 @@ from typing import Protocol
 from songflow.accounts import Access, that_took
 from songflow.errors import GenerationFailed, InputError, NotCollected, SongflowError
 from songflow.families.family import Request
-from songflow.generation.error_texts import told_as_paid
+from songflow.generation.error_texts import paid_from_here
 from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session
 from songflow.ledger.choices import Choice
@@ -177,7 +177,7 @@ class _Maker:
         """The gateway and the account that have the core: nobody else can extend it."""
         core = leading_submission(await self._ledger.submissions.of_key(f"{self._key}:{CORE}"))
         assert core is not None, "the core was made"
-        return await self._session.access_for(core, that_took(self._accounts, core))
+        return await self._session.gateways.access_for(core, that_took(self._accounts, core))
 
     async def _make_all(self, places: Sequence[_Place]) -> list[_Place]:
         """Every place comes to its end, whatever happens to another; those that can be gone on from."""
@@ -210,7 +210,7 @@ class _Maker:
         if standing is None:
             chosen, by = await self._decided(place, answer)
             made = await takes_of(self._ledger, place.key)
-            with told_as_paid(made[0][1]):
+            with paid_from_here(made[0][1]):
                 ids = [take.song.song_id or "" for take in chosen]
                 standing = await self._ledger.choices.choose(place.key, ids, by)
             log.info("Going on from %s with %s (%s).", place.branch.path, _named(chosen), standing.chosen_by)

@@ -10,7 +10,8 @@ from songflow.accounts import access_from_environment
 from songflow.generation.ending import Progress
 from songflow.generation.lifecycle import generate_in, mint_key
 from songflow.generation.policy import PAY_ONCE, IfUnsettled, PayingPolicy
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.library.library import LibrarySettings
 from songflow.recipes.answers import Answer, Question, nobody_here
 from songflow.recipes.making import Order, make_whole_song

@@ -1,24 +1,28 @@
-"""Several pieces of work at once, each brought to its end."""
+"""Running coroutines together or shielded, with the exceptions that the caller expects."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
+import logging
+from collections.abc import Awaitable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
-__all__ = ["all_ended"]
+__all__ = ["all_ended", "one_error", "shielded"]
+
+log = logging.getLogger("songflow.runtime.concurrency")
 
 _T = TypeVar("_T")
 
 
 async def all_ended(*work: Awaitable[_T]) -> list[_T | Exception | asyncio.CancelledError]:
-    """Every piece comes to its end, whatever happens to another.
+    """Run awaitables together; each runs to its end, even if another fails.
 
     Returns:
-        For each piece, in order, its result or the error that it ended with.
+        For each awaitable, in order, its result or the exception that it ended with.
 
     Raises:
-        BaseException: one met what stops the whole process (a signal's exception); the others were cancelled.
+        BaseException: one was stopped by what ends the whole process (a signal's exception); the others are cancelled.
     """
     try:
         async with asyncio.TaskGroup() as group:
@@ -33,3 +37,32 @@ async def _end_of(work: Awaitable[_T]) -> _T | Exception | asyncio.CancelledErro
         return await work
     except (Exception, asyncio.CancelledError) as error:
         return error
+
+
+@contextmanager
+def one_error() -> Iterator[None]:
+    """Raise a task group's first exception by itself: our errors say what to do next, a group of them does not."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+
+
+async def shielded(work: Coroutine[Any, Any, _T]) -> _T:
+    """Run a coroutine to its end even if this task is cancelled meanwhile; the cancellation takes effect afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            if task.cancelled():
+                raise
+            cancelled = error
+        except Exception:
+            break  # the coroutine's own exception: raised by result() below
+    if cancelled is not None:
+        if not task.cancelled() and task.exception() is not None:
+            log.error("%s", task.exception())
+        raise cancelled
+    return task.result()

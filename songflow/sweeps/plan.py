@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from songflow.accounts import Access
-from songflow.generation.session import EMBEDDED_SPEED
+from songflow.generation.session_settings import EMBEDDED_SPEED
 from songflow.ledger.key_summaries import KeySummaries, KeySummary
 from songflow.polling.durations import TYPICAL_SECONDS
 from songflow.sweeps.cell_status import Step, step_of

@@ -10,7 +10,8 @@ from blocks.resolver import load_credentials, resolve_access
 from songflow.errors import MissingCredentials
 from songflow.families.udio import SongRequest
 from songflow.generation.lifecycle import generate_in
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 
 pytestmark = [
     pytest.mark.prefect,

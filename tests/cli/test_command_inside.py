@@ -23,7 +23,7 @@ from cli.paid_command import named
 from cli.prefect_mode import configured_api_url, server_answers, use_prefect
 from songflow.errors import InputError, KeyConflict, OutcomeUnknown, StillRunning
 from songflow.generation.results import GenerationResult, SongResult
-from songflow.generation.session import SessionSettings
+from songflow.generation.session_settings import SessionSettings
 
 Call = Callable[..., tuple[int, str, str]]
 PREFECT = (

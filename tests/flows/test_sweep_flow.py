@@ -30,6 +30,7 @@ from flows.sweep import sweep, sweep_shard
 from songflow.errors import GenerationFailed, InputError, InvalidDocument, LibraryError, NotCollected
 from songflow.ledger.key_summaries import KeySummaries
 from songflow.library.library import Library
+from songflow.runtime.retry import without_pauses
 from songflow.sweeps.tally import SweepUnfinished
 
 pytestmark = [
@@ -167,8 +168,7 @@ async def test_a_ledger_that_is_gone_before_a_later_shard_is_not_told_as_nothing
         return await read(standings, keys)
 
     monkeypatch.setattr(KeySummaries, "of_keys", of_keys)
-    monkeypatch.setattr("songflow.runtime.retry.COMMIT_PATIENCE_SECONDS", 0.3)
-    with pytest.raises(NotCollected, match="were worked on") as caught:
+    with without_pauses(attempts=3), pytest.raises(NotCollected, match="were worked on") as caught:
         await sweep(spec(2), shard_size=1, concurrency=1, report=False, **here.options)
     assert (caught.value.exit_code, here.billed) == (5, 1)
 

@@ -24,7 +24,8 @@ from songflow.accounts import Access
 from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account, custom_dialect
 from songflow.generation.lifecycle import generate_in
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.ledger import Ledger
 from songflow.ledger.engine import ledger_url as to_ledger_url
 from songflow.library.library import LibrarySettings

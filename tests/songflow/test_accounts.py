@@ -18,7 +18,8 @@ from songflow.errors import InputError, LibraryError, MissingCredentials, Reques
 from songflow.families.udio import MODELS
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.policy import PaidRequest, PayingPolicy
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.generation.submit import submit_once
 from songflow.library.library import LibrarySettings
 from songflow.polling.loop import Fixed, default_deadline
@@ -196,8 +197,8 @@ async def test_a_session_has_one_connection_per_account(session, access) -> None
     """Two keys of a gateway are two accounts; the same one is opened once."""
     opened = await session()
     one, two = access("http://127.0.0.1:9", key="one"), access("http://127.0.0.1:9", key="two")
-    assert await opened.gateway(one) is await opened.gateway(one)
-    assert await opened.gateway(one) is not await opened.gateway(two)
+    assert await opened.gateways.get(one) is await opened.gateways.get(one)
+    assert await opened.gateways.get(one) is not await opened.gateways.get(two)
 
 
 async def test_polls_come_as_the_user_fixed_them_or_in_the_gateways_own_time(
@@ -205,17 +206,17 @@ async def test_polls_come_as_the_user_fixed_them_or_in_the_gateways_own_time(
 ) -> None:
     """The embedded simulator's time runs faster, and so do the polls."""
     real, request = access("http://127.0.0.1:9"), song_request()
-    assert await (await session(poll_interval=3.0)).schedule(real, request) == Fixed(3.0, jitter=0.0)
+    assert await (await session(poll_interval=3.0)).polling.schedule(real, request) == Fixed(3.0, jitter=0.0)
     opened = await session(poll_interval=None, embedded_speed=50.0)
-    assert await opened.schedule(real, request) == Fixed(5.0)
-    assert await opened.schedule(access_from_environment(), request) == Fixed(0.1)
+    assert await opened.polling.schedule(real, request) == Fixed(5.0)
+    assert await opened.polling.schedule(access_from_environment(), request) == Fixed(0.1)
 
 
 async def test_a_deadline_is_the_users_or_the_models(session) -> None:
     """By model where none was given."""
     model = MODELS["udio130-v1.5"]
-    assert (await session(deadline=7.0)).deadline(model) == 7.0
-    assert (await session(deadline=None)).deadline(model) == default_deadline(130.0)
+    assert (await session(deadline=7.0)).polling.deadline(model) == 7.0
+    assert (await session(deadline=None)).polling.deadline(model) == default_deadline(130.0)
 
 
 @pytest.mark.parametrize(

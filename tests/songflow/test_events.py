@@ -11,11 +11,13 @@ import pytest
 from songflow.errors import GenerationFailed, OutcomeUnknown, RequestRefused, SpendingStopped, StillRunning
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.rescue import rescue
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.library.library import LibrarySettings
 from songflow.sweeps.cells import cells_of
-from songflow.sweeps.run import RunOptions, run_sweep
+from songflow.sweeps.run import RunOptions
 from songflow.sweeps.spec import parse_sweep
+from songflow.sweeps.sweep import run_sweep
 
 
 class Ears:

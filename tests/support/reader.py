@@ -23,7 +23,7 @@ from support.forms import forget_deployments
 from support.prefect_server import PrefectServer
 
 import deployments.doctor
-import songflow.generation.session
+import songflow.generation.poll_schedules
 import songflow.simulator
 from cli.main import run
 from deployments.health import Check
@@ -230,7 +230,7 @@ def reader(
     ):
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(songflow.generation.session, "DEFAULT_INTERVAL_SECONDS", 0.1)
+    monkeypatch.setattr(songflow.generation.poll_schedules, "DEFAULT_INTERVAL_SECONDS", 0.1)
     opened = Reader(tmp_path, monkeypatch, capfd)
 
     def quick(**given: Any) -> SimulatorSettings:

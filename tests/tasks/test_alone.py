@@ -8,7 +8,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 
 from songflow.errors import StillRunning
 from songflow.families.udio import SongRequest
-from songflow.generation.session import SessionSettings
+from songflow.generation.session_settings import SessionSettings
 from tasks.download import download
 from tasks.record import record
 from tasks.sessions import open_session

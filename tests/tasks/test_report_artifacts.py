@@ -14,7 +14,8 @@ from prefect import flow, runtime
 
 from songflow.families.udio import SongRequest
 from songflow.generation.lifecycle import generate_in
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from tasks.ui import report
 from tasks.ui.report import show_report
 

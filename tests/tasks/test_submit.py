@@ -9,7 +9,7 @@ from prefect import flow
 
 from songflow.errors import OutcomeUnknown, RequestRefused
 from songflow.families.udio import SongRequest
-from songflow.generation.session import SessionSettings
+from songflow.generation.session_settings import SessionSettings
 from tasks.submit import submit
 
 pytestmark = [

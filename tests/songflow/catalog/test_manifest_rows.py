@@ -19,7 +19,8 @@ from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.policy import PaidRequest
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.generation.submit import submit_once
 from songflow.library.library import LibrarySettings
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings

@@ -19,7 +19,8 @@ from songflow.errors import NotBilled, SongflowError
 from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account
 from songflow.generation.lifecycle import generate_in
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.library.library import LibrarySettings
 
 # A refusal that may be repeated is: a person would, too.

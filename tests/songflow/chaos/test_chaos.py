@@ -12,7 +12,8 @@ import pytest
 
 from songflow.audio.decoding import measure
 from songflow.generation.rescue import adopt, rescue, stranded
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.ledger import SongState, State
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import RULES

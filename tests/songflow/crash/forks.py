@@ -22,6 +22,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -32,25 +33,24 @@ from sqlalchemy import delete
 import songflow.ledger.migrate
 import songflow.simulator  # noqa: F401
 from songflow.accounts import Access
-from songflow.downloads import downloader as download
+from songflow.downloads import downloader
 from songflow.errors import SongflowError
 from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account
 from songflow.generation import ending, lifecycle, post, rescue, submit
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.ledger import Ledger, engine, lease, schema, spool, sqlite_file, submissions
-from songflow.library import audio_store as store
-from songflow.library import rebuild
+from songflow.library import audio_store, rebuild
 from songflow.library.library import LibrarySettings
-from songflow.polling import loop as waiting
+from songflow.polling import loop
 from songflow.recipes.making import make_whole_song
 from songflow.recipes.plain import PlainCrew, settings_for
 from songflow.recipes.shelf import find_recipe
-from songflow.runtime import failpoints
-from songflow.runtime import retry as patience
+from songflow.runtime import failpoints, retry
 
 LOADED_LATE = ("soundfile", "httpx", "asyncpg", "fsspec.implementations.local")
-WITH_POINTS = (post, spool, engine, store, download)
+WITH_POINTS = (post, spool, engine, audio_store, downloader)
 WITH_CLOCKS = (lease, submissions, submit, post, ending)
 
 
@@ -108,9 +108,10 @@ def prepare(plan: dict[str, Any]) -> None:
     if "connections" in plan:
         make = engine.create_async_engine
         engine.create_async_engine = lambda url, **how: make(url, **{**how, "pool_size": plan["connections"]})
-    patience.COMMIT_PATIENCE_SECONDS = plan.get("patience", patience.COMMIT_PATIENCE_SECONDS)
+    if "patience" in plan:
+        retry.LEDGER_BACKOFF = replace(retry.LEDGER_BACKOFF, within=plan["patience"])
     sqlite_file.BUSY_TIMEOUT_SECONDS = plan.get("busy", sqlite_file.BUSY_TIMEOUT_SECONDS)
-    waiting.VISIBILITY_SECONDS = plan.get("visibility", waiting.VISIBILITY_SECONDS)
+    loop.VISIBILITY_SECONDS = plan.get("visibility", loop.VISIBILITY_SECONDS)
 
 
 async def lose(ledger: Ledger) -> None:

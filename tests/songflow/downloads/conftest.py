@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 from support.recordings import mp3
 
-from songflow.downloads.downloader import Downloads, download_client
+from songflow.downloads.downloader import DOWNLOAD_BACKOFF, Downloads, download_client
 
 __all__ = ["asking", "canned", "downloads", "mp3", "part", "song_host"]
 
@@ -122,7 +122,9 @@ async def downloads() -> AsyncIterator[GiveDownloads]:
     async with download_client() as client:
 
         def give(**settings: Any) -> Downloads:
-            return Downloads(client, **{"allow_private": True, "first_pause": 0.0, **settings})
+            return Downloads(
+                client, **{"allow_private": True, "backoff": replace(DOWNLOAD_BACKOFF, first=0.0), **settings}
+            )
 
         yield give
 

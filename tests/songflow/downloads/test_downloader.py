@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import songflow.downloads.downloader
-from songflow.downloads.downloader import DownloadProblem
+from songflow.downloads.downloader import DOWNLOAD_BACKOFF, DownloadProblem
 
 SONG = "/files/My%2520Song%252F1.mp3"
 
@@ -225,7 +225,7 @@ async def test_pauses_grow_between_attempts(
     host = await song_host(canned.http(500))
     monkeypatch.setattr(songflow.downloads.downloader.asyncio, "sleep", note)
     with pytest.raises(DownloadProblem):
-        await downloads(first_pause=0.5).fetch(host.url + SONG, part, 2.0)
+        await downloads(backoff=DOWNLOAD_BACKOFF).fetch(host.url + SONG, part, 2.0)
     assert [pause for pause in pauses if pause] == [0.5, 1.0, 2.0, 4.0]
 
 

@@ -20,7 +20,8 @@ from songflow.errors import SongflowError
 from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account
 from songflow.generation import lifecycle, submit
-from songflow.generation.session import Session, SessionSettings
+from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.songs import Songs
 from songflow.ledger.submissions import Submissions
 from songflow.library.audio_store import AudioStore

@@ -14,7 +14,7 @@ from songflow.generation import lifecycle
 from songflow.generation.lifecycle import collect, generate_in, mint_key, wait
 from songflow.generation.policy import PaidRequest
 from songflow.generation.results import GenerationResult, SongResult
-from songflow.generation.session import SessionSettings
+from songflow.generation.session_settings import SessionSettings
 from songflow.generation.submit import submit_once
 from songflow.generation.takes import store_song, take_uid
 from songflow.ledger import SongState, State, schema
@@ -300,9 +300,9 @@ async def test_another_account_of_the_same_gateway_is_only_the_second_choice(
     took = access(server.url, "openai-hk", key=OLD, alias="env:OPENAI_HK_KEY")
     given = access(server.url, "openai-hk", key=NEW, alias="block:mine")
     submission = await submit_once(opened, PaidRequest(song_request(), "key"), took)
-    assert await opened.access_for(submission, given) is given
+    assert await opened.gateways.access_for(submission, given) is given
     monkeypatch.setenv("OPENAI_HK_KEY", OLD)
-    assert (await opened.access_for(submission, given)).account.secret == OLD
+    assert (await opened.gateways.access_for(submission, given)).account.secret == OLD
 
 
 async def test_songs_that_are_only_to_be_downloaded_need_no_account(finished) -> None:

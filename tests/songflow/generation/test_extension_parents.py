@@ -10,7 +10,7 @@ import songflow
 from songflow.errors import InputError, InvalidRequest, MissingCredentials
 from songflow.generation.extensions import find_parent, plan_extension
 from songflow.generation.lifecycle import generate_in
-from songflow.generation.session import SessionSettings
+from songflow.generation.session_settings import SessionSettings
 
 
 @pytest.fixture

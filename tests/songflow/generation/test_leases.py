@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from songflow.generation.leases import held, kept
 from songflow.generation.lifecycle import generate_in
 from songflow.ledger.lease import Lease
 
@@ -44,10 +43,10 @@ async def test_inside_of_a_kept_lease_another_is_taken_only_where_it_ends_too_so
     lease = Lease.take(100.0)
     await ledger.hold(submission.id, lease)
     submission = await ledger.get(submission.id)
-    async with kept(opened, submission):
-        async with held(opened, submission, 50.0):
+    async with opened.leases.reuse_lease(submission):
+        async with opened.leases.acquire_lease(submission, 50.0):
             assert (await ledger.get(submission.id)).lease.fence == lease.fence
-        async with held(opened, submission, 1000.0):
+        async with opened.leases.acquire_lease(submission, 1000.0):
             longer = (await ledger.get(submission.id)).lease
             assert longer.fence != lease.fence
             assert longer.lasts(1000.0)
@@ -61,5 +60,5 @@ async def test_the_lease_of_another_is_not_kept(session, access, simulator, song
     ledger = opened.library.ledger.submissions
     await generate_in(opened, song_request(), access(simulator().url), key="key")
     (submission,) = await ledger.of_key("key")
-    async with kept(opened, submission), held(opened, submission, 50.0):
+    async with opened.leases.reuse_lease(submission), opened.leases.acquire_lease(submission, 50.0):
         assert (await ledger.get(submission.id)).lease.fence != submission.lease.fence

@@ -9,7 +9,8 @@ import pytest
 from songflow import errors
 from songflow.gateways import Gateway
 from songflow.generation.policy import PaidRequest, PayingPolicy
-from songflow.generation.submit import repeat_refusals, submit_once
+from songflow.generation.session_settings import SessionSettings
+from songflow.generation.submit import retry_refusals, submit_once
 from songflow.ledger import Ledger, State
 from songflow.ledger.engine import ledger_url
 
@@ -80,10 +81,9 @@ async def test_an_answer_that_says_nothing_certain_is_unknown_and_never_sent_aga
     """Whatever retries are configured, a POST that may have been billed leaves once."""
     server, opened, patience = simulator(fault), await session(), Patience()
     with pytest.raises(errors.OutcomeUnknown) as caught:
-        await repeat_refusals(
+        await retry_refusals(
             lambda: submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)),
-            retries=50,
-            within=1e9,
+            SessionSettings(retries=50, repeat_within=1e9).refusal_backoff,
             clock=patience.clock,
             sleep=patience.sleep,
         )
@@ -145,10 +145,9 @@ async def test_a_refusal_for_good_costs_nothing_and_is_not_repeated(
     """It says what the gateway said and what a person can do."""
     server, opened, patience = simulator(fault), await session(), Patience()
     with pytest.raises(errors.RequestRefused) as caught:
-        await repeat_refusals(
+        await retry_refusals(
             lambda: submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)),
-            retries=50,
-            within=1e9,
+            SessionSettings(retries=50, repeat_within=1e9).refusal_backoff,
             clock=patience.clock,
             sleep=patience.sleep,
         )
@@ -177,10 +176,9 @@ async def test_a_rate_limit_passes(simulator, access, session, song_request, pos
     """Each attempt is a row of its own; the one that was accepted is billed."""
     limit = {"fault": "status", "on": "submit", "status": 429, "envelope": "empty", "times": 2}
     server, opened, patience = simulator({**limit, "retry_after": retry_after}), await session(), Patience()
-    accepted = await repeat_refusals(
+    accepted = await retry_refusals(
         lambda: submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)),
-        retries=2,
-        within=60,
+        SessionSettings(retries=2, repeat_within=60).refusal_backoff,
         clock=patience.clock,
         sleep=patience.sleep,
     )
@@ -214,10 +212,9 @@ async def test_a_gateway_that_is_not_reached_is_tried_again_and_then_named(
     """No byte left: repeating is safe, and the last word says where nobody answered."""
     opened, patience = await session(), Patience()
     with pytest.raises(errors.RequestNotSent) as caught:
-        await repeat_refusals(
+        await retry_refusals(
             lambda: submit_once(opened, PaidRequest(song_request(), "key"), access(closed_url)),
-            retries=2,
-            within=60,
+            SessionSettings(retries=2, repeat_within=60).refusal_backoff,
             clock=patience.clock,
             sleep=patience.sleep,
         )
@@ -290,8 +287,11 @@ async def _repeat(
             raise outcome
         return outcome
 
-    done = await repeat_refusals(
-        attempt, retries=retries, within=within, clock=patience.clock, sleep=patience.sleep
+    done = await retry_refusals(
+        attempt,
+        SessionSettings(retries=retries, repeat_within=within).refusal_backoff,
+        clock=patience.clock,
+        sleep=patience.sleep,
     )
     return done, patience
 

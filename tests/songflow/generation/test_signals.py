@@ -113,13 +113,13 @@ async def test_a_request_that_is_not_on_its_way_yet_is_not_sent(
 ) -> None:
     """Its connection is still being made as the signal comes: nothing is paid for that nobody can take."""
     server, opened = simulator(), await session()
-    make = opened.gateway
+    make = opened.gateways.get
 
     async def told_meanwhile(way: Any) -> Any:
         terminate()
         return await make(way)
 
-    opened.gateway = told_meanwhile
+    opened.gateways.get = told_meanwhile
     with pytest.raises(RequestNotSent, match="told to end before the request could be sent"):
         await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     (left,) = await opened.library.ledger.submissions.of_key("key")

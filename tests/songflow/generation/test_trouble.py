@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -15,13 +16,13 @@ from songflow.gateways import Gateway
 from songflow.generation import post, submit
 from songflow.generation.lifecycle import wait
 from songflow.generation.policy import PaidRequest, PayingPolicy
-from songflow.generation.post import shielded
 from songflow.generation.submit import submit_once
 from songflow.ledger import State, sqlite_file
 from songflow.ledger.lease import Lease
 from songflow.ledger.spool import Spool, SpoolEntry
 from songflow.library.library import LibrarySettings
-from songflow.runtime import retry as patience
+from songflow.runtime import retry
+from songflow.runtime.concurrency import shielded
 
 AGO = datetime.now(UTC) - timedelta(hours=1)
 
@@ -150,7 +151,7 @@ async def test_shielded_work_that_is_itself_cancelled_is_cancelled() -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks are waited for as short as can be."""
     monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0)
-    monkeypatch.setattr(patience, "COMMIT_PATIENCE_SECONDS", 0.15)
+    monkeypatch.setattr(retry, "LEDGER_BACKOFF", replace(retry.LEDGER_BACKOFF, within=0.15))
 
 
 @pytest.fixture
@@ -381,18 +382,18 @@ async def test_an_intent_that_was_taken_over_meanwhile_is_not_sent(
 ) -> None:
     """Between our intent and our POST another took the row: its fence decides, and we re-attach."""
     opened, server, left = await left_behind(State.INTENDED)
-    gateway = type(opened).gateway
+    get = opened.gateways.get
 
-    async def taken_over_meanwhile(self, way):
+    async def taken_over_meanwhile(way):
         monkeypatch.undo()
-        ledger = self.library.ledger.submissions
+        ledger = opened.library.ledger.submissions
         lease = Lease.take(60.0)
         await ledger.hold(left.id, lease)
         await ledger.begin_send(left.id, lease)
         await ledger.accepted(left.id, "theirs", (), None)
-        return await gateway(self, way)
+        return await get(way)
 
-    monkeypatch.setattr(type(opened), "gateway", taken_over_meanwhile)
+    monkeypatch.setattr(opened.gateways, "get", taken_over_meanwhile)
     got = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert (got.generation_id, server.bill()) == ("theirs", [])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import functools
 import html
 import json
 import os
@@ -21,9 +20,8 @@ from urllib.parse import quote
 
 import pytest
 
-import songflow.generation.session
 from cli.main import run
-from songflow.downloads.downloader import Downloads
+from songflow.runtime.retry import without_pauses
 from songflow.simulator.synth import codec, render
 
 KEY = "sk-Canary/77+never&shown=0123456789abcdef"
@@ -227,11 +225,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Attempts of a download follow each other at once."""
-    monkeypatch.setattr(
-        songflow.generation.session, "Downloads", functools.partial(Downloads, first_pause=0.0)
-    )
+def no_pauses() -> Iterator[None]:
+    """The attempts of a download follow each other at once."""
+    with without_pauses():
+        yield
 
 
 @pytest.fixture

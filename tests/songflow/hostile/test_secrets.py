@@ -324,7 +324,7 @@ async def test_the_key_is_nowhere_in_ledger_files_logs_and_exceptions(
         **{name: trouble.end for name, trouble in TROUBLES.items()},
         "not reached": RequestNotSent,
     }
-    opened._resolver = resolve
+    opened.gateways._resolver = resolve
     rescued = await rescue(opened)
     assert {one.key for one in rescued} >= {
         name for name, end in ends.items() if end in (StillRunning, OutcomeUnknown)

@@ -14,13 +14,13 @@ import httpx
 import pytest
 
 from songflow.audio.decoding import sha256_of
-from songflow.downloads.downloader import Downloads
 from songflow.errors import LibraryError, NotCollected
 from songflow.generation.lifecycle import collect, generate_in, wait
 from songflow.generation.policy import PaidRequest
 from songflow.generation.submit import submit_once
 from songflow.library.audio_store import DEFAULT_NAME_TEMPLATE
 from songflow.library.library import Library, LibrarySettings
+from songflow.runtime.retry import without_pauses
 from songflow.simulator.songs import HOSTILE_TITLES
 
 
@@ -206,15 +206,11 @@ async def test_a_disk_that_fills_up_during_a_download_is_named(
     library = LibrarySettings(tmp_path / "library", audio_url=str(disk / "songs"))
     opened = await session(library=library)
     monkeypatch.setattr(opened.library, "require_space", lambda: None)  # it was there when we looked
-    fetch = Downloads.fetch
-
-    async def without_pauses(self: Downloads, *given: Any) -> Any:
-        self._first_pause = 0.0
-        return await fetch(self, *given)
-
-    monkeypatch.setattr(Downloads, "fetch", without_pauses)
     server = simulator(takes=1)
-    with pytest.raises(NotCollected, match=r"it could not be written to .* \(No space left on device\)"):
+    with (
+        without_pauses(),
+        pytest.raises(NotCollected, match=r"it could not be written to .* \(No space left on device\)"),
+    ):
         await generate_in(opened, song_request(), access(server.url), key="k")
     assert len(server.bill()) == 1
 

@@ -24,21 +24,21 @@ async def test_after_ten_songs_the_next_session_polls_as_they_took(session, song
     access, request = access_from_environment(), song_request()
     more = {"poll_interval": None, "embedded_speed": 50.0, "clip_seconds": 0.5, "deadline": 150.0}
     opened = await session(**more)
-    assert isinstance(await opened.schedule(access, request), Fixed)
+    assert isinstance(await opened.polling.schedule(access, request), Fixed)
     await asyncio.gather(
         *(generate_in(opened, song_request(f"waltz {n}"), access, key=f"key {n}") for n in range(10))
     )
     rows = await _rows(opened)
     assert all(row["answered_at"] <= row["pending_at"] < row["settled_at"] for row in rows)
     assert all(row["ran_seconds"] >= 0 for row in rows)
-    learned = await opened.schedule(access, request)
-    again = await (await session(**more)).schedule(access, request)
+    learned = await opened.polling.schedule(access, request)
+    again = await (await session(**more)).polling.schedule(access, request)
     assert isinstance(learned, Learned)
     assert isinstance(again, Learned)
     # The first look comes when there may be something to see, and the two sessions know the same.
     assert again.times[0] > again.interval == learned.interval == 0.1
     assert again.times[0] < 4 * max((row["settled_at"] - row["answered_at"]).total_seconds() for row in rows)
-    assert isinstance(await opened.schedule(access, song_request(model_type="udio130-v1.5")), Fixed)
+    assert isinstance(await opened.polling.schedule(access, song_request(model_type="udio130-v1.5")), Fixed)
     # Where others wait for each slot, a finish is noticed in half the time; without history nothing is different.
     busy = await session(busy=True, **more)
     swept = await busy.schedule(access, request)

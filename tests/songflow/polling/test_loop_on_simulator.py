@@ -173,7 +173,7 @@ async def test_at_the_deadline_the_takes_that_are_ready_are_not_held_up_by_the_o
     """One of two songs is there: it is stored now, and the other is asked for whenever the key comes back."""
     fault = {"fault": "late_take", "seconds": 1e9, "listed": True}
     opened, server, way, submission = await begun(fault)
-    gateway = await opened.gateway(way)
+    gateway = await opened.gateways.get(way)
 
     async def one_is_ready() -> bool:
         return bool((await gateway.fetch(submission.generation_id)).collectable)
@@ -252,7 +252,7 @@ async def test_a_generation_that_has_ended_is_not_asked_for_again(begun) -> None
 async def test_a_wait_that_is_resumed_looks_at_once(begun, session, until) -> None:
     """What is already there should not wait for another interval."""
     opened, _, way, submission = await begun()
-    gateway = await opened.gateway(way)
+    gateway = await opened.gateways.get(way)
 
     async def finished() -> bool:
         return bool((await gateway.fetch(submission.generation_id)).collectable)

@@ -17,7 +17,7 @@ from songflow.errors import (
     UnsettledTwin,
 )
 from songflow.generation.policy import PayingPolicy
-from songflow.generation.session import SessionSettings
+from songflow.generation.session_settings import SessionSettings
 from songflow.recipes.answers import Answer, Question
 from songflow.recipes.making import make_whole_song
 from songflow.recipes.plain import PlainCrew, settings_for

@@ -15,8 +15,9 @@ from songflow.generation.lifecycle import wait
 from songflow.generation.session import Session
 from songflow.simulator import SimulatorServer
 from songflow.sweeps.cells import Cell, cells_of
-from songflow.sweeps.run import RunOptions, run_sweep
+from songflow.sweeps.run import RunOptions
 from songflow.sweeps.spec import parse_sweep
+from songflow.sweeps.sweep import run_sweep
 from songflow.sweeps.tally import SweepResult
 
 

@@ -11,6 +11,7 @@ from songflow.generation.lifecycle import collect
 from songflow.generation.policy import PaidRequest, PayingPolicy
 from songflow.generation.submit import submit_once
 from songflow.ledger import RunIds, State
+from songflow.runtime.retry import without_pauses
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.run import RunOptions, SweepRun
 from songflow.sweeps.status import status_of
@@ -324,12 +325,14 @@ async def test_a_ledger_that_is_away_as_the_sweep_ends_is_not_told_as_nothing_se
         return await read(name)
 
     monkeypatch.setattr(standings, "of_run", of_run)
-    monkeypatch.setattr("songflow.runtime.retry.COMMIT_PATIENCE_SECONDS", 0.3)
     if away == 1:
         result = await run(opened, server, cells(server, 2))
         assert (counts(result), result.posts, result.exit_code) == ({"stored": 2}, 2, 0)
     else:
-        with pytest.raises(NotCollected, match="were worked on, but it cannot be summed up") as caught:
+        with (
+            without_pauses(attempts=3),
+            pytest.raises(NotCollected, match="were worked on, but it cannot be summed up") as caught,
+        ):
             await run(opened, server, cells(server, 2))
         assert (caught.value.exit_code, caught.value.billed) == (5, "maybe")
         assert "run the sweep again" in caught.value.next
