@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -10,8 +11,8 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr, field_validator
 
 from blocks._base import web_address
 from songflow.errors import LibraryError
-from songflow.library.audio_store import DEFAULT_NAME_TEMPLATE, file_name
-from songflow.library.library import LibrarySettings
+from songflow.library.file_names import check_template
+from songflow.settings import DEFAULT_NAME_TEMPLATE, LibrarySettings
 
 __all__ = ["SongLibrary"]
 
@@ -94,7 +95,7 @@ class SongLibrary(Block):
     @classmethod
     def _check_template(cls, template: str) -> str:
         try:
-            file_name(template, title="title", song_id="id", uid="uid")
+            check_template(template)
         except LibraryError as error:
             raise ValueError(str(error)) from None
         return template
@@ -102,28 +103,12 @@ class SongLibrary(Block):
     @classmethod
     def of(cls, settings: LibrarySettings) -> Self:
         """A block, not saved, for settings found elsewhere (the command line's options and environment)."""
-        return cls(
-            folder=str(settings.folder),
-            ledger_url=SecretStr(settings.ledger_url) if settings.ledger_url else None,
-            audio_url=settings.audio_url,
-            name_template=settings.name_template,
-            verify_audio=settings.verify_audio,
-            covers=settings.covers,
-            budget=settings.budget,
-            budget_per_day=settings.budget_per_day,
-            unit=settings.unit,
-        )
+        given = asdict(settings) | {"folder": str(settings.folder), "ledger_url": settings.ledger_url or None}
+        return cls(**given)
 
     def get_settings(self) -> LibrarySettings:
         """The library's settings; a relative folder starts where the flow runs."""
-        return LibrarySettings(
-            folder=Path(self.folder).expanduser().resolve(),
-            ledger_url=self.ledger_url.get_secret_value() if self.ledger_url else None,
-            audio_url=self.audio_url,
-            name_template=self.name_template,
-            verify_audio=self.verify_audio,
-            covers=self.covers,
-            budget=self.budget,
-            budget_per_day=self.budget_per_day,
-            unit=self.unit,
-        )
+        given = {one.name: getattr(self, one.name) for one in fields(LibrarySettings)}
+        given["folder"] = Path(self.folder).expanduser().resolve()
+        given["ledger_url"] = self.ledger_url.get_secret_value() if self.ledger_url else None
+        return LibrarySettings(**given)

@@ -12,6 +12,7 @@ from cyclopts.exceptions import MissingArgumentError, UnknownOptionError, Unused
 
 from cli.output import Output, stop_logging
 from songflow.errors import InputError, SongflowError
+from songflow.settings import debugging
 
 __all__ = ["app", "command_line", "dispatch"]
 
@@ -70,7 +71,7 @@ def dispatch(arguments: Sequence[str], *, as_json: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        if os.environ.get("SONGFLOW_DEBUG"):
+        if debugging():
             raise
         return _fail(
             SongflowError(

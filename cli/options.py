@@ -14,7 +14,7 @@ from songflow.accounts import Access, access_from_environment
 from songflow.errors import InputError
 from songflow.families.udio import SongRequest
 from songflow.generation.session_settings import SessionSettings
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 
 __all__ = ["SONG", "Common", "Gateway", "Paying", "Song", "Waiting"]
 

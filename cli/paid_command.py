@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 from songflow.ledger.queries import leading_submission
 from songflow.ledger.states import RULES
+from songflow.settings import debugging, gateway_key
 
 if TYPE_CHECKING:
     from prefect.blocks.core import Block
@@ -124,7 +124,7 @@ def guarded(
         except SongflowError:
             raise
         except Exception as error:
-            if os.environ.get("SONGFLOW_DEBUG"):
+            if debugging():
                 raise
             raise SongflowError(
                 f"Something unexpected went wrong ({type(error).__name__}: {error}).",
@@ -251,7 +251,7 @@ def hint_at_unused_keys(gateway: Gateway) -> None:
     if gateway.gateway or gateway.credentials:
         return
     for dialect in DIALECTS.values():
-        if dialect.base_url and os.environ.get(dialect.key_variable):
+        if dialect.base_url and gateway_key(dialect.key_variable):
             log.info(
                 "%s is set, but no --gateway was given: using the built-in simulator. "
                 "For real songs: --gateway %s.",

@@ -7,11 +7,11 @@ leaves. Without a server the command runs the same steps in plain Python; the le
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import tomllib
-from pathlib import Path
 from urllib.parse import urlsplit
+
+from songflow.settings import PrefectSettings
 
 __all__ = ["configured_api_url", "server_answers", "use_prefect"]
 
@@ -22,7 +22,7 @@ _CONNECT_SECONDS = 2.0
 
 def use_prefect() -> bool:
     """True where PREFECT_API_URL is set (environment or active profile) and its server can be reached."""
-    if os.environ.get("SONGFLOW_PREFECT", "").lower() in {"0", "off", "no", "false"}:
+    if not PrefectSettings.from_environment().enabled:
         return False
     url = configured_api_url()
     if url is None:
@@ -37,13 +37,13 @@ def use_prefect() -> bool:
 
 def configured_api_url() -> str | None:
     """What Prefect itself would use, read without importing Prefect (which takes over a second)."""
-    if url := os.environ.get("PREFECT_API_URL"):
-        return url
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    path = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
+    given = PrefectSettings.from_environment()
+    if given.api_url:
+        return given.api_url
+    path = given.profiles_path or given.home.expanduser() / "profiles.toml"
     try:
         profiles = tomllib.loads(path.read_text())
-        name = os.environ.get("PREFECT_PROFILE") or profiles.get("active", "")
+        name = given.profile or profiles.get("active", "")
         found: str | None = profiles.get("profiles", {}).get(name, {}).get("PREFECT_API_URL")
         return found
     except (OSError, ValueError, AttributeError):

@@ -13,7 +13,8 @@ from cli.output import Output
 from songflow.catalog.ratings import rate_song
 from songflow.errors import InputError
 from songflow.ledger.rows import Song
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
+from songflow.settings import LibrarySettings
 
 __all__ = ["rate"]
 

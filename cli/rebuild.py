@@ -15,9 +15,10 @@ from cli.output import Output
 from songflow.accounts import GATEWAYS
 from songflow.errors import InputError
 from songflow.gateways import check_base_url
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
 from songflow.library.rebuild import Finding, Found, Place, require_folder
 from songflow.library.rebuild import rebuild as rebuild_library
+from songflow.settings import LibrarySettings
 
 __all__ = ["rebuild"]
 

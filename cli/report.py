@@ -13,7 +13,8 @@ from cli.output import Output
 from songflow.accounts import access_from_environment
 from songflow.audio.features import CACHE_NAME, Measures, measure_songs
 from songflow.catalog.manifest import filter_manifest, read_manifest
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
+from songflow.settings import LibrarySettings
 from songflow.sweeps.cells import cells_of, key_stem
 from songflow.sweeps.spec import Sweep, load_sweep
 

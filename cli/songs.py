@@ -18,7 +18,8 @@ from cli.tree import check_picture, show_trees, write_picture
 from songflow.catalog.lineage import trees
 from songflow.catalog.manifest import empty_manifest, filter_manifest, read_manifest
 from songflow.errors import InputError
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
+from songflow.settings import LibrarySettings
 
 if TYPE_CHECKING:
     import pandas

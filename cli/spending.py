@@ -11,7 +11,8 @@ from cli.options import Common
 from cli.output import Output
 from songflow.errors import InputError
 from songflow.ledger.money import Balance
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
+from songflow.settings import LibrarySettings
 
 __all__ = ["cost", "pause", "resume", "show_cost"]
 

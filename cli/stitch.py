@@ -10,9 +10,10 @@ from cyclopts import Parameter
 
 from cli.options import Common
 from cli.output import Output
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
 from songflow.library.stitching import Stitched
 from songflow.library.stitching import stitch as stitched
+from songflow.settings import LibrarySettings
 
 __all__ = ["stitch"]
 

@@ -27,7 +27,8 @@ from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.key_summaries import KeySummaries
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
+from songflow.settings import LibrarySettings
 from songflow.sweeps.cells import Cell, cells_of
 from songflow.sweeps.parents import find_parents
 from songflow.sweeps.plan import Plan, plan_cells

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import shutil
 import signal
 import socket
@@ -31,6 +30,7 @@ from sqlalchemy import make_url
 from deployments.definitions import PREFECT_FILE, WORK_POOL
 from deployments.processes import Group, free_port
 from songflow.errors import InputError, SongflowError
+from songflow.settings import inherited
 from songflow.simulator import SimulatorServer, SimulatorSettings
 
 __all__ = ["Cluster", "Plan", "main"]
@@ -80,7 +80,7 @@ class Plan:
     def environment(self) -> dict[str, str]:
         """What every process of the cluster sees."""
         return {
-            **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+            **inherited(_PASSED_ON),
             "PREFECT_API_URL": self.api_url,
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

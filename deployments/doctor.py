@@ -20,14 +20,14 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from deployments.health import Check, bad, good, hint
-from songflow.accounts import FALLBACK_KEY_VARIABLE
 from songflow.audio.decoding import AudioProblem, measure
 from songflow.errors import SongflowError
 from songflow.gateways import DIALECTS
 from songflow.generation.rescue import stranded
 from songflow.generation.session import Session
 from songflow.ledger.money import LIBRARY_SCOPE
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
+from songflow.settings import FALLBACK_KEY_VARIABLE, LibrarySettings, gateway_key
 
 __all__ = ["check_machine", "reachable", "unmet"]
 
@@ -46,7 +46,7 @@ async def check_machine(library: LibrarySettings) -> AsyncIterator[Check]:
     for check in _keys():
         yield check
     for name, dialect in DIALECTS.items():
-        if dialect.base_url and os.environ.get(dialect.key_variable):
+        if dialect.base_url and gateway_key(dialect.key_variable):
             yield await reachable(f"gateway {name}", dialect.base_url)
 
 
@@ -184,7 +184,7 @@ async def _money(library: Library) -> list[Check]:
 
 def _keys() -> Iterator[Check]:
     variables = [dialect.key_variable for dialect in DIALECTS.values() if dialect.base_url]
-    present = [name for name in (*variables, FALLBACK_KEY_VARIABLE) if os.environ.get(name)]
+    present = [name for name in (*variables, FALLBACK_KEY_VARIABLE) if gateway_key(name)]
     if present:
         yield good("keys", f"in the environment: {', '.join(present)}.")
         return

@@ -6,7 +6,6 @@ since; what the environment says is written over it only when asked (`overwrite`
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from typing import Literal, TypeVar, cast
@@ -16,7 +15,6 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
-from pydantic import SecretStr
 
 from blocks import (
     CometAPICredentials,
@@ -31,7 +29,7 @@ from deployments.automations import crash_zombies, install, notify
 from deployments.definitions import WORK_POOL
 from songflow.errors import InputError, MissingCredentials
 from songflow.gateways import DIALECTS
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings, gateway_key
 from tasks.limits import limits_of
 
 __all__ = ["BLOCK_NAME", "BLOCK_TYPES", "RUNS_AT_ONCE", "Step", "set_up"]
@@ -139,18 +137,18 @@ async def _credentials(
 ) -> Step:
     """The account whose key stands in the environment; prices and address that were set in the UI are kept."""
     part, variable = f"block {block.get_block_type_slug()}/{BLOCK_NAME}", DIALECTS[gateway].key_variable
-    key = os.environ.get(variable)
-    if not key:
+    key = gateway_key(variable)
+    if key is None:
         return Step(part, "left out", f"{variable} is not set")
     saved = await _saved(client, block)
     if saved is None:
-        await block(api_key=SecretStr(key)).asave(BLOCK_NAME)
+        await block(api_key=key).asave(BLOCK_NAME)
         return Step(part, "made", f"with the key in {variable}")
-    if saved.api_key.get_secret_value() == key:
+    if saved.api_key == key:
         return Step(part, "kept")
     if not overwrite:
         return Step(part, "kept", f"its key is not the one in {variable}; --overwrite takes that one")
-    saved.api_key = SecretStr(key)
+    saved.api_key = key
     await saved.asave(BLOCK_NAME, overwrite=True)
     return Step(part, "changed", f"it has the key in {variable} now")
 

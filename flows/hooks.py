@@ -21,7 +21,8 @@ from songflow.errors import SongflowError
 from songflow.ledger.rows import Submission
 from songflow.ledger.states import RULES, SongState
 from songflow.ledger.states import State as Stage
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
+from songflow.settings import LibrarySettings
 from tasks.logs import send_logs
 
 __all__ = ["let_go", "library_of_run"]

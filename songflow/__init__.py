@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from songflow.generation.results import GenerationResult, SongResult
     from songflow.generation.session import Session
     from songflow.generation.session_settings import SessionSettings
-    from songflow.library.library import Library, LibrarySettings
+    from songflow.library.library import Library
     from songflow.recipes.plain import make_song
     from songflow.recipes.results import WholeSong
+    from songflow.settings import LibrarySettings
 
 __all__ = [
     "Access",
@@ -49,7 +50,7 @@ _HOMES = {
     "Access": "accounts",
     "GenerationResult": "generation.results",
     "Library": "library.library",
-    "LibrarySettings": "library.library",
+    "LibrarySettings": "settings",
     "Session": "generation.session",
     "SessionSettings": "generation.session_settings",
     "SongRequest": "families.udio",

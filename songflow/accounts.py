@@ -8,7 +8,6 @@ never resolves, and the session puts the live address in its place.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +18,7 @@ from songflow.families.family import Request
 from songflow.families.registry import models
 from songflow.gateways import DIALECTS, Account, Dialect, Place, custom_dialect, place_of
 from songflow.ledger.rows import Submission
+from songflow.settings import FALLBACK_KEY_VARIABLE, gateway_key
 
 __all__ = [
     "EMBEDDED_URL",
@@ -35,7 +35,6 @@ __all__ = [
 EMBEDDED_URL = "http://simulator.invalid"
 GATEWAYS = (*DIALECTS, "custom")
 DEFAULT_PRICES: Mapping[str, float] = {name: model.price for name, model in models().items()}
-FALLBACK_KEY_VARIABLE = "SONGFLOW_API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,7 @@ def _custom(
 
 def _key_for(dialect: Dialect) -> tuple[str, SecretStr | None]:
     for variable in (dialect.key_variable, FALLBACK_KEY_VARIABLE):
-        key = os.environ.get(variable, "").strip()
-        if key:
-            return variable, SecretStr(key)
+        key = gateway_key(variable)
+        if key is not None:
+            return variable, key
     return dialect.key_variable, None

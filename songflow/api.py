@@ -12,7 +12,7 @@ from songflow.generation.policy import IfUnsettled, PayingPolicy
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 
 __all__ = ["extend", "generate"]
 

@@ -1,1 +1,191 @@
-"""Everything that is read from the environment."""
+"""Settings from the environment: the library, the gateways' keys, and how a process behaves.
+
+All environment variables are read here. pydantic-settings is imported with the first settings that are read, so that
+`import songflow` does not pay for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+
+from pydantic import Field, SecretStr, ValidationError
+
+from songflow.errors import InputError, LibraryError
+
+if TYPE_CHECKING:
+    from pydantic_settings import BaseSettings
+
+__all__ = [
+    "DEFAULT_NAME_TEMPLATE",
+    "FAIL_POINT_VARIABLE",
+    "FALLBACK_KEY_VARIABLE",
+    "LibrarySettings",
+    "PrefectSettings",
+    "debugging",
+    "fail_point",
+    "gateway_key",
+    "inherited",
+]
+
+DEFAULT_NAME_TEMPLATE = "{title}-{uid}.mp3"
+FALLBACK_KEY_VARIABLE = "SONGFLOW_API_KEY"
+"""Read where a gateway's own variable is not set."""
+FAIL_POINT_VARIABLE = "SONGFLOW_FAIL_POINT"
+
+_Units = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Settings = TypeVar("_Settings", "LibrarySettings", "PrefectSettings")
+
+
+@dataclass(frozen=True, slots=True)
+class LibrarySettings:
+    """Location and policies of a library.
+
+    Attributes:
+        folder: The local folder: SQLite ledger, spool, unfinished downloads, and the audio unless elsewhere.
+        ledger_url: A database URL for the ledger instead of SQLite in the folder. May hold a password.
+        audio_url: Any fsspec URL for the songs instead of `audio/` in the folder.
+        name_template: File names of songs, from `{title}`, `{song_id}`, `{uid}`.
+        verify_audio: Decode each download to its end (off: check its size only).
+        covers: Fetch the cover that a gateway offers with a song, into the song's tag and beside it.
+        budget: The most that this library may ever spend, in the accounts' units (None: no cap).
+        budget_per_day: The same for a day (UTC).
+        unit: The name of the units of prices and budgets.
+    """
+
+    folder: Path = field(metadata={"variable": "SONGFLOW_LIBRARY", "default": Path("songs")})
+    ledger_url: str | None = field(default=None, repr=False)
+    audio_url: str | None = None
+    name_template: str = DEFAULT_NAME_TEMPLATE
+    verify_audio: bool = True
+    covers: bool = True
+    budget: _Units | None = None
+    budget_per_day: _Units | None = None
+    unit: str = "units"
+
+    @classmethod
+    def from_environment(cls, folder: str | Path | None = None) -> LibrarySettings:
+        """Read the settings from `SONGFLOW_` and the field's name; the folder from SONGFLOW_LIBRARY, else `./songs`.
+
+        Args:
+            folder: Takes precedence over SONGFLOW_LIBRARY.
+
+        Raises:
+            LibraryError: a variable has a value that is not allowed, or the folder's `~user` does not exist.
+        """
+        found = _read(cls, "SONGFLOW_", LibraryError)
+        return replace(found, folder=_absolute(Path(folder) if folder else found.folder))
+
+    def exists(self) -> bool:
+        """False where opening this library would create it (a ledger elsewhere always counts as existing)."""
+        try:
+            return self.ledger_url is not None or (self.folder / "ledger.sqlite").is_file()
+        except OSError:  # the name is too long, or the folder may not be searched
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class PrefectSettings:
+    """Whether commands use Prefect, and Prefect's own variables that locate its server.
+
+    Reading them here avoids an import of Prefect, which takes over a second.
+
+    Attributes:
+        enabled: Commands become flow runs where a Prefect server answers.
+        api_url: The server's API.
+        home: The folder of Prefect's files.
+        profiles_path: The file of profiles (None: `profiles.toml` in `home`).
+        profile: The profile to use (None: the one that the file marks as active).
+    """
+
+    enabled: bool = field(default=True, metadata={"variable": "SONGFLOW_PREFECT"})
+    api_url: str | None = None
+    home: Path = Path("~/.prefect")
+    profiles_path: Path | None = None
+    profile: str | None = None
+
+    @classmethod
+    def from_environment(cls) -> PrefectSettings:
+        """Read SONGFLOW_PREFECT, PREFECT_API_URL, PREFECT_HOME, PREFECT_PROFILES_PATH and PREFECT_PROFILE.
+
+        Raises:
+            InputError: SONGFLOW_PREFECT is neither on nor off.
+        """
+        return _read(cls, "PREFECT_", InputError)
+
+
+def gateway_key(variable: str) -> SecretStr | None:
+    """The gateway key in a variable; None where it is not set or blank."""
+    key = os.environ.get(variable, "").strip()
+    return SecretStr(key) if key else None
+
+
+def debugging() -> bool:
+    """True where SONGFLOW_DEBUG asks for tracebacks. Never raises: it is read while another error is handled."""
+    return os.environ.get("SONGFLOW_DEBUG", "").strip().lower() not in {"", "0", "off", "no", "false"}
+
+
+def fail_point() -> str:
+    """The fail point that a test arms for this process, or an empty text (see `runtime/failpoints.py`)."""
+    return os.environ.get(FAIL_POINT_VARIABLE, "")
+
+
+def inherited(names: Iterable[str]) -> dict[str, str]:
+    """The named variables that are set, for the environment of a child process."""
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def _read(kind: type[_Settings], prefix: str, refused: type[InputError | LibraryError]) -> _Settings:
+    """Read a dataclass's fields from the environment; unset and blank variables leave the defaults.
+
+    Raises:
+        InputError, LibraryError: as `refused`, naming the variable, its value and what is allowed.
+    """
+    model = _model(kind, prefix)
+    try:
+        found = model()
+    except ValidationError as error:
+        # Only switches and numbers have values to refuse: no secret is in this message.
+        fault = error.errors(include_url=False)[0]
+        allowed = (
+            "1 or 0 (also yes, no, true, false, on, off)" if "bool" in fault["type"] else "a number from 0"
+        )
+        raise refused(
+            f"{fault['loc'][0]} is {str(fault['input'])[:40]!r}: allowed is {allowed}.",
+            next="correct it; nothing was sent.",
+        ) from None
+    return kind(**{one.name: getattr(found, one.name) for one in fields(kind)})
+
+
+def _model(kind: type[_Settings], prefix: str) -> type[BaseSettings]:
+    """A pydantic-settings model with a dataclass's fields."""
+    from pydantic import create_model, model_validator
+    from pydantic_settings import BaseSettings
+
+    class Variables(BaseSettings, case_sensitive=True, extra="ignore", hide_input_in_errors=True):
+        @model_validator(mode="before")
+        @classmethod
+        def _without_blanks(cls, given: dict[str, Any]) -> dict[str, Any]:
+            return {name: value for name, value in given.items() if str(value).strip()}
+
+    hints = get_type_hints(kind, include_extras=True)
+    parts: dict[str, Any] = {}
+    for one in fields(kind):
+        default = one.metadata["default"] if one.default is MISSING else one.default
+        variable = one.metadata.get("variable", f"{prefix}{one.name.upper()}")
+        parts[one.name] = (hints[one.name], Field(default, validation_alias=variable))
+    model: type[BaseSettings] = create_model(kind.__name__, __base__=Variables, **parts)
+    return model
+
+
+def _absolute(folder: Path) -> Path:
+    try:
+        return folder.expanduser().resolve()
+    except (RuntimeError, OSError) as error:
+        raise LibraryError(
+            f"The library's folder {folder} cannot be used: {getattr(error, 'strerror', None) or error}.",
+            next="choose another with --library or SONGFLOW_LIBRARY.",
+        ) from None

@@ -18,7 +18,7 @@ from blocks.resolver import resolve_access
 from songflow.accounts import Access, access_from_environment
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 from tasks.events import emit
 from tasks.logs import show_in_runs
 from tasks.stopping import ends_when_stopped

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from songflow.events import GOOD_NEWS, Listener, Notice, nearly_spent, tell
 from songflow.ledger.money import LIBRARY_SCOPE, Money
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 
 __all__ = ["EventSink"]
 

@@ -15,7 +15,8 @@ from songflow.generation.gateway_pool import GatewayPool
 from songflow.generation.leases import LeaseKeeper
 from songflow.generation.poll_schedules import PollSchedules
 from songflow.generation.session_settings import SessionSettings
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
+from songflow.settings import LibrarySettings
 
 __all__ = ["Session"]
 

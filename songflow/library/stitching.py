@@ -22,7 +22,8 @@ from songflow.errors import InputError
 from songflow.families.family import Mode
 from songflow.ledger.rows import Song
 from songflow.ledger.states import SongState
-from songflow.library.audio_store import file_name, into_place, prepare_folder
+from songflow.library.audio_store import into_place, prepare_folder
+from songflow.library.file_names import file_name
 from songflow.library.library import Library
 from songflow.library.source_check import check_songs, source_of
 

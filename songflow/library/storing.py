@@ -25,7 +25,7 @@ from songflow.downloads.covers import ENDINGS
 from songflow.downloads.downloader import Downloaded, forget
 from songflow.ledger.rows import SourceFound, StoredFile
 from songflow.ledger.songs import Origin
-from songflow.library.audio_store import file_name
+from songflow.library.file_names import file_name
 from songflow.library.library import Library
 from songflow.library.provenance import story_of, tag_of
 

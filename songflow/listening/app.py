@@ -21,8 +21,9 @@ from pydantic import BaseModel
 
 from songflow.catalog.ratings import rate_row
 from songflow.errors import InputError, LibraryError
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
 from songflow.listening.rows import room_songs, stored_path
+from songflow.settings import LibrarySettings
 
 __all__ = ["listening_app"]
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import uvicorn
 
-from songflow.library.library import LibrarySettings
 from songflow.listening.app import listening_app
+from songflow.settings import LibrarySettings
 
 __all__ = ["serve_room"]
 

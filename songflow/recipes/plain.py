@@ -12,12 +12,12 @@ from songflow.generation.lifecycle import generate_in, mint_key
 from songflow.generation.policy import PAY_ONCE, IfUnsettled, PayingPolicy
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
-from songflow.library.library import LibrarySettings
 from songflow.recipes.answers import Answer, Question, nobody_here
 from songflow.recipes.making import Order, make_whole_song
 from songflow.recipes.model import Recipe
 from songflow.recipes.results import WholeSong
 from songflow.recipes.shelf import find_recipe
+from songflow.settings import LibrarySettings
 
 __all__ = ["PlainCrew", "make_song", "settings_for"]
 

@@ -15,11 +15,11 @@ from songflow.errors import InputError, SpendingStopped
 from songflow.ledger import Ledger
 from songflow.ledger.money import LIBRARY_SCOPE
 from songflow.ledger.states import Billed, State
-from songflow.library.library import LibrarySettings
 from songflow.polling.durations import TYPICAL_SECONDS
 from songflow.recipes.model import TAKES_EXPECTED, Recipe, Rule, Step
 from songflow.recipes.results import WholeSong
 from songflow.recipes.sizes import Link, widths
+from songflow.settings import LibrarySettings
 
 __all__ = ["Paid", "Plan", "PlannedStep", "plan_recipe", "refuse_over_budget"]
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import signal
 
-__all__ = ["ACTS", "FAIL_POINTS", "VARIABLE", "reached"]
+from songflow.settings import fail_point
 
-VARIABLE = "SONGFLOW_FAIL_POINT"
+__all__ = ["ACTS", "FAIL_POINTS", "reached"]
 
 COMMITS = (
     "migrate",
@@ -61,7 +61,7 @@ FAIL_POINTS = tuple(f"{name}: {when} {kind}" for name, kind in ACTS for when in 
 """Every place where a process can be killed."""
 
 _known = frozenset(FAIL_POINTS)
-_armed, _, _arrival = os.environ.get(VARIABLE, "").partition("#")
+_armed, _, _arrival = fail_point().partition("#")
 _left = int(_arrival or 1)
 
 

@@ -7,7 +7,7 @@ from songflow.errors import InputError
 from songflow.families.family import Request
 from songflow.generation.extensions import find_parent
 from songflow.generation.session import Session
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 from songflow.sweeps.spec import Parents, Sweep
 
 __all__ = ["find_parents", "parents_in"]

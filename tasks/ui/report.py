@@ -17,7 +17,8 @@ from prefect.artifacts import acreate_image_artifact, acreate_markdown_artifact,
 
 from songflow.audio.features import CACHE_NAME, measure_songs
 from songflow.catalog.manifest import read_manifest
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
+from songflow.settings import LibrarySettings
 from tasks.logs import show_in_runs
 from tasks.ui.markdown import escape
 

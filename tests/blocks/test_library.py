@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from blocks import SongLibrary
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 
 
 def test_a_library_is_the_settings_of_the_domain(tmp_path):

@@ -17,7 +17,8 @@ from support.prefect_server import PrefectServer
 from blocks import SimulatorCredentials, SongLibrary
 from songflow.catalog.manifest import read_manifest
 from songflow.ledger.states import State
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
+from songflow.settings import LibrarySettings
 from songflow.simulator import SimulatorServer, SimulatorSettings
 
 pytestmark = [

@@ -8,7 +8,8 @@ import prefect
 import pytest
 
 from deployments.doctor import unmet
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
+from songflow.settings import LibrarySettings
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 

@@ -15,7 +15,7 @@ from blocks import CometAPICredentials, SongLibrary
 from deployments.automations import CRASH_ZOMBIES, NOTIFY, crash_zombies, install
 from deployments.setup import set_up
 from songflow.errors import InputError
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 

@@ -19,7 +19,8 @@ from songflow.errors import StillRunning, UnsettledTwin
 from songflow.generation.rescue import Rescued
 from songflow.ledger.lease import Lease, ProcessIdentity
 from songflow.ledger.states import State
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
+from songflow.settings import LibrarySettings
 from tasks.ui.markdown import rescue_rows
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]

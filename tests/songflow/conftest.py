@@ -28,7 +28,7 @@ from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.ledger import Ledger
 from songflow.ledger.engine import ledger_url as to_ledger_url
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 
 POSTGRES = os.environ.get("SONGFLOW_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")

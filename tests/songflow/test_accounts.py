@@ -21,8 +21,8 @@ from songflow.generation.policy import PaidRequest, PayingPolicy
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.generation.submit import submit_once
-from songflow.library.library import LibrarySettings
 from songflow.polling.loop import Fixed, default_deadline
+from songflow.settings import LibrarySettings
 
 CUSTOM = {"base_url": "https://my.example/", "submit_path": "/go", "fetch_path": "/ask/{id}", "shape": "c"}
 

@@ -13,7 +13,7 @@ from songflow.generation.lifecycle import generate_in
 from songflow.generation.rescue import rescue
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 from songflow.sweeps.cells import cells_of
 from songflow.sweeps.run import RunOptions
 from songflow.sweeps.spec import parse_sweep

@@ -25,7 +25,8 @@ from deployments.cluster import Cluster, Plan
 from deployments.processes import free_port
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import State
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
+from songflow.settings import LibrarySettings
 
 POSTGRES = os.environ.get("SONGFLOW_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
 REQUIRED = os.environ.get("SONGFLOW_REQUIRE_SERVICES") == "1"

@@ -29,7 +29,8 @@ from cli.main import run
 from deployments.health import Check
 from songflow.catalog.manifest import read_manifest
 from songflow.ledger.states import State
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
+from songflow.settings import LibrarySettings
 from songflow.simulator import SimulatorServer, SimulatorSettings
 
 KEY = "sk-of-the-documents-0123456789abcdef"

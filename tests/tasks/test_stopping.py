@@ -19,8 +19,8 @@ from sqlalchemy import text
 from songflow.errors import LibraryError
 from songflow.generation.session import Session
 from songflow.ledger import schema
-from songflow.library.library import LibrarySettings
 from songflow.runtime.concurrency import all_ended
+from songflow.settings import LibrarySettings
 from tasks import stopping
 from tasks.sessions import open_session
 from tasks.stopping import ends_when_stopped, tells_when_cancelled

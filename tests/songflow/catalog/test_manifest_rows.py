@@ -22,7 +22,7 @@ from songflow.generation.policy import PaidRequest
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.generation.submit import submit_once
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 
 pytestmark = pytest.mark.xdist_group("manifest")  # one frame for all of them

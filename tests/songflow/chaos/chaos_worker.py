@@ -21,7 +21,7 @@ from songflow.gateways import DIALECTS, Account
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 
 # A refusal that may be repeated is: a person would, too.
 _TURNS = 6

@@ -17,7 +17,7 @@ from songflow.generation.session_settings import SessionSettings
 from songflow.ledger import SongState, State
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import RULES
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 
 PAID = {State.ACCEPTED, State.RUNNING, State.SUCCEEDED, State.FAILED, State.OVERDUE, State.LOST}
 SETTLED = {State.SUCCEEDED, State.FAILED, State.UNSENT, State.REFUSED}

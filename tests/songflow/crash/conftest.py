@@ -21,8 +21,7 @@ from songflow.ledger import Ledger
 from songflow.ledger.engine import ledger_url
 from songflow.ledger.money import Balance
 from songflow.ledger.rows import Song, Submission
-from songflow.library.library import LibrarySettings
-from songflow.runtime.failpoints import VARIABLE
+from songflow.settings import FAIL_POINT_VARIABLE, LibrarySettings
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 
 FORKS = Path(__file__).parent / "forks.py"
@@ -68,7 +67,7 @@ class Forks:
     def run(self, plan: dict[str, Any], *, kill_at: str | None = None) -> Ended:
         """Begin one and wait for its end; `kill_at` arms a fail point in its environment."""
         if kill_at is not None:
-            plan = {**plan, "environment": {VARIABLE: kill_at}}
+            plan = {**plan, "environment": {FAIL_POINT_VARIABLE: kill_at}}
         return self.wait(self.start([plan]))[0]
 
     def log(self, pid: int) -> str:

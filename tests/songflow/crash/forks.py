@@ -42,12 +42,12 @@ from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.ledger import Ledger, engine, lease, schema, spool, sqlite_file, submissions
 from songflow.library import audio_store, rebuild
-from songflow.library.library import LibrarySettings
 from songflow.polling import loop
 from songflow.recipes.making import make_whole_song
 from songflow.recipes.plain import PlainCrew, settings_for
 from songflow.recipes.shelf import find_recipe
 from songflow.runtime import failpoints, retry
+from songflow.settings import LibrarySettings
 
 LOADED_LATE = ("soundfile", "httpx", "asyncpg", "fsspec.implementations.local")
 WITH_POINTS = (post, spool, engine, audio_store, downloader)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from songflow.ledger import State
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 
 MEBIBYTES = 80  # more than must be free before a POST
 

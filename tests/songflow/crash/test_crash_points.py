@@ -19,10 +19,10 @@ from songflow.audio.decoding import measure
 from songflow.audio.id3 import read_tag
 from songflow.ledger import State
 from songflow.ledger.states import SongState
-from songflow.library.library import LibrarySettings
 from songflow.library.provenance import read_story
 from songflow.library.storing import audio_sha256_of
 from songflow.runtime.failpoints import FAIL_POINTS
+from songflow.settings import LibrarySettings
 
 KILLED = -signal.SIGKILL
 PRICE = 1.0
@@ -318,10 +318,10 @@ def test_a_fail_point_is_armed_by_the_environment_of_a_new_interpreter(local_pla
     import subprocess
     import sys
 
-    from songflow.runtime.failpoints import VARIABLE
+    from songflow.settings import FAIL_POINT_VARIABLE
 
     code = "import asyncio, sys, songflow; asyncio.run(songflow.generate('a waltz', key='key', library=sys.argv[1]))"
-    environment = {**os.environ, VARIABLE: "sending: before commit"}
+    environment = {**os.environ, FAIL_POINT_VARIABLE: "sending: before commit"}
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "library")], env=environment, capture_output=True
     )

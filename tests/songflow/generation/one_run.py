@@ -25,7 +25,7 @@ from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.songs import Songs
 from songflow.ledger.submissions import Submissions
 from songflow.library.audio_store import AudioStore
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 
 POINTS: dict[str, tuple[Any, str]] = {
     "before sending": (Submissions, "begin_send"),

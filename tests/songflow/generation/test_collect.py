@@ -18,7 +18,7 @@ from songflow.generation.session_settings import SessionSettings
 from songflow.generation.submit import submit_once
 from songflow.generation.takes import store_song, take_uid
 from songflow.ledger import SongState, State, schema
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 
 OLD, NEW = "sk-old-old-old-old-old", "sk-new-new-new-new-new"
 

@@ -20,9 +20,9 @@ from songflow.generation.submit import submit_once
 from songflow.ledger import State, sqlite_file
 from songflow.ledger.lease import Lease
 from songflow.ledger.spool import Spool, SpoolEntry
-from songflow.library.library import LibrarySettings
 from songflow.runtime import retry
 from songflow.runtime.concurrency import shielded
+from songflow.settings import LibrarySettings
 
 AGO = datetime.now(UTC) - timedelta(hours=1)
 

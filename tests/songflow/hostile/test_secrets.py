@@ -33,8 +33,8 @@ from songflow.errors import (
 from songflow.gateways import DIALECTS, Account
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.rescue import rescue
-from songflow.library.library import LibrarySettings
 from songflow.library.provenance import STORY
+from songflow.settings import LibrarySettings
 
 ALL_LOGGERS = (
     "",

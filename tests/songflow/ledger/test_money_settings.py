@@ -13,7 +13,7 @@ from songflow.ledger import Ledger
 from songflow.ledger.engine import Database, ledger_url
 from songflow.ledger.migrate import alembic_config
 from songflow.ledger.money import Balance
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from songflow.errors import LibraryError
-from songflow.library.audio_store import DEFAULT_NAME_TEMPLATE, check_template, file_name
+from songflow.library.file_names import check_template, file_name
+from songflow.settings import DEFAULT_NAME_TEMPLATE
 from songflow.simulator.songs import HOSTILE_TITLES
 
 UID = "0123456789"

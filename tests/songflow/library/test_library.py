@@ -18,9 +18,9 @@ from songflow.errors import LibraryError, NotCollected
 from songflow.generation.lifecycle import collect, generate_in, wait
 from songflow.generation.policy import PaidRequest
 from songflow.generation.submit import submit_once
-from songflow.library.audio_store import DEFAULT_NAME_TEMPLATE
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
 from songflow.runtime.retry import without_pauses
+from songflow.settings import DEFAULT_NAME_TEMPLATE, LibrarySettings
 from songflow.simulator.songs import HOSTILE_TITLES
 
 

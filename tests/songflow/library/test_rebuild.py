@@ -21,10 +21,11 @@ from songflow.errors import InputError
 from songflow.families.udio import SongRequest
 from songflow.generation.lifecycle import generate_in
 from songflow.ledger import SongState, State, schema
-from songflow.library.library import Library, LibrarySettings
+from songflow.library.library import Library
 from songflow.library.provenance import REQUEST, STORY
 from songflow.library.rebuild import Finding, Found, rebuild
 from songflow.library.storing import MEASURES
+from songflow.settings import LibrarySettings
 
 NOT_CARRIED = {"rating"}
 """Columns of the manifest that come after a song is stored, so that its file cannot know them."""

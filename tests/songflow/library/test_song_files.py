@@ -20,9 +20,9 @@ from songflow.audio.id3 import MAX_TAG_BYTES, Picture, Tag, audio_span, encode, 
 from songflow.downloads.downloader import Downloaded
 from songflow.ledger.rows import Song, SourceFound
 from songflow.ledger.songs import Origin
-from songflow.library.library import LibrarySettings
 from songflow.library.provenance import PAYLOAD, REQUEST, STORY, Told, read_story
 from songflow.library.storing import audio_sha256_of, keep
+from songflow.settings import LibrarySettings
 
 PICTURE = Picture("image/jpeg", b"\xff\xd8\xff" + bytes(50))
 

@@ -12,8 +12,8 @@ import pytest
 
 from songflow.catalog.manifest import read_manifest
 from songflow.generation.lifecycle import generate_in
-from songflow.library.library import LibrarySettings
 from songflow.listening import listening_app
+from songflow.settings import LibrarySettings
 
 HERE = "http://127.0.0.1:8766"
 

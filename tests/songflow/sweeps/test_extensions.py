@@ -10,7 +10,7 @@ import pytest
 from songflow.errors import InputError, InvalidDocument
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.policy import PayingPolicy
-from songflow.library.library import LibrarySettings
+from songflow.settings import LibrarySettings
 from songflow.sweeps.cells import cells_of
 from songflow.sweeps.parents import find_parents, parents_in
 from songflow.sweeps.run import RunOptions, SweepRun
