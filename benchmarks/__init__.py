@@ -1,1 +1,1 @@
-"""What measures speed: ratios of one run on one machine, never a test."""
+"""Benchmarks: ratios measured in one run on one machine. They are not tests."""

@@ -1,6 +1,6 @@
 """`python -m benchmarks [NAME ...]`: run every benchmark, or those named, and print their tables.
 
-Each is a module of this package with `measure(scale) -> list[Outcome]`; a new one is added to `NAMES`.
+Each is a module of this package with `measure(scale) -> list[Outcome]`; add new ones to `NAMES`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NAMES = ("start", "overhead", "slots", "growth", "polling")
 
 
 def main() -> int:
-    """Run, print, and save where that is asked; 1 where a limit was missed in a full run."""
+    """Run and print, and save if asked to. Returns 1 if a full run missed a target."""
     arguments = _arguments()
     console, scale = Console(), Scale(quick=arguments.quick)
     console.print(f"Ratios of one run on: {machine()}\n", highlight=False)
@@ -38,14 +38,14 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description="Measure speed, as ratios of one run."
+        prog="python -m benchmarks", description="Measure speed as ratios within one run."
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(NAMES)} (default: all)")
     parser.add_argument(
-        "--quick", action="store_true", help="a few cells only: shows that the benchmarks run"
+        "--quick", action="store_true", help="a few cells only, to check that the benchmarks run"
     )
     parser.add_argument(
-        "--save", type=Path, metavar="FOLDER", help="write performance.json and images/ there"
+        "--save", type=Path, metavar="FOLDER", help="write performance.json and images/ to this folder"
     )
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in NAMES]

@@ -1,7 +1,7 @@
-"""The bare script that Songflow is measured against: asyncio and httpx, K at once, and nothing that keeps a promise.
+"""The bare script that Songflow is compared with: asyncio and httpx, K at once, no records and no recovery.
 
 It does the same POSTs, polls, downloads and durable writes (part file, fsync, rename, fsync of the folder) as a
-sweep of Songflow, and no more: killed in the middle, it has forgotten what was paid for.
+sweep of Songflow, and nothing else: killed halfway, it has forgotten what was paid for.
 
     python benchmarks/bare.py URL FOLDER --cells 1000 --slots 50 --poll-interval 0.5 [--check]
 """
@@ -18,7 +18,7 @@ import httpx
 
 
 async def main(arguments: argparse.Namespace) -> None:
-    """All cells, at most `slots` of them at the gateway at once."""
+    """Make all cells, at most `slots` of them at the gateway at once."""
     arguments.folder.mkdir(parents=True, exist_ok=True)
     slots = asyncio.Semaphore(arguments.slots)
     async with httpx.AsyncClient(base_url=arguments.url, timeout=60, trust_env=False) as client:
@@ -30,7 +30,7 @@ async def main(arguments: argparse.Namespace) -> None:
 async def one_cell(
     client: httpx.AsyncClient, slots: asyncio.Semaphore, number: int, arguments: argparse.Namespace
 ) -> None:
-    """Submit, poll until the songs are there, fetch them."""
+    """Submit a cell, poll until its songs are ready, download them."""
     async with slots:
         answer = await client.post("/udio/submit/music", json=body(number))
         generation_id = answer.raise_for_status().json()["data"]
@@ -41,7 +41,7 @@ async def one_cell(
 async def finished(
     client: httpx.AsyncClient, generation_id: str, poll_interval: float
 ) -> list[dict[str, Any]]:
-    """The songs of a generation, once it has ended."""
+    """Poll until a generation has ended; its songs."""
     while True:
         await asyncio.sleep(poll_interval)
         answer = await client.get(f"/udio/fetch/{generation_id}")
@@ -54,7 +54,7 @@ async def finished(
 
 
 async def fetch(client: httpx.AsyncClient, song: dict[str, Any], folder: Path, check: bool) -> None:
-    """One song on the disk, whole and under its name only when it is."""
+    """Download a song; it gets its final name only when it is complete."""
     part = folder / f"{song['id']}.part"
     async with client.stream("GET", song["song_path"]) as answer:
         answer.raise_for_status()
@@ -69,12 +69,12 @@ async def fetch(client: httpx.AsyncClient, song: dict[str, Any], folder: Path, c
 
 
 def sync(descriptor: int) -> None:
-    """Wait until a file is on the disk."""
+    """Sync a file to disk."""
     os.fsync(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until a folder's new name is on the disk."""
+    """Sync a folder's entries to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -83,7 +83,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def decode(path: Path) -> None:
-    """Read a song to its end; a broken one raises."""
+    """Decode a song to its end; a broken one raises."""
     import soundfile
 
     with soundfile.SoundFile(str(path)) as file:
@@ -92,7 +92,7 @@ def decode(path: Path) -> None:
 
 
 def body(number: int) -> dict[str, Any]:
-    """The wire body of a cell: the seed tells cells apart."""
+    """The wire body of a cell; cells differ in their seed."""
     return {
         "gen_params": {
             "prompt": "a waltz for the benchmark", "lyrics": "", "lyrics_type": "instrumental",

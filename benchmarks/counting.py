@@ -1,6 +1,6 @@
-"""`python -m benchmarks.counting FILE ARGUMENTS...`: the `songflow` command with its ledger's work counted.
+"""`python -m benchmarks.counting FILE ARGUMENTS...`: run the `songflow` command and count its ledger's work.
 
-Into FILE go, as JSON, the queries and commits of the SQLite ledger and the CPU seconds that they took.
+Writes to FILE, as JSON, the queries and commits of the SQLite ledger and the CPU seconds they took.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from songflow.ledger import sqlite_file
 
 
 class Counts:
-    """Counts what the ledger does; the time is each thread's own CPU time, so that others do not weigh on it."""
+    """Counts of ledger work; time is each thread's own CPU time, so that other work does not add to it."""
 
     def __init__(self) -> None:
         self.queries = 0
@@ -34,12 +34,12 @@ class Counts:
         self._begun = time.thread_time()
 
     def after(self, *_: Any) -> None:
-        """A statement has ended."""
+        """Count a statement that has ended."""
         self.queries += 1
         self.seconds += time.thread_time() - self._begun
 
     def commit(self, raw: sqlite3.Connection) -> None:
-        """Commit as the ledger does."""
+        """Commit as the ledger does, and count it."""
         begun = time.thread_time()
         self._commit(raw)
         self.commits += 1
@@ -47,7 +47,7 @@ class Counts:
 
 
 def main() -> int:
-    """Run the command; what returns is its exit code."""
+    """Run the command and return its exit code."""
     counts = Counts()
     event.listen(Engine, "before_cursor_execute", counts.before)
     event.listen(Engine, "after_cursor_execute", counts.after)

@@ -1,4 +1,4 @@
-"""Growth: what a song costs in a sweep of 100, 1,000 and 10,000 cells; nothing of it should grow with the sweep."""
+"""Growth: the cost of a song in sweeps of 100, 1,000 and 10,000 cells. It should not grow with the sweep."""
 
 from __future__ import annotations
 
@@ -11,19 +11,26 @@ from benchmarks.lab import MEDIAN_SECONDS, Sweep, check_songs, run, simulator
 from benchmarks.report import Finding, Outcome, Scale
 
 SIZES, QUICK_SIZES = (100, 1_000, 10_000), (4, 8)
-# Short, so that what is measured is the work and not the wait.
+# Short, to measure work and not waiting.
 GENERATION_SECONDS = 1.0
 POLL_SECONDS = 0.5
 TAKES = 2
-_COLUMNS = ("wall s", "CPU ms a song", "peak MiB", "queries a song", "commits a song", "ledger ms a song")
+_COLUMNS = (
+    "wall s",
+    "CPU ms per song",
+    "peak MiB",
+    "queries per song",
+    "commits per song",
+    "ledger ms per song",
+)
 
 
 def measure(scale: Scale) -> list[Outcome]:
-    """One library for each size, on a simulator of its own; the smallest, of a fraction of a second, three times."""
+    """Measure one library per size, each on its own simulator; the smallest, which is over quickly, three times."""
     smallest, *larger = QUICK_SIZES if scale.quick else SIZES
     tries = sorted((_row(scale, smallest) for _ in range(3)), key=lambda row: row[1][-1])
     rows = [tries[1], *(_row(scale, cells) for cells in larger)]
-    (_, first), (most, last) = rows[0], rows[-1]
+    (least, first), (most, last) = rows[0], rows[-1]
     return [
         Outcome(
             title="Growth, 50 slots, no audio checks",
@@ -31,10 +38,8 @@ def measure(scale: Scale) -> list[Outcome]:
             rows=rows,
             findings=[
                 Finding(f"peak memory in MiB, {most}", last[2], 400.0),
-                Finding(
-                    f"ledger queries a song, {most}, times those of the smallest", last[3] / first[3], 1.5
-                ),
-                Finding(f"ledger time a song, {most}, times that of the smallest", last[5] / first[5], 1.5),
+                Finding(f"ledger queries per song, {most} relative to {least}", last[3] / first[3], 1.5),
+                Finding(f"ledger time per song, {most} relative to {least}", last[5] / first[5], 1.5),
             ],
         )
     ]

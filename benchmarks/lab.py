@@ -1,4 +1,4 @@
-"""What every benchmark needs: a simulator in its own process, children whose CPU is counted, a named machine."""
+"""Shared parts of the benchmarks: a simulator process, commands with their CPU counted, the machine's name."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from songflow.simulator.timing import generation_seconds
 
 CLI = (sys.executable, "-m", "cli")
 MEDIAN_SECONDS = 54.0
-"""How long a generation takes at the gateway, from published examples; `speed` scales it."""
+"""The duration of a generation at the gateway, from published examples; `speed` scales it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a command took, its own children included: wall and CPU seconds, the largest resident set in MiB."""
+    """Resources used by a command and its children: wall and CPU seconds, the largest resident set in MiB."""
 
     wall: float
     cpu: float
@@ -40,7 +40,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """When the gateway worked on a generation, in unix seconds, and which ready-made takes it serves."""
+    """When the gateway worked on a generation (unix seconds), and which pool takes it serves."""
 
     start: float
     end: float
@@ -48,7 +48,7 @@ class Work:
 
 
 class Simulator:
-    """A running `songflow simulate`; its records are read from its own files."""
+    """A running `songflow simulate`, whose records are read from its files."""
 
     def __init__(self, url: str, state: Path, settings: SimulatorSettings) -> None:
         self.url = url
@@ -68,7 +68,7 @@ class Simulator:
         ]
 
     def audio(self) -> Counter[str]:
-        """The sha256 of each take that was paid for, of its audio without tags."""
+        """The sha256 of the audio, without tags, of each take that was paid for."""
         pool = {
             int(file.stem.split("-")[1]): _audio_of(file)
             for file in (self._state / "audio").glob("pool-*.mp3")
@@ -79,7 +79,7 @@ class Simulator:
 
 @contextmanager
 def simulator(scale: Scale, *, speed: float) -> Iterator[Simulator]:
-    """A simulator in a process of its own, with a pool of ready-made takes."""
+    """A simulator in its own process, with a pool of ready-made takes."""
     pool, clip_seconds = scale.count(8, 2), scale.of(2.0, 0.5)
     with tempfile.TemporaryDirectory() as folder:
         settings = SimulatorSettings(speed=speed, clip_seconds=clip_seconds, pool=pool)
@@ -100,12 +100,12 @@ def simulator(scale: Scale, *, speed: float) -> Iterator[Simulator]:
 
 
 def _until_full(audio: Path, pool: int) -> None:
-    """Making the pool is not part of what is measured."""
+    """Wait until the pool is rendered, which is not part of the measurement."""
     while len(list(audio.glob("pool-*.mp3"))) < pool:
         time.sleep(0.05)
 
 
-# A process begins with the peak memory of the one it was forked from, so a small one starts what is measured.
+# A process inherits the peak memory of the one it was forked from, so a small one starts the measured command.
 _LAUNCHER = """
 import json, os, sys, time
 start = time.perf_counter()
@@ -118,10 +118,10 @@ open(sys.argv[1], "w").write(json.dumps(found))
 
 
 def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Usage:
-    """Run a command to its end and count what it took.
+    """Run a command to its end and measure what it used.
 
     Raises:
-        SystemExit: it failed; its own words are on stderr.
+        SystemExit: it failed; its errors are on stderr.
     """
     with tempfile.TemporaryDirectory() as folder:
         counts = Path(folder) / "counts.json"
@@ -140,22 +140,22 @@ def run(command: Sequence[str], environment: Mapping[str, str] | None = None) ->
 
 
 def plain_environment() -> dict[str, str]:
-    """The environment without a Prefect profile of this machine's own, and with Python as people run it.
+    """The environment without this machine's Prefect profile, and with Python as people run it.
 
-    Where no bytecode may be kept, each start compiles Prefect and httpx anew: that would be measured, too.
+    Without bytecode, each start would compile Prefect and httpx again, and that would be measured.
     """
     unwanted = ("PREFECT_", "PYTHONDONTWRITEBYTECODE")
     return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
 
 
 def compile_packages() -> None:
-    """Leave our own bytecode where an installation leaves that of its packages: an editable one does not."""
+    """Compile our bytecode, as an installation does for its packages; an editable one does not."""
     for package in ("cli", "flows", "tasks", "blocks", "songflow", "deployments"):
         compileall.compile_dir(Path(__file__).parents[1] / package, quiet=1)
 
 
 class PrefectServer:
-    """A running Prefect server; `cpu` is what it has taken so far, in seconds."""
+    """A running Prefect server; `cpu` is its CPU time so far, in seconds."""
 
     def __init__(self, url: str, process: int, home: str) -> None:
         self.url = url
@@ -163,14 +163,14 @@ class PrefectServer:
         self.environment = {"PREFECT_API_URL": url, "PREFECT_HOME": home, "SONGFLOW_PREFECT": "on"}
 
     def cpu(self) -> float:
-        """User and system seconds of its process, by the kernel's count."""
+        """User and system seconds of its process, as counted by the kernel."""
         fields = Path(f"/proc/{self._process}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
 def prefect_server() -> Iterator[PrefectServer]:
-    """A Prefect server on SQLite, up and answering."""
+    """A Prefect server on SQLite, ready to answer."""
     with tempfile.TemporaryDirectory() as home:
         settings = {"PREFECT_HOME": home, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         processes, port = Group(Path(home), {**plain_environment(), **settings}), str(free_port())
@@ -186,8 +186,8 @@ def prefect_server() -> Iterator[PrefectServer]:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A sweep of cells that differ in their seed, run by the command line against a simulator; as a flow run where a
-    Prefect server is given.
+    """A sweep of cells that differ in their seed, run from the command line against a simulator; with a Prefect server,
+    as a flow run.
     """
 
     gateway: Simulator
@@ -201,7 +201,7 @@ class Sweep:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What a person would export; covers are left out, as the bare script knows none."""
+        """The environment that a user would set; without covers, which the bare script does not fetch."""
         return {
             "OPENAI_HK_KEY": "any",
             "SONGFLOW_COVERS": "0",
@@ -210,7 +210,7 @@ class Sweep:
         }
 
     def arguments(self) -> list[str]:
-        """The words after `songflow`."""
+        """The arguments of `songflow`."""
         self.library.mkdir(parents=True, exist_ok=True)
         spec = self.library / "sweep.yaml"
         seeds = list(range(self.first_seed, self.first_seed + self.cells))
@@ -229,7 +229,7 @@ class Sweep:
 
 
 def run_bare(gateway: Simulator, folder: Path, *, cells: int, slots: int, poll: float, check: bool) -> Usage:
-    """The same cells by the bare script."""
+    """Make the same cells with the bare script."""
     script = Path(__file__).with_name("bare.py")
     options = ["--cells", str(cells), "--slots", str(slots), "--poll-interval", str(poll)]
     return run([
@@ -238,10 +238,10 @@ def run_bare(gateway: Simulator, folder: Path, *, cells: int, slots: int, poll: 
 
 
 def check_songs(who: str, folder: Path, gateway: Simulator, cells: int) -> None:
-    """See that a folder holds the audio of every take that was paid for, and nothing else.
+    """Check that a folder contains the audio of every take that was paid for, and nothing else.
 
     Raises:
-        SystemExit: it does not; no ratio of such a run means anything.
+        SystemExit: it does not, so the run's ratios are meaningless.
     """
     found, paid = Counter(map(_audio_of, folder.glob("*.mp3"))), gateway.audio()
     posts = len(gateway.work())
@@ -258,7 +258,7 @@ def _audio_of(path: Path) -> str:
 
 
 def machine() -> str:
-    """The machine that ratios belong to."""
+    """The name of this machine, for the ratios measured on it."""
     return f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 

@@ -1,8 +1,8 @@
-"""Overhead: CPU, time and memory of `songflow sweep run` against the bare script, on the same cells.
+"""Overhead: CPU, time and memory of `songflow sweep run` relative to the bare script, on the same cells.
 
 Both poll at the same fixed interval, keep the same number of generations at the gateway and write the same audio,
-which each run checks. They run side by side, each with a simulator of its own (whose CPU is not counted): what a
-neighbour on the machine takes, it takes from both. One after the other, the same run took 34 s of CPU and 41 s.
+which each run checks. They run side by side, each with its own simulator (whose CPU is not counted), so that other
+load on the machine slows down both. One after the other, the same run took 34 s and 41 s of CPU.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from benchmarks.report import Finding, Outcome, Scale
 GENERATION_SECONDS = 5.0
 POLL_SECONDS = 0.5
 _MOST_CPU, _MOST_TIME = 2.0, 1.15
-_COLUMNS = ("CPU s", "CPU ms a cell", "wall s", "peak MiB")
+_COLUMNS = ("CPU s", "CPU ms per cell", "wall s", "peak MiB")
 
 
 def measure(scale: Scale) -> list[Outcome]:
-    """Without audio checks on either side, then with them."""
+    """Compare without audio checks on either side, then with them."""
     return [_compare(scale, check=check) for check in ((True,) if scale.quick else (False, True))]
 
 
@@ -52,20 +52,18 @@ def _compare(scale: Scale, *, check: bool) -> Outcome:
             ("the same as a flow run beside it", _numbers(flow, cells)),
         ],
         findings=[
-            Finding(f"CPU, times the bare script's, {checks}", ours.cpu / bare.cpu, _MOST_CPU),
+            Finding(f"CPU relative to the bare script, {checks}", ours.cpu / bare.cpu, _MOST_CPU),
+            Finding(f"time relative to the bare script, {checks}", ours.wall / bare.wall, _MOST_TIME),
+            Finding(f"peak memory relative to the bare script, {checks}", ours.peak_mib / bare.peak_mib),
             Finding(
-                f"time until it returns, times the bare script's, {checks}", ours.wall / bare.wall, _MOST_TIME
-            ),
-            Finding(f"peak memory, times the bare script's, {checks}", ours.peak_mib / bare.peak_mib),
-            Finding(
-                f"CPU as a flow run, times the bare script's, {checks}", flow.cpu / beside.cpu, _MOST_CPU
+                f"CPU as a flow run relative to the bare script, {checks}", flow.cpu / beside.cpu, _MOST_CPU
             ),
             Finding(
-                f"time as a flow run, times the bare script's, {checks}", flow.wall / beside.wall, _MOST_TIME
+                f"time as a flow run relative to the bare script, {checks}",
+                flow.wall / beside.wall,
+                _MOST_TIME,
             ),
-            Finding(
-                f"CPU of the Prefect server meanwhile, times the bare script's, {checks}", served / beside.cpu
-            ),
+            Finding(f"CPU of the Prefect server relative to the bare script, {checks}", served / beside.cpu),
         ],
     )
 
@@ -73,7 +71,7 @@ def _compare(scale: Scale, *, check: bool) -> Outcome:
 def _side_by_side(
     scale: Scale, cells: int, slots: int, *, check: bool, server: PrefectServer | None = None
 ) -> tuple[Usage, Usage]:
-    """The bare script and the command at the same time; a flow run where there is a server."""
+    """Run the bare script and the command at the same time; with a server, the command is a flow run."""
     with ThreadPoolExecutor(2) as both:
         bare = both.submit(_run, scale, cells, slots, check=check, ours=False)
         ours = both.submit(_run, scale, cells, slots, check=check, ours=True, server=server)

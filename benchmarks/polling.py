@@ -1,9 +1,9 @@
 """Polling: GETs per song and mean lag of the learned schedule, of fixed intervals and of the exact optimum.
 
-Time is simulated, everything else is what runs: the wait loop, the schedule and its history. A history is 50 songs
-that the schedule waited for itself, from the first one on; then its plan is judged by the true law of the durations,
-so that the luck of a few songs more does not blur the ratio. A gateway tells how long each song took (envelope B),
-or it does not (shape A), and all that is known is between which two looks it finished.
+Time is simulated; the wait loop, the schedule and its history are the real ones. A history is 50 songs that the
+schedule itself waited for, starting without any. Its plan is then evaluated on the true distribution of the durations,
+so that a few lucky songs do not blur the ratio. A gateway reports how long each song took (envelope B), or it does not
+(shape A), and all that is known is between which two polls it ended.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from songflow.polling.loop import Fixed, Schedule, wait_until_settled
 
 SONGS = 50
 INTERVAL = 5.0
-# How finely the exact optimum is looked for, and by how many songs a law is known.
+# The resolution of the exact optimum, and the number of quantiles of a true distribution.
 _STEP = 0.25
 _QUANTILES = 400_000
 _WALKS = 4
 _DEADLINE = 1e5
-_TOLD = {True: "told", False: "not told"}
-_COLUMNS = ("told: GETs", "lag", "ratio", "not told: GETs", "lag", "ratio")
+_REPORTED = {True: "times reported", False: "times not reported"}
+_COLUMNS = ("reported: GETs", "lag", "ratio", "not reported: GETs", "lag", "ratio")
 
 Quantile = Callable[[Any], Any]
 Cost = tuple[float, float]
@@ -41,32 +41,32 @@ Cost = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Durations of one kind (seconds): `quantile` of 0..1, and where `tick` is not 0 seen on its multiples only."""
+    """Durations in seconds, by their `quantile` of 0..1; with a `tick`, ends are only visible on its multiples."""
 
     name: str
     quantile: Quantile
     tick: float = 0.0
 
     def seen(self, shares: Any) -> Any:
-        """The durations at these quantiles."""
+        """The visible durations at these quantiles."""
         values = self.quantile(shares)
         return np.ceil(values / self.tick) * self.tick if self.tick else values
 
 
 def lognormal(sigma: float, median: float = 54.0) -> Quantile:
-    """Quantiles of a log-normal law."""
+    """Quantiles of a log-normal distribution."""
     from scipy.stats import norm
 
     return lambda shares: median * np.exp(sigma * norm.ppf(shares))
 
 
 def weibull(shape: float, median: float = 54.0) -> Quantile:
-    """Quantiles of a Weibull law."""
+    """Quantiles of a Weibull distribution."""
     return lambda shares: median * (-np.log1p(-shares) / math.log(2)) ** (1 / shape)
 
 
 def two_queues(fast: float, slow: float, share: float, sigma: float) -> Quantile:
-    """Quantiles of a mixture whose parts hardly meet: one queue after the other."""
+    """Quantiles of a mixture of two queues whose durations hardly overlap."""
 
     def quantile(shares: Any) -> Any:
         of_fast = np.clip(shares / share, 1e-9, 1 - 1e-9)
@@ -89,12 +89,13 @@ FAMILIES = (
 )
 CHANGING = (FAMILIES[0], FAMILIES[1], FAMILIES[3], FAMILIES[6])
 CHANGES = (0.5, 2.0)
+_CHANGES = {0.5: "half as long", 2.0: "twice as long"}
 TICKING = FAMILIES[7:]
 _LASTING = 900
 
 
 class Truth:
-    """The true law of a family, from which costs are computed and not drawn."""
+    """The true distribution of a family, from which costs are computed, not sampled."""
 
     def __init__(self, family: Family) -> None:
         self._values = np.sort(family.seen((np.arange(_QUANTILES) + 0.5) / _QUANTILES))
@@ -104,13 +105,13 @@ class Truth:
         self._law = self.law(fine)
 
     def law(self, times: Any) -> Law:
-        """The law at these times, the first of which is 0 and the last beyond the longest duration."""
+        """The distribution at these times: the first is 0, the last beyond the longest duration."""
         count = np.searchsorted(self._values, times, side="right")
         below, moment = count / _QUANTILES, self._sums[count] / _QUANTILES
         return Law(np.asarray(times).tolist(), below.tolist(), moment.tolist())
 
     def cost(self, schedule: Schedule) -> Cost:
-        """What a schedule costs, on average over a few of its walks (each is jittered anew)."""
+        """The cost of a schedule, averaged over a few walks (each with its own jitter)."""
         costs = []
         for _ in range(_WALKS):
             law = self.law(np.fromiter(_walk(schedule, self.longest), dtype=float))
@@ -119,7 +120,7 @@ class Truth:
         return _mean(costs)
 
     def optimum(self, lag: float) -> float:
-        """The fewest GETs per song at a mean lag (seconds): dynamic programming over the law."""
+        """The fewest GETs per song at a mean lag (seconds), by dynamic programming over the distribution."""
         return _cost_at(self._law, plan_for_lag(self._law, lag))[1]
 
 
@@ -136,7 +137,7 @@ def _cost_at(law: Law, plan: Plan) -> Cost:
 
 
 def cost_of(history: History, truth: Truth) -> Cost:
-    """What the next songs cost that are waited for by a history."""
+    """The cost of waiting for the next songs with this history."""
     plan = history.plan
     if plan is None:
         return truth.cost(Fixed(history.interval, random=random.Random(0)))
@@ -158,7 +159,7 @@ def _mean(costs: Sequence[Cost]) -> Cost:
 async def wait_for_songs(
     history: History, durations: Sequence[float], *, told: bool, luck: random.Random
 ) -> None:
-    """Wait for songs of these durations one after the other, as a session does, in simulated time."""
+    """Wait for songs of these durations one after another, as a session does, in simulated time."""
     for seconds in durations:
         history.add(
             await _wait(history.schedule() or Fixed(history.interval, random=luck), seconds, told, luck)
@@ -184,7 +185,7 @@ async def _wait(schedule: Schedule, seconds: float, told: bool, luck: random.Ran
 
 
 def grown(families: Iterable[Family], *, told: bool, seed: int) -> Iterator[History]:
-    """One history, after 50 songs of each family that the schedule waited for itself."""
+    """One history, after 50 songs of each family that the schedule itself waited for."""
     draw, luck = np.random.default_rng(seed), random.Random(seed)
     history = History(INTERVAL, random=luck)
     for family in families:
@@ -194,21 +195,21 @@ def grown(families: Iterable[Family], *, told: bool, seed: int) -> Iterator[Hist
 
 
 def learned_cost(family: Family, truth: Truth, *, told: bool, seed: int, before: float = 1.0) -> Cost:
-    """After 50 songs; where `before` is not 1, after 50 songs at another speed and 50 at this one."""
+    """The cost after 50 songs; if `before` is not 1, after 50 songs at another speed and 50 at this one."""
     slow = Family(family.name, lambda shares: before * family.seen(shares))
     *_, history = grown([slow, family] if before != 1.0 else [family], told=told, seed=seed)
     return cost_of(history, truth)
 
 
 def lasting_cost(family: Family, truth: Truth, *, songs: int, seed: int) -> Cost:
-    """On average over the whole of a long history, of which nothing is told: looked at every 50 songs."""
+    """The average cost over a long history without reported times, taken every 50 songs."""
     return _mean(
         [cost_of(history, truth) for history in grown([family] * (songs // SONGS), told=False, seed=seed)]
     )
 
 
 def measure(scale: Scale) -> list[Outcome]:
-    """GETs and lag after 50 songs, after many, and 50 songs after a change; means over histories with seeds from 0."""
+    """Measure GETs and lag after 50 songs, after many, and 50 songs after a change; means over several histories."""
     truths = {family.name: Truth(family) for family in FAMILIES}
     return [
         _steady(truths, scale.count(10, 1)),
@@ -226,7 +227,9 @@ def _steady(truths: dict[str, Truth], histories: int) -> Outcome:
         for told in (True, False):
             costs = [learned_cost(family, truth, told=told, seed=seed) for seed in range(histories)]
             row += _against_optimum(costs, truth)
-            findings.append(Finding(f"{family.name}, {_TOLD[told]}: GETs to the optimum's", row[-1], 1.15))
+            findings.append(
+                Finding(f"{family.name}, {_REPORTED[told]}: GETs relative to the optimum", row[-1], 1.15)
+            )
         rows.append((family.name, row))
     columns = ("GETs 0.5 s", "5 s", "10 s", "lag 5 s", "optimum", *_COLUMNS)
     return Outcome(
@@ -235,14 +238,18 @@ def _steady(truths: dict[str, Truth], histories: int) -> Outcome:
 
 
 def _lasting(truths: dict[str, Truth], histories: int, songs: int) -> Outcome:
-    """Ticks that nobody tells: those songs that showed them are forgotten, and ticks that are known show nothing."""
+    """Measure unreported ticks: songs that showed them drop out of the history, and later polls do not show them."""
     rows, findings = [], []
     for family in TICKING:
         truth = truths[family.name]
         costs = [lasting_cost(family, truth, songs=songs, seed=seed) for seed in range(histories)]
         row = _against_optimum(costs, truth)
         findings.append(
-            Finding(f"{family.name}, not told, {songs} songs: GETs to the optimum's", row[-1], 1.15)
+            Finding(
+                f"{family.name}, times not reported, {songs} songs: GETs relative to the optimum",
+                row[-1],
+                1.15,
+            )
         )
         rows.append((family.name, row))
     return Outcome(f"Polling: every 50 songs of {songs}", _COLUMNS[3:], rows, findings)
@@ -253,7 +260,7 @@ def _changed(truths: dict[str, Truth], histories: int) -> Outcome:
     for family in CHANGING:
         truth = truths[family.name]
         for before in CHANGES:
-            name = f"{family.name}, before {before:g} times as long"
+            name = f"{family.name}, before {_CHANGES[before]}"
             row: list[float] = []
             for told in (True, False):
                 costs = [
@@ -261,12 +268,14 @@ def _changed(truths: dict[str, Truth], histories: int) -> Outcome:
                     for seed in range(histories)
                 ]
                 row += _against_optimum(costs, truth)
-                findings.append(Finding(f"{name}, {_TOLD[told]}: GETs to the optimum's", row[-1], 1.3))
+                findings.append(
+                    Finding(f"{name}, {_REPORTED[told]}: GETs relative to the optimum", row[-1], 1.3)
+                )
             rows.append((name, row))
     return Outcome(f"Polling: {SONGS} songs after a change of speed", _COLUMNS, rows, findings)
 
 
 def _against_optimum(costs: Sequence[Cost], truth: Truth) -> list[float]:
-    """GETs, lag, and the GETs as a multiple of the optimum's at that lag."""
+    """GETs, lag, and GETs relative to the optimum at that lag."""
     lag, gets = _mean(costs)
     return [gets, lag, gets / truth.optimum(lag)]

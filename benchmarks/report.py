@@ -1,4 +1,4 @@
-"""What a benchmark found, as a table, as JSON and as a picture."""
+"""Results of a benchmark as a table, as JSON and as a picture."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much is measured; `quick` only shows that the benchmarks run."""
+    """How much to measure; `quick` only checks that the benchmarks run."""
 
     quick: bool = False
 
     def of(self, full: float, quick: float) -> float:
-        """One of two numbers."""
+        """The number for a full run or for a quick one."""
         return quick if self.quick else full
 
     def count(self, full: int, quick: int) -> int:
-        """One of two whole numbers."""
+        """The number for a full run or for a quick one, as an integer."""
         return quick if self.quick else full
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One number with what it should be: at most `limit`, or at least where `at_least`."""
+    """A measured number with its target: at most `limit`, or with `at_least`, at least `limit`."""
 
     what: str
     value: float
@@ -41,14 +41,14 @@ class Finding:
 
     @property
     def met(self) -> bool | None:
-        """Whether it is what it should be; None where nothing is asked."""
+        """Whether the target is met; None without a target."""
         if self.limit is None:
             return None
         return self.value >= self.limit if self.at_least else self.value <= self.limit
 
     @property
     def asked(self) -> str:
-        """The limit for people."""
+        """The target as text."""
         if self.limit is None:
             return ""
         return f"{'>=' if self.at_least else '<='} {self.limit:g}"
@@ -56,7 +56,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A benchmark's findings, and the table of what was measured: a row is a name and its numbers."""
+    """A benchmark's findings and its table of measurements: a row is a name and its numbers."""
 
     title: str
     columns: Sequence[str]
@@ -93,24 +93,26 @@ _BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
 
 
 def picture(path: Path, machine: str, outcomes: Sequence[Outcome]) -> None:
-    """Draw each finding that has a limit as a share of it: what is left of the line is met."""
+    """Draw each finding with a target as a share of it: bars left of the line meet it."""
     from matplotlib.figure import Figure
 
     limited = [finding for outcome in outcomes for finding in _drawn(outcome)]
-    figure = Figure(figsize=(9, 1.2 + 0.42 * len(limited)), layout="constrained")
+    figure = Figure(figsize=(11, 1.2 + 0.42 * len(limited)), layout="constrained")
     axes = figure.subplots()
     _bars(axes, limited)
-    figure.suptitle(f"Measured against its limit (1 = the limit)\n{machine}", fontsize=10, x=0.01, ha="left")
+    figure.suptitle(
+        f"Measured relative to the target (1 = the target)\n{machine}", fontsize=10, x=0.01, ha="left"
+    )
     figure.savefig(path, dpi=110)
 
 
 def _drawn(outcome: Outcome) -> list[Finding]:
-    """The findings with a limit; of many like each other only the one that comes nearest to it."""
+    """The findings with a target; of many similar ones, only the one nearest to its target."""
     limited = [finding for finding in outcome.findings if finding.limit]
     if len(limited) <= _FEW:
         return limited
     worst = max(limited, key=_share)
-    return [replace(worst, what=f"the worst of {len(limited)}: {worst.what}")]
+    return [replace(worst, what=f"worst of {len(limited)}: {worst.what}")]
 
 
 def _bars(axes: Axes, findings: Sequence[Finding]) -> None:
@@ -129,7 +131,7 @@ def _bars(axes: Axes, findings: Sequence[Finding]) -> None:
 
 
 def _share(finding: Finding) -> float:
-    """The value as a share of its limit, upside down where more is better."""
+    """The value as a share of its target, inverted if more is better."""
     assert finding.limit is not None
     if finding.at_least:
         return finding.limit / finding.value if finding.value > 0 else 10.0

@@ -1,4 +1,4 @@
-"""Start: the time from a command to its first POST, against a bare script that imports httpx and sends one."""
+"""Start: the time from a command to its first POST, relative to a bare script that imports httpx and sends one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ answer.raise_for_status()
 
 
 def measure(scale: Scale) -> list[Outcome]:
-    """Both in turn, so that the ratio holds where the machine is noisy; the first pair warms the disk's cache."""
+    """Measure both in turn, so that the ratio holds on a noisy machine; the first pair warms the disk cache."""
     bare, songflow = [], []
     with (
         simulator(scale, speed=1000.0) as gateway,
@@ -49,7 +49,7 @@ def measure(scale: Scale) -> list[Outcome]:
             rows=[("bare script", _spread(bare[1:])), ("songflow generate", _spread(songflow[1:]))],
             findings=[
                 Finding("seconds to the first POST", statistics.median(songflow[1:]), 4.0),
-                Finding("start, times the bare script's", ratio),
+                Finding("start relative to the bare script", ratio),
             ],
         )
     ]

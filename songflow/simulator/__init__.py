@@ -1,6 +1,6 @@
 """A simulated music gateway: real sockets, a real bill, real mp3 files, no money.
 
-It stands in for a foreign machine, so it imports nothing else of songflow. Typical use:
+It plays the part of a foreign machine, so it imports nothing else of songflow. Typical use:
 
     with SimulatorServer(SimulatorSettings(speed=50, clip_seconds=4)) as server:
         ...  # server.url, server.bill()
@@ -40,7 +40,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # FastAPI and uvicorn take half a second to import: who only mentions the simulator should not pay.
+    # FastAPI and uvicorn take half a second to import: load them only when they are used.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

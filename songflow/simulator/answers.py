@@ -1,4 +1,4 @@
-"""The gateways' answers: four success shapes, two error envelopes, and the pages of proxies."""
+"""The gateways' answers: four shapes of success, two error envelopes, and HTML pages of proxies."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 JSON_TYPE = "application/json; charset=utf-8"
 HTML_TYPE = "text/html; charset=utf-8"
-# Both documents show the bare songs answer with this content type.
+# Both gateways' documents show the bare songs answer with this content type.
 TEXT_TYPE = "text/plain; charset=utf-8"
 
 _PROXY_PAGES = {
@@ -30,7 +30,7 @@ _NO_CHANNEL = {
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer before anybody spoils it."""
+    """An HTTP answer, before the fault script changes it."""
 
     status: int
     body: bytes
@@ -42,7 +42,7 @@ class Answer:
 
 
 def as_json(value: Any, status: int = 200, content_type: str = JSON_TYPE) -> Answer:
-    """Non-ASCII text stays readable, and lone surrogates of a hostile request survive as escapes."""
+    """Encode a value as JSON: non-ASCII text stays readable, lone surrogates of a hostile request become escapes."""
     try:
         body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
@@ -56,7 +56,7 @@ def accepted(generation_id: str) -> Answer:
 
 
 def raw_accepted(generation_id: str, track_ids: tuple[str, ...]) -> Answer:
-    """The upstream's own answer, seen behind CometAPI's path."""
+    """The upstream's own answer to a POST, which CometAPI's path has been seen to pass through."""
     return as_json({"message": "Success", "generation_id": generation_id, "track_ids": list(track_ids)})
 
 
@@ -65,7 +65,7 @@ def relay_error(status: int, code: str, message: str) -> Answer:
 
 
 def openai_error(status: int, message: str, code: str | None = None, kind: str = "new_api_error") -> Answer:
-    """OpenAI style; the request id is in the message and in a header, as the open relay does it."""
+    """An OpenAI-style error; the request id is in the message and in a header, as the open relay does it."""
     request_id = uuid.uuid4().hex
     error = {"message": f"{message} (request id: {request_id})", "type": kind, "param": "", "code": code}
     return as_json({"error": error}, status).with_headers({"X-Oneapi-Request-Id": request_id})
@@ -95,7 +95,7 @@ def quota_not_enough() -> Answer:
 
 
 def usual(status: int) -> Answer:
-    """What a gateway usually says with a status, for scripts that give no body."""
+    """The usual answer of a gateway with this status, for fault rules without a body."""
     match status:
         case 400:
             return relay_error(400, "invalid_request", "invalid request")
@@ -116,7 +116,7 @@ def usual(status: int) -> Answer:
 
 @dataclass(frozen=True)
 class Report:
-    """A generation as a fetch shows it, before a dialect wraps it. Times are unix seconds, 0 unset."""
+    """A generation as a fetch reports it, before a shape wraps it. Times are unix seconds, 0 if unset."""
 
     task_id: str
     status: str
@@ -125,7 +125,7 @@ class Report:
     start_time: int
     finish_time: int
     fail_reason: str = ""
-    # None: nothing to show yet (`data: null` in envelope B).
+    # None: no songs to report yet (`data: null` in envelope B).
     songs: list[dict[str, Any]] | None = None
 
     def head(self) -> dict[str, Any]:
@@ -144,12 +144,12 @@ class Report:
 
 
 def bare_songs(songs: list[dict[str, Any]]) -> Answer:
-    """Shape A: no status, no envelope, and not even a JSON content type."""
+    """Shape A: no status, no envelope, and no JSON content type."""
     return as_json({"songs": songs}, content_type=TEXT_TYPE)
 
 
 def envelope(shape: str, report: Report) -> Answer:
-    """Shapes B, C and D around one report."""
+    """Wrap a report in shape B, C or D."""
     wrapped = None if report.songs is None else {"songs": report.songs}
     code: str | int = "success"
     data = report.head()

@@ -1,4 +1,4 @@
-"""The FastAPI application: both dialects, the four shapes, the files, and the desk at /_simulator."""
+"""The FastAPI application: both gateways' paths, the four shapes, song files, and the control paths at /_simulator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from songflow.simulator.submit import submit
 def create_app(settings: SimulatorSettings) -> FastAPI:
     """The simulator as an ASGI application; its `Gateway` is at `app.state.gateway`.
 
-    Wire faults (drops, resets, cut answers) need `SimulatorServer` or `serve`: they hand over the socket.
+    Wire faults (drops, resets, cut answers) need `SimulatorServer` or `serve`, which give access to the socket.
     """
     gateway = Gateway(settings)
 
@@ -46,7 +46,7 @@ def create_app(settings: SimulatorSettings) -> FastAPI:
     app.router.redirect_slashes = False
     _mount_dialects(app, gateway)
     _mount_files(app, gateway)
-    _mount_desk(app, gateway)
+    _mount_controls(app, gateway)
 
     @app.exception_handler(HTTPException)
     async def unknown_path(request: Request, error: HTTPException) -> Response:
@@ -93,7 +93,7 @@ def _mount_files(app: FastAPI, gateway: Gateway) -> None:
         return files.cover(gateway, path_hash, take)
 
 
-def _mount_desk(app: FastAPI, gateway: Gateway) -> None:
+def _mount_controls(app: FastAPI, gateway: Gateway) -> None:
     @app.get("/_simulator/health", response_model=None)
     async def health() -> Response:
         return JSONResponse({"status": "ok", "simulation": True})

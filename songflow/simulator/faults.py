@@ -1,12 +1,12 @@
-"""The fault script: what goes wrong, where, how often.
+"""The fault script: what goes wrong, where, and how often.
 
-A script is an ordered list of rules. A rule is met by every request it matches (`match`: part of the prompt
-or of an id); it lets the first `skip` through, then fires with `probability`, at most `times` times
-(default 1, null for ever). Faults of scope *request* count requests, and at most one of them fires per
-request. Faults of scope *job* shape a generation for as long as the script stands: they count generations,
-and several may shape one.
+A script is an ordered list of rules. Each rule looks at the requests it matches (`match`: part of the prompt
+or of an id). It ignores the first `skip` of them, then fires with `probability`, at most `times` times
+(default 1, null: without limit). Faults of scope *request* count requests, and at most one of them fires per
+request. Faults of scope *job* apply to a generation as long as the script is loaded: they count generations,
+and several may apply to one.
 
-`seconds` of wire faults (slow answers, drips) are real seconds; those of job faults are simulated, so speed
+The `seconds` of wire faults (slow answers, drips) are real; those of job faults are simulated, so `speed`
 divides them.
 """
 
@@ -30,7 +30,7 @@ _ANSWER = frozenset({"status", "headers", "body", "retry_after", "envelope", "co
 
 @dataclass(frozen=True)
 class FaultKind:
-    """One fault the simulator can play: its scope and the parameters it reads."""
+    """A fault that the simulator can play: its scope and the parameters it reads."""
 
     scope: Literal["request", "job"]
     parameters: frozenset[str] = frozenset()
@@ -112,20 +112,24 @@ _COMMON = frozenset({"fault", "on", "times", "skip", "probability", "match"})
 
 
 class FaultRule(BaseModel):
-    """One line of the script. Parameters that a fault does not read are refused: typos make no tests."""
+    """A rule of the script. Parameters that its fault does not read are refused, so that typos do not go unnoticed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     fault: str
-    on: Stage | None = Field(default=None, description="May be left out where only one stage has the name.")
-    times: int | None = Field(default=1, ge=0, description="Requests (or generations) hit; null is for ever.")
-    skip: int = Field(default=0, ge=0, description="This many are let through first.")
+    on: Stage | None = Field(
+        default=None, description="May be omitted if only one stage has a fault of this name."
+    )
+    times: int | None = Field(
+        default=1, ge=0, description="Requests (or generations) affected; null: no limit."
+    )
+    skip: int = Field(default=0, ge=0, description="Leave this many alone first.")
     probability: float = Field(default=1.0, ge=0, le=1)
     match: str | None = Field(default=None, description="Part of the prompt, or of a generation or song id.")
 
     status: int | None = Field(default=None, ge=100, le=599)
     headers: dict[str, str] | None = None
-    body: Any = Field(default=None, description="Text is sent as it is, anything else as JSON.")
+    body: Any = Field(default=None, description="Text is sent unchanged, anything else as JSON.")
     envelope: Literal["relay", "openai", "empty", "html"] | None = None
     code: str | None = None
     message: str | None = None
@@ -154,7 +158,7 @@ class FaultRule(BaseModel):
                     if stages
                     else self._unknown()
                 )
-            object.__setattr__(self, "on", stages[0])  # frozen for others; this fills in what the name says
+            object.__setattr__(self, "on", stages[0])  # the model is frozen; this is the only stage
         elif self.on not in stages:
             raise self._unknown()
         given = {"bytes" if name == "size" else name for name in self.model_fields_set} - _COMMON
@@ -170,8 +174,8 @@ class FaultRule(BaseModel):
 
     @property
     def stage(self) -> Stage:
-        """Where it plays; `on` with the gap filled."""
-        assert self.on is not None  # the validator saw to it
+        """The stage at which it plays: `on`, or the only stage that has the fault."""
+        assert self.on is not None  # the validator has filled it in
         return self.on
 
     @property
@@ -180,14 +184,14 @@ class FaultRule(BaseModel):
 
     @property
     def per_job(self) -> bool:
-        """Whether hits count generations. `not_visible_yet` with no window of its own counts requests."""
+        """Whether `times` counts generations. `not_visible_yet` without a window of its own counts requests."""
         if self.fault == "not_visible_yet":
             return self.seconds is not None or self.fetches is not None
         return self.kind.scope == "job"
 
 
 class FaultScript(BaseModel):
-    """An ordered list of rules; JSON is either the list or `{"rules": [...]}`."""
+    """An ordered list of rules; in JSON, either the list or `{"rules": [...]}`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -200,7 +204,7 @@ class FaultScript(BaseModel):
 
     @classmethod
     def of(cls, *rules: FaultRule | dict[str, Any]) -> Self:
-        """`FaultScript.of({"fault": "lost_answer"}, ...)`."""
+        """A script of these rules: `FaultScript.of({"fault": "lost_answer"}, ...)`."""
         return cls.model_validate({"rules": rules})
 
     @classmethod
@@ -211,9 +215,9 @@ class FaultScript(BaseModel):
 
 @dataclass
 class Hit:
-    """A rule that shapes a generation: the `ordinal`-th it shapes (from 0).
+    """A rule applied to a generation, the `ordinal`-th that it applies to (from 0).
 
-    `visit` is 1 on the generation's first fetch under the rule; `memory` is the fault's own.
+    `visit` is 1 on the generation's first fetch under the rule; `memory` is for the fault's own use.
     """
 
     rule: FaultRule
@@ -223,7 +227,7 @@ class Hit:
 
 
 class FaultPlayer:
-    """Counts who met which rule. Safe to call from several threads."""
+    """Decides which rules fire, and counts. Thread-safe."""
 
     def __init__(self, script: FaultScript, seed: float) -> None:
         self.script = script
@@ -235,7 +239,7 @@ class FaultPlayer:
         self._luck = [random.Random(f"{seed}:{index}") for index in range(len(script.rules))]
 
     def for_request(self, stage: Stage, subject: str) -> FaultRule | None:
-        """The first rule of scope request that fires; `subject` is the text that `match` looks in."""
+        """The first rule of scope request that fires; `subject` is the text that `match` searches."""
         with self._lock:
             for index, rule in self._matching(stage, subject):
                 if not rule.per_job and self._fires(index, rule, self._luck[index].random()):
@@ -243,7 +247,7 @@ class FaultPlayer:
         return None
 
     def for_job(self, stage: Stage, subject: str, job_id: str) -> list[Hit]:
-        """All rules that shape this generation, in order; a rule once decided on stays decided."""
+        """All rules that apply to this generation, in order; a decision about a rule is kept."""
         hits: list[Hit] = []
         with self._lock:
             for index, rule in self._matching(stage, subject):

@@ -1,4 +1,4 @@
-"""GET: a generation as its dialect shows it, bent by the fault script."""
+"""GET: a generation in the gateway's shape, changed by the fault script."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _job_of(gateway: Gateway, shape: str, wanted: str) -> Job | None:
 
 
 async def _whole_answer(rule: FaultRule) -> Response | None:
-    """Faults that do not look at the generation. None: only late, else as usual."""
+    """Play a fault that does not depend on the generation. None: answer as usual (perhaps late)."""
     match rule.fault:
         case "status":
             answer = scripted(rule)
@@ -86,7 +86,7 @@ def _shaped(gateway: Gateway, shape: str, ids: list[str], reports: dict[str, Rep
 
 
 def _report(gateway: Gateway, shape: str, job: Job, base_url: str) -> Report | None:
-    """One generation after all faults that shape it; None when they hide it."""
+    """A generation's report after all faults that apply to it; None if they hide it."""
     moment = gateway.moment(job)
     report: Report | None = _plain(gateway, shape, job, moment, base_url)
     subject = "\n".join((job.prompt, job.generation_id, *job.song_ids))
@@ -104,7 +104,7 @@ def _plain(gateway: Gateway, shape: str, job: Job, moment: Moment, base_url: str
     elif ready:
         status, progress = "SUCCESS", "100%"
     ended = progress == "100%"
-    # Envelopes hold no songs before the end; the bare shape has nothing else to show.
+    # Envelopes contain no songs before the end; the bare shape has nothing else to show.
     shown = ready or (shape == "a" and status not in ("NOT_START", "SUBMITTED"))
     skew = gateway.settings.time_skew_seconds
     return Report(
@@ -131,7 +131,7 @@ def _songs(gateway: Gateway, job: Job, ready: bool, base_url: str) -> list[dict[
 
 
 def _bend(hit: Hit, job: Job, moment: Moment, report: Report, base_url: str) -> Report | None:
-    """One fault's effect on the report."""
+    """Apply one fault to the report."""
     rule = hit.rule
     match rule.fault:
         case "not_visible_yet":
@@ -153,7 +153,7 @@ def _bend(hit: Hit, job: Job, moment: Moment, report: Report, base_url: str) -> 
 
 
 def _bend_songs(hit: Hit, job: Job, moment: Moment, report: Report, base_url: str) -> Report:
-    """Faults that only show once the songs are there."""
+    """Apply a fault that only affects finished songs."""
     rule = hit.rule
     listed = report.songs or []
     match rule.fault:
@@ -196,7 +196,7 @@ def _unfinished(listed: list[dict[str, Any]] | None) -> list[dict[str, Any]] | N
 
 
 def _backwards(hit: Hit, report: Report) -> Report:
-    """After IN_PROGRESS was shown once, QUEUED again for a while (default one fetch)."""
+    """After IN_PROGRESS was reported once, report QUEUED again for some fetches (default one)."""
     if report.status == "IN_PROGRESS" and not hit.memory.get("shown"):
         hit.memory["shown"] = True
         return report
@@ -214,7 +214,7 @@ def _backwards(hit: Hit, report: Report) -> Report:
 
 
 def _failure(rule: FaultRule, report: Report) -> Report:
-    """FAILURE, with one good song in it where the fault is that nobody looks."""
+    """FAILURE; for `failure_with_song`, with one finished song in it."""
     reason = rule.fail_reason or "upstream generation failed (simulated)"
     listed = report.songs or []
     bad = [songs.failed(song, "GENERATION_ERROR", reason) for song in listed]
@@ -226,7 +226,7 @@ def _failure(rule: FaultRule, report: Report) -> Report:
 
 
 def _retitled(hit: Hit, job: Job, listed: list[dict[str, Any]], base_url: str) -> list[dict[str, Any]]:
-    """Titles from the list in turn, both takes and generations moving through it."""
+    """Replace titles by those of the list, in turn over takes and generations."""
     titles = hit.rule.titles or songs.HOSTILE_TITLES
     first = hit.ordinal * job.takes
     retitled = []

@@ -1,4 +1,4 @@
-"""Song files over HTTP: Range, a path that must match byte for byte, never a key; and bad deliveries."""
+"""Song files over HTTP: Range requests, exact paths, no keys allowed; and broken downloads."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def download(gateway: Gateway, request: Request) -> Response:
 
 
 def find(gateway: Gateway, raw_path: bytes) -> tuple[Job, int] | None:
-    """The song behind a path as it came over the wire; None unless it is exactly the published one."""
+    """The song of a path as received; None unless the path is exactly the published one."""
     path = raw_path.decode("latin-1")
     parts = path.split("/")
     if len(parts) != 5 or not parts[3].isdecimal():
@@ -70,14 +70,14 @@ async def _content(gateway: Gateway, job: Job, take: int) -> bytes:
 
 @dataclass(frozen=True)
 class ByteRange:
-    """First byte and the one after the last."""
+    """The first byte of the file, and the one after the last."""
 
     start: int
     stop: int
 
 
 def parse_range(header: str | None, size: int) -> ByteRange | None:
-    """One `bytes=` range; None without a usable header. Raises ValueError when it lies outside the file."""
+    """Parse one `bytes=` range; None without a usable header. Raises ValueError if it is outside the file."""
     match = _RANGE.match(header or "")
     if match is None or match.groups() == ("", ""):
         return None
@@ -92,7 +92,7 @@ def parse_range(header: str | None, size: int) -> ByteRange | None:
 
 
 def ranged(data: bytes, range_header: str | None, if_range: str | None = None) -> Answer:
-    """200, 206 or 416 for a whole file in memory."""
+    """Answer with 200, 206 or 416 from a whole file in memory."""
     etag = f'"{sha256(data).hexdigest()[:32]}"'
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "public, max-age=3600"}
     if if_range is not None and if_range != etag:
@@ -124,7 +124,7 @@ async def _serve(request: Request, data: bytes, rule: FaultRule | None) -> Respo
 
 
 def _other_page(request: Request, rule: FaultRule) -> Response | None:
-    """Something else than the file."""
+    """Answer with something other than the file."""
     match rule.fault:
         case "status":
             return wire.respond(scripted(rule))
@@ -140,7 +140,7 @@ def _other_page(request: Request, rule: FaultRule) -> Response | None:
 
 
 def _break(rule: FaultRule, answer: Answer) -> Response:
-    """The file, badly delivered. `bytes`: how many arrive, or by how many the announced length is off."""
+    """Deliver the file badly. `bytes`: how many arrive, or the error of the announced length."""
     size = len(answer.body)
     half = size // 2 if rule.size is None else rule.size
     match rule.fault:
@@ -159,7 +159,7 @@ def _break(rule: FaultRule, answer: Answer) -> Response:
 
 
 def cover(gateway: Gateway, path_hash: str, take: int) -> Response:
-    """A cover picture, PNG, a gradient of the song's own colours."""
+    """A cover: a PNG with a gradient in colours derived from the song."""
     gateway.traffic.images += 1
     job = gateway.store.by_hash(path_hash)
     if job is None or not 1 <= take <= job.takes:
@@ -168,7 +168,7 @@ def cover(gateway: Gateway, path_hash: str, take: int) -> Response:
 
 
 def gradient_png(seed: str) -> bytes:
-    """A square PNG, 256 pixels a side, without an imaging library."""
+    """Encode a square PNG of 256 x 256 pixels without an imaging library."""
     colours = sha256(seed.encode()).digest()
     low, high = colours[:3], colours[3:6]
     rows = bytearray()

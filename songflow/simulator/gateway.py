@@ -1,4 +1,4 @@
-"""The simulator's parts put together: what the HTTP handlers work with."""
+"""The state of a running simulator, which the HTTP handlers work with."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from songflow.simulator.settings import MODEL_PRICE, SimulatorSettings
 
 @dataclass
 class Traffic:
-    """What was seen on the wire since the start (not durable; the bill is)."""
+    """Counts of requests and answers since the start (not durable, unlike the bill)."""
 
     posts: int = 0
     post_answers: Counter[str] = field(default_factory=Counter)
@@ -37,7 +37,7 @@ class Traffic:
     images: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """Answers are counted by status; faults of the wire by the fault's name."""
+        """Count an answer by its status, or a wire fault by its name."""
         return {
             "posts": {"seen": self.posts, "answered": dict(self.post_answers)},
             "fetches": {"seen": self.fetches, "answered": dict(self.fetch_answers)},
@@ -51,25 +51,25 @@ class Traffic:
 
 
 class Gateway:
-    """State of one running simulator. `open` before use, `close` after."""
+    """One running simulator. Call `open` before use and `close` after."""
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self.settings = settings
         self.faults = FaultPlayer(settings.faults, settings.seed)
         self.traffic = Traffic()
-        # Unix seconds; tests turn it, so that they need not wait for a job to get on.
+        # Unix seconds; tests move it forward instead of waiting.
         self.clock: Callable[[], float] = time.time
         self.store: JobStore
         self.renders: Renders
-        # For a gateway that takes only so many at once: what it has not finished, and what is being taken.
+        # For `at_once`: unfinished generations, and submits that are being accepted right now.
         self.arriving = 0
         self._unfinished: list[Job] = []
         self._temporary: Path | None = None
-        # One thread: commits stay in order, and a slow fsync does not hold up the event loop.
+        # One thread: commits stay in order, and a slow fsync does not block the event loop.
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="simulator-bill")
 
     def open(self) -> None:
-        """Create or reopen the state directory. Raises OSError or sqlite3.Error when it cannot be used."""
+        """Create or reopen the state directory. Raises OSError or sqlite3.Error if it cannot be used."""
         directory = self.settings.state_dir
         if directory is None:
             directory = self._temporary = Path(tempfile.mkdtemp(prefix="songflow-simulator-"))
@@ -86,7 +86,7 @@ class Gateway:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
     def play(self, script: FaultScript) -> None:
-        """Replace the fault script; counts begin anew, generations shaped by the old one are well again."""
+        """Replace the fault script: counts restart, and the old script's faults no longer apply to generations."""
         self.faults = FaultPlayer(script, self.settings.seed)
 
     def bill(self) -> list[BillEntry]:
@@ -98,11 +98,11 @@ class Gateway:
     async def accept(
         self, params: GenParams, body: dict[str, Any], dialect: str, authorization: str | None, **extra: Any
     ) -> Job:
-        """Bill a generation: on disk when this returns. `extra`: columns a fault sets."""
+        """Bill a generation; it is on disk when this returns. `extra`: columns that a fault sets."""
         source = params.config.source if params.config.mode != "regular" else None
         generation_id = str(extra.pop("generation_id", None) or uuid.uuid4())
         slot = None
-        if self.settings.pool > 0 and source is None:  # an extension must contain its source, so it is made
+        if self.settings.pool > 0 and source is None:  # an extension contains its source
             slot = int(sha256(generation_id.encode()).hexdigest()[:8], 16) % self.settings.pool
         job = Job(
             generation_id=generation_id,
@@ -124,13 +124,13 @@ class Gateway:
         return job
 
     def crowded(self) -> bool:
-        """Whether it takes no more for now."""
+        """Whether `at_once` generations are unfinished, so that the next submit is refused."""
         if not self.settings.at_once:
             return False
         self._unfinished = [job for job in self._unfinished if not self.moment(job).due]
         return len(self._unfinished) + self.arriving >= self.settings.at_once
 
     def finished_song(self, song_id: str) -> bool:
-        """Whether an extension may begin from this song: known, not failed, and its time has come."""
+        """Whether a song can be extended: it is known, did not fail, and is finished."""
         found = self.store.song(song_id)
         return found is not None and not found[0].fail_reason and self.moment(found[0]).due

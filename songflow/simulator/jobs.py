@@ -1,8 +1,7 @@
 """The job store: one SQLite file that is both the list of jobs and the bill.
 
-Every accepted POST is one row, committed (WAL, synchronous=FULL) before it is answered. A job is a pure
-function of its row, so a simulator killed with SIGKILL and started again on the same file answers for all
-its ids.
+Every accepted POST is a row, committed (WAL, synchronous=FULL) before it is answered. A job is a pure function
+of its row, so a simulator that is killed with SIGKILL and restarted on the same file still knows all its ids.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ _SONG_IDS = uuid.UUID("5f0c0c5b-6c1d-4b53-9f3a-0b7b3f6d8f01")
 
 @dataclass(frozen=True)
 class BillEntry:
-    """One accepted POST. `submitted_at` is unix seconds, `price` units; the fingerprint is never the key."""
+    """An accepted POST. `submitted_at` is in unix seconds, `price` in units; the fingerprint hides the key."""
 
     generation_id: str
     submitted_at: float
@@ -65,7 +64,7 @@ class BillEntry:
 
 @dataclass(frozen=True)
 class Job:
-    """A row: all that is needed to answer for a generation, for ever."""
+    """A row: everything needed to report on a generation."""
 
     generation_id: str
     submitted_at: float
@@ -90,7 +89,7 @@ class Job:
 
     @property
     def luck(self) -> str:
-        """What randomness grows from: the request's seed, or for -1 the generation's id (always a new song)."""
+        """The source of randomness: the request's seed, or for -1 the generation's id (always a new song)."""
         seed = self.params.get("seed", -1)
         return self.generation_id if seed == -1 else f"{seed}/{self.prompt}"
 
@@ -101,14 +100,14 @@ class Job:
 
     @cached_property
     def song_ids(self) -> tuple[str, ...]:
-        """One id per take, derived from the generation's."""
+        """An id per take, derived from the generation's id."""
         return tuple(
             str(uuid.uuid5(_SONG_IDS, f"{self.generation_id}/{take}")) for take in range(1, self.takes + 1)
         )
 
     @cached_property
     def path_hash(self) -> str:
-        """Names the generation in file addresses, as the real bucket does (32 hex digits)."""
+        """The generation's name in file addresses: 32 hex digits, as in the real bucket."""
         return sha256(self.generation_id.encode()).hexdigest()[:32]
 
     def bill_entry(self) -> BillEntry:
@@ -118,9 +117,9 @@ class Job:
 
 
 class JobStore:
-    """All jobs, in memory and on disk. Methods may be called from any thread.
+    """All jobs, in memory and on disk. Thread-safe.
 
-    `whole_extensions` says whether the songs of an extension hold their source, or the new part alone.
+    `whole_extensions`: whether the songs of an extension contain their source, or only the new part.
     """
 
     def __init__(self, path: Path, whole_extensions: bool = True) -> None:
@@ -138,7 +137,7 @@ class JobStore:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read rows that another simulator added to the same file, as two commands on one library do."""
+        """Read rows that another simulator has added to the same file (two commands on one library)."""
         query = f"SELECT number, {', '.join(_COLUMNS)} FROM jobs WHERE number > ? ORDER BY number"
         with self._lock:
             for number, *row in self._db.execute(query, (self._read_up_to,)).fetchall():
@@ -148,7 +147,7 @@ class JobStore:
                     self._remember(Job(**{**values, "body": json.loads(values["body"])}))
 
     def add(self, job: Job) -> None:
-        """Commit, then remember. Returns only once the row is on disk."""
+        """Commit a job, then add it in memory. Returns once the row is on disk."""
         values = [json.dumps(job.body) if name == "body" else getattr(job, name) for name in _COLUMNS]
         marks = ", ".join("?" * len(_COLUMNS))
         with self._lock:
@@ -178,7 +177,7 @@ class JobStore:
         return self._hashes.get(path_hash)
 
     def bill(self) -> list[BillEntry]:
-        """Every accepted POST, oldest first; the last known ones after `close`."""
+        """Every accepted POST, oldest first; after `close`, those known by then."""
         if not self._closed:
             self.refresh()
         with self._lock:
@@ -194,7 +193,7 @@ class JobStore:
         return self.song(job.source_song_id) if job.source_song_id else None
 
     def samples(self, job: Job) -> int:
-        """Length of every song of the job, its source where it holds one, in samples at 44.1 kHz."""
+        """Length of each song of the job, including its source if it contains it, in samples at 44.1 kHz."""
         source = self.source(job) if self.whole_extensions else None
         return job.new_samples + (self.samples(source[0]) if source else 0)
 
@@ -203,12 +202,12 @@ class JobStore:
         return self.samples(job) / SAMPLE_RATE
 
     def root(self, job: Job) -> Job:
-        """The regular job that a chain of extensions began with."""
+        """The regular job at the start of a chain of extensions."""
         source = self.source(job)
         return self.root(source[0]) if source else job
 
     def root_offset(self, job: Job) -> int:
-        """Where the root's first sample lies as seen from the first of this job's songs (below 0: before it)."""
+        """The position of this job's first sample relative to the root's first sample (below 0: before it)."""
         source = self.source(job)
         if source is None:
             return 0

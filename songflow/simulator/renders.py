@@ -1,4 +1,4 @@
-"""Turns jobs into mp3 files in worker threads, once each; a missing file is made again from its job's row."""
+"""Render jobs to mp3 files in worker threads, once each; a missing file is rendered again from its job's row."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _POOL_PROMPTS = (
 
 
 class _Order(NamedTuple):
-    """A file and the function that makes it."""
+    """A file and the function that renders it."""
 
     path: Path
     make: Callable[[Path], None]
 
 
 class Renders:
-    """The audio directory and the threads that fill it. `ready` never blocks; `path` waits."""
+    """The audio directory and the threads that fill it. `ready` never blocks, `path` waits."""
 
     def __init__(self, settings: SimulatorSettings, store: JobStore, directory: Path) -> None:
         self._settings = settings
@@ -49,35 +49,35 @@ class Renders:
         self._done: set[Path] = set()
 
     def start(self, job: Job) -> None:
-        """Queue every take of a job that is to have songs."""
+        """Queue every take of a job, unless the job is to fail."""
         if not job.fail_reason:
             for take in range(1, job.takes + 1):
                 self._ask(job, take)
 
     def fill_pool(self) -> None:
-        """Queue the ready-made takes ahead of the first job; other lengths are made when first asked for."""
+        """Queue the pool's takes before the first job arrives; other lengths are rendered on first use."""
         samples = self._settings.new_samples("udio32-v1.5")
         for slot in range(self._settings.pool):
             self._submit(*self._pool_order(slot, samples))
 
     def ready(self, job: Job) -> bool:
-        """Whether all takes are on disk; asks for those that are not."""
+        """Whether all takes are on disk; queues those that are not."""
         futures = [self._ask(job, take) for take in range(1, job.takes + 1)]
         return all(future.done() and future.exception() is None for future in futures)
 
     def future(self, job: Job, take: int) -> Future[Path]:
-        """The file of a take, now or later."""
+        """The file of a take, as a future."""
         return self._ask(job, take)
 
     def close(self) -> None:
-        """Drop what is queued, wait for what is being rendered."""
+        """Drop the queue and wait for renders in progress."""
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _ask(self, job: Job, take: int) -> Future[Path]:
         return self._submit(*self._order(job, take))
 
     def _order(self, job: Job, take: int) -> _Order:
-        """The file of a take and how to make it."""
+        """The file of a take and how to render it."""
         if job.pool_slot is None:
             return _Order(
                 self.directory / f"{job.generation_id}-{take}.mp3",
@@ -95,7 +95,7 @@ class Renders:
             running = self._running.get(path)
             if running is not None and not running.done():
                 return running
-            # The set spares a benchmark one stat() per fetch; a file that went away is noticed at download.
+            # The set saves a benchmark one stat() per fetch; a deleted file is noticed at download.
             if path in self._done or path.exists():
                 self._done.add(path)
                 finished: Future[Path] = Future()
@@ -105,7 +105,7 @@ class Renders:
             return future
 
     def forget(self, path: Path) -> None:
-        """A file turned out to be missing: make it again when next asked for."""
+        """Forget a file that turned out to be missing, so that it is rendered again on next use."""
         with self._lock:
             self._done.discard(path)
 
@@ -131,8 +131,8 @@ class Renders:
         source = self._store.source(job)
         start = 0
         if source is not None:
-            # In the root's own time: a continuation begins where the source ends, an introduction ends where
-            # the source begins.
+            # In the root's time: a continuation begins where the source ends, an introduction ends where the
+            # source begins.
             offset = self._store.root_offset(source[0])
             ends_at, begins_at = self._store.samples(source[0]) - offset, -offset
             start = ends_at if job.mode == "continuation" else begins_at - job.new_samples
@@ -150,7 +150,7 @@ class Renders:
         return codec.splice(old, new, before=job.mode == "precede")
 
     def _now(self, job: Job, take: int) -> Path:
-        """The source's file, made in this very thread when missing (waiting could deadlock the pool)."""
+        """The source's file, rendered in this thread if missing (waiting for the pool could deadlock)."""
         path, make = self._order(job, take)
         if not path.exists():
             make(path)
@@ -168,10 +168,10 @@ def _render_pool(path: Path, slot: int, samples: int) -> None:
 
 
 def _write(path: Path, music: Audio, title: str, quality: float) -> None:
-    """Encode beside the file, then rename: a name that exists is a whole song."""
-    from songflow.simulator.synth import codec  # numpy and libsndfile: only where music is really made
+    """Encode to a temporary file, then rename: a file under its final name is complete."""
+    from songflow.simulator.synth import codec  # numpy and libsndfile: only loaded to render music
 
-    # Named by process and thread: several may make the same file at once, all of them the same bytes.
+    # Named by process and thread: several may render the same file at once, with identical bytes.
     part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     codec.write_mp3(part, music, title=title, artist=songs.ARTIST, comment=songs.COMMENT, quality=quality)
     part.replace(path)

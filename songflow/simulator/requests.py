@@ -1,4 +1,4 @@
-"""What a gateway accepts: the documented body, checked strictly, so that a wrong client is found here."""
+"""The documented request body, validated strictly so that mistakes of a client are found here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Source(_Strict):
 
 
 class Config(_Strict):
-    """How a generation relates to an existing song. `context_length` is seconds."""
+    """How a generation relates to an existing song. `context_length` is in seconds."""
 
     mode: Literal["regular", "precede", "continuation"] = "regular"
     context_length: float | None = Field(default=None, ge=1, le=130)
@@ -71,11 +71,11 @@ class Submission(_Strict):
 
 
 class InvalidBodyError(ValueError):
-    """The body breaks the documented contract; the text says where."""
+    """The body violates the documented contract; the message says where."""
 
 
 def read_submission(body: Any) -> GenParams:
-    """Check a decoded JSON body. Raises InvalidBodyError with the first few offending fields named."""
+    """Validate a decoded JSON body. Raises InvalidBodyError, which names the first few wrong fields."""
     try:
         return Submission.model_validate(body).gen_params
     except ValidationError as error:
@@ -86,7 +86,7 @@ def read_submission(body: Any) -> GenParams:
 
 
 def fingerprint(authorization: str | None) -> str:
-    """Tells keys apart on the bill without keeping one; empty where no key was sent."""
+    """Identify a key on the bill without storing it; empty if no key was sent."""
     return sha256(authorization.encode()).hexdigest()[:12] if authorization else ""
 
 

@@ -1,4 +1,4 @@
-"""The simulator on a real socket: in a thread for tests and the embedded default, or in the foreground."""
+"""The simulator on a socket: in a thread for tests and the embedded default, or in the foreground."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _START_TIMEOUT = 30.0
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but it stops at once: its clients are cut off as those of a killed gateway would be."""
+    """uvicorn that stops at once: its clients are disconnected as by a gateway that was killed."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -38,15 +38,15 @@ class _Server(uvicorn.Server):
         self._on_ready()
         counter = 0
         while not await self.on_tick(counter):
-            counter += 10  # uvicorn refreshes its Date header when this is a multiple of ten
+            counter += 10  # uvicorn refreshes its Date header if this is a multiple of ten
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), _DATE_REFRESH)
 
     def request_stop(self) -> None:
-        """Callable from any thread and from a signal handler."""
+        """Stop; may be called from any thread and from a signal handler."""
         self.should_exit = True
         if self._loop is not None and self._wake is not None:
-            with contextlib.suppress(RuntimeError):  # the loop may have closed in between
+            with contextlib.suppress(RuntimeError):  # the loop may have closed in the meantime
                 self._loop.call_soon_threadsafe(self._wake.set)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -65,7 +65,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        # uvicorn raises the signal again after a clean stop; for us a stop that was asked for is a success.
+        # uvicorn raises the signal again after a clean stop; here a requested stop is a success.
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -79,7 +79,7 @@ class _Server(uvicorn.Server):
 
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # Named TCP: asyncio turns Nagle's delay off only on sockets that say so, and it costs 40 ms an answer.
+    # IPPROTO_TCP: asyncio disables Nagle's delay only on such sockets, and it costs 40 ms an answer.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -113,9 +113,9 @@ def _build(settings: SimulatorSettings, on_ready: Callable[[], None]) -> tuple[_
 
 
 class SimulatorServer:
-    """A simulator in a daemon thread. Port 0 picks a free one. Can be started again after it was stopped.
+    """A simulator in a daemon thread. Port 0 picks a free one. It can be restarted after a stop.
 
-    Restarting on the same `state_dir` (any port, any speed) answers for everything accepted before.
+    Restarted on the same `state_dir` (any port, any speed), it knows everything accepted before.
     """
 
     def __init__(
@@ -132,18 +132,18 @@ class SimulatorServer:
 
     @property
     def url(self) -> str:
-        """Base URL without a slash at the end; empty before the first start."""
+        """Base URL without a trailing slash; empty before the first start."""
         return self._url
 
     @property
     def gateway(self) -> Gateway:
-        """What runs inside; its clock can be turned. Raises RuntimeError before the first start."""
+        """The gateway's state; its clock can be set. Raises RuntimeError before the first start."""
         if self._gateway is None:
             raise RuntimeError("the simulator was not started")
         return self._gateway
 
     def start(self) -> str:
-        """Return the base URL once requests are accepted. Raises OSError if port or state are unusable."""
+        """Start, and return the base URL once requests are accepted. Raises OSError if port or state are unusable."""
         if self._thread is not None:
             return self._url
         ready = threading.Event()
@@ -170,7 +170,7 @@ class SimulatorServer:
         return self._url
 
     def stop(self) -> None:
-        """Cut all connections and end; the bill can still be read. Without effect when not running."""
+        """Close all connections and stop; the bill stays readable. No effect if it is not running."""
         if self._thread is None or self._server is None:
             return
         self._server.request_stop()
@@ -178,7 +178,7 @@ class SimulatorServer:
         self._thread = None
 
     def bill(self) -> list[BillEntry]:
-        """Every accepted POST, oldest first, those of earlier lives on the same state directory included."""
+        """Every accepted POST, oldest first, including those from before a restart on the same state directory."""
         return self._gateway.bill() if self._gateway is not None else []
 
     def __enter__(self) -> Self:
@@ -197,9 +197,9 @@ def serve(
     port: int = 0,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Run in the foreground until SIGINT or SIGTERM, then return. `on_ready` gets the base URL.
+    """Run in the foreground until SIGINT or SIGTERM, then return. `on_ready` receives the base URL.
 
-    Raises OSError when the port is taken.
+    Raises OSError if the port is taken.
     """
     listener = _listen(host, port)
     url = _url(host, listener)

@@ -1,4 +1,4 @@
-"""How a simulator behaves, fixed for its lifetime (the fault script alone can be replaced while it runs)."""
+"""Settings of a simulator, fixed for its lifetime (only the fault script can be replaced while it runs)."""
 
 from __future__ import annotations
 
@@ -15,51 +15,52 @@ MODEL_PRICE = {"udio32-v1.5": 1, "udio130-v1.5": 2}
 
 
 class SimulatorSettings(BaseModel):
-    """Times are simulated seconds: `speed` divides them all. Shares are 0..1."""
+    """Times are in simulated seconds, which `speed` divides. Shares are 0..1."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     state_dir: Path | None = Field(
         default=None,
-        description="Where jobs, bill and audio live; None is a fresh directory removed on stop.",
+        description="Directory of jobs, bill and audio; None: a temporary one, removed on stop.",
     )
     speed: float = Field(default=1.0, gt=0, description="Divides all simulated time.")
     median_seconds: float = Field(default=54.0, ge=0, description="Median from submit to finish.")
     sigma: float = Field(default=0.3, ge=0, description="Spread of the log-normal generation time.")
     tick_seconds: float = Field(
-        default=0.0, ge=0, description="A fetch only sees changes on ticks of this length; a relay's is 15."
+        default=0.0, ge=0, description="Fetches see changes only at multiples of this; 15 on a real relay."
     )
     clip_seconds: float | None = Field(
-        default=None, gt=0, le=600, description="Length of a new song; None is the model's own."
+        default=None, gt=0, le=600, description="Length of a new song; None: the model's own."
     )
     pool: int = Field(
         default=0,
         ge=0,
-        description="Over 0: this many ready-made takes serve every regular job (for benchmarks).",
+        description="If over 0: serve every regular job from this many ready-made takes (for benchmarks).",
     )
     whole_extensions: bool = Field(
         default=True,
-        description="False: precede and continuation give the new part alone, which no document rules out.",
+        description="False: precede and continuation return only the new part, which no document rules out.",
     )
     at_once: int = Field(
         default=0,
         ge=0,
-        description="Over 0: a submit beyond this many unfinished generations is refused with 429.",
+        description="If over 0: refuse submits beyond this many unfinished generations with 429.",
     )
     takes: int = Field(default=2, ge=1, le=8, description="Songs per generation.")
     accept_keys: frozenset[str] | None = Field(
-        default=None, description="None accepts any key, or none at all."
+        default=None, description="None: any key is accepted, or none at all."
     )
     spent_keys: frozenset[str] = Field(default=frozenset(), description="Keys whose submits are refused.")
     spent_status: Literal[401, 403] = Field(
-        default=403, description="How: 403 relay quota_not_enough, or 401 OpenAI style."
+        default=403,
+        description="How they are refused: 403 with relay quota_not_enough, or 401 in OpenAI style.",
     )
     time_skew_seconds: float = Field(
-        default=0.0, description="Added to every clock reading this gateway reports."
+        default=0.0, description="Added to every time that this gateway reports."
     )
     faults: FaultScript = Field(default_factory=FaultScript, description="What goes wrong, and when.")
-    seed: float = Field(default=0.0, description="Shifts generation times and the luck of faults.")
+    seed: float = Field(default=0.0, description="Seed of generation times and of fault probabilities.")
 
     def new_samples(self, model_type: str) -> int:
-        """Length of newly made music for a model, in samples at 44.1 kHz."""
+        """Length of a model's new music, in samples at 44.1 kHz."""
         return round((self.clip_seconds or MODEL_SECONDS[model_type]) * SAMPLE_RATE)

@@ -1,4 +1,4 @@
-"""Song objects: the documented fields, filled in so that nobody takes a simulated song for a paid one."""
+"""Song objects: the documented fields, marked so that no simulated song is mistaken for a real one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LAST = (
     "the Valley",
     "Dust",
 )
-# The real gateway's upstream stamps created_at before the gateway stamps submit_time; so do we.
+# As on the real gateway, whose upstream sets created_at before the gateway sets submit_time.
 _CREATED_BEFORE_SUBMIT = 1.58
 
 HOSTILE_TITLES = (
@@ -65,7 +65,7 @@ HOSTILE_TITLES = (
 
 @dataclass(frozen=True)
 class Take:
-    """One song of a job as it stands now. `title` may have been spoilt by a fault."""
+    """One song of a job in its current state. A fault may have replaced `title`."""
 
     job: Job
     number: int
@@ -79,7 +79,7 @@ class Take:
 
 
 def title_of(job: Job, take: int) -> str:
-    """A title of its own for each take; always says that it is a simulation."""
+    """A title per take, which always says that the song is simulated."""
     luck = random.Random(f"title:{job.luck}:{take}")
     return f"{luck.choice(_FIRST)} {luck.choice(_LINK)} {luck.choice(_LAST)} (simulated)"
 
@@ -89,12 +89,12 @@ def tags_of(job: Job) -> list[str]:
 
 
 def lyrics_of(job: Job, take: int) -> str:
-    """What is sung: the user's words, made-up ones for `generate`, none for an instrumental."""
+    """The lyrics: the user's, generated ones for `generate`, none for an instrumental."""
     return sung_lyrics(job.params, f"{job.luck}:{take}")
 
 
 def file_path(job: Job, take: int, title: str) -> str:
-    """The path of a song's file. The title is percent-encoded twice, and the hash binds it to the song."""
+    """The path of a song's file. The title is percent-encoded twice, as on the real host, and bound to it by a hash."""
     name = quote(quote(f"{title}.mp3", safe=""), safe="")
     return f"/files/{job.path_hash}{_seal(job, take, title)}/{take}/{name}"
 
@@ -104,7 +104,7 @@ def _seal(job: Job, take: int, title: str) -> str:
 
 
 def song_object(take: Take, base_url: str) -> dict[str, Any]:
-    """The JSON object of one take; the addresses are empty until it is finished."""
+    """The JSON object of a take; its addresses are empty until it is finished."""
     job, number = take.job, take.number
     tags = tags_of(job)
     created = datetime.fromtimestamp(job.submitted_at - _CREATED_BEFORE_SUBMIT, UTC)
@@ -144,7 +144,7 @@ def song_object(take: Take, base_url: str) -> dict[str, Any]:
 
 
 def failed(song: dict[str, Any], error_type: str, detail: str) -> dict[str, Any]:
-    """The same song as a take that went wrong."""
+    """The song object of a failed take."""
     return {
         **song,
         "finished": False,

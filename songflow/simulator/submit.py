@@ -1,4 +1,4 @@
-"""POST: refuse, or bill and answer; then whatever the fault script does to the answer."""
+"""POST: refuse, or bill and answer, with the fault script's changes to the answer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from songflow.simulator.faults import FaultRule
 from songflow.simulator.gateway import Gateway
 from songflow.simulator.requests import GenParams, InvalidBodyError, bearer, read_submission
 
-# Faults after which nothing was billed, whatever the rule says.
+# Faults after which nothing is billed, whatever the rule says.
 _NEVER_BILLED = frozenset(
     {"lost_answer_before", "quota_not_enough", "no_channel", "redirect", "refusal_in_2xx"}
 )
-# Faults after which it was billed only if the rule says so.
+# Faults after which the request is billed only if the rule says so.
 _BILLED_ON_DEMAND = frozenset(
     {"status", "do_request_failed", "unmarshal_response_body_failed", "fail_to_fetch_task", "html"}
 )
@@ -28,13 +28,15 @@ MODERATED = "The prompt or lyrics were rejected by moderation (simulated)."
 
 
 async def submit(gateway: Gateway, dialect: str, request: Request) -> Response:
-    """Answer one POST. A rule of the script is met only by a POST that would have been accepted."""
+    """Answer one POST. Rules of the script apply only to POSTs that would have been accepted."""
     traffic = gateway.traffic
     traffic.posts += 1
     authorization = request.headers.get("authorization")
     try:
         sent = await request.body()
-    except ClientDisconnect:  # killed between its headers and its body: nothing to bill, nobody to answer
+    except (
+        ClientDisconnect
+    ):  # the client died between its headers and its body: nothing to bill, nobody to answer
         traffic.post_answers["cut_off"] += 1
         return wire.drop()
     refusal, params, body = _read(gateway, sent, authorization)
@@ -82,7 +84,7 @@ def _read(
 
 
 def refused_key(gateway: Gateway, authorization: str | None) -> Answer | None:
-    """401 for a key the simulator was told not to take; the same for submits and fetches."""
+    """401 for a key that is not accepted, for submits and fetches alike."""
     keys = gateway.settings.accept_keys
     key = bearer(authorization)
     if keys is None or key in keys or key in gateway.settings.spent_keys:
@@ -91,7 +93,7 @@ def refused_key(gateway: Gateway, authorization: str | None) -> Answer | None:
 
 
 def spent_key(gateway: Gateway, authorization: str | None) -> Answer | None:
-    """The refusal of a key without credit; submits only, since fetches are free."""
+    """The refusal of a key without credit, for submits only: fetches are free."""
     if bearer(authorization) not in gateway.settings.spent_keys:
         return None
     return answers.quota_not_enough() if gateway.settings.spent_status == 403 else answers.bad_key()
@@ -126,7 +128,7 @@ async def _answer(
 
 
 def _refuse(rule: FaultRule, params: GenParams) -> Response:
-    """An answer without an id; whether it was billed was decided before."""
+    """An answer without an id; whether to bill was decided before."""
     match rule.fault:
         case "lost_answer_before":
             return wire.drop()
@@ -159,7 +161,7 @@ def _refuse(rule: FaultRule, params: GenParams) -> Response:
 
 
 async def _spoil(rule: FaultRule, answer: Answer) -> Response:
-    """A billed generation whose good answer goes wrong."""
+    """Bill a generation and break its answer."""
     half = len(answer.body) // 2
     match rule.fault:
         case "lost_answer":
@@ -180,13 +182,13 @@ async def _spoil(rule: FaultRule, answer: Answer) -> Response:
         case "non_json_2xx":
             body = rule.body if isinstance(rule.body, str) else "OK, your request was received"
             return wire.respond(Answer(200, body.encode(), answers.TEXT_TYPE))
-    # slow_answer: the one fault that leaves the answer whole.
+    # slow_answer: the only fault that leaves the answer intact.
     await asyncio.sleep(5.0 if rule.seconds is None else rule.seconds)
     return wire.respond(answer)
 
 
 def scripted(rule: FaultRule) -> Answer:
-    """The answer of a `status` rule: its own body, else an envelope, else what gateways usually say."""
+    """The answer of a `status` rule: its own body, else an envelope, else the usual answer with that status."""
     status = rule.status or 500
     message = rule.message or f"refused with {status} (simulated)"
     if isinstance(rule.body, str):

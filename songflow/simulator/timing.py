@@ -1,4 +1,4 @@
-"""How far a job is at a moment: a pure function of its row, the clock and the settings."""
+"""The progress of a job: a pure function of its row, the clock and the settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from songflow.simulator.jobs import Job
 from songflow.simulator.settings import SimulatorSettings
 
-# In the published example a job waits 14 of its 54 s before it starts.
+# In the published example, a job is queued for 14 of its 54 s.
 _QUEUE_SHARE = 0.26
 _NOT_STARTED_SHARE = 0.02
 _SUBMITTED_SHARE = 0.06
@@ -17,7 +17,7 @@ _SUBMITTED_SHARE = 0.06
 
 @dataclass(frozen=True)
 class Moment:
-    """A job as a clock shows it. Times are unix seconds; `elapsed` and `generation` simulated seconds."""
+    """A job at one time. Times are in unix seconds; `elapsed` and `generation` in simulated seconds."""
 
     elapsed: float
     generation: float
@@ -26,7 +26,7 @@ class Moment:
 
     @property
     def due(self) -> bool:
-        """Whether generation time is over (rendering may still be going on)."""
+        """Whether the generation time is over (rendering may still be in progress)."""
         return self.elapsed >= self.generation
 
     @property
@@ -35,12 +35,12 @@ class Moment:
 
     @property
     def after_finish(self) -> float:
-        """Simulated seconds since the finish; negative before it."""
+        """Simulated seconds since the end; negative before it."""
         return self.elapsed - self.generation
 
     @property
     def status(self) -> str:
-        """The word on the way, up to IN_PROGRESS; the end is decided by who knows whether songs are ready."""
+        """The status up to IN_PROGRESS; the final status depends on whether the songs are rendered."""
         if self.share < _NOT_STARTED_SHARE:
             return "NOT_START"
         if self.share < _SUBMITTED_SHARE:
@@ -55,13 +55,13 @@ class Moment:
 
 
 def generation_seconds(settings: SimulatorSettings, generation_id: str) -> float:
-    """Simulated seconds from submit to finish, log-normal, always the same for an id."""
+    """Simulated seconds from submit to end: log-normal, and always the same for an id."""
     luck = random.Random(f"{settings.seed}:{generation_id}")
     return settings.median_seconds * math.exp(settings.sigma * luck.gauss(0.0, 1.0))
 
 
 def moment(settings: SimulatorSettings, job: Job, now: float) -> Moment:
-    """The job at real time `now`, rounded down to the gateway's last tick."""
+    """The job at the real time `now`, rounded down to the gateway's last tick."""
     if settings.tick_seconds > 0:
         tick = settings.tick_seconds / settings.speed
         now = math.floor(now / tick) * tick

@@ -1,7 +1,7 @@
-"""Answers that break on the way: written to the socket by hand, cut, slowed, reset.
+"""Broken answers: written to the socket directly, cut short, slowed down, reset.
 
-ASGI cannot lose an answer, so the protocol hands its transport to the application (`scope["extensions"]`) and
-a `WireResponse` writes raw bytes to it.
+ASGI cannot lose an answer, so the protocol passes its transport to the application (`scope["extensions"]`), and a
+`WireResponse` writes raw bytes to it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from songflow.simulator.answers import Answer
 
 TRANSPORT = "songflow.transport"
-# Long enough for a reader on the same machine to take what was sent before the reset wipes its buffers.
+# Long enough for a reader on the same machine to read what was sent before the reset discards it.
 _BEFORE_RESET = 0.05
 
 
 class TransportProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 protocol, with the connection's transport put within reach of the application."""
+    """uvicorn's HTTP/1.1 protocol, which gives the application access to the connection's transport."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -41,7 +41,7 @@ class TransportProtocol(H11Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """How to mistreat an answer.
+    """How to break an answer.
 
     `send`: bytes of the body that leave (None: all). `claim`: the Content-Length announced (None: the truth).
     `piece` bytes at a time with `pause` real seconds in between. `end`: FIN or RST.
@@ -55,7 +55,7 @@ class Plan:
 
 
 class WireResponse(Response):
-    """Writes `answer` to the socket as `plan` says; with no answer it only ends the connection."""
+    """Writes `answer` to the socket according to `plan`; without an answer it only closes the connection."""
 
     def __init__(self, answer: Answer | None, plan: Plan) -> None:
         super().__init__(status_code=answer.status if answer else 500)
@@ -76,7 +76,7 @@ class WireResponse(Response):
             _reset(transport)
         else:
             transport.close()
-        # uvicorn would answer 500 for us if we returned before it saw the connection go.
+        # If this returned before uvicorn notices the closed connection, it would answer 500.
         message: Message = {"type": ""}
         while message["type"] != "http.disconnect":
             message = await receive()
@@ -103,31 +103,31 @@ def _head(answer: Answer, length: int) -> bytes:
 
 
 async def _drain(transport: asyncio.Transport) -> None:
-    # A transport has no event for "all sent" that is not already the protocol's own flow control.
+    # The only "all sent" event of a transport is the protocol's own flow control.
     while transport.get_write_buffer_size() and not transport.is_closing():  # noqa: ASYNC110
         await asyncio.sleep(0.002)
 
 
 def _reset(transport: asyncio.Transport) -> None:
     raw = transport.get_extra_info("socket")
-    with contextlib.suppress(OSError):  # the other side may have gone first
+    with contextlib.suppress(OSError):  # the client may have disconnected first
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
 
 
 def respond(answer: Answer) -> Response:
-    """The answer, unspoilt."""
+    """The answer, unchanged."""
     headers = {"content-type": answer.content_type, **answer.headers}
     return Response(answer.body, answer.status, headers=headers)
 
 
 def drop() -> WireResponse:
-    """No answer at all, then FIN."""
+    """No answer, then FIN."""
     return WireResponse(None, Plan())
 
 
 def drip(answer: Answer, seconds: float, piece: int | None) -> WireResponse:
-    """The whole answer spread over about `seconds`, `piece` bytes at a time (default: twenty pieces)."""
+    """The whole answer over about `seconds`, `piece` bytes at a time (default: twenty pieces)."""
     size = max(1, piece or -(-len(answer.body) // 20))
     pieces = max(1, -(-len(answer.body) // size))
     return WireResponse(answer, Plan(piece=size, pause=seconds / pieces))

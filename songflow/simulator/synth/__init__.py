@@ -1,1 +1,1 @@
-"""Music out of numpy: style from words, notes from style, samples from notes, mp3 from samples."""
+"""Synthesise music with numpy: words to style, style to notes, notes to samples, samples to mp3."""

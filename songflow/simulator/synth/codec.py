@@ -1,4 +1,4 @@
-"""Samples to mp3 and back, and the splice of an extension. Samples are float32, shape (n, 2), 44.1 kHz."""
+"""Encode and decode mp3, and splice extensions. Samples are float32, shape (n, 2), 44.1 kHz."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COMPRESSION = {0.25: 0.6, 0.5: 0.45, 0.75: 0.3, 1.0: 0.1}
 def write_mp3(
     path: Path, audio: Audio, *, title: str, artist: str, comment: str, quality: float = 0.75
 ) -> None:
-    """Encode with variable bit rate, the mode whose decoded length is exact to the sample."""
+    """Encode with a variable bit rate: in this mode the decoded length is exact to the sample."""
     with sf.SoundFile(
         path,
         "w",
@@ -40,7 +40,7 @@ def read_mp3(path: Path) -> Audio:
 
 
 def splice(source: Audio, new: Audio, *, before: bool) -> Audio:
-    """Source and new part end to end. The source stays as it is; only the new part fades at the seam."""
+    """Join source and new part. The source is unchanged; only the new part fades at the seam."""
     new = new.copy()
     fade = min(len(new), round(_SEAM_SECONDS * SAMPLE_RATE))
     ramp = np.linspace(1.0, 0.0, fade, dtype=np.float32)[:, None]

@@ -47,7 +47,7 @@ def _harmonics(pitch: float, detail: float) -> Mono:
 
 
 def table(wave: str, pitch: float, brightness: float, detail: float) -> Mono:
-    """One period of a named wave. Brightness 0..1 tilts the spectrum, detail 0..1 sets how far it reaches."""
+    """One period of a named wave. Brightness 0..1 tilts the spectrum, detail 0..1 sets its upper end."""
     n = _harmonics(pitch, detail)
     tilt = 2.3 - 1.5 * brightness
     odd = n % 2 == 1

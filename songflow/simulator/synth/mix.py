@@ -1,4 +1,4 @@
-"""Where sounds are put together: placing, reverb, loudness, fades."""
+"""Mix sounds: placement, reverb, loudness, fades."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from songflow.simulator.synth.types import Audio, Mono
 _LOUDNESS = 0.165
 _CEILING = 0.86
 _EDGE_SECONDS = 0.006
-# Prime-ish delays in seconds and their gains, left and right apart, are heard as a room.
+# Incommensurate delays (seconds) with gains, different left and right, sound like a room.
 _ROOM = (
     ((0.0291, 0.50), (0.0473, 0.38), (0.0711, 0.30), (0.1133, 0.22), (0.1697, 0.15)),
     ((0.0331, 0.50), (0.0521, 0.38), (0.0797, 0.30), (0.1237, 0.22), (0.1879, 0.15)),
@@ -20,7 +20,7 @@ _BLOCK = 1 << 16
 
 
 class Mix:
-    """A stereo bus and a mono send to the room, `samples` long; sounds may hang over either end."""
+    """A stereo bus and a mono reverb send, `samples` long; sounds may extend over either end."""
 
     def __init__(self, samples: int) -> None:
         self.samples = samples
@@ -47,7 +47,7 @@ class Mix:
     def master(self, *, room: float, presence: float, softness: float, level: Mono | None) -> Audio:
         """The finished (n, 2) samples.
 
-        `room` 0..1 of reverb; `presence` 0..1 lifts the treble, `softness` 0..1 takes it away; `level` is a
+        `room` 0..1 of reverb; `presence` 0..1 raises the treble, `softness` 0..1 lowers it; `level` is a
         gain per sample (fades and build-ups), applied before loudness is set.
         """
         for side, taps in enumerate(_ROOM):
@@ -77,7 +77,7 @@ class Mix:
 
 
 def _tilt(channel: Mono, presence: float, softness: float) -> None:
-    """One-sample filters in place: the difference of neighbours is treble, their mean lacks it."""
+    """Apply one-sample filters in place: the difference of neighbours is treble, their mean lacks it."""
     if presence > 0 and len(channel) > 1:
         channel[1:] += np.float32(1.2 * presence) * np.diff(channel)
     if softness > 0 and len(channel) > 1:

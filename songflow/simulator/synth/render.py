@@ -1,7 +1,7 @@
-"""From a request to samples: bar by bar, the parts that a section's energy lets in.
+"""Render a request to samples, bar by bar; the energy of a section decides which instruments play.
 
-Time is counted from the first bar of the root song, so that an extension's bars, chords and key go on where
-the source stopped (or end where it begins, at negative times).
+Time is counted from the first bar of the root song, so that an extension's bars, chords and key continue where
+the source stopped (or, at negative times, end where it begins).
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def render(
 ) -> Audio:
     """`samples` of music, float32 of shape (samples, 2).
 
-    Key, tempo and chords are the root request's; sound and melody this request's. `start` is the place of the
-    first sample in the root's time. The same arguments give the same samples.
+    Key, tempo and chords come from the root request, sound and melody from this one. `start` is the position of
+    the first sample in the root's time. The same arguments give the same samples.
     """
     return _Band(
         params, read_style(root, root_seed), read_style(params, seed), seed, samples, start
@@ -46,7 +46,7 @@ def render(
 
 
 class _Band:
-    """One performance: who plays, what has been played before (notes are cached), and where it goes."""
+    """One performance: its instruments, its cache of rendered notes, and its mix."""
 
     def __init__(
         self, params: Mapping[str, Any], frame: Style, style: Style, seed: str, samples: int, start: int
@@ -68,7 +68,7 @@ class _Band:
 
     def perform(self) -> Audio:
         bar = 4 * self._beat
-        first = int(self._start // bar) - 1  # notes of the bar before still ring
+        first = int(self._start // bar) - 1  # notes of the previous bar are still sounding
         last = int((self._start + self._samples) // bar) + 1
         for number in range(first, last):
             self._bar(number, round(number * bar) - self._start)
@@ -81,11 +81,11 @@ class _Band:
             level=self._level(),
         )
 
-    # ---- where in the song we are
+    # ---- position in the song
 
     @cached_property
     def _span(self) -> tuple[float, float]:
-        """The part of a whole song this clip stands for, 0..1; an end of 1 means as far as the model goes."""
+        """The section of a whole song that this clip covers, 0..1; an end of 1 means as long as the model's length."""
         model = str(self._params.get("model_type", "udio130-v1.5"))
         start = float(self._params.get("song_section_start", 0.0))
         end = float(self._params.get("song_section_end", 1.0))
@@ -98,7 +98,7 @@ class _Band:
         return start + (end - start) * min(1.0, max(0.0, at / self._samples))
 
     def _energy(self, at: float) -> float:
-        """How much is going on, 0..1: a build-up, then verses and choruses, then an end."""
+        """Energy 0..1: a build-up, then verses and choruses, then an ending."""
         place = self._place(at)
         if place < _BUILD_UP:
             return 0.25 + 0.6 * place / _BUILD_UP
@@ -107,7 +107,7 @@ class _Band:
         return 1.0 if int(place * 8) % 2 else 0.8
 
     def _level(self) -> Mono:
-        """Gain per sample: rises through a beginning, falls through an end, flat in the middle of a song."""
+        """Gain per sample: rises at a beginning, falls at an ending, flat in the middle of a song."""
         knots = np.linspace(0, self._samples, 65)
         gains = []
         for knot in knots:
@@ -214,7 +214,7 @@ class _Band:
         step, degree, sung = self._beat / 2, 4, 0
         number = int(-(-(self._start + low) // step))
         while (at := round(number * step) - self._start) < high - step:
-            inside = number % 16  # two bars a line, the last half bar for breath
+            inside = number % 16  # two bars per line; the last half bar is a breath
             long = luck.random() < 0.3 or inside == 11
             if inside < 12:
                 degree = min(9, max(0, degree + luck.choice((-2, -1, -1, 0, 1, 1, 2))))

@@ -1,4 +1,4 @@
-"""What a request's words mean for the music. Pure Python, so that reading a tag list costs no numpy."""
+"""Derive the musical style from a request's words. Pure Python, so that reading tags does not load numpy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from songflow.simulator.synth.words import has_voice
 
 @dataclass(frozen=True)
 class Nudge:
-    """What one word of a prompt does, at prompt_strength 0.5. Tempo in beats a minute, the rest in shares."""
+    """The effect of one word of a prompt at prompt_strength 0.5. Tempo in beats per minute, the rest in shares."""
 
     tempo: float = 0.0
     mood: float = 0.0  # negative: minor
@@ -84,7 +84,7 @@ _NOT_WORDS = re.compile(r"[_\s]+")
 
 @dataclass(frozen=True)
 class Style:
-    """How a song is to sound. Tempo in beats a minute, root a MIDI note, levels 0..1."""
+    """How a song sounds. Tempo in beats per minute, root as a MIDI note, levels 0..1."""
 
     tempo: float
     root: int
@@ -106,7 +106,7 @@ def _clamped(value: float, low: float, high: float) -> float:
 
 
 def read_style(params: Mapping[str, Any], seed: str) -> Style:
-    """Words push away from a neutral song, twice as far at prompt_strength 1 and not at all at 0."""
+    """The style of a request: words move it away from neutral, twice as far at prompt_strength 1, not at all at 0."""
     luck = random.Random(f"style:{seed}:{params.get('prompt', '')}")
     force = 2.0 * float(params.get("prompt_strength", 0.5))
     nudges = [nudge for _, nudge in _nudges(params)] if force > 0 else []
@@ -131,11 +131,11 @@ def _parts(params: Mapping[str, Any]) -> frozenset[str]:
     parts = {part for part, stems in _PARTS.items() if not any(stem in unwanted for stem in stems)}
     if not has_voice(params):
         parts.discard("voice")
-    # A request that forbids everything still gets something to listen to.
+    # A request that excludes everything still gets some sound.
     return frozenset((parts - {"voice"} and parts) or parts | {"pad"})
 
 
 def style_tags(params: Mapping[str, Any]) -> list[str]:
-    """The words of the prompt that were understood, and whether anybody sings."""
+    """The prompt's recognised words, and whether there is a voice."""
     understood = [word for word, _ in _nudges(params)]
     return [*understood, "vocals" if "voice" in _parts(params) else "instrumental"]

@@ -1,4 +1,4 @@
-"""Lyrics: made up for `generate`, and cut into syllables for the singing voice."""
+"""Lyrics: generated for `generate`, and split into syllables for the voice."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ _HISSING = frozenset("cfhjkpqstxz")
 
 @dataclass(frozen=True)
 class Syllable:
-    """What the voice needs to know: the vowel it holds (a e i o u) and whether it starts with a hiss."""
+    """A syllable as the voice sings it: its vowel (a e i o u) and whether it starts with a hiss."""
 
     vowel: str
     hiss: bool
 
 
 def has_voice(params: Mapping[str, Any]) -> bool:
-    """Whether somebody sings: not in an instrumental."""
+    """Whether there is a voice: not in an instrumental."""
     return str(params.get("lyrics_type", "generate")) != "instrumental"
 
 
 def sung_lyrics(params: Mapping[str, Any], seed: str) -> str:
-    """The user's lyrics; for `generate` without any, eight lines on words of the prompt; else nothing."""
+    """The user's lyrics; for `generate` without any, eight lines built from words of the prompt; else nothing."""
     if not has_voice(params):
         return ""
     own = str(params.get("lyrics") or "")
@@ -58,7 +58,7 @@ def sung_lyrics(params: Mapping[str, Any], seed: str) -> str:
 
 
 def syllables(lyrics: str) -> list[Syllable]:
-    """Section markers are not sung. Words outside the Latin alphabet give one syllable per letter."""
+    """Split lyrics into syllables, without section markers; outside the Latin alphabet, a syllable per letter."""
     found: list[Syllable] = []
     for word in _WORD.findall(_MARKER.sub(" ", lyrics)):
         if not word.isascii() and not any(letter.lower() in _VOWEL_OF for letter in word):
