@@ -1,4 +1,4 @@
-"""The benchmarks: a few cells of each through one command, and what makes a run worthless."""
+"""The benchmarks: a quick run of each, and the checks that reject a bad run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.lab import Work, check_songs, run_bare, simulator
 from benchmarks.report import Finding, Scale
 from benchmarks.slots import slot_use
 
-# A dozen processes one after another.
+# A dozen processes, one after another.
 pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("benchmarks")]
 
 QUICK = Scale(quick=True)
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def quick_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """What one quick run of everything prints, and where it saved its numbers."""
+    """The output of a quick run of all benchmarks, and the folder with its numbers."""
     saved = tmp_path_factory.mktemp("docs")
     command = [sys.executable, "-m", "benchmarks", "--quick", "--save", str(saved)]
     done = subprocess.run(
@@ -40,7 +40,7 @@ def _plain() -> dict[str, str]:
 
 
 def test_one_command_runs_every_benchmark(quick_run: tuple[str, Path]) -> None:
-    """Each prints its table and the numbers that are asked for, with the machine named."""
+    """Each prints its table and its findings, with the machine's name."""
     printed, saved = quick_run
     found = json.loads((saved / "performance.json").read_text())
     assert found["machine"] in printed
@@ -52,13 +52,13 @@ def test_one_command_runs_every_benchmark(quick_run: tuple[str, Path]) -> None:
 
 
 def test_the_picture_is_drawn(quick_run: tuple[str, Path]) -> None:
-    """A PNG of the findings lies beside the numbers."""
+    """A PNG of the findings is saved beside the numbers."""
     _, saved = quick_run
     assert (saved / "images" / "performance.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_run_that_lost_a_song_is_no_measurement(tmp_path: Path) -> None:
-    """Every take that was paid for must be there, byte for byte, before a ratio is believed."""
+def test_a_run_that_lost_a_song_is_rejected(tmp_path: Path) -> None:
+    """Every take that was paid for must be stored, byte for byte, or the run is rejected."""
     with simulator(QUICK, speed=500.0) as gateway:
         run_bare(gateway, tmp_path, cells=3, slots=3, poll=0.02, check=True)
         check_songs("all", tmp_path, gateway, 3)
@@ -73,8 +73,8 @@ def test_a_run_that_lost_a_song_is_no_measurement(tmp_path: Path) -> None:
             check_songs("one lost", tmp_path, gateway, 3)
 
 
-def test_slot_use_is_the_gateways_working_time_up_to_the_last_post() -> None:
-    """Two slots over 10 s: one is idle for 2 s between its generations, and the drain does not count."""
+def test_slot_use_counts_the_gateways_working_time_up_to_the_last_post() -> None:
+    """Two slots over 10 s: one is idle for 2 s between generations; the drain does not count."""
     work = [Work(0, 10, 0), Work(0, 4, 0), Work(6, 10, 0), Work(10, 99, 0)]
     assert slot_use(work, slots=2) == pytest.approx((10 + 4 + 4) / 20)
 
@@ -86,9 +86,9 @@ def test_slot_use_is_the_gateways_working_time_up_to_the_last_post() -> None:
         (Finding("at most", 2.1, 2.0), False),
         (Finding("at least", 0.96, 0.95, at_least=True), True),
         (Finding("at least", 0.94, 0.95, at_least=True), False),
-        (Finding("only told", 3.0), None),
+        (Finding("only reported", 3.0), None),
     ],
 )
-def test_a_finding_says_whether_it_is_what_it_should_be(finding: Finding, met: bool | None) -> None:
-    """At most its limit, or at least; without a limit it is only told."""
+def test_a_finding_knows_whether_its_target_is_met(finding: Finding, met: bool | None) -> None:
+    """At most its target, or at least; without a target it is only reported."""
     assert finding.met is met

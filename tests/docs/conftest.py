@@ -1,4 +1,4 @@
-"""Fixtures that these tests share with others."""
+"""Fixtures shared with other folders."""
 
 from support.prefect_server import running_prefect_server
 from support.reader import reader, serving_processes

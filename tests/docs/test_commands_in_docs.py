@@ -1,5 +1,5 @@
-"""Every command that the documents show is run, in the order of the page, and ends as the page says (0 unless its
-comment names another exit code); what cannot be run here is listed with the reason."""
+"""Every command in the documents is run, in the order of its page, and must end with the exit code of its comment
+(0 without one). Commands that cannot be run here are listed with the reason."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STAND_INS: dict[str, Callable[[Reader], str]] = {
         f"PREFECT_API_URL={reader.names['prefect'].url}"
     ),
 }
-"""What a page's word is in the test."""
+"""Placeholders on a page, and their values in the test."""
 
 FILES = {
     "words.txt": "We are walking to the harbour\nwith the colours of the night\n",
@@ -54,7 +54,7 @@ FILES = {
         chunk.text for chunk in chunks(ROOT / "docs" / "sweeps.md") if chunk.name == "waltz.yaml"
     ),
 }
-"""Files that pages name and do not show (`waltz.yaml` is that of docs/sweeps.md)."""
+"""Files that pages name without showing them (`waltz.yaml` is the one of docs/sweeps.md)."""
 
 BEFORE = {
     "extensions.md": ["songflow generate 'a song to extend'"],
@@ -65,10 +65,10 @@ BEFORE = {
         "songflow rate FIRST_SONG 5",
     ],
 }
-"""What a page takes for granted."""
+"""Commands to run before a page, which it takes for granted."""
 
 GATEWAY = {"extensions.md": {"whole_extensions": False}}
-"""How the simulated gateway of a page differs from the usual one: there is something to stitch."""
+"""Settings of a page's simulated gateway: here it returns only the new part, so that there is something to stitch."""
 
 NOT_RUN = {
     r"make test": "runs this very test",
@@ -77,7 +77,7 @@ NOT_RUN = {
     r"python -m deployments\.cluster .*": "needs PostgreSQL and Redis; tests/deployments/test_cluster.py starts it",
     r"pip install .*": "would change the environment that the tests run in",
 }
-"""Commands that are not run, and why; `see_unrun` looks at what can be seen of them."""
+"""Commands that are not run, and why; `check_without_running` checks what it can."""
 
 NO_COMMANDS = {
     ("architecture.md", "cli ──>"): "a diagram of the layers",
@@ -87,24 +87,23 @@ NO_COMMANDS = {
     ("waiting.md", "lag x GETs"): "a formula",
     ("waiting.md", "V(i) ="): "a formula",
 }
-"""Blocks that are neither commands nor Python nor YAML."""
+"""Blocks that are not commands, Python or YAML."""
 
 PROCESSES = {
     ("songflow", "listen"): r"The listening room is open at (\S+)",
     ("songflow", "simulate"): r"The simulated gateway listens at (\S+)",
 }
-"""Commands that serve until Ctrl-C, and their word that they do; the address answers then."""
+"""Commands that serve until Ctrl-C, and the log line with their address that says they are ready."""
 
 SHARED_PROCESSES = {
     ("python", "-m", "deployments.serve"): r"are being served",
     ("prefect", "worker", "start", "--pool", "songflow"): r"Worker .* started!",
 }
-"""The same for those that take longest to start: they run on for the module's other pages."""
+"""The same for the slowest to start: they keep running for the module's other pages."""
 
 
 def with_options(words: list[str], reader: Reader) -> list[str]:
-    """What is said besides: a real gateway is the stand-in, a question is answered, a free port is
-    taken, songs are short."""
+    """Add the test's options: the simulated gateway's address, --yes, a free port, short songs."""
     if "--gateway" in words and "--base-url" not in words:
         words = [*words, "--base-url", reader.gateway.url]
     if "--fallback" in words:
@@ -123,11 +122,11 @@ def with_options(words: list[str], reader: Reader) -> list[str]:
 
 
 def follow(reader: Reader, command: str, serving: Serving) -> None:
-    """Run one command line of a page, and see that it ends as the page says."""
+    """Run a command line of a page and check its exit code."""
     if reason := next(
         (why for how, why in NOT_RUN.items() if re.fullmatch(how, " ".join(words_of(command)))), None
     ):
-        see_unrun(words_of(command), reason)
+        check_without_running(words_of(command), reason)
         return
     if "a lost waltz" in command and "never sent again" not in command:
         reader.lose_an_answer()
@@ -138,14 +137,14 @@ def follow(reader: Reader, command: str, serving: Serving) -> None:
         reader.set(words.pop(0))
     named = re.search(r"exit code (\d)", comment_of(command))
     wanted = int(named[1]) if named else 0
-    assert executed(reader, words, serving) == wanted, f"{command}\n{reader.said[-3000:]}"
+    assert execute(reader, words, serving) == wanted, f"{command}\n{reader.output[-3000:]}"
 
 
-def executed(reader: Reader, words: list[str], serving: Serving) -> int:
-    """The exit code of a command; 0 for one that serves, once it is seen to."""
+def execute(reader: Reader, words: list[str], serving: Serving) -> int:
+    """Run a command and return its exit code; 0 for one that serves, once it is ready."""
     for begin, word in SHARED_PROCESSES.items():
         if tuple(words[: len(begin)]) == begin:
-            serving.see(*words, until=word)
+            serving.ensure(*words, until=word)
             return 0
     match words:
         case ["export", *assignments]:
@@ -159,7 +158,7 @@ def executed(reader: Reader, words: list[str], serving: Serving) -> int:
         case ["songflow", *rest]:
             return reader.songflow(*rest)
         case ["prefect", "server", "start"]:
-            # The session's server was started by this command, on a port of its own.
+            # The session's server was started by this command, on its own port.
             return 0 if httpx.get(f"{reader.names['prefect'].url}/health", trust_env=False).is_success else 1
         case ["prefect", *rest]:
             return reader.process("prefect", *rest, where=ROOT)
@@ -169,11 +168,11 @@ def executed(reader: Reader, words: list[str], serving: Serving) -> int:
             for line in lines:
                 follow(reader, line, serving)
             return 0
-    pytest.fail(f"nobody has said how {words} is run: add it to a table of this test")
+    pytest.fail(f"this test does not know how to run {words}: add it to a table")
 
 
 def commands_of_target(target: str) -> list[str]:
-    """What `make` would run in an environment that is set up."""
+    """What `make` would run in an installed environment."""
     ready = [f"--assume-old=.venv/{name}" for name in (".ready", ".ready-dev")]
     done = subprocess.run(
         ["make", "--dry-run", *ready, target], cwd=ROOT, capture_output=True, text=True, check=True
@@ -181,8 +180,8 @@ def commands_of_target(target: str) -> list[str]:
     return [line for line in done.stdout.splitlines() if line.startswith(".venv/bin/")]
 
 
-def see_unrun(words: list[str], reason: str) -> None:
-    """What can be seen of a command without running it."""
+def check_without_running(words: list[str], reason: str) -> None:
+    """Check what can be checked of a command without running it."""
     assert reason
     match words:
         case ["make", target]:
@@ -202,7 +201,7 @@ def see_unrun(words: list[str], reason: str) -> None:
 
 
 def run_python(reader: Reader, chunk: Chunk) -> None:
-    """A piece that runs by itself is run; of one that stands inside of a flow, the imports."""
+    """Run a block that calls asyncio.run; of a block from inside a flow, run the imports."""
     if "asyncio.run(" in chunk.text:
         reader.python(chunk.text)
         return
@@ -229,10 +228,10 @@ def marked(page: Path) -> object:
 
 
 @pytest.mark.parametrize("page", [marked(page) for page in PAGES])
-def test_a_page_is_followed(
+def test_the_commands_of_a_page_run(
     page: Path, reader: Reader, serving_processes: Serving, request: pytest.FixtureRequest
 ) -> None:
-    """Top to bottom, in one folder and one environment."""
+    """From top to bottom, in one folder and one environment."""
     if needs_server(page):
         server: PrefectServer = request.getfixturevalue("running_prefect_server")
         reader.names["prefect"] = server
@@ -251,17 +250,17 @@ def test_a_page_is_followed(
             case "file":
                 (reader.folder / chunk.name).write_text(chunk.text)
     if page.name == "first-song.md":
-        see_what_was_said(page, reader)
+        check_output_lines(page, reader)
 
 
-def see_what_was_said(page: Path, reader: Reader) -> None:
-    """The table of output lines tells lines that are there."""
+def check_output_lines(page: Path, reader: Reader) -> None:
+    """Every line in the table of output lines was printed."""
     table = page.read_text().split("| line | meaning |\n")[1].split("\n\n")[0]
     for line in re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE):
-        assert re.search(re.escape(line).replace(r"\.\.\.", ".+"), reader.said), line
+        assert re.search(re.escape(line).replace(r"\.\.\.", ".+"), reader.output), line
 
 
-# --- what is no block ---
+# --- sentences ---
 
 OTHERS_OPTIONS = {
     "--postgres", "--redis", "--workers", "--pool", "--all", "--quick", "--file", "--up", "--build", "--detach",
@@ -270,7 +269,7 @@ OTHERS_OPTIONS = {
 
 
 def options_of(command: str, *, of: object = app) -> set[str]:
-    """The options of a command by its words, those of its subcommands included."""
+    """The options of a command, including those of its subcommands."""
     found: set[str] = set()
     words = command.split()
     group = app[words[0]]
@@ -285,37 +284,37 @@ ALL_OPTIONS = set().union(*map(options_of, COMMANDS)) | OTHERS_OPTIONS
 
 
 @pytest.mark.parametrize("page", PAGES, ids=id_of)
-def test_a_page_names_nothing_that_is_not_there(page: Path) -> None:
-    """Commands and options in its sentences and comments exist, and so does what it links to and shows."""
+def test_everything_a_page_names_exists(page: Path) -> None:
+    """Commands, options, links and pictures in its sentences and comments exist."""
     text = page.read_text(encoding="utf-8")
     spans = re.findall(r"`([^`\n]+)`", prose(page))
     for span in spans:
         if named := re.match(r"songflow ([a-z]+)((?: .*)?)$", span):
             assert named[1] in COMMANDS, span
             assert set(re.findall(r"--[a-z-]+", named[2])) <= options_of(named[1]), span
-    said = [*spans, *(comment_of(line) for chunk in chunks(page) for line in chunk.text.splitlines())]
-    for one in said:
+    mentions = [*spans, *(comment_of(line) for chunk in chunks(page) for line in chunk.text.splitlines())]
+    for one in mentions:
         assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", one)) <= ALL_OPTIONS, one
     for link in re.findall(r"\]\(([^)#\s]+)", text):
         assert link.startswith("https://") or exists(page.parent / link), link
 
 
 def exists(path: Path) -> bool:
-    """A file; or a picture that the tests in a browser draw."""
+    """Whether a file exists, or is a picture drawn by the browser tests."""
     tests = "".join(test.read_text() for test in (ROOT / "tests" / "browser").glob("test_*.py"))
     return path.is_file() or (path.parent.name == "images" and f'"{path.name}"' in tests)
 
 
-def test_every_block_is_something_that_is_looked_at() -> None:
-    """A new command, or a block that nobody runs, is a failure here."""
-    strange = [
+def test_every_block_is_of_a_known_kind() -> None:
+    """A new program, or a block of an unknown kind, fails here."""
+    unknown = [
         chunk.place
         for page in PAGES
         for chunk in chunks(page)
         if chunk.kind == "other"
         and not any(chunk.page.name == name and chunk.text.startswith(begin) for name, begin in NO_COMMANDS)
     ]
-    assert strange == []
+    assert unknown == []
     for page in PAGES:
         for chunk in chunks(page):
             for command in chunk.commands() if chunk.kind == "commands" else ():
@@ -323,8 +322,8 @@ def test_every_block_is_something_that_is_looked_at() -> None:
                 assert first in PROGRAMS, f"{chunk.place}: {command}"
 
 
-def test_nothing_is_excused_that_no_page_says() -> None:
-    """The list of what is not run stays as short as it can be."""
+def test_only_commands_of_the_pages_are_excused() -> None:
+    """The list of commands that are not run contains only commands of the pages."""
     commands = [
         " ".join(words_of(command))
         for page in PAGES

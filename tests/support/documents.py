@@ -1,4 +1,4 @@
-"""The documents as a reader meets them: their code blocks, told apart, and the commands of these line by line."""
+"""The code blocks of the documents, sorted by kind, with their commands line by line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CODE = re.compile(r"^(?:from|import) ", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Chunk:
-    """A piece of a code block: `kind` is commands, file (with its `name`), python, yaml or other."""
+    """A piece of a code block. `kind` is commands, file (with its `name`), python, yaml or other."""
 
     page: Path
     line: int
@@ -31,55 +31,55 @@ class Chunk:
     name: str = ""
 
     def commands(self) -> Iterator[str]:
-        """Its command lines, each with its comment; a backslash at the end of a line goes on in the next."""
+        """Its command lines with their comments; a backslash continues a line in the next."""
         for line in re.sub(r"\\\n\s*", "", self.text).splitlines():
             if line.strip():
                 yield line.strip()
 
     @property
     def place(self) -> str:
-        """Where it stands."""
+        """Page and line, for messages."""
         return f"{self.page.name}:{self.line}"
 
 
 def prose(page: Path) -> str:
-    """A page without its code blocks."""
+    """The text of a page without its code blocks."""
     lines = page.read_text(encoding="utf-8").splitlines()
     inside = {number for first, block in _blocks(lines) for number in range(first, first + len(block))}
     return "\n".join(line for number, line in enumerate(lines) if number not in inside)
 
 
 def chunks(page: Path) -> list[Chunk]:
-    """Every piece of every indented or fenced block of a page, top to bottom."""
+    """All pieces of a page's indented and fenced blocks, from top to bottom."""
     found: list[Chunk] = []
     for first, block in _blocks(page.read_text(encoding="utf-8").splitlines()):
         for start, lines in _pieces(block):
-            found.append(_told(page, first + start + 1, "\n".join(lines).strip("\n")))
+            found.append(_chunk(page, first + start + 1, "\n".join(lines).strip("\n")))
     return found
 
 
 def comment_of(command: str) -> str:
-    """What stands behind a command."""
+    """The comment after a command."""
     return command.partition(" # ")[2]
 
 
 def words_of(command: str) -> list[str]:
-    """A command without its comment and without the folder of its environment."""
+    """The words of a command, without its comment and without the environment's folder."""
     words = shlex.split(command, comments=True)
     return [word.removeprefix(".venv/bin/") for word in words]
 
 
 def program_of(line: str) -> str:
-    """The first word that is not NAME=VALUE for the command alone."""
+    """A line's program: its first word that is not NAME=VALUE."""
     try:
         words = words_of(line)
-    except ValueError:  # an apostrophe: this is no command
+    except ValueError:  # an unmatched apostrophe: not a command
         return ""
     return next((word for word in words if not re.match(r"[A-Z_]+=", word)), "")
 
 
 def _blocks(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """The first line's number and the lines of each block, without their indent; a fence's own lines are left out."""
+    """The first line number and the unindented lines of each block, without the fences."""
     number, blank_before = 0, True
     while number < len(lines):
         line = lines[number]
@@ -101,7 +101,7 @@ def _blocks(lines: list[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _pieces(block: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """A block is one piece, but that commands and what is none are apart where an empty line stands between them."""
+    """Split a block at empty lines between commands and other text."""
     groups: list[tuple[int, list[str]]] = []
     for number, line in enumerate(block):
         if number == 0 or not block[number - 1].strip():
@@ -117,11 +117,11 @@ def _pieces(block: list[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _are_commands(lines: list[str]) -> bool:
-    said = [line for line in lines if line.strip()]
-    return bool(said) and program_of(said[0]) in PROGRAMS
+    filled = [line for line in lines if line.strip()]
+    return bool(filled) and program_of(filled[0]) in PROGRAMS
 
 
-def _told(page: Path, line: int, text: str) -> Chunk:
+def _chunk(page: Path, line: int, text: str) -> Chunk:
     if _are_commands(text.splitlines()):
         return Chunk(page, line, "commands", text)
     first, _, rest = text.partition("\n")

@@ -1,4 +1,4 @@
-"""Somebody who follows a document: each command is run where it can be, the songs come from quick simulators."""
+"""A reader who follows a document: runs its commands where possible, with songs from fast simulators."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ _START_SECONDS = 120.0
 
 
 class Reader:
-    """A folder, an environment and a gateway; `say` runs one command line and gives its exit code."""
+    """A reader's folder, environment and gateway; `songflow` and `process` run a command and return its exit code."""
 
     def __init__(self, folder: Path, change: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
-        self.said = ""
+        self.output = ""
         self.simulated = ""
         self.settings: dict[str, Any] = {**_QUICK}
         self.names: dict[str, Any] = {"__name__": "document"}
@@ -55,33 +55,33 @@ class Reader:
         self._lost = 0
 
     def close(self) -> None:
-        """End what was started."""
+        """Stop everything that was started."""
         self._open.close()
 
     @property
     def gateway(self) -> SimulatorServer:
-        """The gateway that stands in for every real one."""
+        """The simulated gateway used in place of every real one."""
         if self._gateway is None:
             self._gateway = self._open.enter_context(
                 SimulatorServer(SimulatorSettings(state_dir=self.folder / "gateway", **self.settings))
             )
         return self._gateway
 
-    # --- what is run ---
+    # --- running commands ---
 
     def songflow(self, *arguments: str) -> int:
-        """The command, inside this process; what it said is kept."""
+        """Run the `songflow` command inside this process."""
         code = run(list(arguments))
-        self.hear()
+        self.capture()
         return code
 
-    def hear(self) -> None:
-        """Keep what was said."""
+    def capture(self) -> None:
+        """Add the captured output to `output`."""
         out, err = self._capture.readouterr()
-        self.said += out + err
+        self.output += out + err
 
     def process(self, *words: str, where: Path | None = None) -> int:
-        """A command of another program, as a process."""
+        """Run another program as a process."""
         done = subprocess.run(
             _as_process(words),
             cwd=where or self.folder,
@@ -92,20 +92,20 @@ class Reader:
             timeout=_START_SECONDS,
             check=False,
         )
-        self.said += done.stdout.decode()
+        self.output += done.stdout.decode()
         return done.returncode
 
     def started(self, *words: str, until: str) -> str:
-        """Start a command that serves until Ctrl-C, wait for its word, and give what the word names."""
+        """Start a command that serves until Ctrl-C, wait until its log matches `until`, and return the matched text."""
         return self._open.enter_context(Service(words, self.folder, until)).found
 
     def python(self, text: str) -> None:
-        """Run a piece of Python."""
+        """Run a Python block."""
         exec(compile(text, "document", "exec"), self.names)
-        self.hear()
+        self.capture()
 
     def set(self, assignment: str) -> None:
-        """`export NAME=value`; Prefect reads its settings once, so it is told as well."""
+        """`export NAME=value`; Prefect reads its settings once, so they are changed as well."""
         name, _, value = assignment.partition("=")
         self._change.setenv(name, value)
         if name == "PREFECT_API_URL":
@@ -113,13 +113,13 @@ class Reader:
             chosen = {PREFECT_API_URL: value, PREFECT_HOME: Path(os.environ["PREFECT_HOME"])}
             self._open.enter_context(temporary_settings(chosen))
 
-    # --- what stands in for placeholders ---
+    # --- values for placeholders ---
 
     def manifest(self) -> pandas.DataFrame:
-        """The songs of the library, oldest first; where there is none yet, one is made."""
+        """The stored songs of the library, oldest first; if there is none, one is made."""
         found = asyncio.run(self._manifest())
         if found.empty:
-            assert self.songflow("generate", "a song to begin with") == 0, self.said
+            assert self.songflow("generate", "a song to begin with") == 0, self.output
             found = asyncio.run(self._manifest())
         return found
 
@@ -129,14 +129,14 @@ class Reader:
         return frame[frame["song_state"] == "stored"].sort_values("stored_at")
 
     def unknown(self) -> tuple[str, str]:
-        """A request whose answer was lost, and the id that the gateway's own log has for it."""
+        """The key of a request whose answer was lost, and its id in the gateway's own log."""
         found = asyncio.run(self._unknown())
         if found is None:
             prompt, key = f"a lost waltz {self._lost}", f"lost-{self._lost}"
             self._lost += 1
             self.lose_an_answer()
             there = ("--gateway", "cometapi", "--base-url", self.gateway.url)
-            assert self.songflow("generate", prompt, "--key", key, *there) == 5, self.said
+            assert self.songflow("generate", prompt, "--key", key, *there) == 5, self.output
             found = key, prompt
         [entry] = [one for one in self.gateway.bill() if one.body["gen_params"]["prompt"] == found[1]]
         asked = f"{self.gateway.url}/udio/fetch/{entry.generation_id}"
@@ -156,13 +156,13 @@ class Reader:
         return None
 
     def lose_an_answer(self) -> None:
-        """The next request for a lost waltz is billed, and its answer lost."""
+        """Let the gateway bill the next request for a lost waltz and lose its answer."""
         script = [{"fault": "lost_answer", "match": "a lost waltz"}]
         httpx.put(f"{self.gateway.url}/_simulator/faults", json=script).raise_for_status()
 
 
 class Service:
-    """A process that serves until Ctrl-C, from its word that it does."""
+    """A process that serves until Ctrl-C; `found` is what its log said when it was ready."""
 
     def __init__(self, words: Sequence[str], folder: Path, until: str, where: Path | None = None) -> None:
         self._log = folder / f"{re.sub(r'[^a-z]+', '-', ' '.join(words).lower())}.log"
@@ -205,7 +205,7 @@ class Service:
 
 
 def _as_process(words: Sequence[str]) -> list[str]:
-    """With this interpreter, whatever is on the PATH."""
+    """The command run by this interpreter, whatever is on the PATH."""
     match list(words):
         case ["songflow", *rest]:
             return [sys.executable, "-m", "cli", *rest]
@@ -220,7 +220,7 @@ def _as_process(words: Sequence[str]) -> list[str]:
 def reader(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Reader]:
-    """Somebody in an empty folder, without keys and without a Prefect server; simulators and polls are quick."""
+    """A reader in an empty folder, without keys and without a Prefect server; simulators and polls are fast."""
     for name in [name for name in os.environ if name.startswith(("PREFECT_", "SONGFLOW_")) or name in _KEYS]:
         monkeypatch.delenv(name)
     for name, value in (
@@ -243,28 +243,28 @@ def reader(
     async def here(part: str, _base_url: str) -> Check:
         return await reachable(part, opened.gateway.url)
 
-    monkeypatch.setattr(deployments.doctor, "reachable", here)  # nothing asks a real gateway
+    monkeypatch.setattr(deployments.doctor, "reachable", here)  # no test contacts a real gateway
     yield opened
     opened.close()
 
 
 class Serving:
-    """Processes that several pages ask for: each is started once, and runs until the module's end."""
+    """Processes that several pages need: each is started once and runs until the end of the module."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._running: dict[str, Service] = {}
         self._servers: set[str] = set()
 
-    def see(self, *words: str, until: str) -> None:
-        """Start it where it does not run yet."""
+    def ensure(self, *words: str, until: str) -> None:
+        """Start it unless it is running."""
         name = " ".join(words)
         if name not in self._running:
             self._servers.add(os.environ["PREFECT_API_URL"])
             self._running[name] = Service(words, self._folder, until, where=ROOT)
 
     def close(self) -> None:
-        """End all; the Prefect server is the session's, so other tests find it as they expect it."""
+        """Stop all, and remove their traces from the session's Prefect server."""
         for service in self._running.values():
             service.__exit__()
         for url in self._servers:

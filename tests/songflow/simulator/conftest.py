@@ -1,4 +1,4 @@
-"""A simulator on a real socket, and a client that knows its dialects."""
+"""A simulator on a socket, and a client for its API."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 _PATIENCE = 20.0
 
 
-class Desk:
-    """One running simulator and one HTTP client of it."""
+class Simulation:
+    """A running simulator and an HTTP client for it."""
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self.server = SimulatorServer(settings)
         self.server.start()
-        # No TLS here, and reading the machine's certificates takes longer than most of these tests.
+        # Without TLS: loading the machine's certificates takes longer than most of these tests.
         self.http = httpx.Client(base_url=self.server.url, timeout=10, verify=False)
 
     def close(self) -> None:
@@ -51,7 +51,7 @@ class Desk:
         return list(self.http.get("/udio/query", params={"ids": ",".join(ids)}).json()["songs"])
 
     def rendered(self, generation_id: str) -> None:
-        """Wait until the files are there, without a fetch that a fault could count."""
+        """Wait until the files are rendered, without a fetch that would count for a fault."""
         gateway = self.server.gateway
         job = gateway.store.job(generation_id)
         assert job is not None
@@ -59,7 +59,7 @@ class Desk:
             gateway.renders.future(job, take).result(_PATIENCE)
 
     def generate(self, **params: Any) -> dict[str, Any]:
-        """Submit and wait; the data of the SUCCESS."""
+        """Submit and wait; the `data` of the SUCCESS answer."""
         generation_id = self.submit(**params)
         self.rendered(generation_id)
         return self.until(generation_id, "SUCCESS")
@@ -80,13 +80,13 @@ class Desk:
         return self.http.get(song["song_path"], headers=headers)
 
     def receive(self, into: bytearray, method: str, url: str, **request: Any) -> None:
-        """Stream an answer; what came before it broke is in `into`. Raises what httpx raises."""
+        """Stream an answer into `into`, which keeps what arrived before an error. httpx's exceptions propagate."""
         with self.http.stream(method, url, **request) as answer:
             for piece in answer.iter_raw():
                 into += piece
 
     def play(self, *rules: dict[str, Any]) -> None:
-        """Replace the fault script over HTTP, as a test of another process would."""
+        """Replace the fault script over HTTP, as another process would."""
         script = FaultScript.of(*rules)
         sent = self.http.put(
             "/_simulator/faults", content=script.model_dump_json(exclude_unset=True, by_alias=True)
@@ -97,29 +97,29 @@ class Desk:
         return int(self.http.get("/_simulator/bill").json()["posts"])
 
     def age(self, generation_id: str, seconds: float) -> None:
-        """Turn the gateway's clock to so many seconds after the submit."""
+        """Set the gateway's clock to this many seconds after the submit."""
         job = self.server.gateway.store.job(generation_id)
         assert job is not None
         self.server.gateway.clock = lambda: job.submitted_at + seconds
 
 
 @pytest.fixture
-def simulate() -> Iterator[Callable[..., Desk]]:
-    """Starts simulators; unless told otherwise jobs finish at once and songs last 0.3 s."""
-    desks: list[Desk] = []
+def simulate() -> Iterator[Callable[..., Simulation]]:
+    """Starts simulators; by default, jobs finish at once and songs last 0.3 s."""
+    started: list[Simulation] = []
 
-    def start(**settings: Any) -> Desk:
+    def start(**settings: Any) -> Simulation:
         usual = {"median_seconds": 0.0, "clip_seconds": 0.3}
-        desks.append(Desk(SimulatorSettings(**{**usual, **settings})))
-        return desks[-1]
+        started.append(Simulation(SimulatorSettings(**{**usual, **settings})))
+        return started[-1]
 
     yield start
-    for desk in desks:
-        desk.close()
+    for sim in started:
+        sim.close()
 
 
 @pytest.fixture
-def desk(simulate: Callable[..., Desk]) -> Desk:
+def sim(simulate: Callable[..., Simulation]) -> Simulation:
     return simulate()
 
 

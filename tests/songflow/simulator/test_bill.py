@@ -1,4 +1,4 @@
-"""The bill: exact, durable, shared; and the desk that shows it."""
+"""The bill is exact, durable and shared, and can be read over HTTP."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _process(state_dir: Path) -> tuple[subprocess.Popen[str], str]:
     return process, process.stdout.readline().strip()
 
 
-def test_a_killed_simulator_remembers_every_answered_post(state_dir: Path, simulate: Any) -> None:
+def test_a_killed_simulator_keeps_every_answered_post(state_dir: Path, simulate: Any) -> None:
     process, url = _process(state_dir)
     try:
         body = {"gen_params": {"prompt": "kill me", "model_type": "udio130-v1.5", "seed": 1}}
@@ -47,14 +47,14 @@ def test_a_killed_simulator_remembers_every_answered_post(state_dir: Path, simul
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
-    desk = simulate(state_dir=state_dir, speed=5.0)
-    bill = desk.server.bill()
+    sim = simulate(state_dir=state_dir, speed=5.0)
+    bill = sim.server.bill()
     assert [entry.generation_id for entry in bill] == ids
     assert {(entry.price, entry.dialect) for entry in bill} == {(2, "cometapi")}
     assert bill[0].body == body
-    songs = desk.until(ids[-1], "SUCCESS")["data"]["songs"]
-    assert songs[0]["song_path"].startswith(desk.server.url)
-    assert desk.download(songs[0]).status_code == 200
+    songs = sim.until(ids[-1], "SUCCESS")["data"]["songs"]
+    assert songs[0]["song_path"].startswith(sim.server.url)
+    assert sim.download(songs[0]).status_code == 200
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
@@ -66,30 +66,30 @@ def test_serve_ends_cleanly_on_a_signal(state_dir: Path, sig: signal.Signals) ->
     assert (process.returncode, output) == (0, "ended\n")
 
 
-def test_the_bill_adds_up(desk: Any) -> None:
-    desk.submit()
-    desk.submit(model_type="udio130-v1.5")
-    desk.post(prompt=None)
-    bill = desk.http.get("/_simulator/bill").json()
+def test_the_bill_adds_up(sim: Any) -> None:
+    sim.submit()
+    sim.submit(model_type="udio130-v1.5")
+    sim.post(prompt=None)
+    bill = sim.http.get("/_simulator/bill").json()
     assert (bill["posts"], bill["spent"]) == (2, 3)
     assert [entry["price"] for entry in bill["entries"]] == [1, 2]
-    assert bill["entries"][0]["body"] == desk.body()
+    assert bill["entries"][0]["body"] == sim.body()
 
 
-def test_the_bill_can_be_read_after_the_end() -> None:
+def test_the_bill_can_be_read_after_the_server_stops() -> None:
     with SimulatorServer(SimulatorSettings(median_seconds=0, clip_seconds=0.5)) as server:
         body = {"gen_params": {"prompt": "x", "model_type": "udio32-v1.5"}}
         httpx.post(f"{server.url}/udio/submit/music", json=body)
     assert len(server.bill()) == 1
 
 
-def test_files_that_are_gone_are_rendered_again_to_the_same_bytes(state_dir: Path, simulate: Any) -> None:
-    desk = simulate(state_dir=state_dir)
-    song = desk.songs(seed=-1)[0]
-    before = desk.download(song).content
+def test_deleted_files_are_rendered_again_to_the_same_bytes(state_dir: Path, simulate: Any) -> None:
+    sim = simulate(state_dir=state_dir)
+    song = sim.songs(seed=-1)[0]
+    before = sim.download(song).content
     for file in (state_dir / "audio").iterdir():
         file.unlink()
-    assert desk.download(song).content == before
+    assert sim.download(song).content == before
     again = simulate(state_dir=state_dir)
     (state_dir / "audio" / f"{song['generation_id']}-1.mp3").unlink()
     restarted = again.until(song["generation_id"], "SUCCESS")["data"]["songs"][0]
@@ -97,8 +97,8 @@ def test_files_that_are_gone_are_rendered_again_to_the_same_bytes(state_dir: Pat
     assert again.download(restarted).content == before
 
 
-def test_two_simulators_share_one_state(state_dir: Path, simulate: Any) -> None:
-    """Two commands on one library run one embedded simulator each."""
+def test_two_simulators_share_a_state_directory(state_dir: Path, simulate: Any) -> None:
+    """Two commands on one library each run an embedded simulator."""
     first, second = simulate(state_dir=state_dir), simulate(state_dir=state_dir)
     song = first.songs()[0]
     config = {"mode": "continuation", "source": {"source_type": "song", "song_id": song["id"]}}
@@ -112,38 +112,38 @@ def test_two_simulators_share_one_state(state_dir: Path, simulate: Any) -> None:
     assert second.http.get(path).status_code == 200
 
 
-def test_requests_are_counted(desk: Any) -> None:
-    song = desk.songs()[0]
-    desk.post(prompt=None)
-    desk.download(song, Authorization="Bearer oops")
-    desk.http.get(song["song_path"] + "x")
-    seen = desk.http.get("/_simulator/requests").json()
+def test_requests_are_counted(sim: Any) -> None:
+    song = sim.songs()[0]
+    sim.post(prompt=None)
+    sim.download(song, Authorization="Bearer oops")
+    sim.http.get(song["song_path"] + "x")
+    seen = sim.http.get("/_simulator/requests").json()
     assert seen["posts"] == {"seen": 2, "answered": {"200": 1, "400": 1}}
     assert seen["fetches"]["seen"] == seen["fetches"]["answered"]["200"]
     assert seen["downloads"] == {"seen": 2, "answered": {"200": 1, "404": 1}, "authorizations": 1}
 
 
-def test_a_post_whose_body_never_came_is_counted_and_not_billed(desk: Any, caplog: Any) -> None:
-    """Its sender was killed between the headers and the body; for the simulator that is no error."""
-    url = httpx.URL(desk.server.url)
+def test_a_post_without_its_body_is_counted_but_not_billed(sim: Any, caplog: Any) -> None:
+    """The client was killed between the headers and the body, which is no error of the simulator."""
+    url = httpx.URL(sim.server.url)
     with socket.create_connection((url.host, url.port)) as sender:
         sender.sendall(b"POST /udio/generate-proxy HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     answered: dict[str, int] = {}
     while not answered:
-        answered = desk.http.get("/_simulator/requests").json()["posts"]["answered"]
+        answered = sim.http.get("/_simulator/requests").json()["posts"]["answered"]
     assert answered == {"cut_off": 1}
-    assert desk.server.bill() == []
+    assert sim.server.bill() == []
     assert "Exception in ASGI application" not in caplog.text
 
 
 def test_a_pool_serves_ready_made_takes(simulate: Any, state_dir: Path) -> None:
-    desk = simulate(pool=3, state_dir=state_dir, clip_seconds=1.0)
-    songs = [song for _ in range(6) for song in desk.songs()]
+    sim = simulate(pool=3, state_dir=state_dir, clip_seconds=1.0)
+    songs = [song for _ in range(6) for song in sim.songs()]
     assert len(list((state_dir / "audio").iterdir())) == 3
-    assert len({desk.download(song).content for song in songs}) <= 3
+    assert len({sim.download(song).content for song in songs}) <= 3
     assert len({song["song_path"] for song in songs}) == 12
     config = {"mode": "precede", "source": {"source_type": "song", "song_id": songs[0]["id"]}}
-    assert desk.songs(config=config)[0]["duration"] == pytest.approx(2.0)
+    assert sim.songs(config=config)[0]["duration"] == pytest.approx(2.0)
 
 
 def test_start_and_stop_are_quick_and_repeatable() -> None:
@@ -162,19 +162,19 @@ def test_start_and_stop_are_quick_and_repeatable() -> None:
         assert httpx.get(f"{server.url}/_simulator/health").status_code == 200
 
 
-def test_stopping_cuts_connections_and_removes_the_temporary_state(simulate: Any) -> None:
-    desk = simulate(clip_seconds=20.0)
-    desk.play({"fault": "slow", "on": "fetch", "seconds": 60})
-    desk.submit()
-    directory = desk.server.gateway.renders.directory
+def test_stopping_closes_connections_and_removes_the_temporary_state(simulate: Any) -> None:
+    sim = simulate(clip_seconds=20.0)
+    sim.play({"fault": "slow", "on": "fetch", "seconds": 60})
+    sim.submit()
+    directory = sim.server.gateway.renders.directory
     assert directory.exists()
     began = time.monotonic()
-    desk.close()
+    sim.close()
     assert time.monotonic() - began < 5
     assert not directory.exists()
 
 
-def test_what_cannot_start_says_so(tmp_path: Path) -> None:
+def test_a_failed_start_raises_a_clear_error(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     with pytest.raises(OSError, match="could not start"):
@@ -187,12 +187,12 @@ def test_what_cannot_start_says_so(tmp_path: Path) -> None:
         _ = unstarted.gateway
 
 
-def test_answers_on_a_kept_connection_are_not_held_back(desk: Any) -> None:
-    """Nagle's algorithm and a delayed acknowledgement would make it 40 ms each."""
+def test_answers_on_a_kept_alive_connection_are_not_delayed(sim: Any) -> None:
+    """Nagle's algorithm and a delayed acknowledgement would add 40 ms to each."""
     took = []
     for _ in range(9):
         began = time.perf_counter()
-        desk.query("nobody")
+        sim.query("nobody")
         took.append(time.perf_counter() - began)
     assert sorted(took)[4] < 0.03
 
@@ -211,14 +211,14 @@ def test_importing_the_package_is_cheap() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(root)})
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+def test_an_unknown_name_raises_attribute_error() -> None:
     import songflow.simulator
 
     with pytest.raises(AttributeError, match="nothing"):
         _ = songflow.simulator.nothing
 
 
-def test_ipv6() -> None:
+def test_the_server_listens_on_ipv6() -> None:
     try:
         server = SimulatorServer(host="::1")
         url = server.start()

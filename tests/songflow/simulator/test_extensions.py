@@ -1,4 +1,4 @@
-"""An extension is the source's own samples and something new, in the source's key and time."""
+"""An extension contains the source's samples and new music in the source's key and tempo."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from songflow.simulator.synth.codec import splice
 CLIP = 2.0
 
 
-def _samples(desk: Any, song: dict[str, Any]) -> np.ndarray:
-    audio, rate = sf.read(io.BytesIO(desk.download(song).content), dtype="float32", always_2d=True)
+def _samples(sim: Any, song: dict[str, Any]) -> np.ndarray:
+    audio, rate = sf.read(io.BytesIO(sim.download(song).content), dtype="float32", always_2d=True)
     assert rate == SAMPLE_RATE
     return np.asarray(audio)
 
 
 def _likeness(a: np.ndarray, b: np.ndarray) -> float:
-    """Correlation of two aligned pieces of the same length."""
+    """Correlation of two aligned signals of the same length."""
     return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
 
 
@@ -32,15 +32,15 @@ def _config(mode: str, song: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def desk(simulate: Any) -> Any:
+def sim(simulate: Any) -> Any:
     return simulate(clip_seconds=CLIP, takes=1)
 
 
 @pytest.mark.parametrize("mode", ["precede", "continuation"])
-def test_it_contains_its_source_and_not_another_song(desk: Any, mode: str) -> None:
-    source, other = desk.songs(seed=1)[0], desk.songs(seed=2)[0]
-    longer = desk.songs(prompt="something new", config=_config(mode, source))[0]
-    audio, old, unrelated = _samples(desk, longer), _samples(desk, source), _samples(desk, other)
+def test_an_extension_contains_its_source_and_no_other_song(sim: Any, mode: str) -> None:
+    source, other = sim.songs(seed=1)[0], sim.songs(seed=2)[0]
+    longer = sim.songs(prompt="something new", config=_config(mode, source))[0]
+    audio, old, unrelated = _samples(sim, longer), _samples(sim, source), _samples(sim, other)
     assert longer["duration"] == pytest.approx(2 * CLIP)
     assert longer["audio_conditioning_type"] == mode
     assert len(audio) == 2 * len(old)
@@ -55,36 +55,36 @@ def test_it_contains_its_source_and_not_another_song(desk: Any, mode: str) -> No
     assert float(np.abs(rest).max()) > 0.1
 
 
-def test_chains(desk: Any) -> None:
-    """Intro and outro around a core, each in turn from the song before."""
-    core = desk.songs(seed=4)[0]
-    with_intro = desk.songs(config=_config("precede", core), seed=4)[0]
-    whole = desk.songs(config=_config("continuation", with_intro), song_section_start=0.9)[0]
-    again = desk.songs(config=_config("precede", whole), model_type="udio130-v1.5")[0]
+def test_extensions_can_be_chained(sim: Any) -> None:
+    """Intro and outro around a core, each extending the previous song."""
+    core = sim.songs(seed=4)[0]
+    with_intro = sim.songs(config=_config("precede", core), seed=4)[0]
+    whole = sim.songs(config=_config("continuation", with_intro), song_section_start=0.9)[0]
+    again = sim.songs(config=_config("precede", whole), model_type="udio130-v1.5")[0]
     assert [song["duration"] for song in (with_intro, whole, again)] == pytest.approx([4.0, 6.0, 8.0])
-    audio, old = _samples(desk, again), _samples(desk, core)
+    audio, old = _samples(sim, again), _samples(sim, core)
     start = 2 * len(old)
     assert _likeness(audio[start : start + len(old)], old) > 0.95
-    store = desk.server.gateway.store
+    store = sim.server.gateway.store
     job = store.job(again["generation_id"])
     assert store.root(job).generation_id == core["generation_id"]
     assert store.root_offset(job) == start
 
 
-def test_a_lost_source_is_made_again(simulate: Any, tmp_path: Any) -> None:
-    desk = simulate(clip_seconds=1.0, takes=1, state_dir=tmp_path)
-    source = desk.songs(seed=-1)[0]
-    before = _samples(desk, source)
+def test_a_deleted_source_is_rendered_again(simulate: Any, tmp_path: Any) -> None:
+    sim = simulate(clip_seconds=1.0, takes=1, state_dir=tmp_path)
+    source = sim.songs(seed=-1)[0]
+    before = _samples(sim, source)
     for file in (tmp_path / "audio").iterdir():
         file.unlink()
-    desk.server.stop()
+    sim.server.stop()
     restarted = simulate(clip_seconds=1.0, takes=1, state_dir=tmp_path)
     longer = restarted.songs(config=_config("continuation", source))[0]
     assert _likeness(_samples(restarted, longer)[: len(before)], before) > 0.97
 
 
-def test_the_new_part_keeps_the_sources_key_and_beat() -> None:
-    """Rendered as one or as a continuation, the bars fall in the same places."""
+def test_the_new_part_continues_key_and_beat_of_the_source() -> None:
+    """Bars fall at the same times in one long song and in a continuation."""
     from songflow.simulator.synth.render import render
 
     root = {"prompt": "fast techno", "seed": 1, "lyrics_type": "instrumental", "song_section_start": 0.4}
@@ -109,7 +109,7 @@ def test_the_new_part_keeps_the_sources_key_and_beat() -> None:
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_a_splice_leaves_the_source_bit_for_bit(before: bool) -> None:
+def test_a_splice_leaves_the_source_unchanged(before: bool) -> None:
     luck = np.random.default_rng(0)
     source, new = (luck.standard_normal((5000, 2)).astype(np.float32) for _ in range(2))
     kept = new.copy()

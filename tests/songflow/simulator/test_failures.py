@@ -1,4 +1,4 @@
-"""What the simulator does when its own disk or renderer fails."""
+"""Failures of the simulator's own disk or renderer."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import pytest
 from songflow.simulator import renders
 
 
-def test_a_failed_render_keeps_the_job_running_and_is_tried_again(
-    desk: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_failed_render_leaves_the_job_running_and_is_retried(
+    sim: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> None:
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
         patch.setattr(renders, "_write", broken)
-        job_id = desk.submit()
+        job_id = sim.submit()
         with pytest.raises(OSError, match="disk full"):
-            desk.rendered(job_id)
-        assert desk.data(job_id)["status"] == "IN_PROGRESS"
-    assert desk.until(job_id, "SUCCESS")
+            sim.rendered(job_id)
+        assert sim.data(job_id)["status"] == "IN_PROGRESS"
+    assert sim.until(job_id, "SUCCESS")
 
 
-def test_no_half_written_file_carries_a_songs_name(desk: Any) -> None:
-    desk.songs()
-    directory: Path = desk.server.gateway.renders.directory
+def test_a_partial_file_never_has_a_songs_name(sim: Any) -> None:
+    sim.songs()
+    directory: Path = sim.server.gateway.renders.directory
     assert {file.suffix for file in directory.iterdir()} == {".mp3"}

@@ -1,4 +1,4 @@
-"""How a script is read and who is struck."""
+"""Fault scripts: validation, and which requests a rule applies to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _struck(script: FaultScript, count: int, seed: float = 0.0) -> list[str | No
     return [rule.fault if rule else None for rule in rules]
 
 
-def test_skip_and_times() -> None:
+def test_skip_and_times_limit_a_rule() -> None:
     script = FaultScript.of(
         {"fault": "no_id", "skip": 1, "times": 2}, {"fault": "huge", "skip": 1, "times": None}
     )
@@ -27,12 +27,12 @@ def test_skip_and_times() -> None:
     assert _struck(FaultScript.of({"fault": "no_id"}), 2) == ["no_id", None]
 
 
-def test_a_match_is_part_of_the_prompt() -> None:
+def test_match_looks_for_part_of_the_prompt() -> None:
     script = FaultScript.of({"fault": "no_id", "match": "prompt 2", "times": None})
     assert _struck(script, 4) == [None, None, "no_id", None]
 
 
-def test_luck_is_seeded() -> None:
+def test_probabilities_are_seeded() -> None:
     script = FaultScript.of({"fault": "no_id", "probability": 0.3, "times": None})
     struck = _struck(script, 400)
     assert struck == _struck(script, 400)
@@ -40,7 +40,7 @@ def test_luck_is_seeded() -> None:
     assert struck.count("no_id") == pytest.approx(120, abs=35)
 
 
-def test_a_job_once_struck_stays_struck() -> None:
+def test_a_rule_that_applies_to_a_job_keeps_applying() -> None:
     player = FaultPlayer(FaultScript.of({"fault": "one_take_only", "times": 2, "skip": 1}), 0)
     order = ["a", "b", "a", "c", "d", "b"]
     assert [bool(player.for_job("fetch", "", job)) for job in order] == [
@@ -54,7 +54,7 @@ def test_a_job_once_struck_stays_struck() -> None:
     assert [hit.visit for hit in player.for_job("fetch", "", "b")] == [3]
 
 
-def test_the_luck_of_a_job_does_not_hang_on_who_asks_first() -> None:
+def test_a_jobs_probability_does_not_depend_on_the_order_of_requests() -> None:
     script = FaultScript.of({"fault": "failure", "probability": 0.5, "times": None})
     names = [f"job {number}" for number in range(40)]
     first, second = FaultPlayer(script, 0), FaultPlayer(script, 0)
@@ -76,22 +76,22 @@ WRONG: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("rule", WRONG, ids=json.dumps)
-def test_typos_are_refused(rule: dict[str, Any], desk: Any) -> None:
+def test_typos_in_a_rule_are_refused(rule: dict[str, Any], sim: Any) -> None:
     with pytest.raises(ValidationError):
         FaultRule.model_validate(rule)
-    answer = desk.http.put("/_simulator/faults", json=[rule])
+    answer = sim.http.put("/_simulator/faults", json=[rule])
     assert answer.status_code == 422
     assert answer.json()["error"]
 
 
-def test_where_a_fault_plays_is_known_from_its_name() -> None:
+def test_a_faults_stage_follows_from_its_name() -> None:
     assert FaultRule(fault="lost_answer").stage == "submit"
     assert FaultRule(fault="dead").stage == "download"
     names = {(stage, name) for stage, kinds in FAULTS.items() for name in kinds}
     assert all(FaultRule(fault=name, on=stage).stage == stage for stage, name in names)
 
 
-def test_files(tmp_path: Path) -> None:
+def test_scripts_are_read_from_files(tmp_path: Path) -> None:
     bare, named = tmp_path / "bare.json", tmp_path / "named.json"
     rules = [{"fault": "truncated", "bytes": 5}]
     bare.write_text(json.dumps(rules))
@@ -105,8 +105,8 @@ def test_files(tmp_path: Path) -> None:
         FaultScript.load(tmp_path / "missing.json")
 
 
-def test_replacing_the_script_begins_anew(desk: Any) -> None:
+def test_replacing_the_script_resets_its_counts(sim: Any) -> None:
     rule = {"fault": "no_id"}
     for _ in range(2):
-        desk.play(rule)
-        assert [desk.post().json()["data"] == "" for _ in range(2)] == [True, False]
+        sim.play(rule)
+        assert [sim.post().json()["data"] == "" for _ in range(2)] == [True, False]

@@ -1,4 +1,4 @@
-"""The music: lengths, loudness, spectrum, determinism, and that every parameter can be heard and measured."""
+"""The music: lengths, loudness, spectrum, determinism, and a measurable effect of every parameter."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def rms(audio: np.ndarray) -> float:
 
 
 def share(audio: np.ndarray, low: float, high: float) -> float:
-    """Part of the energy between two frequencies."""
+    """Share of the energy between two frequencies."""
     power = np.abs(np.fft.rfft(audio.mean(axis=1))) ** 2
     at = np.fft.rfftfreq(len(audio), 1 / SAMPLE_RATE)
     return float(power[(at >= low) & (at < high)].sum() / power.sum())
@@ -54,8 +54,8 @@ def onsets_per_second(audio: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)
-def test_it_is_a_healthy_mix(prompt: str, tmp_path: Path) -> None:
-    """Checked on what a listener gets: the decoded mp3."""
+def test_the_mix_has_sane_levels_and_spectrum(prompt: str, tmp_path: Path) -> None:
+    """Measured on the decoded mp3."""
     file = tmp_path / "song.mp3"
     write_mp3(file, music(prompt=prompt), title="t", artist="a", comment="c")
     audio = read_mp3(file)
@@ -78,9 +78,9 @@ def test_the_same_request_and_take_give_the_same_samples_and_takes_differ() -> N
 
 
 @pytest.mark.parametrize("seed", [5, -1])
-def test_bytes_are_fixed_by_seed_and_take_unless_the_seed_is_random(desk: Any, seed: int) -> None:
-    first = [desk.download(song).content for song in desk.songs(seed=seed)]
-    second = [desk.download(song).content for song in desk.songs(seed=seed)]
+def test_bytes_are_fixed_by_seed_and_take_unless_the_seed_is_random(sim: Any, seed: int) -> None:
+    first = [sim.download(song).content for song in sim.songs(seed=seed)]
+    second = [sim.download(song).content for song in sim.songs(seed=seed)]
     assert not np.array_equal(_samples(first[0]), _samples(first[1]))
     assert (first == second) is (seed == 5)
 
@@ -90,10 +90,10 @@ def _samples(data: bytes) -> np.ndarray:
     return np.asarray(audio)
 
 
-def test_the_file_says_that_it_is_a_simulation(desk: Any, tmp_path: Path) -> None:
-    song = desk.songs()[0]
+def test_tags_say_that_the_song_is_simulated(sim: Any, tmp_path: Path) -> None:
+    song = sim.songs()[0]
     file = tmp_path / "song.mp3"
-    file.write_bytes(desk.download(song).content)
+    file.write_bytes(sim.download(song).content)
     with sf.SoundFile(file) as audio:
         assert audio.title == song["title"]
         assert "simulat" in audio.comment.lower()
@@ -108,9 +108,9 @@ def test_songs_have_the_models_length(simulate: Any, model: str, seconds: float)
 
 
 def test_the_decoded_length_is_the_announced_one(simulate: Any) -> None:
-    desk = simulate(clip_seconds=3.3, takes=1)
-    song = desk.songs()[0]
-    assert len(_samples(desk.download(song).content)) == round(3.3 * SAMPLE_RATE)
+    sim = simulate(clip_seconds=3.3, takes=1)
+    song = sim.songs()[0]
+    assert len(_samples(sim.download(song).content)) == round(3.3 * SAMPLE_RATE)
 
 
 def test_tempo_follows_the_prompt() -> None:
@@ -123,7 +123,7 @@ def test_tempo_follows_the_prompt() -> None:
     assert min(abs(measured - beat * ratio) for ratio in (0.5, 1, 2)) < 0.12
 
 
-def test_words_set_the_mode_and_the_tags() -> None:
+def test_words_set_major_or_minor_and_the_tags() -> None:
     assert read_style({"prompt": "dark and sad"}, "1").minor
     assert not read_style({"prompt": "happy summer"}, "1").minor
     assert style_tags({"prompt": "Happy SUMMER", "lyrics_type": "instrumental"}) == [
@@ -133,7 +133,7 @@ def test_words_set_the_mode_and_the_tags() -> None:
     ]
 
 
-def test_prompt_strength_pulls_towards_the_words() -> None:
+def test_prompt_strength_moves_the_style_towards_the_words() -> None:
     tempos = [read_style({"prompt": "fast", "prompt_strength": force}, "1").tempo for force in (0, 0.5, 1)]
     assert tempos == sorted(tempos)
     assert tempos[2] - tempos[0] > 60
@@ -162,7 +162,7 @@ def test_clarity_brightens_and_separates() -> None:
     )
 
 
-def test_quality_adds_detail_and_bits(tmp_path: Path) -> None:
+def test_quality_adds_detail_and_bit_rate(tmp_path: Path) -> None:
     sizes, treble = [], []
     for quality in (0.25, 0.5, 0.75, 1.0):
         audio = music(generation_quality=quality)
@@ -174,14 +174,14 @@ def test_quality_adds_detail_and_bits(tmp_path: Path) -> None:
     assert sizes[-1] > 1.3 * sizes[0]
 
 
-def test_lyrics_strength_is_the_level_of_the_voice() -> None:
-    """The voice sits between 250 and 3500 Hz."""
+def test_lyrics_strength_sets_the_level_of_the_voice() -> None:
+    """The voice is between 250 and 3500 Hz."""
     levels = [share(music(lyrics_strength=strength), 250, 3500) for strength in (0.0, 0.5, 1.0)]
     assert levels[0] + 0.05 < levels[1] < levels[2]
     assert np.array_equal(music(lyrics_strength=0.0), music(lyrics_strength=0.0, lyrics="unheard words"))
 
 
-def test_an_instrumental_does_not_sing_whatever_the_lyrics() -> None:
+def test_an_instrumental_has_no_voice_even_with_lyrics() -> None:
     quiet = music(lyrics_type="instrumental")
     assert np.array_equal(quiet, music(lyrics_type="instrumental", lyrics="some words"))
     sung = music(lyrics_type="user", lyrics="some words")
@@ -194,19 +194,19 @@ def test_an_instrumental_does_not_sing_whatever_the_lyrics() -> None:
 @pytest.mark.parametrize(
     ("unwanted", "low", "high"), [("drums", 8000, 20000), ("bass", 30, 130), ("vocals", 250, 3500)]
 )
-def test_a_negative_prompt_removes_a_part(unwanted: str, low: float, high: float) -> None:
-    # Without a voice a lead plays; it is removed too, so that only the named part changes.
+def test_a_negative_prompt_removes_an_instrument(unwanted: str, low: float, high: float) -> None:
+    # Without a voice a lead plays; it is removed as well, so that only the named instrument changes.
     others = "lead" if unwanted == "vocals" else ""
     kept = share(music(negative_prompt=others), low, high)
     removed = share(music(negative_prompt=f"no {unwanted}, {others}"), low, high)
     assert removed < 0.8 * kept
 
 
-def test_who_forbids_everything_still_hears_something() -> None:
+def test_excluding_every_instrument_still_gives_sound() -> None:
     assert rms(music(1.0, negative_prompt="drums bass vocals pad arp lead")) > 0.1
 
 
-def test_lyrics_are_placed() -> None:
+def test_lyrics_placement_sets_where_the_voice_sings() -> None:
     words = {"lyrics_type": "user", "lyrics": "la la la"}
     silent = music(lyrics_type="user", lyrics="", clarity_strength=1.0)
     late = music(**words, lyrics_placement_start=0.5, lyrics_placement_end=0.95, clarity_strength=1.0)
@@ -234,19 +234,19 @@ def test_sections_build_up_and_fade_out() -> None:
     assert cut[2] > cut[1] > cut[0]
 
 
-def test_syllables() -> None:
+def test_lyrics_are_split_into_syllables() -> None:
     assert [syllable.vowel for syllable in syllables("[Verse]\nHello (oh) my hmm")] == ["e", "o", "i", "e"]
     assert len(syllables("你的歌词")) == 4
     assert syllables("sing")[0].hiss
     assert not syllables("ring")[0].hiss
 
 
-def test_made_up_lyrics_use_the_prompts_words_and_users_silence_is_kept() -> None:
+def test_generated_lyrics_use_the_prompts_words_and_empty_user_lyrics_stay_empty() -> None:
     assert "lighthouse" in sung_lyrics({"prompt": "the lighthouse", "lyrics_type": "generate"}, "4")
     assert sung_lyrics({"prompt": "x", "lyrics": "", "lyrics_type": "user"}, "1") == ""
     assert sung_lyrics({"prompt": "x", "lyrics": "own", "lyrics_type": "generate"}, "1") == "own"
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.01, 0.3])
-def test_very_short_clips_do_not_break(seconds: float) -> None:
+def test_very_short_clips_can_be_rendered(seconds: float) -> None:
     assert music(seconds).shape == (round(seconds * SAMPLE_RATE), 2)

@@ -1,4 +1,4 @@
-"""What the simulator says when nothing goes wrong, in every dialect, and what it refuses."""
+"""Answers without faults, in every dialect, and refusals."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ SUBMITS = [
 
 
 @pytest.mark.parametrize("path", SUBMITS)
-def test_every_submit_answers_with_the_id_that_is_on_the_bill(desk: Any, path: str) -> None:
-    answer = desk.post(path).json()
+def test_every_submit_answers_with_the_id_that_is_on_the_bill(sim: Any, path: str) -> None:
+    answer = sim.post(path).json()
     assert answer["code"] == "success"
-    assert [entry.generation_id for entry in desk.server.bill()] == [answer["data"]]
+    assert [entry.generation_id for entry in sim.server.bill()] == [answer["data"]]
 
 
-def test_envelope_b_holds_songs_only_at_the_end(simulate: Any) -> None:
-    desk = simulate(median_seconds=100.0, sigma=0.0)
-    job_id = desk.submit()
-    desk.rendered(job_id)
+def test_envelope_b_has_songs_only_at_the_end(simulate: Any) -> None:
+    sim = simulate(median_seconds=100.0, sigma=0.0)
+    job_id = sim.submit()
+    sim.rendered(job_id)
     seen = []
     for seconds in (0, 4, 10, 60, 101):
-        desk.age(job_id, seconds)
-        data = desk.data(job_id)
+        sim.age(job_id, seconds)
+        data = sim.data(job_id)
         seen.append((data["status"], data["progress"], data["data"] is None, data["finish_time"] > 0))
     assert [row[0] for row in seen] == ["NOT_START", "SUBMITTED", "QUEUED", "IN_PROGRESS", "SUCCESS"]
     assert [row[1] for row in seen] == ["0%", "0%", "0%", "45%", "100%"]
@@ -42,35 +42,35 @@ def test_envelope_b_holds_songs_only_at_the_end(simulate: Any) -> None:
 
 
 def test_the_bare_shape_lists_unfinished_songs_as_plain_text(simulate: Any) -> None:
-    desk = simulate(median_seconds=100.0, sigma=0.0)
-    job_id = desk.submit()
-    desk.rendered(job_id)
-    desk.age(job_id, 1)
-    assert desk.query(job_id) == []
-    desk.age(job_id, 50)
-    assert [(song["finished"], song["song_path"]) for song in desk.query(job_id)] == [(False, None)] * 2
-    desk.age(job_id, 100)
-    assert all(song["finished"] and song["song_path"] for song in desk.query(job_id))
+    sim = simulate(median_seconds=100.0, sigma=0.0)
+    job_id = sim.submit()
+    sim.rendered(job_id)
+    sim.age(job_id, 1)
+    assert sim.query(job_id) == []
+    sim.age(job_id, 50)
+    assert [(song["finished"], song["song_path"]) for song in sim.query(job_id)] == [(False, None)] * 2
+    sim.age(job_id, 100)
+    assert all(song["finished"] and song["song_path"] for song in sim.query(job_id))
     assert (
-        desk.http.get("/udio/query", params={"ids": job_id}).headers["content-type"].startswith("text/plain")
+        sim.http.get("/udio/query", params={"ids": job_id}).headers["content-type"].startswith("text/plain")
     )
 
 
-def test_a_query_takes_generation_ids_and_song_ids_and_repeats_nothing(desk: Any) -> None:
-    first, second = desk.songs()
-    other = desk.generate(prompt="sun")["task_id"]
-    assert [song["id"] for song in desk.query(second["id"])] == [second["id"]]
-    both = desk.query(second["id"], first["generation_id"], "no-such-id")
+def test_a_query_takes_generation_and_song_ids_and_lists_each_song_once(sim: Any) -> None:
+    first, second = sim.songs()
+    other = sim.generate(prompt="sun")["task_id"]
+    assert [song["id"] for song in sim.query(second["id"])] == [second["id"]]
+    both = sim.query(second["id"], first["generation_id"], "no-such-id")
     assert [song["id"] for song in both] == [second["id"], first["id"]]
-    assert len(desk.query(first["generation_id"], other)) == 4
+    assert len(sim.query(first["generation_id"], other)) == 4
 
 
-def test_the_four_shapes_hold_the_same_songs(desk: Any) -> None:
-    data = desk.generate()
+def test_the_four_shapes_list_the_same_songs(sim: Any) -> None:
+    data = sim.generate()
     ids = [song["id"] for song in data["data"]["songs"]]
 
     def get(shape: str) -> Any:
-        return desk.http.get(f"/shape-{shape}/fetch/{data['task_id']}").json()
+        return sim.http.get(f"/shape-{shape}/fetch/{data['task_id']}").json()
 
     assert [song["id"] for song in get("a")["songs"]] == ids
     assert [song["id"] for song in get("b")["data"]["data"]["songs"]] == ids
@@ -80,17 +80,17 @@ def test_the_four_shapes_hold_the_same_songs(desk: Any) -> None:
     assert [song["id"] for song in wrapped["data"]["data"][0]["songs"]] == ids
 
 
-def test_shapes_c_and_d_while_it_runs(simulate: Any) -> None:
-    desk = simulate(median_seconds=100.0, sigma=0.0)
-    job_id = desk.submit()
-    desk.age(job_id, 50)
-    assert desk.http.get(f"/shape-c/fetch/{job_id}").json()["data"]["songs"] == []
-    running = desk.http.get(f"/shape-d/fetch/{job_id}").json()["data"]
+def test_shapes_c_and_d_report_a_running_job(simulate: Any) -> None:
+    sim = simulate(median_seconds=100.0, sigma=0.0)
+    job_id = sim.submit()
+    sim.age(job_id, 50)
+    assert sim.http.get(f"/shape-c/fetch/{job_id}").json()["data"]["songs"] == []
+    running = sim.http.get(f"/shape-d/fetch/{job_id}").json()["data"]
     assert (running["status"], running["data"]) == ("PROCESSING", [])
 
 
-def test_a_song_has_the_documented_fields_and_says_that_it_is_simulated(desk: Any) -> None:
-    song = desk.songs(prompt="sad piano ballad")[0]
+def test_a_song_has_the_documented_fields_and_says_that_it_is_simulated(sim: Any) -> None:
+    song = sim.songs(prompt="sad piano ballad")[0]
     documented = (
         "id tags liked likes plays title artist lyrics prompt user_id disliked duration error_id finished "
         "song_path user_tags created_at error_code error_type image_path video_path attribution description "
@@ -104,43 +104,43 @@ def test_a_song_has_the_documented_fields_and_says_that_it_is_simulated(desk: An
     assert song["audio_conditioning_type"] is None
 
 
-def test_clocks_disagree(simulate: Any) -> None:
+def test_created_at_is_before_submit_time(simulate: Any) -> None:
     from datetime import datetime
 
-    desk = simulate(time_skew_seconds=3600.0)
-    data = desk.generate()
-    entry = desk.server.bill()[0]
+    sim = simulate(time_skew_seconds=3600.0)
+    data = sim.generate()
+    entry = sim.server.bill()[0]
     assert data["submit_time"] == int(entry.submitted_at + 3600)
     created = datetime.fromisoformat(data["data"]["songs"][0]["created_at"]).timestamp()
     assert created < entry.submitted_at
 
 
-def test_lyrics_are_the_users_or_none(desk: Any) -> None:
-    assert desk.songs(lyrics="la la", lyrics_type="user")[0]["lyrics"] == "la la"
-    instrumental = desk.songs(lyrics_type="instrumental")[0]
+def test_a_song_has_the_users_lyrics_or_none(sim: Any) -> None:
+    assert sim.songs(lyrics="la la", lyrics_type="user")[0]["lyrics"] == "la la"
+    instrumental = sim.songs(lyrics_type="instrumental")[0]
     assert instrumental["lyrics"] == ""
     assert "instrumental" in instrumental["tags"]
 
 
 @pytest.mark.parametrize("takes", [1, 3])
-def test_takes(simulate: Any, takes: int) -> None:
+def test_the_number_of_takes_is_a_setting(simulate: Any, takes: int) -> None:
     songs = simulate(takes=takes).songs()
     assert len({song["id"] for song in songs}) == takes
 
 
-def test_unknown_ids(desk: Any) -> None:
-    answer = desk.fetch("nobody")
+def test_unknown_ids_are_refused(sim: Any) -> None:
+    answer = sim.fetch("nobody")
     assert answer.status_code == 400
     assert answer.json()["code"] == "task_not_exist"
-    assert desk.query("nobody") == []
-    assert desk.query() == []
+    assert sim.query("nobody") == []
+    assert sim.query() == []
 
 
-def test_an_unknown_path_is_refused_in_openai_style(desk: Any) -> None:
-    answer = desk.http.get("/udio/nothing")
+def test_an_unknown_path_is_refused_in_openai_style(sim: Any) -> None:
+    answer = sim.http.get("/udio/nothing")
     assert (answer.status_code, answer.json()["error"]["type"]) == (404, "invalid_request_error")
     assert answer.headers["x-oneapi-request-id"] in answer.json()["error"]["message"]
-    assert desk.http.get("/udio/submit/music").status_code == 405
+    assert sim.http.get("/udio/submit/music").status_code == 405
 
 
 BAD = {
@@ -161,36 +161,36 @@ BAD = {
 
 
 @pytest.mark.parametrize("params", BAD.values(), ids=BAD.keys())
-def test_a_bad_body_is_refused_and_not_billed(desk: Any, params: dict[str, Any]) -> None:
-    answer = desk.post(**params)
+def test_a_bad_body_is_refused_and_not_billed(sim: Any, params: dict[str, Any]) -> None:
+    answer = sim.post(**params)
     assert answer.status_code == 400
     assert answer.json()["code"] == "invalid_request"
     assert answer.json()["data"] is None
-    assert desk.posts() == 0
+    assert sim.posts() == 0
 
 
-def test_a_body_of_another_form(desk: Any) -> None:
-    assert desk.http.post("/udio/submit/music", json=[1]).json()["code"] == "invalid_request"
-    malformed = desk.http.post("/udio/submit/music", content=b"{")
+def test_a_body_that_is_no_json_object_is_refused(sim: Any) -> None:
+    assert sim.http.post("/udio/submit/music", json=[1]).json()["code"] == "invalid_request"
+    malformed = sim.http.post("/udio/submit/music", content=b"{")
     assert (malformed.status_code, malformed.json()["error"]["code"]) == (500, "invalid_request")
 
 
 def test_a_source_that_is_not_finished_cannot_be_extended(simulate: Any) -> None:
-    desk = simulate(median_seconds=100.0, sigma=0.0)
-    job_id = desk.submit()
-    song_id = desk.server.gateway.store.job(job_id).song_ids[0]
+    sim = simulate(median_seconds=100.0, sigma=0.0)
+    job_id = sim.submit()
+    song_id = sim.server.gateway.store.job(job_id).song_ids[0]
     config = {"mode": "continuation", "source": {"source_type": "song", "song_id": song_id}}
-    assert desk.post(config=config).status_code == 400
-    desk.age(job_id, 200)
-    assert desk.post(config=config).status_code == 200
+    assert sim.post(config=config).status_code == 400
+    sim.age(job_id, 200)
+    assert sim.post(config=config).status_code == 200
 
 
-def test_keys(simulate: Any) -> None:
-    desk = simulate(accept_keys={"good", "poor"}, spent_keys={"poor"})
+def test_keys_can_be_refused(simulate: Any) -> None:
+    sim = simulate(accept_keys={"good", "poor"}, spent_keys={"poor"})
 
     def post(authorization: str | None) -> Any:
         headers = {"Authorization": authorization} if authorization else {}
-        return desk.http.post("/udio/submit/music", json=desk.body(), headers=headers)
+        return sim.http.post("/udio/submit/music", json=sim.body(), headers=headers)
 
     for wrong in (None, "Bearer bad", "good", "Bearer good "[:-1] + "x", "bearer good"):
         answer = post(wrong)
@@ -198,29 +198,29 @@ def test_keys(simulate: Any) -> None:
         assert "error" in answer.json()
     assert (post("Bearer poor").status_code, post("Bearer poor").json()["code"]) == (403, "quota_not_enough")
     job_id = post("Bearer good").json()["data"]
-    assert desk.fetch(job_id).status_code == 401
+    assert sim.fetch(job_id).status_code == 401
     for key in ("good", "poor"):
         assert (
-            desk.http.get(f"/udio/fetch/{job_id}", headers={"Authorization": f"Bearer {key}"}).status_code
+            sim.http.get(f"/udio/fetch/{job_id}", headers={"Authorization": f"Bearer {key}"}).status_code
             == 200
         )
-    fingerprint = desk.server.bill()[0].key_fingerprint
+    fingerprint = sim.server.bill()[0].key_fingerprint
     assert fingerprint
     assert "good" not in fingerprint
 
 
 def test_a_spent_key_can_be_refused_as_an_expired_one(simulate: Any) -> None:
-    desk = simulate(spent_keys={"poor"}, spent_status=401)
+    sim = simulate(spent_keys={"poor"}, spent_status=401)
     headers = {"Authorization": "Bearer poor"}
-    assert desk.http.post("/udio/submit/music", json=desk.body(), headers=headers).status_code == 401
+    assert sim.http.post("/udio/submit/music", json=sim.body(), headers=headers).status_code == 401
 
 
-def test_the_cover_is_a_picture(desk: Any) -> None:
-    song = desk.songs()[0]
-    picture = desk.http.get(song["image_path"])
+def test_the_cover_is_a_picture(sim: Any) -> None:
+    song = sim.songs()[0]
+    picture = sim.http.get(song["image_path"])
     assert picture.headers["content-type"] == "image/png"
     assert picture.content.startswith(b"\x89PNG")
-    assert desk.http.get("/images/nothing/1/public").status_code == 404
+    assert sim.http.get("/images/nothing/1/public").status_code == 404
 
 
 def _job(number: int = 0) -> Job:
@@ -241,5 +241,5 @@ def test_speed_divides_time_and_ticks_hide_progress() -> None:
     assert moment(fast, _job(), 1004.9).status == "IN_PROGRESS"
     assert moment(fast, _job(), 1005.0).due
     ticking = SimulatorSettings(median_seconds=52, sigma=0, tick_seconds=15)
-    assert not moment(ticking, _job(), 1064.9).due  # over at 1052, but the clock's next tick is at 1065
+    assert not moment(ticking, _job(), 1064.9).due  # it ends at 1052, but the clock's next tick is at 1065
     assert moment(ticking, _job(), 1065.0).due

@@ -1,4 +1,4 @@
-"""Every fault of the POST does on the wire what it says, and is billed as it says."""
+"""Every submit fault behaves on the wire and on the bill as documented."""
 
 from __future__ import annotations
 
@@ -12,45 +12,43 @@ LOST = ["lost_answer", "lost_answer_before", "reset_during_body", "answer_cut"]
 
 
 @pytest.mark.parametrize("fault", LOST)
-def test_lost_answers(desk: Any, fault: str) -> None:
-    desk.play({"fault": fault})
+def test_an_answer_can_be_lost(sim: Any, fault: str) -> None:
+    sim.play({"fault": fault})
     with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
-        desk.post()
-    assert desk.posts() == (0 if fault == "lost_answer_before" else 1)
-    assert desk.http.get("/_simulator/requests").json()["posts"]["answered"] == {fault: 1}
-    assert desk.post().status_code == 200
+        sim.post()
+    assert sim.posts() == (0 if fault == "lost_answer_before" else 1)
+    assert sim.http.get("/_simulator/requests").json()["posts"]["answered"] == {fault: 1}
+    assert sim.post().status_code == 200
 
 
-def test_a_cut_answer_ends_with_fin_and_a_reset_one_with_rst(desk: Any) -> None:
+def test_a_truncated_answer_ends_with_fin_and_a_reset_one_with_rst(sim: Any) -> None:
     for fault, error in (("answer_cut", httpx.RemoteProtocolError), ("reset_during_body", httpx.ReadError)):
-        desk.play({"fault": fault})
+        sim.play({"fault": fault})
         got = bytearray()
         with pytest.raises(error):
-            desk.receive(got, "POST", "/udio/submit/music", json=desk.body())
+            sim.receive(got, "POST", "/udio/submit/music", json=sim.body())
         assert got.startswith(b'{"code":"success"')
         assert not got.endswith(b"}")
 
 
-def test_slow_answers(desk: Any) -> None:
-    desk.play(
-        {"fault": "slow_answer", "seconds": 0.3}, {"fault": "slow_drip", "on": "submit", "seconds": 0.3}
-    )
+def test_an_answer_can_be_slow(sim: Any) -> None:
+    sim.play({"fault": "slow_answer", "seconds": 0.3}, {"fault": "slow_drip", "on": "submit", "seconds": 0.3})
     for _ in range(2):
         began = time.monotonic()
-        assert desk.post().json()["code"] == "success"
+        assert sim.post().json()["code"] == "success"
         assert 0.2 < time.monotonic() - began < 3
-    assert desk.posts() == 2
+    assert sim.posts() == 2
 
 
-def test_a_client_that_gives_up_on_a_drip_leaves_the_server_well(desk: Any) -> None:
-    desk.play({"fault": "slow_drip", "on": "submit", "seconds": 2, "bytes": 1})
+def test_the_server_survives_a_client_that_gives_up_on_a_slow_answer(sim: Any) -> None:
+    sim.play({"fault": "slow_drip", "on": "submit", "seconds": 2, "bytes": 1})
     with pytest.raises(httpx.ReadTimeout):
-        desk.http.post("/udio/submit/music", json=desk.body(), timeout=0.02)
-    assert desk.post().status_code == 200
-    assert desk.posts() == 2
+        sim.http.post("/udio/submit/music", json=sim.body(), timeout=0.02)
+    assert sim.post().status_code == 200
+    assert sim.posts() == 2
 
 
-# Rule, status, what the body must hold, billed.
+# Rule, status, text that the body must contain, number billed.
 ANSWERS: dict[str, tuple[dict[str, Any], int, str, int]] = {
     "400": ({"fault": "status", "status": 400}, 400, "invalid_request", 0),
     "401": ({"fault": "status", "status": 401}, 401, "request id", 0),
@@ -100,71 +98,73 @@ ANSWERS: dict[str, tuple[dict[str, Any], int, str, int]] = {
 
 
 @pytest.mark.parametrize(("rule", "status", "text", "billed"), ANSWERS.values(), ids=ANSWERS.keys())
-def test_answers(desk: Any, rule: dict[str, Any], status: int, text: str, billed: int) -> None:
-    desk.play({"on": "submit", **rule})
-    answer = desk.post()
+def test_submit_faults_answer_and_bill_as_specified(
+    sim: Any, rule: dict[str, Any], status: int, text: str, billed: int
+) -> None:
+    sim.play({"on": "submit", **rule})
+    answer = sim.post()
     assert answer.status_code == status
     assert text in answer.text
     assert bool(text) == bool(answer.content) or status == 301
-    assert desk.posts() == billed
-    assert desk.post().json()["code"] == "success"
+    assert sim.posts() == billed
+    assert sim.post().json()["code"] == "success"
 
 
-def test_headers_and_retry_after(desk: Any) -> None:
-    desk.play(
+def test_a_status_rule_sets_headers_and_retry_after(sim: Any) -> None:
+    sim.play(
         {"fault": "status", "on": "submit", "status": 429, "retry_after": 2, "headers": {"X-Odd": "1"}},
         {"fault": "status", "on": "submit", "status": 429, "retry_after": "Wed, 21 Oct 2026 07:28:00 GMT"},
         {"fault": "redirect", "on": "submit"},
     )
-    first, second, third = desk.post(), desk.post(), desk.post()
+    first, second, third = sim.post(), sim.post(), sim.post()
     assert (first.headers["retry-after"], first.headers["x-odd"]) == ("2", "1")
     assert second.headers["retry-after"].startswith("Wed")
     assert third.headers["location"].startswith("https://")
 
 
-def test_bodies_that_are_hard_to_read(desk: Any) -> None:
-    desk.play({"fault": "non_utf8"}, {"fault": "huge"}, {"fault": "huge", "bytes": 1000})
+def test_answers_can_be_hard_to_parse(sim: Any) -> None:
+    sim.play({"fault": "non_utf8"}, {"fault": "huge"}, {"fault": "huge", "bytes": 1000})
     with pytest.raises(UnicodeDecodeError):
-        desk.post().content.decode()
-    assert len(desk.post().content) > 50_000_000
-    assert 1000 < len(desk.post().content) < 1100
-    assert desk.posts() == 3
+        sim.post().content.decode()
+    assert len(sim.post().content) > 50_000_000
+    assert 1000 < len(sim.post().content) < 1100
+    assert sim.posts() == 3
 
 
-def test_other_ids(desk: Any) -> None:
-    desk.play({"fault": "raw_generation_id"}, {"fault": "task_id"})
-    raw = desk.post().json()
+def test_ids_can_have_other_forms(sim: Any) -> None:
+    sim.play({"fault": "raw_generation_id"}, {"fault": "task_id"})
+    raw = sim.post().json()
     assert raw["message"] == "Success"
-    desk.rendered(raw["generation_id"])
-    assert [song["id"] for song in desk.query(*raw["track_ids"])] == raw["track_ids"]
-    task = desk.post().json()["data"]
+    sim.rendered(raw["generation_id"])
+    assert [song["id"] for song in sim.query(*raw["track_ids"])] == raw["track_ids"]
+    task = sim.post().json()["data"]
     assert len(task) == len("task_") + 32
-    assert desk.until(task, "SUCCESS")["task_id"] == task
+    assert sim.until(task, "SUCCESS")["task_id"] == task
 
 
-def test_a_moderated_prompt_is_billed_and_fails(desk: Any) -> None:
-    desk.play({"fault": "moderated", "match": "rude"}, {"fault": "moderated", "fail_reason": "no"})
-    job_id = desk.submit(prompt="a rude song")
-    data = desk.data(job_id)
+def test_a_moderated_prompt_is_billed_and_fails(sim: Any) -> None:
+    sim.play({"fault": "moderated", "match": "rude"}, {"fault": "moderated", "fail_reason": "no"})
+    job_id = sim.submit(prompt="a rude song")
+    data = sim.data(job_id)
     assert (data["status"], data["data"], data["progress"]) == ("FAILURE", None, "100%")
     assert "moderation" in data["fail_reason"]
-    assert all(song["error_id"] and not song["finished"] for song in desk.query(job_id))
-    assert desk.data(desk.submit())["fail_reason"] == "no"
-    job = desk.server.gateway.store.job(job_id)
+    assert all(song["error_id"] and not song["finished"] for song in sim.query(job_id))
+    assert sim.data(sim.submit())["fail_reason"] == "no"
+    job = sim.server.gateway.store.job(job_id)
     from songflow.simulator.songs import file_path, title_of
 
-    assert desk.http.get(file_path(job, 1, title_of(job, 1))).status_code == 404
+    assert sim.http.get(file_path(job, 1, title_of(job, 1))).status_code == 404
     config = {"mode": "precede", "source": {"source_type": "song", "song_id": job.song_ids[0]}}
-    assert desk.post(config=config).status_code == 400
+    assert sim.post(config=config).status_code == 400
 
 
-def test_a_fault_strikes_only_what_would_have_been_accepted(desk: Any) -> None:
-    desk.play({"fault": "no_id"})
-    assert desk.post(prompt=None).status_code == 400
-    assert desk.post().json()["data"] == ""
+def test_a_fault_applies_only_to_requests_that_would_be_accepted(sim: Any) -> None:
+    sim.play({"fault": "no_id"})
+    assert sim.post(prompt=None).status_code == 400
+    assert sim.post().json()["data"] == ""
 
 
-def test_wire_faults_need_a_wire() -> None:
+def test_wire_faults_need_a_socket() -> None:
     import asyncio
 
     from songflow.simulator import FaultScript, SimulatorSettings, create_app
