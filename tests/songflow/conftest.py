@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import asyncpg
+import httpx
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import make_url
@@ -63,6 +64,16 @@ class StartSimulator(Protocol):
     """Starts a simulated gateway with these faults; `settings` are those of `SimulatorSettings`."""
 
     def __call__(self, *faults: dict[str, Any], port: int = 0, **settings: Any) -> SimulatorServer: ...
+
+
+@pytest.fixture
+def posts() -> Callable[[SimulatorServer], int]:
+    """Number of POSTs that a simulated gateway has seen, billed or not."""
+
+    def seen(server: SimulatorServer) -> int:
+        return int(httpx.get(f"{server.url}/_simulator/requests").json()["posts"]["seen"])
+
+    return seen
 
 
 @pytest.fixture

@@ -87,9 +87,13 @@ def test_child_processes_inherit_only_named_variables_that_are_set(monkeypatch: 
     assert inherited(["ONE", "TWO"]) == {"ONE": "1"}
 
 
-def test_imports_do_not_load_pydantic_settings() -> None:
-    """It is loaded with the first settings that are read."""
-    code = "import sys, songflow, songflow.api; print('pydantic_settings' in sys.modules)"
+def test_reading_settings_does_not_import_pydantic_settings() -> None:
+    """Its import would add 0.13 s of CPU to every command."""
+    code = (
+        "import sys; from songflow.settings import LibrarySettings, PrefectSettings;"
+        "LibrarySettings.from_environment(); PrefectSettings.from_environment();"
+        "print('pydantic_settings' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

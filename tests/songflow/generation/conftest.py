@@ -27,16 +27,6 @@ HELPER = Path(__file__).parent / "one_run.py"
 
 
 @pytest.fixture
-def posts() -> Callable[[SimulatorServer], int]:
-    """How many POSTs a simulated gateway has seen, billed or not."""
-
-    def seen(server: SimulatorServer) -> int:
-        return int(httpx.get(f"{server.url}/_simulator/requests").json()["posts"]["seen"])
-
-    return seen
-
-
-@pytest.fixture
 def play() -> Callable[..., None]:
     """Gives a simulated gateway another script of faults (none: it is well again)."""
 

@@ -117,7 +117,7 @@ async def test_a_song_is_worth_more_than_the_word_failure(begun) -> None:
     ids=["takes", "takes and word", "word", "moderated"],
 )
 async def test_a_failure_is_committed_with_its_reason_and_said_again(
-    begun, song_request, posts_of, fault, reason: str, rows: int
+    begun, song_request, posts, fault, reason: str, rows: int
 ) -> None:
     """Exit 4, now and when the key comes back; a new submission only with `retry_errors`."""
     opened, server, way, submission = await begun(fault)
@@ -132,9 +132,9 @@ async def test_a_failure_is_committed_with_its_reason_and_said_again(
     assert [song.state for song in songs] in ([SongState.FAILED] * rows, [])
     with pytest.raises(errors.GenerationFailed, match=reason):
         await generate_in(opened, song_request(), way, key="key")
-    assert posts_of(server) == 1
+    assert posts(server) == 1
     result = await generate_in(opened, song_request(), way, key="key", policy=PayingPolicy(retry_errors=True))
-    assert (len(result.stored), posts_of(server)) == (2, 2)
+    assert (len(result.stored), posts(server)) == (2, 2)
 
 
 async def test_a_failure_without_a_word_about_its_takes_keeps_the_raw_answer(begun) -> None:
@@ -260,8 +260,3 @@ async def test_a_wait_that_is_resumed_looks_at_once(begun, session, until) -> No
     await until(finished)
     patient = await session(poll_interval=3600.0)
     assert len(await wait(patient, await _age(opened, submission, 60.0), way)) == 2
-
-
-@pytest.fixture
-def posts_of():
-    return lambda server: int(httpx.get(f"{server.url}/_simulator/requests").json()["posts"]["seen"])

@@ -84,16 +84,6 @@ def held_waits(monkeypatch: pytest.MonkeyPatch) -> HeldWaits:
 
 
 @pytest.fixture
-def posts() -> Callable[[SimulatorServer], int]:
-    """How many POSTs a gateway has seen, billed or not."""
-
-    def seen(server: SimulatorServer) -> int:
-        return int(httpx.get(f"{server.url}/_simulator/requests").json()["posts"]["seen"])
-
-    return seen
-
-
-@pytest.fixture
 def heal() -> Callable[[SimulatorServer], None]:
     """Ends all faults of a gateway."""
 
