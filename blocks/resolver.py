@@ -23,7 +23,7 @@ from songflow.ledger.rows import Submission
 
 __all__ = ["CREDENTIALS_TYPES", "load_credentials", "resolve_access"]
 
-log = logging.getLogger("songflow.blocks")
+log = logging.getLogger(f"songflow.{__name__}")
 
 CREDENTIALS_TYPES: dict[str, type[GatewayBlock]] = {
     block.get_block_type_slug(): block

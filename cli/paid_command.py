@@ -32,7 +32,7 @@ __all__ = ["NewSong", "Order", "guarded", "hint_at_unused_keys", "named", "run_p
 
 _T = TypeVar("_T")
 
-log = logging.getLogger("songflow")
+log = logging.getLogger(f"songflow.{__name__}")
 
 
 class Order(Protocol):

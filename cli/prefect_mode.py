@@ -15,7 +15,7 @@ from songflow.settings import PrefectSettings
 
 __all__ = ["configured_api_url", "server_answers", "use_prefect"]
 
-log = logging.getLogger("songflow")
+log = logging.getLogger(f"songflow.{__name__}")
 
 _CONNECT_SECONDS = 2.0
 

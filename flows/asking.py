@@ -25,7 +25,7 @@ from tasks.ui.song_page import question_page
 
 __all__ = ["ANOTHER", "pause_for_answer", "take_label"]
 
-log = logging.getLogger("songflow.flows")
+log = logging.getLogger(f"songflow.{__name__}")
 
 ANOTHER = "make another pair"
 # Prefect's own end of the pause; ours comes first, unless Prefect's API is away for so long.

@@ -32,7 +32,7 @@ from songflow.sweeps.tally import SweepResult
 
 __all__ = ["Shards", "cannot_be_read", "shard_parameters", "worked_off"]
 
-log = logging.getLogger("songflow.flows")
+log = logging.getLogger(f"songflow.{__name__}")
 
 TRIES = 5
 POLL_SECONDS = 2.0

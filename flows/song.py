@@ -29,7 +29,7 @@ from tasks.ui.song_page import song_page
 
 __all__ = ["make_song"]
 
-log = logging.getLogger("songflow.flows")
+log = logging.getLogger(f"songflow.{__name__}")
 
 
 def _run_name() -> str:

@@ -44,7 +44,7 @@ from tasks.ui.sweep_page import show_sweep, sweep_bar
 
 __all__ = ["sweep", "sweep_shard"]
 
-log = logging.getLogger("songflow.flows")
+log = logging.getLogger(f"songflow.{__name__}")
 
 DEFAULT_SHARD_SIZE = 250
 # A flow run can wait longer than a person at a command line for a gateway to have room again.

@@ -1,18 +1,18 @@
-"""What others may want to hear of: the domain's side of events, without Prefect.
+"""Events: notices of what a session has just committed, for listeners. The domain's side, without Prefect.
 
-A session tells its listener of what was just committed, in sentences that a person can act on. Listening is a
-courtesy: it must not block, and whatever goes wrong with it changes nothing about a song.
+Each notice has a sentence that a person can act on. A listener must not block, and its failure changes nothing about a
+song.
 
-    song.stored            a take is whole and on the store
-    generation.accepted    the gateway has taken a request: it is billed
-    generation.refused     the gateway said no for good (bad key, no credit, bad request): not billed
+    song.stored            a take is complete and stored
+    generation.accepted    the gateway has accepted a request: it is billed
+    generation.refused     the gateway refused for good (bad key, no credit, bad request): not billed
     generation.unknown     perhaps billed, and only a person can settle it
-    generation.failed      the gateway took it and made no song
-    generation.overdue     we stopped waiting; it runs on and is billed
-    generation.lost        the gateway no longer knows what it took
+    generation.failed      the gateway accepted it and made no song
+    generation.overdue     we stopped waiting; it goes on and is billed
+    generation.lost        the gateway no longer knows what it accepted
     budget.nearly-spent    four fifths of a cap are spent or reserved
-    budget.used-up         a request was held back by a cap or a pause
-    sweep.ended            a sweep has come to its end, with its counts
+    budget.used-up         a request was stopped by a cap or a pause
+    sweep.ended            a sweep has ended, with its counts
 """
 
 from __future__ import annotations
@@ -41,25 +41,25 @@ __all__ = [
     "used_up",
 ]
 
-log = logging.getLogger("songflow")
+log = logging.getLogger(__name__)
 
 NEARLY_SPENT = 0.8
-"""The share of a cap from which on it is worth telling."""
+"""The share of a cap from which a notice is emitted."""
 
 GOOD_NEWS = frozenset({"song.stored", "generation.accepted"})
-"""What goes well with one song: a sweep tells none of it, only `sweep.ended`."""
+"""Successes of single songs: a sweep emits none of them, only `sweep.ended`."""
 
 Fact = str | float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One thing that happened.
+    """One event.
 
     Attributes:
         kind: One of the list above.
-        about: What it is about: `generation.<request key>`, `budget.<scope>` or `sweep.<name>`.
-        facts: Plain values, never a secret; `said` is a sentence and `next` what to do.
+        about: The subject: `generation.<request key>`, `budget.<scope>` or `sweep.<name>`.
+        facts: Plain values, never a secret; `said` is a sentence and `next` the next step.
     """
 
     kind: str
@@ -68,21 +68,23 @@ class Notice:
 
 
 Listener = Callable[[Notice], None]
-"""Hears of notices, on the event loop that the song is made on: it hands them on and returns at once."""
+"""Called with each notice on the event loop of the life cycle; must return at once."""
 
 
 def tell(listener: Listener | None, notice: Notice) -> None:
-    """Hand a notice to a listener, whose trouble is not the song's."""
+    """Hand a notice to a listener; its exceptions are logged and do not propagate."""
     if listener is None:
         return
     try:
         listener(notice)
     except Exception as error:
-        log.warning("The event %s could not be told (%s).", notice.kind, type(error).__name__)
+        log.warning(
+            "The event %s could not be handed to its listener (%s).", notice.kind, type(error).__name__
+        )
 
 
 def stored(submission: Submission, song: Song) -> Notice:
-    """A take is on the store."""
+    """A take is stored."""
     return Notice(
         "song.stored",
         f"generation.{submission.key}",
@@ -100,7 +102,7 @@ def stored(submission: Submission, song: Song) -> Notice:
 
 
 def accepted(submission: Submission) -> Notice:
-    """A request was taken."""
+    """A request was accepted."""
     said = f"{submission.gateway} makes the generation {submission.any_id} for {submission.price:g} units."
     return Notice(
         "generation.accepted",
@@ -110,7 +112,7 @@ def accepted(submission: Submission) -> Notice:
 
 
 def trouble(kind: str, submission: Submission, error: SongflowError) -> Notice:
-    """Something that a person should know of, in the words of the error that stands for it."""
+    """An outcome that a person should know of, with the message of its error."""
     return Notice(
         f"generation.{kind}",
         f"generation.{submission.key}",
@@ -125,7 +127,7 @@ def trouble(kind: str, submission: Submission, error: SongflowError) -> Notice:
 
 
 def nearly_spent(balance: Balance, cap: float, unit: str) -> Notice | None:
-    """A cap that is nearly reached; None for one that is not."""
+    """A cap is nearly reached; None if it is not."""
     taken = balance.spent + balance.reserved
     if taken < NEARLY_SPENT * cap:
         return None
@@ -139,13 +141,13 @@ def nearly_spent(balance: Balance, cap: float, unit: str) -> Notice | None:
             "reserved": balance.reserved,
             "unit": unit,
             "said": f"{whose} is nearly spent: {taken:g} of {cap:g} {unit}.",
-            "next": "raise it, or let it hold what comes next back.",
+            "next": "raise it, or let it stop the next requests.",
         },
     )
 
 
 def used_up(key: str, error: SongflowError) -> Notice:
-    """A request was held back: over budget, or spending is paused."""
+    """A request was stopped: over budget, or spending is paused."""
     return Notice("budget.used-up", "budget.library", {"key": key, "said": error.message, "next": error.next})
 
 

@@ -30,7 +30,7 @@ __all__ = [
     "submit_slot",
 ]
 
-log = logging.getLogger("songflow.tasks")
+log = logging.getLogger(f"songflow.{__name__}")
 
 DEFAULT_LIMIT = 10
 DEFAULT_BURST = 20

@@ -34,7 +34,7 @@ from tasks.logs import send_logs
 
 __all__ = ["ends_when_stopped", "tells_when_cancelled", "tells_when_stopped"]
 
-log = logging.getLogger("songflow.tasks")
+log = logging.getLogger(f"songflow.{__name__}")
 
 # What a run has said already: a task and the flow around it see the same cancellation.
 _told: ContextVar[set[str] | None] = ContextVar("songflow_told", default=None)

@@ -24,7 +24,7 @@ from tasks.stopping import tells_when_cancelled
 
 __all__ = ["may_be_sent_again", "submit"]
 
-log = logging.getLogger("songflow.tasks")
+log = logging.getLogger(f"songflow.{__name__}")
 
 DELAYS_SECONDS = [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
 # A gateway that asks for a longer wait than this is not worth holding a run for.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CACHE_NAME", "Measures", "estimate_tempo", "measure_song", "measure_songs", "spectral_centroid"]
 
-log = logging.getLogger("songflow.audio.features")
+log = logging.getLogger(__name__)
 
 CACHE_NAME = "measures.jsonl"
 _VERSION = 1

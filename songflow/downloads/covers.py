@@ -20,7 +20,7 @@ from songflow.gateways.redaction import without_keys
 
 __all__ = ["ENDINGS", "fetching_cover", "sniff"]
 
-log = logging.getLogger("songflow.downloads.covers")
+log = logging.getLogger(__name__)
 
 MAX_COVER_BYTES = 4 * 1024 * 1024
 COVER_SECONDS = 15.0

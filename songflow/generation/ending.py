@@ -28,7 +28,7 @@ __all__ = [
     "request_of_submission",
 ]
 
-log = logging.getLogger("songflow.generation.ending")
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str, float | None, float], Awaitable[None]]
 """Called while waiting: the status word, the gateway's progress (0..1, if it reports one), seconds since accepted."""

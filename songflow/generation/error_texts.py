@@ -1,4 +1,4 @@
-"""The sentences that a person reads when a paid step does not end well: what happened, what it cost, what next."""
+"""The errors of a paid life cycle in sentences: what happened, what it cost, what to do next."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from songflow.ledger.submissions import Twin
 
 __all__ = [
     "failed_error",
+    "library_error_after_payment",
     "lost_error",
     "not_collected_error",
     "not_sent_error",
@@ -21,35 +22,35 @@ __all__ = [
     "refused_error",
     "stopped_error",
     "twin_error",
-    "unkept_error",
     "unknown_error",
     "unsettled_error",
 ]
 
 
 def twin_error(twin: Twin) -> errors.UnsettledTwin:
+    """A crashed run left the same body unsettled under another key."""
     known = f", generation {twin.submission.any_id}" if twin.submission.any_id else ""
     return errors.UnsettledTwin(
         f"The same request was made before under the key {twin.key!r}{known}, is '{twin.submission.state}' "
-        f"(billed: {twin.submission.billed}), and no process looks after it any more. Nothing was sent now.",
+        f"(billed: {twin.submission.billed}), and no process works on it any more. Nothing was sent now.",
         key=twin.key,
         generation_id=twin.submission.any_id,
         state=twin.submission.state,
         billed=twin.submission.billed,
         next=f"run with --key {twin.key} to collect it, or `songflow rescue`; "
-        "to pay for another song all the same: --if-unsettled new.",
+        "to pay for another song anyway: --if-unsettled new.",
     )
 
 
 def _place(submission: Submission) -> str:
-    """Where a submission goes, for people."""
+    """The gateway of a submission, for messages."""
     return f"{submission.gateway} ({submission.base_url})"
 
 
 def not_sent_error(
     key: str, submission: Submission, reason: str, retry_after: float | None = None
 ) -> errors.RequestNotSent:
-    """No byte of the request left."""
+    """No byte of the request left this machine."""
     return errors.RequestNotSent(
         f"{_place(submission)} was not reached: {reason}. Nothing was sent or billed.",
         key=key,
@@ -68,12 +69,12 @@ _ADVICE = {
     RefusalKind.RATE_LIMITED: "try again later, or with less at once.",
     RefusalKind.UPSTREAM: "the gateway's own supplier refused it: try again later, or use another gateway.",
     RefusalKind.CONFIGURATION: "check --gateway and --base-url: this address does not take songs.",
-    RefusalKind.OTHER: "read the gateway's words.",
+    RefusalKind.OTHER: "read the gateway's message.",
 }
 
 
 def refused_error(key: str, submission: Submission, outcome: Refused) -> errors.RequestRefused:
-    """The gateway said no."""
+    """The gateway refused the request."""
     return errors.RequestRefused(
         f"{_place(submission)} refused the request ({outcome.kind}, HTTP {outcome.answer.status}): "
         f"{outcome.message or 'without a reason'}. It is not billed.",
@@ -87,10 +88,10 @@ def refused_error(key: str, submission: Submission, outcome: Refused) -> errors.
 
 
 def unknown_error(key: str, reason: str) -> errors.OutcomeUnknown:
-    """Perhaps billed."""
+    """The request may have been billed."""
     return errors.OutcomeUnknown(
         f"The request was sent, but what became of it is unknown: {reason}. It may have been billed, so it is "
-        "never sent again by itself.",
+        "never sent again automatically.",
         key=key,
         state=State.UNKNOWN,
         next="look into the gateway's own log, then `songflow rescue` (it can adopt the id, write it off or resubmit).",
@@ -98,7 +99,7 @@ def unknown_error(key: str, reason: str) -> errors.OutcomeUnknown:
 
 
 def lost_error(submission: Submission, reason: str) -> errors.GenerationLost:
-    """Accepted once, not known now."""
+    """The gateway accepted it, and no longer knows it."""
     return errors.GenerationLost(
         f"{_place(submission)} no longer knows the generation {submission.any_id}: {reason}.",
         key=submission.key,
@@ -110,7 +111,7 @@ def lost_error(submission: Submission, reason: str) -> errors.GenerationLost:
 
 
 def failed_error(submission: Submission, reason: str) -> errors.GenerationFailed:
-    """The gateway took it and failed."""
+    """The gateway accepted it and reported a failure."""
     return errors.GenerationFailed(
         f"The generation {submission.any_id} failed at {submission.gateway}: {reason}. Whether it is refunded is "
         "the gateway's decision.",
@@ -122,7 +123,7 @@ def failed_error(submission: Submission, reason: str) -> errors.GenerationFailed
 
 
 def overdue_error(submission: Submission, reason: str) -> errors.StillRunning:
-    """We stopped waiting; it did not."""
+    """We stopped waiting; the generation goes on."""
     return errors.StillRunning(
         f"The generation {submission.any_id} still runs at {submission.gateway} (account {submission.account!r}) "
         f"and is billed: {reason}.",
@@ -135,15 +136,19 @@ def overdue_error(submission: Submission, reason: str) -> errors.StillRunning:
 
 @contextmanager
 def paid_from_here(submission: Submission) -> Iterator[None]:
-    """Trouble with the library means "nothing was sent" before the POST; from there on it must not."""
+    """Convert a LibraryError, which says "nothing was sent" and is true only before the POST, to NotCollected.
+
+    Raises:
+        NotCollected: the library cannot be used.
+    """
     try:
         yield
     except errors.LibraryError as error:
-        raise unkept_error(submission, error.message) from error
+        raise library_error_after_payment(submission, error.message) from error
 
 
-def unkept_error(submission: Submission, reason: str) -> errors.NotCollected:
-    """Paid, and the library cannot be used just now."""
+def library_error_after_payment(submission: Submission, reason: str) -> errors.NotCollected:
+    """It is paid for, and the library cannot be used now."""
     return errors.NotCollected(
         f"The generation {submission.any_id} is paid for, but not collected: {reason}",
         key=submission.key,
@@ -155,7 +160,7 @@ def unkept_error(submission: Submission, reason: str) -> errors.NotCollected:
 
 
 def not_collected_error(submission: Submission, songs: list[Song]) -> errors.NotCollected:
-    """Paid and finished, and not one take on our store."""
+    """It is paid for and has ended, and no take could be stored."""
     reasons = "; ".join(sorted({song.error or "no reason is known" for song in songs}))
     return errors.NotCollected(
         f"The generation {submission.any_id} succeeded, but none of its songs could be stored: {reasons}.",
@@ -168,7 +173,7 @@ def not_collected_error(submission: Submission, songs: list[Song]) -> errors.Not
 
 
 def stopped_error(key: str, reason: str) -> errors.SpendingStopped:
-    """Over budget, or paused."""
+    """Over budget, or spending is paused."""
     return errors.SpendingStopped(
         f"Nothing was sent: {reason}.",
         key=key,
@@ -177,10 +182,10 @@ def stopped_error(key: str, reason: str) -> errors.SpendingStopped:
 
 
 def unsettled_error(submission: Submission) -> errors.Unsettled:
-    """Why a submission that rescue cannot collect by itself is still open."""
+    """Why rescue cannot collect a submission by itself."""
     if submission.state is State.SENDING:
         return errors.OutcomeUnknown(
-            "Its process is sending it just now.",
+            "Its process is sending it now.",
             key=submission.key,
             state=submission.state,
             next="look again later.",

@@ -1,12 +1,11 @@
-"""Extensions: a request that goes on from a song, and the account that has the song.
+"""Extensions: plan a request that extends a song, at the gateway that has the song.
 
-An extension inherits everything from the request that made its parent, but for where it stands: mode, section
-and context length belong to the new part. Its source lives at one gateway only, so the whole chain stays there.
+An extension inherits the request that made its parent, except for mode, section and context length, which belong to
+the new part. The source exists at one gateway only, so the whole chain stays there.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -22,14 +21,12 @@ from songflow.ledger.states import SongState
 
 __all__ = ["Extension", "Parent", "find_parent", "plan_extension"]
 
-log = logging.getLogger("songflow")
-
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """A song of the library that can be extended, the submission that made it, and what it was asked with."""
+    """A song of the library that can be extended, with the submission and the request that made it."""
 
     song: Song
     submission: Submission
@@ -38,7 +35,7 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """What is about to be paid for. `parent` is None for a bare id that only the gateway knows."""
+    """A planned extension. `parent` is None for an id that only the gateway knows."""
 
     request: Request
     access: Access
@@ -46,14 +43,14 @@ class Extension:
 
 
 async def find_parent(session: Session, song_id: str, access: Access | None = None) -> Parent:
-    """The song of the library that a gateway calls by this id.
+    """Find the song of the library with this gateway id.
 
     Args:
-        access: Tells songs of different gateways apart that happen to have one id.
+        access: Selects the gateway if several have a song with this id.
 
     Raises:
-        InputError: the library does not know it, it failed, or several gateways have a song of this id.
-        Each says what to do; nothing was sent.
+        InputError: the library does not know it, it failed, or several gateways have a song with this id; nothing
+            was sent.
     """
     ledger = session.library.ledger
     songs = await ledger.songs.by_song_id(song_id)
@@ -77,7 +74,7 @@ async def find_parent(session: Session, song_id: str, access: Access | None = No
             f"Several gateways have a song {song_id!r}: {', '.join(f'{name} ({url})' for name, url in homes)}.",
             next="say which with --gateway (and --base-url); nothing was sent.",
         )
-    # The newest, but a stored one before one that is not: only that can be listened to and compared.
+    # The newest, but stored ones first: only those can be listened to and compared.
     song, submission = max(fitting, key=lambda pair: (pair[0].state is SongState.STORED, pair[0].id))
     generation = await ledger.submissions.generation(submission.key)
     assert generation is not None, "a submission has a generation (foreign key)"
@@ -94,16 +91,16 @@ async def plan_extension(
     overrides: Mapping[str, Any] = _NOTHING,
     fallbacks: Sequence[Access] = (),
 ) -> Extension:
-    """What extending a song asks for, and the account to ask: nothing is sent.
+    """Plan the extension of a song: its request and the account that pays. Nothing is sent.
 
     Args:
-        given: The account that pays. None: the one that made the song, by its stored name.
+        given: The account that pays (None: the one that made the song, found by its stored alias).
         fallbacks: Accounts to try after it; they must be at the same gateway.
 
     Raises:
         InputError: the song cannot be extended, or an account is at another gateway than the song.
         InvalidRequest: see `extension_request`.
-        MissingCredentials: the key of the song's account is not at hand.
+        MissingCredentials: the key of the song's account is not available.
     """
     if given is None or await session.library.ledger.songs.by_song_id(song_id):
         parent = await find_parent(session, song_id, given)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GatewayPool"]
 
-log = logging.getLogger("songflow.generation.gateway_pool")
+log = logging.getLogger(__name__)
 
 
 class GatewayPool:

@@ -43,7 +43,7 @@ __all__ = [
     "wait",
 ]
 
-log = logging.getLogger("songflow.generation.lifecycle")
+log = logging.getLogger(__name__)
 
 # All takes are fetched at once, and one attempt at each has ended by then.
 _COLLECTING_SECONDS = TRANSFER_SECONDS

@@ -34,7 +34,7 @@ from songflow.runtime.shutdown import answers_first, is_told_to_end, may_begin
 
 __all__ = ["Post"]
 
-log = logging.getLogger("songflow.generation.post")
+log = logging.getLogger(__name__)
 
 # The intent's lease must outlive the wait for a slot.
 _LONGEST_TURN_SECONDS = 45.0

@@ -1,4 +1,4 @@
-"""A request as the file of a song tells it, to be asked again."""
+"""Rebuild a request from a song file's metadata, to send it again."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def told_by(path: Path) -> Told:
 
 
 def request_like(told: Told, overrides: Mapping[str, Any]) -> Request:
-    """The request that made a song, with what `overrides` says instead.
+    """The request that made a song, with `overrides` in place of its fields.
 
-    Words, or another kind of words, take the place of the song's own words and their kind.
+    Other lyrics, or another lyrics type, replace both the lyrics and the lyrics type of the song.
 
     Raises:
         InvalidRequest: naming each wrong value.
@@ -50,9 +50,9 @@ def request_like(told: Told, overrides: Mapping[str, Any]) -> Request:
 
 
 def require_source(told: Told, accesses: Sequence[Access]) -> None:
-    """See that whoever may be asked to repeat an extension has the song that it extends.
+    """Check that every account that may repeat an extension is at the gateway that has its source.
 
-    The file alone chooses no gateway: a key is sent only where its owner says.
+    A song file never chooses the gateway: a key is sent only where its owner says.
 
     Raises:
         InputError: one of them is another gateway than the song's own.

@@ -1,7 +1,7 @@
-"""Rescue: collecting what was paid for and not collected, and settling what nobody knows.
+"""Rescue: collect what was paid for and not collected, and settle submissions whose outcome is unknown.
 
-Everything here is safe to run at any time, twice, or on two machines at once: asking is free, moves are
-compare-and-set, and what a live process looks after is left to it. Only `resubmit` pays, and only for a person.
+Everything here is safe to run at any time, twice, or on two machines at once: asking is free, state changes are
+compare-and-set, and the submissions of live processes are left alone. Only `resubmit` pays, and only for a person.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ from songflow.ledger.states import RULES, SongState, State
 
 __all__ = ["Rescued", "adopt", "exit_code", "rescue", "resubmit", "resubmittable", "stranded", "write_off"]
 
-log = logging.getLogger("songflow.generation.rescue")
+log = logging.getLogger(__name__)
 
-# How many generations are asked for at once: enough to be quick, few enough not to be rate limited.
+# Generations polled at once: enough to be quick, few enough not to be rate-limited.
 _AT_ONCE = 8
-# Relays give a task up after a day: nothing new shows up later.
+# Relays forget a task after a day: no further takes are listed later.
 _LATE_TAKES = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """What became of one generation in a rescue; `error` and `next` where it is not collected."""
+    """The outcome of a rescue for one generation; `error` and `next` are set if it is not collected."""
 
     key: str
     submission: int
@@ -85,7 +85,7 @@ class Rescued:
 
 
 def _exit_code_of(error: errors.SongflowError | None) -> int:
-    """What keeps a paid generation from being collected (a key that is not at hand, say) leaves it unsettled."""
+    """The exit code; an error that prevents the collection of a paid generation (a missing key) counts as unsettled."""
     return 0 if error is None else errors.worst_exit_code([error.exit_code])
 
 
@@ -95,14 +95,14 @@ def exit_code(rescued: Sequence[Rescued]) -> int:
 
 
 async def stranded(session: Session) -> list[Submission]:
-    """Every submission that was perhaps paid for, is not collected, and that no live process looks after."""
+    """Every submission that may be paid for, is not collected, and has no live process."""
     return [one for one in await session.library.ledger.submissions.uncollected() if one.lease.is_dead()]
 
 
 async def rescue(session: Session, given: Access | None = None) -> list[Rescued]:
-    """Collect everything that is stranded; what cannot be collected is listed with its reason.
+    """Collect everything that is stranded, and list what cannot be collected with the reason.
 
-    The session's deadline says how long to wait for each that still runs (0: ask once).
+    The session's deadline is how long to wait for each generation that still runs (0: ask once).
     """
     await _settle_senders(session)
     await _look_for_late_takes(session, given)
@@ -116,18 +116,18 @@ async def rescue(session: Session, given: Access | None = None) -> list[Rescued]
 
 
 async def _look_for_late_takes(session: Session, given: Access | None) -> None:
-    """Generations that ended with a single take are asked for again for a day; what shows up is then stranded."""
+    """Ask again, for a day, about generations that ended with one take; a second take is then stranded."""
     since = datetime.now(UTC) - _LATE_TAKES
     for submission in await session.library.ledger.submissions.of_one_take(since):
         if submission.lease.is_dead():
-            with suppress(errors.SongflowError):  # nothing is lost by not looking: it ended well
+            with suppress(errors.SongflowError):  # it has ended well, so this is optional
                 await list_late_takes(session, submission, given)
 
 
 async def _settle_senders(session: Session) -> None:
-    """Dead senders become `accepted` (their answer is in this machine's spool) or `unknown`.
+    """Settle submissions of dead processes: `accepted` if this machine's spool has the answer, else `unknown`.
 
-    An intent whose process died before it sent anything becomes `unsent`: its reservation is free again.
+    An intent whose process died before it sent anything becomes `unsent`, and its reservation is released.
     """
     ledger = session.library.ledger.submissions
     spooled = {entry.submission_id for entry in await asyncio.to_thread(session.library.spool.entries)}
@@ -162,14 +162,14 @@ async def _rescue_one(session: Session, submission: Submission, given: Access | 
 async def adopt(
     session: Session, generation_id: str, *, key: str | None = None, given: Access | None = None
 ) -> Rescued:
-    """Say that a generation found at the gateway is what became of an unknown submission, and collect it.
+    """Adopt a generation found at the gateway as the outcome of an unknown submission, and collect it.
 
     Args:
         generation_id: The gateway's id, from its own log or web page.
-        key: The request key it belongs to; needed where several unknown requests could be meant.
+        key: The request key it belongs to; needed if it fits several unknown requests.
 
     Raises:
-        InputError: nothing is unknown, the gateway does not know the id, or it is not clear which key is meant.
+        InputError: nothing is unknown, the gateway does not know the id, or it fits several requests.
     """
     await _settle_senders(session)
     ledger = session.library.ledger.submissions
@@ -191,7 +191,7 @@ async def adopt(
             no_key = error
     if no_key is not None and not matching:
         raise no_key
-    # Of several under one key (a person has resubmitted it) any will do: the request is the same.
+    # Several under one key (a person has resubmitted it) have the same request: any will do.
     if len({one.key for one in matching}) != 1:
         keys = ", ".join(one.key for one in (matching or unknown))
         said = (
@@ -215,7 +215,7 @@ async def adopt(
 async def _may_be(
     session: Session, submission: Submission, generation_id: str, given: Access | None, *, sure: bool
 ) -> bool:
-    """True where the submission's gateway knows the id, and (unless a person is sure) for the same prompt."""
+    """True if the submission's gateway knows the id, and (unless `sure`) for the same prompt."""
     gateway = await session.gateways.get(await session.gateways.access_for(submission, given))
     answer = await gateway.fetch(generation_id)
     if not isinstance(answer, Report):
@@ -228,9 +228,9 @@ async def _may_be(
 
 
 async def write_off(session: Session, key: str) -> Rescued:
-    """Stop looking for what became of a request; its reservation is released, its rows stay.
+    """Give up on an unknown outcome: the reservation is released, the rows stay.
 
-    Where a person has resubmitted it, each POST whose end is open is written off; what is returned is the last.
+    If a person has resubmitted it, every open submission is written off; the last one is returned.
 
     Raises:
         InputError: there is nothing to write off under this key.
@@ -250,12 +250,12 @@ async def write_off(session: Session, key: str) -> Rescued:
 
 
 async def resubmittable(session: Session, key: str) -> tuple[Generation, Submission]:
-    """What a second payment would be for, without paying it.
+    """The generation and submission that `resubmit` would pay for again.
 
     Raises:
-        InputError: the key is not known, or what it stands for needs no second payment.
+        InputError: the key is not known, or its state needs no second payment.
     """
-    await _settle_senders(session)  # an answer that is in the spool needs no second payment
+    await _settle_senders(session)  # an answer in the spool needs no second payment
     ledger = session.library.ledger.submissions
     generation, current = await ledger.generation(key), leading_submission(await ledger.of_key(key))
     if generation is None or current is None:
@@ -271,10 +271,10 @@ async def resubmittable(session: Session, key: str) -> tuple[Generation, Submiss
 
 
 async def resubmit(session: Session, key: str, given: Access | None = None) -> GenerationResult:
-    """Pay again for a request whose outcome is unknown, lost or failed: the only way to pay twice, for a person.
+    """Pay again for a request whose outcome is unknown, lost, overdue or failed; only for a person who confirmed it.
 
     Raises:
-        InputError: the key is not known, or what it stands for needs no second payment.
+        InputError: the key is not known, or its state needs no second payment.
         SongflowError: as a first submit would.
     """
     generation, current = await resubmittable(session, key)

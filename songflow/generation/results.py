@@ -1,4 +1,4 @@
-"""What a person or a program gets back: one generation with its songs."""
+"""The result of a generation: its state, its price and its songs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ __all__ = ["GenerationResult", "SongResult"]
 
 @dataclass(frozen=True, slots=True)
 class SongResult:
-    """One take. `path` is absolute on a local store, a URL on a remote one, None where the take is not stored.
+    """One take.
 
-    `duration` is in seconds: what was decoded, else what was announced. `sha256` is that of the file as stored.
+    Attributes:
+        song_id: The gateway's id.
+        duration: Seconds as decoded, else as announced.
+        path: Absolute on a local store, a URL on a remote one, None if the take is not stored.
+        sha256: Of the file as stored.
+        error: Why it is not stored.
     """
 
     song_id: str | None
@@ -62,7 +67,7 @@ class GenerationResult:
 
     @property
     def stored(self) -> tuple[SongResult, ...]:
-        """The takes that are on the store."""
+        """The takes that are stored."""
         return tuple(song for song in self.songs if song.path is not None)
 
     def as_dict(self) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from songflow.runtime.retry import Attempts, Backoff, Clock, Sleep, retry
 
 __all__ = ["retry_refusals", "settle_dead_sender", "submit_once"]
 
-log = logging.getLogger("songflow.generation.submit")
+log = logging.getLogger(__name__)
 
 INTENT_LEASE_SECONDS = 60.0
 # How often to read the ledger while another process holds the key's intent or POST.

@@ -25,7 +25,7 @@ from songflow.runtime.retry import persist
 
 __all__ = ["store_song", "take_uid"]
 
-log = logging.getLogger("songflow.generation.takes")
+log = logging.getLogger(__name__)
 
 
 async def store_song(

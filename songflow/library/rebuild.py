@@ -32,7 +32,7 @@ from songflow.library.storing import MEASURES, OTHER_ENDINGS, audio_sha256_of
 
 __all__ = ["Finding", "Found", "Place", "rebuild", "require_folder"]
 
-log = logging.getLogger("songflow.library.rebuild")
+log = logging.getLogger(__name__)
 
 _AT_ONCE = 50
 """Songs in one transaction."""

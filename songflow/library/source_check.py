@@ -22,7 +22,7 @@ from songflow.library.library import Library
 
 __all__ = ["check_songs", "compare", "holds_source", "look_for_source", "seam_of", "source_of"]
 
-log = logging.getLogger("songflow")
+log = logging.getLogger(__name__)
 
 _PARTLY = 0.2
 

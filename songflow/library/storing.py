@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MEASURES", "OTHER_ENDINGS", "audio_sha256_of", "keep"]
 
-log = logging.getLogger("songflow.library.storing")
+log = logging.getLogger(__name__)
 
 _BLOCK_BYTES = 1 << 18
 _CONTAINERS = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg"}

@@ -35,7 +35,7 @@ from songflow.runtime.concurrency import all_ended
 
 __all__ = ["MOST_PAIRS", "Crew", "Order", "make_whole_song"]
 
-log = logging.getLogger("songflow.recipes")
+log = logging.getLogger(__name__)
 
 MOST_PAIRS = 20
 """How many further pairs one step may be given."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 __all__ = ["all_ended", "one_error", "shielded"]
 
-log = logging.getLogger("songflow.runtime.concurrency")
+log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 

@@ -1,8 +1,8 @@
-"""Fail points: the named places where a test may kill the process, before and after each act that lasts.
+"""Fail points: named places where a test can kill the process, before and after each durable action.
 
-Every commit, POST, fsync and rename stands between two of them. Outside of tests the environment variable is
-not set, and reaching one costs a comparison. `SONGFLOW_FAIL_POINT=act: before|after name` kills with SIGKILL
-at the first arrival; a number after `#` at a later one.
+Every commit, POST, fsync and rename has one before and one after it. Outside of tests the environment variable is not
+set, and reaching a fail point costs a comparison. `SONGFLOW_FAIL_POINT="name: before|after action"` kills with SIGKILL
+at the first arrival; a number after `#` selects a later one.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ COMMITS = (
     "rebuilt",
     "choice",
 )
-"""The ledger's transactions, by the name that each gives to `Database.write`."""
+"""The ledger's transactions, by the name passed to `Database.write`."""
 
 ACTS = (
     *((name, "commit") for name in COMMITS),
@@ -55,10 +55,10 @@ ACTS = (
     ("song", "rename"),
     ("song", "upload"),
 )
-"""Everything that lasts: (name, kind)."""
+"""Every durable action: (name, kind)."""
 
 FAIL_POINTS = tuple(f"{name}: {when} {kind}" for name, kind in ACTS for when in ("before", "after"))
-"""Every place where a process can be killed."""
+"""Every fail point."""
 
 _known = frozenset(FAIL_POINTS)
 _armed, _, _arrival = fail_point().partition("#")
@@ -66,7 +66,7 @@ _left = int(_arrival or 1)
 
 
 def reached(point: str) -> None:
-    """Say that the process is at a fail point; it dies there if a test has armed it."""
+    """Mark a fail point; the process dies here if a test has armed it."""
     global _left
     if not _armed:
         return

@@ -23,7 +23,7 @@ from songflow.errors import LibraryError, SongflowError
 
 __all__ = ["LEDGER_BACKOFF", "Attempts", "Backoff", "Clock", "Sleep", "persist", "retry", "without_pauses"]
 
-log = logging.getLogger("songflow.runtime.retry")
+log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _E = TypeVar("_E", bound=Exception)

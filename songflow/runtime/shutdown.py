@@ -1,11 +1,11 @@
-"""What ends this process waits while a request is under way: its answer is read and stored first.
+"""Defer SIGTERM and SIGHUP until in-flight requests are recorded.
 
-SIGTERM comes from a worker that cancels a run, a machine that is emptied or `kill`, SIGHUP from a closed terminal. In
-the seconds of a POST either would leave a request that is perhaps paid, and an answer that nobody reads. So a signal
-that comes meanwhile is held back until no request is under way, no new one begins, and then it does what it would have
-done. One that comes while none is under way is not held back, and whoever acts on it has to stop the next request.
+SIGTERM comes from a worker that cancels a run, from a machine that is drained or from `kill`, SIGHUP from a closed
+terminal. During a POST either would leave a request that is perhaps paid, and an answer that nobody reads. A signal
+that arrives meanwhile is therefore deferred until no request is in flight, no new request starts, and then its own
+handler runs. A signal that arrives while none is in flight is not deferred, and its handler has to stop the next request.
 
-Only requests of the main thread are looked after: beside it the process may end around one.
+Only requests of the main thread are protected: other threads cannot defer signals.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from typing import TypeGuard
 
 __all__ = ["answers_first", "comes_after_answers", "is_told_to_end", "may_begin"]
 
-log = logging.getLogger("songflow.generation.submit")
+log = logging.getLogger(__name__)
 
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-# Whoever acts on the signal by a cancellation needs a moment until it has reached everybody; one who raises has ended
-# the event loop, and what is still awaited in it is on its way out.
+# A handler that cancels tasks needs a moment until the cancellation has reached all of them; one that raises has ended
+# the event loop, and its remaining tasks are about to end.
 _REACTION_SECONDS = 5.0
 _ENDING_SECONDS = 60.0
 _LOOK_AGAIN_SECONDS = 0.1
@@ -37,43 +37,43 @@ _Handler = _Function | int
 
 
 class _Hold:
-    """This process's one hold on its signals."""
+    """The deferred signals of this process."""
 
     def __init__(self) -> None:
         self.came: int | None = None
         self.quiet_until = 0.0
-        self._under_way = 0
+        self._in_flight = 0
         self._before: dict[int, _Handler] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def enter(self) -> None:
-        # A signal may come between any two lines: counted is what is protected, and nothing that is not.
+        # A signal may arrive between any two lines: the count rises only after the handlers are installed.
         self._loop = asyncio.get_running_loop()
         for number in _ENDING:
             before = signal.getsignal(number)
             if before != self.keep and _ends_at_once(before):
                 self._before[number] = before
                 signal.signal(number, self.keep)
-        self._under_way += 1
+        self._in_flight += 1
 
     def leave(self) -> None:
-        self._under_way -= 1
-        if not self._under_way:
+        self._in_flight -= 1
+        if not self._in_flight:
             self._let_through(None)
 
     def takes(self, number: int) -> bool:
-        """Hold a signal back while a request is under way."""
-        if not self._under_way:
+        """Defer a signal if a request is in flight; False if none is."""
+        if not self._in_flight:
             return False
         if self.came is None and self._loop is not None:
-            self._loop.call_soon_threadsafe(_say, number, self._under_way)
-        # Of several the one that everybody heeds: SIGHUP is often ignored.
+            self._loop.call_soon_threadsafe(_log_deferred, number, self._in_flight)
+        # SIGTERM replaces SIGHUP, which is often ignored.
         if self.came != signal.SIGTERM:
             self.came = number
         return True
 
     def keep(self, number: int, _frame: FrameType | None) -> None:
-        """The signals' handler while it lasts; whoever has put it back later than that gets what stood before."""
+        """The handler installed while requests are in flight; called later, it runs the handler that it replaced."""
         if not self.takes(number):
             self._let_through(number)
 
@@ -94,12 +94,12 @@ class _Hold:
 
 
 _hold = _Hold()
-# Handlers that ask by themselves whether a request is under way.
+# Handlers that check by themselves whether a request is in flight.
 _asking: set[_Handler] = set()
 
 
 def comes_after_answers(handler: _Function) -> _Function:
-    """A signal handler that is called when no request is under way; it stays installed meanwhile."""
+    """Wrap a signal handler so that it runs when no request is in flight; it stays installed meanwhile."""
 
     @wraps(handler)
     def asking(number: int, frame: FrameType | None) -> None:
@@ -111,22 +111,22 @@ def comes_after_answers(handler: _Function) -> _Function:
 
 
 def is_told_to_end() -> bool:
-    """Whether a signal is held back, or has just been let through: nothing that costs may begin."""
+    """Whether a signal is deferred or was just delivered: no paid request may start."""
     return _hold.came is not None or time.monotonic() < _hold.quiet_until
 
 
 async def may_begin() -> None:
-    """Wait while a signal is held back: its requests are the last ones that this process sends."""
-    while is_told_to_end():  # noqa: ASYNC110 - it may be another loop's
+    """Wait while a signal is deferred: the requests in flight are the last ones that this process sends."""
+    while is_told_to_end():  # noqa: ASYNC110 - it may belong to another loop
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
 
 @contextmanager
 def answers_first() -> Iterator[None]:
-    """Around a request, from the row that it may be sent to the row of its outcome.
+    """Protect a request, from the commit that allows it to the commit of its outcome.
 
     Raises:
-        BaseException: on leaving, what the held signal's own handler raises.
+        BaseException: on exit, the exception of a deferred signal's own handler.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -139,15 +139,17 @@ def answers_first() -> Iterator[None]:
 
 
 def _ends_at_once(handler: object) -> TypeGuard[_Handler]:
-    """Neither one that asks, an ignored signal, one that is not Python's, nor one that an event loop takes in turn."""
+    """True for a handler that would end the process at once: not one that checks by itself, an ignored signal, one not
+    set from Python, or one that an event loop calls in turn.
+    """
     return handler not in (signal.SIG_IGN, None, *_asking) and not str(
         getattr(handler, "__module__", "")
     ).startswith("asyncio")
 
 
-def _say(number: int, under_way: int) -> None:
+def _log_deferred(number: int, in_flight: int) -> None:
     log.warning(
-        "Told to end (%s): the answers to requests under way (%d) come first.",
+        "Received %s: ending after the answers to %d requests in flight.",
         signal.Signals(number).name,
-        under_way,
+        in_flight,
     )

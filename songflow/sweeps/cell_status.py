@@ -12,7 +12,7 @@ from songflow.sweeps.cells import Cell
 
 __all__ = ["Step", "failed_before_error", "step_of", "unexpected_error"]
 
-log = logging.getLogger("songflow.sweeps.cell_status")
+log = logging.getLogger(__name__)
 
 
 class Step(StrEnum):

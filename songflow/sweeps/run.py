@@ -32,7 +32,7 @@ from songflow.sweeps.window import Window
 
 __all__ = ["DEFAULT_CONCURRENCY", "MAX_CONCURRENCY", "RunOptions", "SweepRun"]
 
-log = logging.getLogger("songflow.sweeps.run")
+log = logging.getLogger(__name__)
 
 DEFAULT_CONCURRENCY = 10
 MAX_CONCURRENCY = 500

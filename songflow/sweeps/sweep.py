@@ -44,7 +44,7 @@ async def run_sweep(
 
 @contextmanager
 def after_work_started(name: str) -> Iterator[None]:
-    """Turn trouble with the library, which means "nothing was sent", into an error that does not say so.
+    """Convert a LibraryError, which says "nothing was sent" and is true only before the first cell, to NotCollected.
 
     Raises:
         NotCollected: the library cannot be used, and cells of the sweep were worked on.

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 __all__ = ["shown"]
 
-log = logging.getLogger("songflow.tasks")
+log = logging.getLogger(f"songflow.{__name__}")
 
 # Prefect's server waits up to a minute for its own SQLite database, and its client asks again after that.
 _PATIENCE_SECONDS = 90.0

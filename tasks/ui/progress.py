@@ -13,7 +13,7 @@ from songflow.polling.durations import TYPICAL_SECONDS
 
 __all__ = ["ProgressBar", "guess"]
 
-log = logging.getLogger("songflow.tasks")
+log = logging.getLogger(f"songflow.{__name__}")
 
 # Polls may come several times a second (a fast simulator); nobody watches a bar that closely.
 _LEAST_SECONDS_BETWEEN = 1.0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["show_report"]
 
-log = logging.getLogger("songflow.tasks")
+log = logging.getLogger(f"songflow.{__name__}")
 
 _PATIENCE_SECONDS = 300.0
 # Measuring takes a tenth of a second a song; `songflow sweep report` measures any number.

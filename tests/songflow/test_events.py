@@ -165,4 +165,4 @@ async def test_a_listener_that_fails_changes_nothing(opened, simulator, access, 
     async with opened(listener=deaf) as session:
         result = await generate_in(session, song_request(), access(simulator().url), key="k")
     assert len(result.stored) == 2
-    assert "could not be told (RuntimeError)" in caplog.text
+    assert "could not be handed to its listener (RuntimeError)" in caplog.text

@@ -44,7 +44,7 @@ FINAL = [
     ),
     (
         {"fault": "status", "on": "submit", "status": 418, "envelope": "openai", "code": "tea"},
-        "the gateway's words",
+        "the gateway's message",
     ),
 ]
 REPEATABLE = [

@@ -70,7 +70,7 @@ async def test_a_process_that_is_told_to_end_reads_its_answer_first(
     process.send_signal(ending)
     _, said = await process.communicate()
     assert process.returncode == -ending
-    assert f"Told to end ({ending.name}): the answers to requests under way (1) come first." in said.decode()
+    assert f"Received {ending.name}: ending after the answers to 1 requests in flight." in said.decode()
     opened = await session()
     (left,) = await opened.library.ledger.submissions.of_key("key")
     assert (left.state, left.generation_id) == (State.ACCEPTED, server.bill()[0].generation_id)

@@ -41,8 +41,8 @@ async def test_after_ten_songs_the_next_session_polls_as_they_took(session, song
     assert isinstance(await opened.polling.schedule(access, song_request(model_type="udio130-v1.5")), Fixed)
     # Where others wait for each slot, a finish is noticed in half the time; without history nothing is different.
     busy = await session(busy=True, **more)
-    swept = await busy.schedule(access, request)
+    swept = await busy.polling.schedule(access, request)
     assert isinstance(swept, Learned)
     assert (swept.interval, len(swept.times) > len(learned.times)) == (0.05, True)
-    unknown = await busy.schedule(access, song_request(model_type="udio130-v1.5"))
+    unknown = await busy.polling.schedule(access, song_request(model_type="udio130-v1.5"))
     assert unknown.interval == 0.1
