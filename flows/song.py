@@ -16,7 +16,8 @@ from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.recipes.answers import Answer, Question, nobody_here
-from songflow.recipes.making import Order, make_whole_song
+from songflow.recipes.crew import Order
+from songflow.recipes.making import make_whole_song
 from songflow.recipes.model import Recipe
 from songflow.recipes.plain import settings_for
 from songflow.recipes.results import WholeSong, read_whole_song

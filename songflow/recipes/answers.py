@@ -1,4 +1,4 @@
-"""Questions to a person and their answers: which take a step goes on with, or that another pair is wanted."""
+"""Questions to a person and their answers: the take to continue from, or another pair of takes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ _ANSWER = re.compile(r"(?P<take>[1-9][0-9]{0,3})|again(?P<pairs>[1-9]|1[0-9]|20)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which take to go on with? `fallback` is what the recipe says where nobody answers within `timeout` seconds.
+    """Which take should the next steps continue from?
 
-    `another` is the price of a further pair (None: there were enough) beside the `pairs` that were made on top of the
-    first, `trouble` what went wrong with the last answer.
+    Attributes:
+        base: The base of the recipe's request keys.
+        path: The step's place in the tree.
+        takes: The takes to choose from.
+        fallback: The recipe's choice if nobody answers within `timeout` seconds.
+        another: The price of a further pair of takes (None: there are enough).
+        pairs: Further pairs made so far.
+        trouble: Why the last answer could not be carried out.
     """
 
     base: str
@@ -39,13 +45,13 @@ class Question:
 
     @property
     def again(self) -> str:
-        """The answer that wants one more pair, as text."""
+        """The text of the answer that asks for one more pair."""
         return f"again{self.pairs + 1}"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A take's number, or None for a further pair: then `pairs` is how many there are to be in all."""
+    """A take's number, or None for further pairs: `pairs` is then their number in all."""
 
     take: int | None
     by: str
@@ -55,12 +61,12 @@ class Answer:
 def given_answers(
     recipe: Recipe, choices: Mapping[str, str], by: str = "given beforehand"
 ) -> dict[str, Answer]:
-    """Answers that were given as text: `{"core": "2", "outro.1": "again"}`.
+    """Parse answers given as text: `{"core": "2", "outro.1": "again"}`.
 
-    `again` wants one further pair, `again2` two, however often it is said: the same command pays once.
+    `again` asks for one further pair, `again2` for two in all: the same command, given twice, pays once.
 
     Raises:
-        InputError: naming each that cannot be meant; nothing was sent.
+        InputError: names each answer that is not valid; nothing was sent.
     """
     answers: dict[str, Answer] = {}
     faults: list[str] = []
@@ -90,7 +96,7 @@ def given_answers(
 
 
 def nobody_here(question: Question) -> ChoiceNeeded:
-    """What is raised where a person has to choose and none can be waited for: everything is kept."""
+    """The error where a person has to choose and nobody can be waited for; everything made is kept."""
     path, takes = question.path, question.takes
     more = ""
     if question.another is not None:
@@ -109,7 +115,7 @@ def nobody_here(question: Question) -> ChoiceNeeded:
 
 
 def described(take: Take) -> str:
-    """One take on one line, for people."""
+    """One take on one line, for display."""
     song = take.song
     facts = [f"{song.seconds:.1f} s"] if song.seconds is not None else []
     facts += [f"{song.rms_db:.1f} dBFS"] if song.rms_db is not None else []

@@ -1,10 +1,10 @@
-"""Where a generation stands in the tree of a recipe, and the request key that it has there.
+"""The place of a generation in a recipe's tree, and its request key.
 
     song-5f1c:core             the core
-    song-5f1c:outro.2          the step `outro` of the second take of a step above whose every take is extended
-    song-5f1c:intro.again1     another pair of takes for `intro`, as a person asked
+    song-5f1c:outro.2          the step `outro` of the second take of a step above it whose takes are all extended
+    song-5f1c:intro.again1     another pair of takes for `intro`, asked for by a person
 
-A key depends on the recipe and on takes' numbers only: a run that comes back finds the same ones.
+A key depends on the recipe and on take numbers only, so that a later run finds the same ones.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Branch:
 
     @classmethod
     def root(cls, base: str) -> Self:
-        """Where the core stands."""
+        """The place of the core."""
         return cls(base)
 
     @property
@@ -49,11 +49,11 @@ class Branch:
         return f"{self.base}:{self.path}"
 
     def below(self, step: Step) -> Self:
-        """The same song and takes, for a step that goes on from here."""
+        """The place of a step that continues from here, with the same song and takes."""
         return replace(self, step=step.name)
 
     def chosen(self, step: Step, songs: Sequence[Song], chosen: Sequence[str]) -> list[Self]:
-        """The branches that go on from here with the chosen songs of all the step's takes."""
+        """The branches that continue from here with the chosen songs."""
         if not step.splits:
             return [replace(self, song_id=song_id) for song_id in chosen[:1]]
         numbers = {song.song_id: number for number, song in reversed(list(enumerate(songs, start=1)))}

@@ -12,10 +12,10 @@ from songflow.families.family import Request
 __all__ = ["CORE", "MEASURES", "TAKES_EXPECTED", "Recipe", "Rule", "Step", "TakeRule"]
 
 CORE = "core"
-"""The step that every recipe begins with."""
+"""The first step of every recipe."""
 
 TAKES_EXPECTED = 2
-"""How many takes a generation gives as a rule: what a tree's size is planned with."""
+"""The usual number of takes of a generation, for planning a tree's size."""
 
 MEASURES: Mapping[str, str] = {
     "seconds": "length as decoded (s)",
@@ -27,14 +27,14 @@ MEASURES: Mapping[str, str] = {
     "added_seconds": "how much an extension added (s)",
     "rating": "a person's rating, 0..5",
 }
-"""What `best` can go by: numbers that the ledger keeps of a song."""
+"""The measures that `best` can use: numbers that the ledger stores of a song."""
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-"""Names of steps; they stand in request keys, where a dot and what follows it names a branch."""
+"""Names of steps. They are part of request keys, where a dot begins the name of a branch."""
 
 
 class Rule(StrEnum):
-    """How the takes are found that a recipe goes on with."""
+    """How the takes are selected that a recipe continues from."""
 
     FIRST = "first"
     LONGEST = "longest"
@@ -45,7 +45,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TakeRule:
-    """A rule; `measure` is what `best` goes by (one of `MEASURES`), the highest unless `lowest`."""
+    """A rule; `measure` is that of `best` (one of `MEASURES`), the highest unless `lowest`."""
 
     rule: Rule = Rule.FIRST
     measure: str | None = None
@@ -59,9 +59,9 @@ class TakeRule:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: what is asked for, of which step's takes, and which of its own takes are gone on with.
+    """One step: its request, the step that it extends, and the rule that selects from its takes.
 
-    The request of an extension has the name of its source step where the song's id will be.
+    In an extension's request the name of the source step is the placeholder of the song's id.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Step:
 
     @property
     def splits(self) -> bool:
-        """True where every take is gone on with, so that what follows is made once for each."""
+        """True if the recipe continues from every take, so that the steps after it are made once for each."""
         return self.take.rule is Rule.ALL
 
 
@@ -91,11 +91,11 @@ class Recipe:
     ask_default: TakeRule
 
     def step(self, name: str) -> Step | None:
-        """The step of a name."""
+        """The step with this name."""
         return next((step for step in self.steps if step.name == name), None)
 
     def waves(self) -> Iterator[list[Step]]:
-        """The steps in the order of their depth: those of one wave depend on earlier waves only."""
+        """The steps by depth: the steps of one wave depend on earlier waves only."""
         depth: dict[str | None, int] = {None: 0}
         for step in self.steps:
             depth[step.name] = depth[step.source] + 1
@@ -108,7 +108,7 @@ class Recipe:
         return [step for step in self.steps if step.name not in extended]
 
     def branching(self, step: Step) -> int:
-        """How many splits lie above a step: so many take numbers stand behind its name in a path."""
+        """The number of splits above a step, which is the number of takes in its paths."""
         splits, source = 0, self.step(step.source) if step.source else None
         while source is not None:
             splits += source.splits

@@ -13,7 +13,8 @@ from songflow.generation.policy import PAY_ONCE, IfUnsettled, PayingPolicy
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.recipes.answers import Answer, Question, nobody_here
-from songflow.recipes.making import Order, make_whole_song
+from songflow.recipes.crew import Order
+from songflow.recipes.making import make_whole_song
 from songflow.recipes.model import Recipe
 from songflow.recipes.results import WholeSong
 from songflow.recipes.shelf import find_recipe
@@ -34,23 +35,23 @@ async def make_song(
     settings: SessionSettings | None = None,
     if_unsettled: IfUnsettled = "stop",
 ) -> WholeSong:
-    """Make a whole song from a recipe: every step is paid for once, whatever happens on the way.
+    """Make a whole song from a recipe: each step is paid for once, even if the run is killed and started again.
 
     Args:
         recipe: The name of a shipped recipe, a file, YAML text, or the same as plain data.
-        variables: What stands for the recipe's `${...}`.
+        variables: Values of the recipe's `${...}`.
         choices: Takes chosen beforehand, by step: `{"core": "2"}`.
-        key: Comes back to what was begun under it (None: a new song).
+        key: Continues the song begun under it (None: a new song).
         gateway: "simulator" (the default: no key, no cost), "cometapi", "openai-hk" or "custom".
-        base_url: The gateway's address where it is not the published one.
+        base_url: The gateway's address if it is not the published one.
         library: The library's folder (None: SONGFLOW_LIBRARY, else `./songs`).
-        settings: Polling, deadline, repeats and budget.
-        if_unsettled: "stop" where the same body is unsettled under another key, or "new" to pay all the same.
+        settings: Polling, deadline, retries and budget.
+        if_unsettled: If a crashed run left the same request unsettled: "stop", or pay for a "new" one.
 
     Raises:
         InvalidDocument: with every fault of the recipe; nothing was sent.
-        ChoiceNeeded: a step asks for a person's choice; come back with the same key and that in `choices`.
-        SongflowError: a step's own failure; what was made is kept, and the same key goes on from there.
+        ChoiceNeeded: a person has to choose; call again with the same key and the choice in `choices`.
+        SongflowError: a step failed; what was made is kept, and the same key continues from there.
     """
     access = access_from_environment(gateway, base_url)
     read = find_recipe(recipe, variables or {}, access.prices)
@@ -62,13 +63,13 @@ async def make_song(
 
 
 def settings_for(recipe: Recipe, key: str, settings: SessionSettings) -> SessionSettings:
-    """A session's settings for a recipe: all of its steps are one run, with the smaller of both budgets."""
+    """The settings of a recipe's session: all steps are one run, with the smaller of both budgets."""
     caps = [cap for cap in (settings.budget, recipe.budget) if cap is not None]
     return replace(settings, budget=min(caps) if caps else None, budget_run=settings.budget_run or key)
 
 
 class PlainCrew:
-    """Makes each generation in this process, without Prefect; where a person has to choose it stops."""
+    """Makes each generation in this process, without Prefect; stops where a person has to choose."""
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class PlainCrew:
         self._progress = progress
 
     async def make(self, order: Order) -> None:
-        """One generation to its end."""
+        """Run one generation's life cycle."""
         await generate_in(
             self._session,
             order.request,
@@ -92,5 +93,5 @@ class PlainCrew:
         )
 
     async def ask(self, question: Question) -> Answer:
-        """Nobody is waited for here."""
+        """Stop: nobody is waited for."""
         raise nobody_here(question)

@@ -1,7 +1,7 @@
-"""What a recipe will take, told before anything is sent: requests, price, time; and whether it fits the budgets.
+"""Plan a recipe before anything is sent: requests, price, time, and whether it fits the budgets.
 
-Where every take is extended, the tree's size depends on how many takes come out well: a plan has the least (one of
-each) and the most (the usual two), and it must fit the budget at its most.
+If every take is extended, the size of the tree depends on how many takes succeed: a plan has the minimum (one of each)
+and the maximum (the usual two), and the maximum must fit the budget.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LARGEST_TREE = 1000
 
 @dataclass(frozen=True, slots=True)
 class PlannedStep:
-    """One step: how often it is made at the least and at the most, and what each time costs."""
+    """One step: how often it is made at least and at most, and the price of each time."""
 
     step: str
     source: str | None
@@ -44,7 +44,7 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole recipe. Prices are in the account's units; `seconds` is a guess; `existing` were paid for before."""
+    """A whole recipe. Prices are in the account's units; `seconds` is an estimate; `existing` were paid for before."""
 
     recipe: str
     posts_min: int
@@ -64,14 +64,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Paid:
-    """What of a recipe was, or may have been, paid for under its key already: generations, and their price."""
+    """The generations of a recipe that are or may be paid for under its key already, and their price."""
 
     posts: int = 0
     price: float = 0.0
 
     @classmethod
     def of(cls, whole: WholeSong) -> Self:
-        """What is planned and stands in the ledger: no further pairs, and nothing that failed."""
+        """Count the planned generations in the ledger: no further pairs, and none that failed."""
         planned = [
             piece
             for piece in whole.steps
@@ -81,13 +81,13 @@ class Paid:
 
 
 def plan_recipe(recipe: Recipe, access: Access, *, budget: float | None = None, paid: Paid = Paid()) -> Plan:
-    """What a recipe takes with an account's prices.
+    """Plan a recipe with an account's prices.
 
     Args:
-        budget: What the caller allows; the smaller of it and the recipe's own counts.
+        budget: The caller's budget; the smaller of it and the recipe's own counts.
 
     Raises:
-        InputError: the tree is larger than anybody can mean.
+        InputError: the tree is larger than anybody can want.
     """
     links = {step.name: Link(step.source, step.splits) for step in recipe.steps}
     least, most = widths(links, 1), widths(links, TAKES_EXPECTED)
@@ -130,9 +130,13 @@ def _planned(step: Step, access: Access, least: int, most: int) -> PlannedStep:
 async def refuse_over_budget(
     ledger: Ledger | None, settings: LibrarySettings, plan: Plan, paid: Paid, key: str
 ) -> None:
-    """Raise SpendingStopped where what is still to be paid for cannot fit, or nothing may be spent now.
+    """Check that what is still to be paid for fits the budgets.
 
-    Without a ledger nothing was spent yet.
+    Args:
+        ledger: None if there is no library yet, so that nothing was spent.
+
+    Raises:
+        SpendingStopped: it does not fit, or spending is paused.
     """
     due = plan.price_max - paid.price
     if due <= 0:

@@ -1,4 +1,4 @@
-"""What became of a recipe, read from the ledger: the tree of its steps, and the whole songs at its ends."""
+"""The result of a recipe, read from the ledger: its tree of generations, and the whole songs at its ends."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ _BILLED = (Billed.NO, Billed.MAYBE, Billed.YES)
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One generation of a recipe. `path` is its place in the tree, `key` its request key; `again` numbers pairs.
+    """One generation of a recipe.
 
-    `chosen` are the ids of the songs that were gone on with, `chosen_by` says by which rule or by whom.
+    Attributes:
+        path: Its place in the tree.
+        again: 0 for the first pair of takes, then the number of the further pair.
+        source: The id of the song that it extends.
+        key: Its request key.
+        chosen: The ids of the songs that the recipe continues from.
+        chosen_by: The rule or the person that chose.
     """
 
     path: str
@@ -58,7 +64,7 @@ class WholeSong:
 
     @property
     def stored(self) -> tuple[SongResult, ...]:
-        """The whole songs that are on the store."""
+        """The whole songs that are stored."""
         return tuple(song for song in self.songs if song.path is not None)
 
     def as_dict(self) -> dict[str, Any]:
@@ -67,7 +73,7 @@ class WholeSong:
 
 
 async def takes_of(ledger: Ledger, key: str) -> list[tuple[str, Submission, list[Song]]]:
-    """Every generation that was made for a step: its own, then the further pairs that a person asked for."""
+    """Every generation of a step: its own, then the further pairs that a person asked for."""
     made: list[tuple[str, Submission, list[Song]]] = []
     number, at = 0, key
     while (current := leading_submission(await ledger.submissions.of_key(at))) is not None:
@@ -78,7 +84,7 @@ async def takes_of(ledger: Ledger, key: str) -> list[tuple[str, Submission, list
 
 
 async def read_whole_song(ledger: Ledger, recipe: Recipe, key: str) -> WholeSong:
-    """What the ledger holds of a recipe that was begun under a key, however far it came."""
+    """Read what the ledger has of a recipe begun under a key, however far it came."""
     branches: dict[str | None, list[Branch]] = {None: [Branch.root(key)]}
     pieces: list[Piece] = []
     ends: list[SongResult] = []

@@ -1,4 +1,4 @@
-"""The recipes that come with Songflow, and how a person's own is found."""
+"""Find recipes: those shipped with Songflow, and a person's own files."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def _shelf() -> Traversable:
 
 
 def shipped_names() -> list[str]:
-    """The names of the recipes that come with Songflow."""
+    """The names of the shipped recipes."""
     return sorted(
         entry.name.removesuffix(".yaml") for entry in _shelf().iterdir() if entry.name.endswith(".yaml")
     )
 
 
 def shipped_text(name: str) -> str:
-    """The YAML of a shipped recipe, to read or to begin one's own from."""
+    """The YAML of a shipped recipe, to read or to copy."""
     return (_shelf() / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def described_recipe(name: str) -> dict[str, Any]:
-    """A shipped recipe for people: `name`, `title`, `description`, `variables` (None: has to be given)."""
+    """A shipped recipe for display: `name`, `title`, `description`, `variables` (None: required)."""
     data = read_document(shipped_text(name), name).data
     return {
         "name": name,
@@ -51,7 +51,7 @@ def described_recipe(name: str) -> dict[str, Any]:
 def find_recipe(
     recipe: str | Mapping[str, Any], given: Values = _NOTHING, prices: Mapping[str, float] = DEFAULT_PRICES
 ) -> Recipe:
-    """A recipe by what somebody says: a shipped one's name, a file, YAML text, or plain data.
+    """Find a recipe by a shipped name, a file, YAML text, or plain data.
 
     Raises:
         InputError: there is no such recipe, or it cannot be read.
@@ -68,14 +68,14 @@ def find_recipe(
 
 
 def portable(recipe: str) -> str:
-    """A recipe as another process can find it: a shipped one by name, a file by its text."""
+    """A recipe in a form that another process can use: a shipped one by name, a file by its text."""
     if "\n" in recipe or recipe in shipped_names():
         return recipe
     return f"{_existing(recipe).read_text(encoding='utf-8')}\n"
 
 
 def _existing(name: str) -> Path:
-    """A name that looks like a file counts as one: that it cannot be read is then said as such."""
+    """True for a name that looks like a file, so that the error says that it cannot be read."""
     path = Path(name)
     if name.endswith((".yaml", ".yml")) or "/" in name or path.is_file():
         return path

@@ -1,4 +1,4 @@
-"""How large a tree of steps is: its order, its circles, how many generations it takes and what they cost."""
+"""The size of a recipe's tree: order of its steps, circles, number of generations and their price."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["Link", "circles", "in_order", "price_range", "widths"]
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A step's source (None: the core has none), and whether what follows is made for each of its takes."""
+    """A step's source (None for the core), and whether the steps after it are made for each of its takes."""
 
     source: str | None
     splits: bool = False
 
 
 def in_order(links: Mapping[str, Link]) -> list[str]:
-    """The steps, each after its source, otherwise as they are written; without those that never come to the core."""
+    """The steps, each after its source, otherwise in written order; without steps not connected to the core."""
     ordered: list[str] = []
     done: set[str | None] = {None}
     while ready := [name for name, link in links.items() if name not in done and link.source in done]:
@@ -29,7 +29,7 @@ def in_order(links: Mapping[str, Link]) -> list[str]:
 
 
 def circles(links: Mapping[str, Link]) -> list[list[str]]:
-    """Every circle of steps that extend each other, each once, from the step that is written first."""
+    """Every circle of steps that extend each other, once each, starting with the step written first."""
     found: list[list[str]] = []
     for name in links:
         path: list[str] = []
@@ -43,7 +43,7 @@ def circles(links: Mapping[str, Link]) -> list[list[str]]:
 
 
 def widths(links: Mapping[str, Link], takes: int) -> dict[str, int]:
-    """How often each step is made where every generation gives so many good takes."""
+    """How often each step is made if every generation gives so many good takes."""
     counts: dict[str, int] = {}
     for name in links:
         count, at, seen = 1, links[name].source, {name}
@@ -58,7 +58,7 @@ def widths(links: Mapping[str, Link], takes: int) -> dict[str, int]:
 def price_range(
     links: Mapping[str, Link], models: Mapping[str, str], prices: Mapping[str, float]
 ) -> tuple[float, float]:
-    """What the tree costs with one good take of each generation, and with all that are usual."""
+    """The price of the tree with one good take per generation, and with the usual number."""
     return (
         _price(widths(links, 1), models, prices),
         _price(widths(links, TAKES_EXPECTED), models, prices),

@@ -1,4 +1,4 @@
-"""Which takes of a step are gone on with, by its rule; pure, and the same every time."""
+"""Select the takes that the next step continues from, by the step's rule; pure and repeatable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["NoTake", "Take", "picked"]
 
 
 class NoTake(Exception):
-    """A rule finds no take to go on with; `take` is the failed one that it stops at, where it does."""
+    """A rule finds no take to continue from; `take` is the failed one that it stops at, if it does."""
 
     def __init__(self, take: Take | None) -> None:
         super().__init__()
@@ -23,18 +23,18 @@ class NoTake(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One take of a step, counted from 1 over all the pairs that were made for it."""
+    """One take of a step, numbered from 1 over all its pairs."""
 
     number: int
     song: Song
 
     @property
     def good(self) -> bool:
-        """True where it is stored and can be extended: the gateway needs its id."""
+        """True if it is stored and can be extended, for which the gateway needs its id."""
         return self.song.state is SongState.STORED and bool((self.song.song_id or "").strip())
 
     def as_dict(self) -> dict[str, Any]:
-        """What a person needs to choose, as plain data."""
+        """The facts that a person needs to choose, as plain data."""
         song = self.song
         measures = {name: getattr(song, name) for name in MEASURES}
         return {
@@ -48,15 +48,15 @@ class Take:
 
 
 def picked(rule: TakeRule, takes: Sequence[Take], *, stop_at_failed: bool) -> list[Take]:
-    """The takes that a rule goes on with, of those that are stored.
+    """The stored takes that a rule selects.
 
     Args:
         rule: Any but `ask`.
         takes: Every take, failed ones too.
-        stop_at_failed: Go on with nothing where the rule's own take has failed; else it falls to the next best.
+        stop_at_failed: Stop if the take that the rule selects has failed; else take the next best.
 
     Raises:
-        NoTake: nothing can be gone on with.
+        NoTake: there is no take to continue from.
     """
     ranked = sorted(takes, key=lambda take: _rank(rule, take))
     wanted = ranked if rule.rule is Rule.ALL else ranked[:1]
@@ -67,16 +67,16 @@ def picked(rule: TakeRule, takes: Sequence[Take], *, stop_at_failed: bool) -> li
     good = [take for take in ranked if take.good]
     if not good:
         raise NoTake(None)
-    return _told_apart(good) if rule.rule is Rule.ALL else good[:1]
+    return _distinct(good) if rule.rule is Rule.ALL else good[:1]
 
 
-def _told_apart(takes: Sequence[Take]) -> list[Take]:
-    """A gateway that gives two takes one id would extend the same song twice."""
+def _distinct(takes: Sequence[Take]) -> list[Take]:
+    """One take for each song id: two takes with one id would be extended as the same song, twice."""
     return list({take.song.song_id: take for take in reversed(takes)}.values())[::-1]
 
 
 def _rank(rule: TakeRule, take: Take) -> tuple[bool, float, int]:
-    """The smallest is taken; what has no measure comes last, and the earlier of two equals first."""
+    """A sort key: takes without the measure last, and the earlier of two equal ones first."""
     value: float | None
     match rule.rule:
         case Rule.LONGEST:

@@ -1,9 +1,9 @@
-"""Variables of a recipe: `${prompt}` in any text stands for what the person gives, or for its default.
+"""Variables of a recipe: `${prompt}` in any text is replaced by the given value, or by its default.
 
 variables:
-  prompt:            # no default: has to be given
-  lyrics: ""         # a default; what is given is text
-  seed: -1           # a default that is a number: what is given is read as one
+  prompt:            # no default: required
+  lyrics: ""         # a default; given values are text
+  seed: -1           # a numeric default: given values are read as numbers
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _REFERENCE = re.compile(r"\$(\$)?\{([^{}]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 
 Values = Mapping[str, Any]
-"""What is given, by variable: texts (from a command line) or values of the default's own type."""
+"""Given values by variable: texts (from a command line) or values of the default's type."""
 
 
 def substituted(document: Document, given: Values, faults: list[Fault]) -> dict[str, Any]:
     """The document's parts without `variables`, with every reference replaced.
 
-    What is wrong is added to `faults`; a variable without a value stands as its own name then.
+    Faults are added to `faults`; a variable without a value is then replaced by its name.
     """
     data = dict(document.data)
     declared = data.pop("variables", None)
@@ -65,7 +65,7 @@ def _values(document: Document, declared: Any, given: Values, faults: list[Fault
 
 
 def _typed(document: Document, place: Place, value: Any, default: Any, faults: list[Fault]) -> Any:
-    """A given value in the type of its default: a text from a command line may mean a number."""
+    """A given value in the type of its default: a text from a command line may be a number."""
     if default is None or isinstance(default, str):
         if isinstance(value, str):
             return value

@@ -3,7 +3,7 @@
 SIGTERM comes from a worker that cancels a run, from a machine that is drained or from `kill`, SIGHUP from a closed
 terminal. During a POST either would leave a request that is perhaps paid, and an answer that nobody reads. A signal
 that arrives meanwhile is therefore deferred until no request is in flight, no new request starts, and then its own
-handler runs. A signal that arrives while none is in flight is not deferred, and its handler has to stop the next request.
+handler runs. A signal that arrives while none is in flight is not deferred; its handler must stop the next request.
 
 Only requests of the main thread are protected: other threads cannot defer signals.
 """
