@@ -280,18 +280,21 @@ def options_of(command: str, *, of: object = app) -> set[str]:
 
 
 COMMANDS = [name for name in app if not name.startswith("-")]
+FILES_OF_THE_REPOSITORY = re.compile(r"(benchmarks|blocks|cli|deployments|docs|flows|songflow|tasks|tests)/[\w./-]+")
 ALL_OPTIONS = set().union(*map(options_of, COMMANDS)) | OTHERS_OPTIONS
 
 
 @pytest.mark.parametrize("page", PAGES, ids=id_of)
 def test_everything_a_page_names_exists(page: Path) -> None:
-    """Commands, options, links and pictures in its sentences and comments exist."""
+    """Commands, options, files, links and pictures in its sentences and comments exist."""
     text = page.read_text(encoding="utf-8")
     spans = re.findall(r"`([^`\n]+)`", prose(page))
     for span in spans:
         if named := re.match(r"songflow ([a-z]+)((?: .*)?)$", span):
             assert named[1] in COMMANDS, span
             assert set(re.findall(r"--[a-z-]+", named[2])) <= options_of(named[1]), span
+        if FILES_OF_THE_REPOSITORY.fullmatch(span):
+            assert (ROOT / span).exists(), span
     mentions = [*spans, *(comment_of(line) for chunk in chunks(page) for line in chunk.text.splitlines())]
     for one in mentions:
         assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", one)) <= ALL_OPTIONS, one
