@@ -280,7 +280,9 @@ def options_of(command: str, *, of: object = app) -> set[str]:
 
 
 COMMANDS = [name for name in app if not name.startswith("-")]
-FILES_OF_THE_REPOSITORY = re.compile(r"(benchmarks|blocks|cli|deployments|docs|flows|songflow|tasks|tests)/[\w./-]+")
+FILES_OF_THE_REPOSITORY = re.compile(
+    r"(benchmarks|blocks|cli|deployments|docs|flows|songflow|tasks|tests)/[\w./-]+"
+)
 ALL_OPTIONS = set().union(*map(options_of, COMMANDS)) | OTHERS_OPTIONS
 
 
