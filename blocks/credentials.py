@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from pydantic import Field, HttpUrl, SecretStr
 
 from blocks._base import GatewayCredentials, web_address
 from songflow.accounts import EMBEDDED_URL
-from songflow.gateways import DIALECTS, Dialect, custom_dialect
+from songflow.gateways import DIALECTS, Dialect, Shape, custom_dialect
+from songflow.gateways.relay_udio import FETCH_PATH, SHAPE, SUBMIT_PATH
 
 __all__ = [
     "CometAPICredentials",
@@ -135,15 +136,15 @@ class CustomGatewayCredentials(GatewayCredentials):
 
     base_url: str = Field(title="Base URL", description="The gateway's address, without a path.")
     submit_path: str = Field(
-        default=_OPENAI_HK.submit_path, title="Submit path", description="Where requests are posted."
+        default=SUBMIT_PATH, title="Submit path", description="Where requests are posted."
     )
     fetch_path: str = Field(
-        default=_OPENAI_HK.fetch_path,
+        default=FETCH_PATH,
         title="Fetch path",
         description="Where a generation is asked for, with {id} for one id or {ids} for several.",
     )
-    shape: Literal["A", "B", "C", "D"] = Field(
-        default="B",
+    shape: Shape = Field(
+        default=SHAPE,
         title="Shape",
         description="Place of the songs: A songs, B data.data.songs, C data.songs, D data.data[].songs.",
     )

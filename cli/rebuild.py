@@ -12,7 +12,7 @@ from cyclopts import Parameter
 
 from cli.options import Common
 from cli.output import Output
-from songflow.accounts import GATEWAYS
+from songflow.accounts import gateway_names
 from songflow.errors import InputError
 from songflow.gateways import check_base_url
 from songflow.library.library import Library
@@ -68,8 +68,8 @@ def _line(finding: Finding) -> str:
 def _place(text: str) -> Place:
     name, _, url = text.partition("=")
     try:
-        if name.strip() not in GATEWAYS:
-            raise ValueError(f"the gateways are {', '.join(GATEWAYS)}")
+        if name.strip() not in gateway_names():
+            raise ValueError(f"the gateways are {', '.join(gateway_names())}")
         return name.strip(), check_base_url(url)
     except ValueError as error:
         raise InputError(

@@ -1,8 +1,8 @@
-"""Access to a gateway: an account, what it charges, and where it comes from.
+"""Access to a gateway: an account with its prices, chosen by name, by environment, or by a stored submission.
 
-The embedded simulator is a gateway like any other, except that its server lives in our own process on a port
-that changes with every start. The ledger therefore knows it by a fixed name under `.invalid`, the domain that
-never resolves, and the session puts the live address in its place.
+The embedded simulator is a gateway like any other, except that its server runs in our own process on a port that
+changes with every start. The ledger therefore stores a fixed name under `.invalid`, the domain that never resolves,
+and the session replaces it by the live address.
 """
 
 from __future__ import annotations
@@ -15,33 +15,37 @@ from pydantic import SecretStr
 
 from songflow.errors import InputError, MissingCredentials
 from songflow.families.family import Request
-from songflow.families.registry import models
-from songflow.gateways import DIALECTS, Account, Dialect, Place, custom_dialect, place_of
+from songflow.families.registry import family_of_model, models
+from songflow.gateways import DIALECTS, Account, Dialect, Place, custom_dialect, place_of, sellers
+from songflow.gateways.relay_udio import FETCH_PATH, SHAPE, SUBMIT_PATH
 from songflow.ledger.rows import Submission
 from songflow.settings import FALLBACK_KEY_VARIABLE, gateway_key
 
 __all__ = [
     "EMBEDDED_URL",
-    "GATEWAYS",
     "Access",
     "Resolver",
     "access_from_environment",
     "fallbacks_from_environment",
+    "gateway_names",
+    "reason_not_to_ask",
     "resolve_from_environment",
     "that_can_take",
     "that_took",
 ]
 
 EMBEDDED_URL = "http://simulator.invalid"
-GATEWAYS = (*DIALECTS, "custom")
+CUSTOM = "custom"
 DEFAULT_PRICES: Mapping[str, float] = {name: model.price for name, model in models().items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """An account and its prices, in units of the user's choice, by model.
+    """An account and its prices.
 
-    `refunds_failed` says that the gateway gives the price of a failed generation back (neither documents it).
+    Attributes:
+        prices: Units of the user's choice, by model.
+        refunds_failed: True if the gateway refunds failed generations (no gateway documents it).
     """
 
     account: Account
@@ -50,7 +54,7 @@ class Access:
 
     @property
     def gateway(self) -> str:
-        """The adapter's name."""
+        """The gateway's name."""
         return self.account.dialect.name
 
     @property
@@ -60,29 +64,38 @@ class Access:
 
     @property
     def pace_name(self) -> str:
-        """What shares one rate limit at the gateway: its key, named without giving it away."""
-        return f"{self.account.base_url[:96]}#{self.account.fingerprint}"
+        """Names what shares one rate limit: a key at a place, without revealing the key."""
+        return f"{self.place[1][:96]}#{self.account.fingerprint}"
 
     @property
     def is_embedded(self) -> bool:
-        """True for the simulator inside our own process."""
+        """True for the simulator that runs in our own process."""
         return self.account.base_url == EMBEDDED_URL
+
+    def sells(self, request: Request) -> bool:
+        """True if the gateway sells the request's model family."""
+        return family_of_model(request.model_type).name in self.account.dialect.services
 
     def price_of(self, request: Request) -> float:
         """Units that this account charges for a request."""
         return self.prices.get(request.model_type, request.model.price)
 
     def dialect_text(self) -> str:
-        """The dialect as the ledger keeps it, so that a custom gateway can be asked again later."""
+        """The dialect as the ledger stores it, so that a custom gateway can be asked again later."""
         return self.account.dialect.stored()
 
     def took(self, submission: Submission) -> bool:
-        """True where this account is at the gateway that took a submission (its key may have changed since)."""
+        """True if this account is at the gateway that took a submission, even if its key has changed since."""
         return self.place == submission.place
 
 
 Resolver = Callable[[Submission], Awaitable[Access | None]]
-"""Finds the access that took a submission by its stored alias, or None where it cannot tell."""
+"""Finds the access that took a submission by its stored alias; None if it is not available."""
+
+
+def gateway_names() -> tuple[str, ...]:
+    """The gateways that can be chosen by name."""
+    return (*DIALECTS, CUSTOM)
 
 
 def access_from_environment(
@@ -93,21 +106,22 @@ def access_from_environment(
     fetch_path: str | None = None,
     shape: str | None = None,
 ) -> Access:
-    """The access that a gateway's name and the environment give; without a name, the embedded simulator.
+    """The access to a gateway by its name, with the key from the environment; without a name, the embedded simulator.
 
     Keys come from the gateway's own variable (COMETAPI_KEY, OPENAI_HK_KEY) or from SONGFLOW_API_KEY.
 
     Raises:
-        InputError: an unknown gateway or a base URL that cannot be used.
-        MissingCredentials: a real gateway, and no key in the environment.
+        InputError: an unknown gateway, or a base URL that cannot be used.
+        MissingCredentials: a real gateway without a key in the environment.
     """
     name = gateway or "simulator"
-    if name not in GATEWAYS:
+    if name not in gateway_names():
         raise InputError(
-            f"There is no gateway {name!r}.", next=f"choose one of {', '.join(GATEWAYS)}; nothing was sent."
+            f"There is no gateway {name!r}.",
+            next=f"choose one of {', '.join(gateway_names())}; nothing was sent.",
         )
     try:
-        is_custom = name == "custom"
+        is_custom = name == CUSTOM
         dialect = _custom(base_url, submit_path, fetch_path, shape) if is_custom else DIALECTS[name]
         if name == "simulator" and base_url is None:
             return Access(Account(dialect, EMBEDDED_URL, "simulator"))
@@ -135,18 +149,42 @@ def fallbacks_from_environment(names: Sequence[str]) -> list[Access]:
     return [access_from_environment(name.strip(), url.strip() or None) for name, _, url in pairs]
 
 
-def that_can_take(choices: Sequence[Access], request: Request) -> tuple[Access, ...]:
-    """Those of the choices that a request may be sent to, in their order: only a gateway that has a song extends it.
+def reason_not_to_ask(access: Access, request: Request) -> InputError | None:
+    """The error of a request that this gateway cannot serve, found without asking it; None if it can.
 
-    The first choice is the one that was asked for, so a source is at its gateway; other accounts there have it, too.
+    Either the gateway does not sell the model family, or it cannot express the request in its own body.
     """
-    if request.source_song_id is None:
-        return tuple(choices)
-    return tuple(choice for choice in choices if choice.place == choices[0].place)
+    family = family_of_model(request.model_type).name
+    service = access.account.dialect.services.get(family)
+    if service is None:
+        selling = ", ".join(sellers(family)) or "none"
+        return InputError(
+            f"{access.gateway} does not sell {family} (model {request.model_type}).",
+            next=f"choose another model, or a gateway that sells {family}: {selling}; nothing was sent.",
+        )
+    try:
+        service.wire_body(request.body())
+    except ValueError as error:
+        return InputError(
+            f"{access.gateway} cannot make this song: {error}.", next="correct the request; nothing was sent."
+        )
+    return None
+
+
+def that_can_take(choices: Sequence[Access], request: Request) -> tuple[Access, ...]:
+    """Select the accounts that a request may be sent to: the first choice, and fallbacks that can serve it.
+
+    A fallback must sell the request's model family, and only the gateway that has a song can extend it. The first
+    choice is the one that was asked for, so a source song is there; other accounts of that gateway see it, too.
+    """
+    first, *fallbacks = choices
+    extends = request.source_song_id is not None
+    fitting = (one for one in fallbacks if one.sells(request) and (not extends or one.place == first.place))
+    return (first, *fitting)
 
 
 def that_took(choices: Sequence[Access], submission: Submission) -> Access | None:
-    """The choice that took a submission: by its key, else by its alias, else by its gateway; None where none is there.
+    """The account that took a submission: by its key, else by its alias, else by its gateway; None if none fits.
 
     Two accounts of one gateway may not see each other's generations.
     """
@@ -157,8 +195,10 @@ def that_took(choices: Sequence[Access], submission: Submission) -> Access | Non
 
 
 async def resolve_from_environment(submission: Submission) -> Access | None:
-    """The access of a stored submission, as far as the environment still holds its key."""
+    """The access of a stored submission, if the environment still has its key."""
     dialect = stored_dialect(submission)
+    if dialect is None:
+        return None
     if submission.base_url == EMBEDDED_URL:
         return Access(Account(dialect, EMBEDDED_URL, submission.account))
     if not submission.account.startswith("env:"):
@@ -169,14 +209,17 @@ async def resolve_from_environment(submission: Submission) -> Access | None:
     return Access(Account(dialect, submission.base_url, submission.account, key))
 
 
-def stored_dialect(submission: Submission) -> Dialect:
-    """How the gateway of a stored submission is spoken to."""
+def stored_dialect(submission: Submission) -> Dialect | None:
+    """The dialect of a stored submission; None if this version does not know its gateway."""
     known = DIALECTS.get(submission.gateway)
-    return known or Dialect(**json.loads(submission.dialect))
+    if known is not None or submission.gateway != CUSTOM:
+        return known
+    stored = json.loads(submission.dialect)
+    return custom_dialect(stored["base_url"], stored["submit_path"], stored["fetch_path"], stored["shape"])
 
 
 def at_url(access: Access, url: str) -> Account:
-    """The account at another address (the embedded simulator's live one)."""
+    """The account at another address (the live one of the embedded simulator)."""
     return replace(access.account, base_url=url)
 
 
@@ -185,10 +228,7 @@ def _custom(
 ) -> Dialect:
     if not base_url:
         raise ValueError("a custom gateway needs a base URL")
-    relay = DIALECTS["openai-hk"]
-    return custom_dialect(
-        base_url, submit_path or relay.submit_path, fetch_path or relay.fetch_path, shape or relay.shape
-    )
+    return custom_dialect(base_url, submit_path or SUBMIT_PATH, fetch_path or FETCH_PATH, shape or SHAPE)
 
 
 def _key_for(dialect: Dialect) -> tuple[str, SecretStr | None]:

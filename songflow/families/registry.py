@@ -21,6 +21,7 @@ __all__ = [
     "family_of",
     "family_of_fields",
     "family_of_model",
+    "family_that_has",
     "field_fault",
     "models",
     "oldest_version",
@@ -47,6 +48,21 @@ def family_of_model(model_type: str) -> Family:
     """The family of a model; that of an unknown name is the first, whose request names the models that there are."""
     first = next(iter(FAMILIES.values()))
     return next((family for family in FAMILIES.values() if model_type in family.models), first)
+
+
+def family_that_has(model_type: str) -> Family:
+    """The family of a stored model name.
+
+    Raises:
+        InvalidRequest: this version knows no such model.
+    """
+    for family in FAMILIES.values():
+        if model_type in family.models:
+            return family
+    raise InvalidRequest(
+        f"The model {model_type!r} belongs to no model family that this version of Songflow knows.",
+        next="update Songflow to the version that made it.",
+    )
 
 
 def family_of_fields(fields: Mapping[str, Any]) -> Family:

@@ -1,16 +1,19 @@
-"""Adapters to the paid music gateways: submit once and know what became of it, fetch as often as needed.
+"""Adapters to the paid music gateways: submit once with a known outcome, fetch as often as needed.
 
-Never pay twice: a POST's outcome is classified by one table, never guessed, and no POST is ever sent again.
+Never pay twice: a POST's outcome is classified by one table, never guessed, and no POST is ever repeated here.
 """
 
 from songflow.gateways.account import Account
 from songflow.gateways.answer import Answer
 from songflow.gateways.client import Gateway
 from songflow.gateways.custom import custom_dialect
-from songflow.gateways.dialect import SHAPES, Dialect, Shape, check_base_url
-from songflow.gateways.dialects import DIALECTS, Place, place_of
+from songflow.gateways.dialect import Dialect, check_base_url
+from songflow.gateways.dialects import DIALECTS, Place, place_of, place_urls, sellers
 from songflow.gateways.fetch import FetchProblem, FetchProblemKind, classify_fetch
-from songflow.gateways.report import Report, ReportStatus, TakeReport
+from songflow.gateways.relay import Ids, id_or_none
+from songflow.gateways.relay_udio import SHAPES, Shape, relay_udio
+from songflow.gateways.report import Report, ReportContent, ReportStatus, TakeReport, read_word
+from songflow.gateways.service import Question, Service
 from songflow.gateways.submit import (
     Accepted,
     NotSent,
@@ -31,13 +34,17 @@ __all__ = [
     "FetchProblem",
     "FetchProblemKind",
     "Gateway",
+    "Ids",
     "NotSent",
     "Outcome",
     "Place",
+    "Question",
     "RefusalKind",
     "Refused",
     "Report",
+    "ReportContent",
     "ReportStatus",
+    "Service",
     "Shape",
     "TakeReport",
     "Unknown",
@@ -45,5 +52,10 @@ __all__ = [
     "classify_fetch",
     "classify_submit",
     "custom_dialect",
+    "id_or_none",
     "place_of",
+    "place_urls",
+    "read_word",
+    "relay_udio",
+    "sellers",
 ]

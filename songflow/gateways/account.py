@@ -1,4 +1,4 @@
-"""Whose money is spent where: a dialect, a base URL and a key that is never shown."""
+"""An account: a gateway, a base URL, and a key that is never shown."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ from urllib.parse import urlsplit
 from songflow.gateways.dialect import Dialect, check_base_url
 
 if TYPE_CHECKING:
-    # Only the type: importing pydantic costs 150 ms, and whoever holds a SecretStr has paid it already.
+    # Only the type: importing pydantic takes 150 ms, and code that has a SecretStr has imported it already.
     from pydantic import SecretStr
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One key at one gateway; `alias` is its name in the ledger, such as "env:COMETAPI_KEY".
+    """One key at one gateway.
 
-    An empty `base_url` means the dialect's own. Raises ValueError (without the key in it) when the base URL
-    is not an http(s) URL or when the key cannot be sent in a header.
+    Attributes:
+        base_url: If empty, the dialect's own.
+        alias: The account's name in the ledger, such as "env:COMETAPI_KEY".
+
+    Raises:
+        ValueError: the base URL is not an http(s) URL, or the key cannot be sent in a header (the key is not in the
+            message).
     """
 
     dialect: Dialect
@@ -38,22 +43,22 @@ class Account:
 
     @property
     def secret(self) -> str | None:
-        """The key in clear text, for the Authorization header and nothing else."""
+        """The key in clear text; only for the authorization header."""
         return None if self.key is None else self.key.get_secret_value()
 
     @property
     def fingerprint(self) -> str:
-        """A short name of the key that does not give it away: 12 hex digits of its SHA-256, or "none"."""
+        """The first 12 hex digits of the key's SHA-256, or "none": tells keys apart without revealing them."""
         return "none" if self.secret is None else sha256(self.secret.encode()).hexdigest()[:12]
 
     @property
     def is_secure(self) -> bool:
-        """Whether the gateway is spoken to over TLS."""
+        """True if the connection uses TLS."""
         return self.base_url.startswith("https:")
 
     @property
     def is_loopback(self) -> bool:
-        """Whether the gateway runs on this machine, where no proxy belongs in between."""
+        """True if the gateway runs on this machine, so that no proxy is used."""
         host = urlsplit(self.base_url).hostname or ""
         try:
             return ip_address(host).is_loopback
@@ -62,7 +67,7 @@ class Account:
 
 
 def _check_key(secret: str) -> None:
-    """Refuses a key that no header can carry, here, where the text can be clear and the key left out."""
+    """Refuse a key that no header can carry, with a clear message that leaves the key out."""
     if not secret:
         raise ValueError("the gateway's key is empty")
     if not all("!" <= character <= "~" for character in secret):

@@ -1,4 +1,4 @@
-"""An HTTP answer as it is kept: bounded, decoded, without the key; and how long it asks us to wait."""
+"""An HTTP answer as it is stored: bounded, decoded, without the key; and its Retry-After."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from email.utils import parsedate_to_datetime
 
 KEPT_HEADERS = ("content-type", "date", "location", "retry-after", "x-oneapi-request-id")
 
-# Longer than an hour is a clock gone wrong or a ban; the caller's own deadline decides before that.
+# More than an hour is a wrong clock or a ban; the caller's own deadline comes first.
 MAX_RETRY_AFTER = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: `headers` are the kept ones in lower case; `truncated` means that `body` is not all."""
+    """An answer. `headers` are `KEPT_HEADERS`, in lower case; if `truncated`, `body` is incomplete."""
 
     status: int
     headers: Mapping[str, str]
@@ -25,20 +25,20 @@ class Answer:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds to wait as the Retry-After header asks, within [0, 3600], or None without a usable one."""
+        """The seconds of the Retry-After header, within 0..3600; None without a usable one."""
         asked = self.headers.get("retry-after", "").strip()
         if re.fullmatch(r"[0-9]+(\.[0-9]+)?", asked):
             return min(float(asked), MAX_RETRY_AFTER)
         until = _http_date(asked)
         if until is None:
             return None
-        # Clocks disagree: the gateway's date is read against the gateway's own clock where it shows it.
+        # Clocks differ: the date is compared with the gateway's own clock, if the answer has it.
         now = _http_date(self.headers.get("date", "")) or datetime.now(UTC)
         return min(max((until - now).total_seconds(), 0.0), MAX_RETRY_AFTER)
 
 
 def _http_date(text: str) -> datetime | None:
-    """An HTTP date, or None for anything else."""
+    """An HTTP date; None for anything else."""
     try:
         date = parsedate_to_datetime(text)
         return date.replace(tzinfo=UTC) if date.tzinfo is None else date.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""Speaks to one gateway: a POST leaves once, and whether it left is a fact, not a guess."""
+"""The HTTP client of one gateway: a paid POST leaves at most once, and whether it left is observed, not guessed."""
 
 from __future__ import annotations
 
@@ -17,25 +17,36 @@ from songflow.gateways.answer import KEPT_HEADERS, Answer
 from songflow.gateways.fetch import FetchProblem, FetchProblemKind, classify_fetch
 from songflow.gateways.redaction import Redactor, keep_out_of_logs
 from songflow.gateways.report import Report
+from songflow.gateways.service import Question, Service
 from songflow.gateways.submit import Accepted, NotSent, Outcome, Unknown, classify_submit
 
 if TYPE_CHECKING:
-    # Only the types: importing httpx costs 200 ms, which a command that sends nothing need not pay.
+    # Only the types: importing httpx takes 200 ms, which commands that send nothing save.
     import httpcore
     import httpx
 
+__all__ = ["KEPT_CONNECTIONS", "Gateway", "WhyNot"]
+
 WhyNot = Callable[[], str | None]
+"""A last check before a paid POST: the reason not to send it, or None."""
+
+_Build = Callable[["httpx.AsyncClient"], "httpx.Request"]
 
 _KEEPALIVE_SECONDS = 30.0
-# Polls come one after another, and httpcore looks at every idle connection at the start and end of each request.
 KEPT_CONNECTIONS = 4
-_QUESTIONS_KEPT = 256
+"""Idle connections. Few are enough for polls, and httpcore checks all of them at both ends of each request."""
+
+_CACHED_REQUESTS = 256
 
 
 class Gateway:
-    """An account, ready to submit and to fetch; use it as an async context manager.
+    """An account's connections, to submit and to fetch; an async context manager.
 
-    Timeouts are seconds; `total_timeout` bounds one whole request, `max_answer_bytes` its answer.
+    Args:
+        account: Whose gateway it is.
+        connect_timeout, read_timeout: Seconds.
+        total_timeout: Seconds that one whole request may take.
+        max_answer_bytes: Where an answer is cut off.
     """
 
     def __init__(
@@ -52,8 +63,8 @@ class Gateway:
         self._read_timeout = read_timeout
         self._total_timeout = total_timeout
         self._max_answer_bytes = max_answer_bytes
-        self._clients: dict[str, httpx.AsyncClient] = {}
-        self._questions: dict[str, httpx.Request] = {}  # in the order of their last use
+        self._clients: dict[bool, httpx.AsyncClient] = {}  # by whether they pay
+        self._polls: dict[tuple[str, str], httpx.Request] = {}  # in the order of their last use
         self._closed = False
         self._redact = Redactor(account.secret)
         keep_out_of_logs(account.secret)
@@ -67,35 +78,48 @@ class Gateway:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes the connections; nothing is sent any more afterwards."""
+        """Close the connections; nothing is sent any more afterwards."""
         self._closed = True
         while self._clients:
             await self._clients.popitem()[1].aclose()
 
-    async def submit(self, body: Mapping[str, Any], *, why_not: WhyNot | None = None) -> Outcome:
-        """Sends a paid request at most once and says what became of it; raises nothing but CancelledError.
+    async def submit(self, family: str, body: Mapping[str, Any], *, why_not: WhyNot | None = None) -> Outcome:
+        """Send a paid request at most once and classify its outcome; raises nothing but CancelledError.
 
-        `why_not` is asked when the connection stands and before the first byte of the request leaves: where it has
-        a reason, nothing is sent.
+        Args:
+            family: The model family of the body.
+            body: The canonical body.
+            why_not: Called when the connection is open, before the first byte of the request: if it returns a reason,
+                nothing is sent.
         """
+        service = self.account.dialect.services.get(family)
+        if service is None:
+            return NotSent(f"{self.account.dialect.name} does not sell {family}")
         exchange = _Exchange(self._max_answer_bytes, why_not)
-        trouble = await self._send(exchange, "POST", self.account.dialect.submit_path, body)
+        trouble = await self._send(exchange, lambda client: self._order(client, service, body), paid=True)
         answer = exchange.answer(self._redact)
         if trouble is None and answer is not None:
-            return classify_submit(answer)
+            return classify_submit(answer, service)
         reason = trouble or "no answer"
         if not exchange.left:
             return NotSent(reason)
-        # An answer that was cut off after its id is still an acceptance; nothing else is believed of it.
-        outcome = classify_submit(answer) if answer is not None else None
+        # An answer that was cut off after its id is still an acceptance; nothing else in it is trusted.
+        outcome = classify_submit(answer, service) if answer is not None else None
         return outcome if isinstance(outcome, Accepted) else Unknown(reason, answer)
 
-    async def fetch(self, generation_id: str | None, track_ids: Sequence[str] = ()) -> Report | FetchProblem:
-        """Asks how a generation is doing; free, and raises nothing that the gateway or the network does."""
+    async def fetch(
+        self, family: str, generation_id: str | None, track_ids: Sequence[str] = ()
+    ) -> Report | FetchProblem:
+        """Fetch the report on a generation. It is free, and problems of gateway and network are not raised."""
         dialect = self.account.dialect
+        service = dialect.services.get(family)
+        if service is None:
+            return FetchProblem(
+                FetchProblemKind.CONFIGURATION, f"{dialect.name} does not sell {family}", None, None
+            )
         best: Report | FetchProblem | None = None
-        for target in dialect.fetch_targets(generation_id, track_ids):
-            result = await self._fetch_one(target)
+        for question in service.questions(generation_id, track_ids, self.account.base_url):
+            result = await self._fetch_one(family, service, question)
             if _lists_any(result, track_ids):
                 return result
             best = _better(best, result)
@@ -103,35 +127,33 @@ class Gateway:
                 break  # asking by another id would end the same way
         return best or FetchProblem(FetchProblemKind.CONFIGURATION, "there is no id to ask for", None, None)
 
-    async def _fetch_one(self, target: str) -> Report | FetchProblem:
+    async def _fetch_one(self, family: str, service: Service, question: Question) -> Report | FetchProblem:
         exchange = _Exchange(self._max_answer_bytes, None)
-        trouble = await self._send(exchange, "GET", target, None)
+        trouble = await self._send(
+            exchange, lambda client: self._poll(client, family, service, question), paid=False
+        )
         answer = exchange.answer(self._redact)
         if trouble is None and answer is not None:
-            return classify_fetch(answer, self.account.dialect.shape)
+            return classify_fetch(answer, service, question)
         return FetchProblem(FetchProblemKind.TRANSIENT, trouble or "no answer", None, answer)
 
-    async def _send(
-        self, exchange: _Exchange, method: str, target: str, body: Mapping[str, Any] | None
-    ) -> str | None:
-        """Runs one request and gives back what went wrong before its answer was complete, if anything did."""
+    async def _send(self, exchange: _Exchange, build: _Build, *, paid: bool) -> str | None:
+        """Run one request; what went wrong before its answer was complete, or None."""
         try:
             async with asyncio.timeout(self._total_timeout):
-                await self._run(exchange, method, target, body)
+                await self._run(exchange, build, paid)
         except Exception as error:
-            # Whatever httpx, a proxy setting or a TLS file does: what became of a POST is told, not raised.
+            # Whatever httpx, a proxy setting or a TLS file raises: the outcome of a POST is returned, not raised.
             return None if exchange.complete else self._redact(self._describe(error))
         finally:
             await exchange.hang_up()
         return None
 
-    async def _run(
-        self, exchange: _Exchange, method: str, target: str, body: Mapping[str, Any] | None
-    ) -> None:
-        client = self._client(method)
-        request = self._question(client, target) if body is None else self._order(client, target, body)
-        # A GET over plain http has nothing to watch: no last moment, no handshake that could be cut off.
-        if body is not None or self.account.is_secure:
+    async def _run(self, exchange: _Exchange, build: _Build, paid: bool) -> None:
+        client = self._client(paid)
+        request = build(client)
+        # A poll over plain http needs no trace: it has no last check, and no TLS handshake that could be cut off.
+        if paid or self.account.is_secure:
             request.extensions = {**request.extensions, "trace": exchange.trace}
         response = await client.send(request, stream=True)
         try:
@@ -139,49 +161,60 @@ class Gateway:
         finally:
             await response.aclose()
 
-    def _order(self, client: httpx.AsyncClient, target: str, body: Mapping[str, Any]) -> httpx.Request:
-        content = json.dumps(body, allow_nan=False).encode()
-        return client.build_request(
-            "POST", self.account.base_url + target, content=content, headers=self._headers(has_body=True)
-        )
+    def _order(self, client: httpx.AsyncClient, service: Service, body: Mapping[str, Any]) -> httpx.Request:
+        return self._post(client, service, service.path_for(body), service.wire_body(body))
 
-    def _question(self, client: httpx.AsyncClient, target: str) -> httpx.Request:
-        """A GET; the same one is asked again and again, and building it takes a fifth of asking it."""
-        request = self._questions.pop(target, None)
+    def _poll(
+        self, client: httpx.AsyncClient, family: str, service: Service, question: Question
+    ) -> httpx.Request:
+        if question.body is not None:
+            return self._post(client, service, question.target, question.body)
+        # The same GET is sent again and again, and building it takes a fifth of its time.
+        name = (family, question.target)
+        request = self._polls.pop(name, None)
         if request is None:
-            url = self.account.base_url + target
-            request = client.build_request("GET", url, headers=self._headers(has_body=False))
-        self._questions[target] = request
-        if len(self._questions) > _QUESTIONS_KEPT:
-            del self._questions[next(iter(self._questions))]
+            url = self.account.base_url + question.target
+            request = client.build_request("GET", url, headers=self._headers(service))
+        self._polls[name] = request
+        if len(self._polls) > _CACHED_REQUESTS:
+            del self._polls[next(iter(self._polls))]
         return request
 
-    def _headers(self, has_body: bool) -> dict[str, str]:
+    def _post(
+        self, client: httpx.AsyncClient, service: Service, target: str, body: Mapping[str, Any]
+    ) -> httpx.Request:
+        content = json.dumps(body, allow_nan=False).encode()
+        headers = {**self._headers(service), "Content-Type": "application/json"}
+        return client.build_request("POST", self.account.base_url + target, content=content, headers=headers)
+
+    def _headers(self, service: Service) -> dict[str, str]:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "songflow"}
-        if has_body:
-            headers["Content-Type"] = "application/json"
+        headers.update(service.headers)
         if self.account.secret is not None:
             headers.update(self.account.dialect.authorization(self.account.secret))
         return headers
 
-    def _client(self, method: str) -> httpx.AsyncClient:
-        """The client for a method; a POST gets a fresh connection: a stale one looks like a lost answer."""
+    def _client(self, paid: bool) -> httpx.AsyncClient:
+        """The client for paid or for free requests. A paid one gets a fresh connection each time: on a stale one, a
+        request that was never read looks like a lost answer.
+        """
         import httpx
 
         if self._closed:
             raise RuntimeError("this gateway is closed")
-        if method not in self._clients:
-            kept = 0 if method == "POST" else KEPT_CONNECTIONS
-            self._clients[method] = httpx.AsyncClient(
+        if paid not in self._clients:
+            self._clients[paid] = httpx.AsyncClient(
                 verify=_tls_context() if self.account.is_secure else _no_tls_context(),
                 trust_env=not self.account.is_loopback,
                 follow_redirects=False,
                 timeout=httpx.Timeout(self._read_timeout, connect=self._connect_timeout),
                 limits=httpx.Limits(
-                    max_connections=None, max_keepalive_connections=kept, keepalive_expiry=_KEEPALIVE_SECONDS
+                    max_connections=None,
+                    max_keepalive_connections=0 if paid else KEPT_CONNECTIONS,
+                    keepalive_expiry=_KEEPALIVE_SECONDS,
                 ),
             )
-        return self._clients[method]
+        return self._clients[paid]
 
     def _describe(self, error: Exception) -> str:
         if isinstance(error, _WithheldError):
@@ -192,11 +225,11 @@ class Gateway:
 
 
 class _WithheldError(Exception):
-    """Raised inside httpx at the last moment before the first byte, to send nothing."""
+    """Raised inside httpx directly before the first byte, so that nothing is sent."""
 
 
 class _Exchange:
-    """One request under way: whether it left, and as much of its answer as has come."""
+    """One request in flight: whether it left, and the part of its answer that has arrived."""
 
     def __init__(self, limit: int, why_not: WhyNot | None) -> None:
         self.left = False
@@ -210,7 +243,7 @@ class _Exchange:
         self._stream: httpcore.AsyncNetworkStream | None = None
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Called by httpcore; its "started" event comes when the connection, TLS included, stands."""
+        """Called by httpcore; its "started" event comes when the connection, TLS included, is open."""
         if event == "connection.connect_tcp.complete":
             self._stream = info["return_value"]
         if event != "http11.send_request_headers.started" or info["request"].method == b"CONNECT":
@@ -220,7 +253,7 @@ class _Exchange:
         self.left = True
 
     async def read(self, response: httpx.Response) -> None:
-        """Takes in the answer, no more of it than the limit."""
+        """Read the answer, up to the limit."""
         self._status = response.status_code
         self._headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
         inflate = _inflater(response.headers.get("content-encoding", ""))
@@ -234,7 +267,7 @@ class _Exchange:
         self.complete = True
 
     async def hang_up(self) -> None:
-        """Closes a connection that never came to carry the request.
+        """Close a connection that never carried the request.
 
         httpcore leaves its socket open when a TLS handshake is cancelled, by a caller or the total timeout.
         """
@@ -243,17 +276,17 @@ class _Exchange:
                 await self._stream.aclose()
 
     def answer(self, redact: Redactor) -> Answer | None:
-        """What has come of the answer, fit to be kept; None if not even its status came."""
+        """The part of the answer that has arrived, ready to be stored; None without a status."""
         if self._status is None:
             return None
         headers = {name: redact(value) for name, value in self._headers.items()}
-        # PostgreSQL's text takes no NUL; JSON allows none in the clear, so nothing readable is lost.
+        # PostgreSQL's text has no NUL, and JSON no unescaped one, so nothing readable is lost.
         body = self._body.decode("utf-8", "replace").replace("\0", "\ufffd")
         return Answer(self._status, headers, redact(body), self._truncated or not self.complete)
 
 
 def _inflater(encoding: str) -> Callable[[bytes, int], bytes]:
-    """A bounded decoder for those who compress although identity was asked for: ids must stay readable."""
+    """A bounded decoder for gateways that compress although identity was requested: ids must stay readable."""
     if encoding.strip().lower() not in ("gzip", "deflate", "x-gzip"):
         return lambda chunk, limit: chunk
     decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
@@ -262,7 +295,7 @@ def _inflater(encoding: str) -> Callable[[bytes, int], bytes]:
 
 @functools.cache
 def _tls_context() -> ssl.SSLContext:
-    """The one TLS context of this process: reading the certificate authorities takes 20 ms."""
+    """The process-wide TLS context: reading the certificate authorities takes 20 ms."""
     import httpx
 
     return httpx.create_ssl_context()
@@ -270,19 +303,19 @@ def _tls_context() -> ssl.SSLContext:
 
 @functools.cache
 def _no_tls_context() -> ssl.SSLContext:
-    """For plain http: cheap, and trusting nobody, so that it could only ever fail closed."""
+    """A cheap context for plain http; it trusts no certificate, so it would fail closed."""
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _lists_any(result: Report | FetchProblem, track_ids: Sequence[str]) -> bool:
-    """Whether an answer lists what was asked for: one of the track ids, or anything where none are known."""
+    """True if an answer lists one of the track ids, or any song if no track ids are known."""
     if isinstance(result, FetchProblem):
         return False
     return any(take.song_id in track_ids for take in result.takes) if track_ids else bool(result.takes)
 
 
 def _better(first: Report | FetchProblem | None, second: Report | FetchProblem) -> Report | FetchProblem:
-    """Of two answers that do not list the track ids: the one with songs, else the first report."""
+    """The better of two answers without the track ids: the one with songs, else the first report."""
     if isinstance(first, Report) and not (isinstance(second, Report) and second.takes):
         return first
     return second

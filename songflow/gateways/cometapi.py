@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from songflow.gateways.dialect import Dialect
+from songflow.gateways.relay_udio import relay_udio
 
 COMETAPI = Dialect(
     name="cometapi",
     base_url="https://api.cometapi.com",
-    submit_path="/udio/generate-proxy",
-    fetch_path="/udio/query?ids={ids}",
-    shape="A",
     key_variable="COMETAPI_KEY",
+    services=relay_udio("/udio/generate-proxy", "/udio/query?ids={ids}", "A"),
 )

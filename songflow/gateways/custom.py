@@ -1,16 +1,21 @@
-"""A gateway that is configured by the user: a base URL, two paths and a shape."""
+"""A gateway that the user configures: a relay that sells Udio, with a base URL, two paths and a shape."""
 
 from __future__ import annotations
 
 import re
 
-from songflow.gateways.dialect import SHAPES, Dialect, check_base_url
+from songflow.gateways.dialect import Dialect, check_base_url
+from songflow.gateways.relay_udio import SHAPES, relay_udio
 
 __all__ = ["custom_dialect"]
 
 
 def custom_dialect(base_url: str, submit_path: str, fetch_path: str, shape: str) -> Dialect:
-    """Describe a custom gateway; ValueError says which setting is wrong."""
+    """Describe a custom gateway.
+
+    Raises:
+        ValueError: names the setting that is wrong.
+    """
     for name, path in (("submit_path", submit_path), ("fetch_path", fetch_path)):
         if not re.fullmatch(r"/[!-~]*", path) or "#" in path:
             raise ValueError(f"{name} must be a path such as /udio/submit, not {path!r}")
@@ -20,6 +25,6 @@ def custom_dialect(base_url: str, submit_path: str, fetch_path: str, shape: str)
         )
     for known in SHAPES:
         if known == shape.strip().upper():
-            url = check_base_url(base_url)
-            return Dialect("custom", url, submit_path, fetch_path, known, key_variable="SONGFLOW_API_KEY")
+            services = relay_udio(submit_path, fetch_path, known)
+            return Dialect("custom", check_base_url(base_url), "SONGFLOW_API_KEY", services)
     raise ValueError(f"shape must be one of {', '.join(SHAPES)}, not {shape!r}")

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
-Shape = Literal["A", "B", "C", "D"]
-SHAPES: tuple[Shape, ...] = get_args(Shape)
+from songflow.gateways.service import Service
 
-
-_STORED = ("base_url", "fetch_path", "key_variable", "name", "shape", "submit_path")
+__all__ = ["Dialect", "bearer", "canonical_url", "check_base_url", "equivalent_urls"]
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -22,57 +19,37 @@ def bearer(key: str) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One gateway's differences as data: paths, headers, hosts and the shape of its answers.
+    """One gateway: its addresses, its headers, and a service for each model family that it sells.
 
-    `fetch_path` holds `{id}` (one id, as path segment or query value) or `{ids}` (several, commas between).
-    `shape` is where songs are expected: A `songs`, B `data.data.songs`, C `data.songs`, D
-    `data.data[].songs`. `hosts` are further host names of the same gateway: a song made through one is there through
-    the other. `families` are the model families it sells, by name.
+    Attributes:
+        name: Its name in the ledger and on the command line.
+        base_url: Its published address; None where there is none.
+        key_variable: The environment variable that holds the key.
+        services: The families that it sells, by name.
+        hosts: Further host names of the same gateway: a song made through one can be extended through the other.
+        authorization: The headers that carry the key.
     """
 
     name: str
     base_url: str | None
-    submit_path: str
-    fetch_path: str
-    shape: Shape
     key_variable: str
+    services: Mapping[str, Service]
     hosts: tuple[str, ...] = ()
-    families: tuple[str, ...] = ("udio",)
     authorization: Callable[[str], Mapping[str, str]] = bearer
 
     def stored(self) -> str:
         """The configuration as JSON for the ledger, so that a custom gateway can be asked again later."""
-        return json.dumps({name: getattr(self, name) for name in _STORED}, sort_keys=True)
+        settings = {name: value for one in self.services.values() for name, value in one.settings.items()}
+        own = {"base_url": self.base_url, "key_variable": self.key_variable, "name": self.name}
+        return json.dumps({**settings, **own}, sort_keys=True)
 
     def canonical_url(self, base_url: str) -> str:
-        """The base URL under the one host name that stands for all of this gateway's host names."""
+        """The base URL with the gateway's canonical host name."""
         return canonical_url(base_url, self.base_url, self.hosts)
-
-    @property
-    def by_tracks(self) -> bool:
-        """Whether a generation is asked for by its track ids first, and only then by its own id."""
-        return "{ids}" in self.fetch_path
-
-    def fetch_targets(self, generation_id: str | None, track_ids: Sequence[str] = ()) -> tuple[str, ...]:
-        """Paths with query to ask one after the other until one lists the generation's songs."""
-        own = [self._target([generation_id])] if generation_id else []
-        if self.by_tracks:
-            return tuple([self._target(track_ids), *own] if track_ids else own)
-        return tuple(own or [self._target([track_id]) for track_id in track_ids])
-
-    def _target(self, ids: Sequence[str]) -> str:
-        placeholder = "{ids}" if self.by_tracks else "{id}"
-        return self.fetch_path.replace(placeholder, ",".join(_quoted(one) for one in ids))
-
-
-def _quoted(opaque_id: str) -> str:
-    """An id as ONE path segment or query value: ids are opaque and may hold "/", "?", "," or be ".."."""
-    quoted = quote(opaque_id, safe="", errors="replace")
-    return quoted if quoted.strip(".") else quoted.replace(".", "%2E")
 
 
 def check_base_url(url: str) -> str:
-    """The base URL without trailing slash; ValueError says what is wrong and never repeats a password."""
+    """The base URL without trailing slash; its ValueError never repeats a password."""
     url = url.strip()
     if not url.isprintable() or " " in url:
         raise ValueError("the gateway's base URL holds white space or control characters")
@@ -84,7 +61,7 @@ def check_base_url(url: str) -> str:
     if "@" in parts.netloc:
         raise ValueError("the gateway's base URL must not hold a user or password; the key has its own place")
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        # Not repeated: somebody may have put the key in its place.
+        # The message leaves the text out: it may be the key, given in the wrong place.
         raise ValueError("the gateway's base URL must look like https://api.example.com")
     if "?" in url or "#" in url:
         raise ValueError("the gateway's base URL must end before any ? or #")
@@ -92,6 +69,7 @@ def check_base_url(url: str) -> str:
 
 
 _LOOPBACK = "127.0.0.1"
+_LOOPBACK_NAMES = ("localhost", "::1")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -104,9 +82,24 @@ def canonical_url(base_url: str, own_url: str | None, hosts: Sequence[str]) -> s
     host = parts.hostname or ""
     if own_url and host in hosts:
         host = urlsplit(own_url).hostname or host
-    elif host in ("localhost", "::1"):
+    elif host in _LOOPBACK_NAMES:
         host = _LOOPBACK
-    elif ":" in host:
-        host = f"[{host}]"
-    port = "" if parts.port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{parts.port}"
-    return f"{parts.scheme}://{host}{port}{parts.path}"
+    port = None if parts.port == _DEFAULT_PORTS.get(parts.scheme) else parts.port
+    return _url(parts.scheme, host, port, parts.path)
+
+
+def equivalent_urls(canonical: str, own_url: str | None, hosts: Sequence[str]) -> tuple[str, ...]:
+    """Every base URL that `canonical_url` turns into this one (host names in lower case)."""
+    parts = urlsplit(canonical)
+    names = [parts.hostname or ""]
+    if own_url and names[0] == urlsplit(own_url).hostname:
+        names += hosts
+    elif names[0] == _LOOPBACK:
+        names += _LOOPBACK_NAMES
+    ports = [parts.port] if parts.port is not None else [None, _DEFAULT_PORTS.get(parts.scheme)]
+    return tuple(_url(parts.scheme, name, port, parts.path) for name in names for port in ports)
+
+
+def _url(scheme: str, host: str, port: int | None, path: str) -> str:
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}{'' if port is None else f':{port}'}{path}"

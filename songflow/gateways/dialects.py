@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from songflow.gateways.cometapi import COMETAPI
-from songflow.gateways.dialect import Dialect, canonical_url
+from songflow.gateways.dialect import Dialect, canonical_url, equivalent_urls
 from songflow.gateways.openai_hk import OPENAI_HK
 from songflow.gateways.simulator import SIMULATOR
 
-__all__ = ["DIALECTS", "Place", "place_of"]
+__all__ = ["DIALECTS", "Place", "place_of", "place_urls", "sellers"]
 
-DIALECTS: Mapping[str, Dialect] = MappingProxyType(
-    {dialect.name: dialect for dialect in (COMETAPI, OPENAI_HK, SIMULATOR)}
-)
+DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (COMETAPI, OPENAI_HK, SIMULATOR)}
+"""The gateways that Songflow knows by name."""
 
 Place = tuple[str, str]
 """Where songs are: a gateway's name and its canonical base URL."""
 
 
 def place_of(gateway: str, base_url: str) -> Place:
-    """Where the songs of a stored row are: all host names of one gateway are one place."""
+    """The place of a stored row: all host names of one gateway are one place."""
+    return gateway, canonical_url(base_url, *_names(gateway))
+
+
+def place_urls(place: Place) -> tuple[str, ...]:
+    """Every base URL that belongs to a place; stored rows have the one that they were made with."""
+    gateway, canonical = place
+    return equivalent_urls(canonical, *_names(gateway))
+
+
+def sellers(family: str) -> tuple[str, ...]:
+    """The names of the gateways that sell a model family."""
+    return tuple(name for name, dialect in DIALECTS.items() if family in dialect.services)
+
+
+def _names(gateway: str) -> tuple[str | None, tuple[str, ...]]:
     known = DIALECTS.get(gateway)
-    return gateway, known.canonical_url(base_url) if known else canonical_url(base_url, None, ())
+    return (known.base_url, known.hosts) if known else (None, ())

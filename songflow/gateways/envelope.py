@@ -1,4 +1,4 @@
-"""Reads JSON that strangers sent, and the two error envelopes that live on one host."""
+"""Parse untrusted JSON, and read the two error envelopes that one host may send."""
 
 from __future__ import annotations
 
@@ -16,24 +16,29 @@ _MAX_MESSAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """An answer's verdict on itself: relay `{"code","message","data"}`, OpenAI `{"error":{..}}`, or none."""
+    """An answer's own verdict: relay `{"code","message","data"}`, OpenAI `{"error":{..}}`, or none.
+
+    A gateway with another envelope translates it to one of these styles and to the relay's codes. `status` is an HTTP
+    status that the body states; it counts where the answer itself came with a 2xx status and without an id.
+    """
 
     style: Style | None = None
     code: str = ""
     message: str = ""
     type: str = ""
+    status: int | None = None
 
     @property
     def says_success(self) -> bool:
-        """Whether this is the relay's word for success, which may be the number 200."""
+        """True for the relay's success codes, one of which is the number 200."""
         return self.style == "relay" and self.code in ("success", "200")
 
 
 def parse_json(text: str) -> object:
-    """The JSON value of a text, whatever its content type said, made safe to store; raises only ValueError.
+    """Parse JSON, whatever its content type, and make it safe to store; raises only ValueError.
 
-    A byte order mark is skipped. What no database takes becomes harmless: NaN, infinities and absurdly long
-    integers become null, lone surrogates and NUL characters become U+FFFD, and deep nesting is refused.
+    A byte order mark is skipped. Values that no database accepts are replaced: NaN, infinities and integers of more
+    than 40 digits by null, lone surrogates and NUL characters by U+FFFD. Deep nesting is refused.
     """
     text = text.strip("\ufeff \t\r\n")
     try:
@@ -42,7 +47,7 @@ def parse_json(text: str) -> object:
         )
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
-    # Both walks cost more than the parsing; a real answer has neither 200 brackets nor such escapes.
+    # Both checks cost more than parsing; real answers have fewer than 200 brackets and no such escapes.
     if text.count("[") + text.count("{") > 200 and _is_deeper(value, _MAX_DEPTH):
         raise ValueError("the JSON is nested too deeply")
     if "\\u" in text:
@@ -51,7 +56,7 @@ def parse_json(text: str) -> object:
 
 
 def read_envelope(value: object) -> Envelope:
-    """Which error envelope a parsed answer wears, read by its form alone."""
+    """Recognise the error envelope of a parsed answer by its form alone."""
     if not isinstance(value, dict):
         return Envelope()
     error = value.get("error")
@@ -70,12 +75,12 @@ def _finite(text: str) -> float | None:
 
 
 def _sane_integer(text: str) -> int | None:
-    # int() raises beyond 4,300 digits and would take the whole answer with it.
+    # int() raises beyond 4,300 digits, which would make the whole answer unreadable.
     return int(text) if len(text) <= _MAX_DIGITS else None
 
 
 def _is_deeper(value: object, levels: int) -> bool:
-    """Whether a value is nested deeper than so many levels, found without recursion."""
+    """True if a value is nested deeper than this many levels; works without recursion."""
     layer = [value]
     for _ in range(levels):
         layer = [child for parent in layer for child in _children(parent)]
@@ -91,7 +96,7 @@ def _children(value: object) -> list[object]:
 
 
 def _storable(value: object) -> object:
-    """The value with every string fit for UTF-8 and for PostgreSQL's text."""
+    """Make every string of a value safe for UTF-8 and for PostgreSQL's text type."""
     if isinstance(value, str):
         return storable_text(value)
     if isinstance(value, list):
@@ -102,12 +107,12 @@ def _storable(value: object) -> object:
 
 
 def storable_text(text: str) -> str:
-    """A text without lone surrogates (UTF-8 refuses them) and NUL characters (PostgreSQL refuses them)."""
+    """Replace lone surrogates (UTF-8 refuses them) and NUL characters (PostgreSQL refuses them)."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
 
 
 def _text(value: object) -> str:
-    """A string or number as text; anything else as nothing."""
+    """A string or number as text; "" for anything else."""
     if isinstance(value, str):
         return value.strip()
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
@@ -118,5 +123,5 @@ def _code(value: object) -> str:
 
 
 def _line(value: object) -> str:
-    """A message for people: one line of at most 500 characters (the whole answer is kept beside it)."""
+    """A message for people: one line of at most 500 characters (the whole answer is stored as well)."""
     return " ".join(_text(value).split())[:_MAX_MESSAGE]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from songflow.gateways.dialect import Dialect
+from songflow.gateways.relay_udio import relay_udio
 
 OPENAI_HK = Dialect(
     name="openai-hk",
     base_url="https://api.openai-hk.com",
-    submit_path="/udio/submit/music",
-    fetch_path="/udio/fetch/{id}",
-    shape="B",
     key_variable="OPENAI_HK_KEY",
+    services=relay_udio("/udio/submit/music", "/udio/fetch/{id}", "B"),
     hosts=("pi.openai-hk.com",),
 )

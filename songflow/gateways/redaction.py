@@ -1,4 +1,4 @@
-"""Keeps the key out of everything that is kept: answers, error texts and the HTTP libraries' own logs."""
+"""Mask the key in everything that is stored or logged: answers, error texts, the HTTP libraries' records."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import re
 
 MASK = "***"
 
-# A key this long occurs in an answer only when the gateway echoes it. A shorter one ("sim", "test") is also
-# an ordinary word: masking it inside an id or a song's URL would lose a paid song, so only where it stands
-# alone.
+# A key this long occurs in an answer only if the gateway echoes it. A shorter one ("sim", "test") is also an
+# ordinary word: masking it inside an id or a song's URL would lose a paid song, so it is masked only as a whole word.
 _LONG_KEY = 16
 
 _ENTITIES = {"&": ("amp",), "<": ("lt",), ">": ("gt",), '"': ("quot",), "'": ("apos",)}
@@ -18,7 +17,7 @@ _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy",
 
 
 def _forms(character: str) -> str:
-    """A pattern for one character as it is, JSON-escaped, percent-encoded once or twice, or an HTML entity."""
+    """A pattern for one character: literal, JSON-escaped, percent-encoded once or twice, or an HTML entity."""
     code = ord(character)
     literal = re.escape(character)
     named = "".join(rf"|&{name};" for name in _ENTITIES.get(character, ()))
@@ -27,7 +26,7 @@ def _forms(character: str) -> str:
 
 
 class Redactor:
-    """Replaces every form of one key by "***"; without a key it gives the text back unchanged."""
+    """Replace every form of one key by "***"; without a key, leave texts unchanged."""
 
     __slots__ = ("_pattern",)
 
@@ -35,18 +34,18 @@ class Redactor:
         self._pattern = None if not key else re.compile(_pattern(key))
 
     def __call__(self, text: str) -> str:
-        """The text with the key masked."""
+        """Mask the key in a text."""
         return text if self._pattern is None else self._pattern.sub(MASK, text)
 
 
 def _pattern(key: str) -> str:
-    """The pattern of a key: anywhere for a long one, only as a word of its own for a short one."""
+    """The pattern of a key: anywhere for a long one, only as a whole word for a short one."""
     forms = "".join(_forms(character) for character in key)
     return forms if len(key) >= _LONG_KEY else rf"(?<![\w\-./])(?:{forms})(?![\w\-/]|\.\w)"
 
 
 class _LogFilter(logging.Filter):
-    """Masks the keys in use in records of httpx and httpcore, whose DEBUG lines hold the answer's headers."""
+    """Mask all keys in use in the records of httpx and httpcore, whose DEBUG lines contain headers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,9 +60,9 @@ class _LogFilter(logging.Filter):
         return text
 
     def filter(self, record: logging.LogRecord) -> bool:
-        said = record.getMessage()
-        text = self.mask(said)
-        if text != said:
+        original = record.getMessage()
+        text = self.mask(original)
+        if text != original:
             record.msg, record.args = text, ()
         return True
 
@@ -72,7 +71,7 @@ _log_filter = _LogFilter()
 
 
 def keep_out_of_logs(key: str | None) -> None:
-    """From now on, masks this key in the log records of the HTTP libraries of this process."""
+    """Mask this key in the log records of this process's HTTP libraries from now on."""
     if key:
         _log_filter.add(key)
         for name in _LOGGERS:
@@ -80,5 +79,5 @@ def keep_out_of_logs(key: str | None) -> None:
 
 
 def without_keys(text: str) -> str:
-    """The text with every key in use in this process masked: for what the hosts of songs say, who get no key."""
+    """Mask every key in use in this process: for messages of song hosts, which are not given a key."""
     return _log_filter.mask(text)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from songflow.gateways.dialect import Dialect
+from songflow.gateways.relay_udio import relay_udio
 
 SIMULATOR = Dialect(
     name="simulator",
     base_url=None,
-    submit_path="/udio/submit/music",
-    fetch_path="/udio/fetch/{id}",
-    shape="B",
     key_variable="SONGFLOW_API_KEY",
+    services=relay_udio("/udio/submit/music", "/udio/fetch/{id}", "B"),
 )

@@ -1,10 +1,10 @@
-"""What became of a paid POST: one of four outcomes, by ONE table, never guessed.
+"""Classify the outcome of a paid POST: one of four, by one table for all gateways, never guessed.
 
 Outcome
-├── Accepted   billed; an id to wait for
+├── Accepted   billed; it has an id to poll
 ├── NotSent    no byte of the request left: safe to repeat
 ├── Refused    answered and not billed; repeatable or not
-└── Unknown    perhaps billed: never sent again by itself
+└── Unknown    perhaps billed: never repeated automatically
 """
 
 from __future__ import annotations
@@ -15,11 +15,24 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from songflow.gateways.answer import Answer
-from songflow.gateways.envelope import Envelope, Style, parse_json, read_envelope
+from songflow.gateways.envelope import Envelope, Style, parse_json
+from songflow.gateways.relay import Ids
+from songflow.gateways.service import Service
+
+__all__ = [
+    "RULES",
+    "Accepted",
+    "NotSent",
+    "Outcome",
+    "RefusalKind",
+    "Refused",
+    "Unknown",
+    "classify_submit",
+]
 
 
 class RefusalKind(StrEnum):
-    """Why a gateway refused, in terms of what a person can do about it."""
+    """Why a gateway refused, by what the user can do about it."""
 
     INVALID_REQUEST = "invalid_request"
     CREDENTIALS = "credentials"
@@ -33,7 +46,7 @@ class RefusalKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The gateway took the job and will bill it; at least one of the ids is there."""
+    """The gateway accepted the job and bills it; at least one of the ids is known."""
 
     generation_id: str | None
     track_ids: tuple[str, ...]
@@ -42,14 +55,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Nothing left this machine for the gateway, so nothing is billed and sending is safe."""
+    """No byte was sent to the gateway: nothing is billed, and sending is safe."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The gateway said no before doing anything; `repeatable` says that the same body may do later."""
+    """The gateway refused before doing anything; if `repeatable`, the same body may be accepted later."""
 
     kind: RefusalKind
     message: str
@@ -60,7 +73,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Perhaps billed, perhaps not: only a person or `rescue` decides what comes next."""
+    """Perhaps billed: only a person or `rescue` decides what happens next."""
 
     reason: str
     answer: Answer | None
@@ -68,34 +81,29 @@ class Unknown:
 
 Outcome = Accepted | NotSent | Refused | Unknown
 
-# A gateway without a channel for the model has none in the next seconds either.
+# A gateway without a channel for the model will not have one within seconds.
 CHANNEL_WAIT = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """An answer as the table sees it."""
+    """The facts of an answer that the table decides by."""
 
     status: int
     envelope: Envelope
-    generation_id: str | None
-    track_ids: tuple[str, ...]
+    ids: Ids
     data_is_null: bool
 
     @property
-    def has_id(self) -> bool:
-        return bool(self.generation_id or self.track_ids)
-
-    @property
-    def says_no_channel(self) -> bool:
+    def has_no_channel(self) -> bool:
         if {self.envelope.code, self.envelope.type} & _NO_CHANNEL_CODES:
             return True
-        said = self.envelope.message
-        return bool(_CHANNEL.search(said) and _NONE.search(said) and not _MAYBE_SENT.search(said))
+        text = self.envelope.message
+        return bool(_CHANNEL.search(text) and _NONE.search(text) and not _MAYBE_SENT.search(text))
 
 
-# "No available channel" in the languages of gateways of this family. The word channel alone is not enough to
-# repeat a paid request: a 503 that speaks of a channel's timeout came after something was sent.
+# "No available channel" in the languages of such relays. The word channel alone is not enough to repeat a paid
+# request: a 503 about a channel's timeout comes after something was sent.
 _CHANNEL = re.compile(
     r"channel|渠道|通道|频道|頻道|管道|チャ[ンネ]+ル|채널|\bcana(?:l|is|ux|les|li|le)\b|\bkan[aä]+l|канал|\bkênh\b|kanał"
     r"|\bsaluran\b|قنا|قنوات|चैनल|ช่องทาง",
@@ -104,7 +112,7 @@ _CHANNEL = re.compile(
 _NONE = re.compile(
     r"\bno\b|\bnot\b|\bnone\b|unavailable|without|exhausted|disabled|无|無|沒|没|不|未|ません|なし|ない|없|불가|않"
     r"|aucun|indisponible|\bpas\b|\bsans\b|\bsin\b|ning[uú]n|indispon[ií]ve|não|\bnao\b|nenhum|\bsem\b|\bkein|nicht"
-    # Cyrillic letters that look Latin are meant.
+    # These Cyrillic letters look like Latin ones on purpose.
     r"|\bнет\b|недоступ|отсутств|\bне\b"  # noqa: RUF001
     r"|không|chưa|nessun|\bnon\b|\bbrak\b|\bnie\b|\byok\b|\btidak\b|\bgeen\b"
     r"|لا|غير|नहीं|ไม่",
@@ -134,7 +142,7 @@ Verdict = RefusalKind | type[Accepted] | type[Unknown]
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One row: every column that is given must match; `why` is said when the answer itself says nothing."""
+    """One row of the table: every column that is set must match. `why` is the message if the answer has none."""
 
     verdict: Verdict
     why: str
@@ -161,7 +169,7 @@ _EITHER: tuple[Style, ...] = ("relay", "openai")
 _INVALID = frozenset({"invalid_request"})
 _NO_QUOTA = frozenset({"quota_not_enough", "insufficient_user_quota", "insufficient_quota"})
 _UPSTREAM = frozenset({"fail_to_fetch_task"})
-# The relay uses these after it has sent the request on, so no status makes a refusal of them.
+# The relay uses these codes after it has forwarded the request, so they are no refusal with any status.
 _AFTER_SENDING = frozenset(
     {"do_request_failed", "read_response_body_failed", "unmarshal_response_body_failed"}
 )
@@ -172,14 +180,14 @@ def _null_data(reading: _Reading) -> bool:
 
 
 def _has_id(reading: _Reading) -> bool:
-    return reading.has_id
+    return bool(reading.ids)
 
 
 def _no_channel(reading: _Reading) -> bool:
-    return reading.says_no_channel
+    return reading.has_no_channel
 
 
-# The first row that matches decides. Sources: the two gateways' documents and the source of the relay behind them.
+# The first matching row decides. Sources: the two gateways' documents and the source of the relay behind them.
 _K = RefusalKind
 RULES: tuple[_Rule, ...] = (
     _Rule(Accepted, "accepted", _2XX, when=_has_id),
@@ -217,41 +225,33 @@ RULES: tuple[_Rule, ...] = (
 )
 
 
-def classify_submit(answer: Answer) -> Outcome:
-    """The outcome of a POST by its answer alone, and the only place that decides it."""
-    reading = _read(answer)
+def classify_submit(answer: Answer, service: Service) -> Outcome:
+    """The outcome of a POST by its answer alone. Nothing else decides it."""
+    try:
+        reading = _read(answer, service)
+    except Exception as error:
+        # Answers may hold anything. An id may be in one that a reader fails on, so it is no refusal.
+        return Unknown(f"HTTP {answer.status}: the answer cannot be read ({type(error).__name__})", answer)
     rule = next(rule for rule in RULES if rule.matches(reading))
-    said = reading.envelope.message or reading.envelope.code
+    message = reading.envelope.message or reading.envelope.code
     if isinstance(rule.verdict, RefusalKind):
         wait = rule.default_wait if answer.retry_after is None else answer.retry_after
-        return Refused(rule.verdict, said or rule.why, rule.repeatable, wait, answer)
+        return Refused(rule.verdict, message or rule.why, rule.repeatable, wait, answer)
     if rule.verdict is Accepted:
-        return Accepted(reading.generation_id, reading.track_ids, answer)
-    return Unknown(f"HTTP {answer.status}: {rule.why}" + (f" ({said})" if said else ""), answer)
+        return Accepted(reading.ids.generation_id, reading.ids.track_ids, answer)
+    detail = f" ({message})" if message else ""
+    return Unknown(f"HTTP {answer.status}: {rule.why}{detail}", answer)
 
 
-def _read(answer: Answer) -> _Reading:
+def _read(answer: Answer, service: Service) -> _Reading:
     try:
         value = parse_json(answer.body)
     except ValueError:
-        return _Reading(answer.status, Envelope(), None, (), False)
-    envelope = read_envelope(value)
-    top = value if isinstance(value, dict) else {}
-    data = top.get("data")
-    inner = data if isinstance(data, dict) else {}
-    generation_id = _id(top.get("generation_id")) or _id(inner.get("generation_id"))
-    if generation_id is None and envelope.says_success:
-        generation_id = _id(data)
-    track_ids = _ids(top.get("track_ids")) or _ids(inner.get("track_ids"))
-    return _Reading(answer.status, envelope, generation_id, track_ids, data is None)
-
-
-def _id(value: object) -> str | None:
-    """An opaque id exactly as given, or None for anything that cannot be one, such as what decoding has broken."""
-    return value if isinstance(value, str) and value.strip() and "\ufffd" not in value else None
-
-
-def _ids(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        return ()
-    return tuple(one for item in value if (one := _id(item)) is not None)
+        return _Reading(answer.status, Envelope(), Ids(), False)
+    envelope, ids = service.read_envelope(value), service.read_ids(value)
+    data = value.get("data") if isinstance(value, dict) else None
+    status = answer.status
+    # A status in the body can turn a success without an id into a refusal, and never a failure into a success.
+    if envelope.status is not None and status in _2XX and not ids and data is None:
+        status = envelope.status
+    return _Reading(status, envelope, ids, data is None)

@@ -76,7 +76,7 @@ async def poll_until_ended(
 
     try:
         report = await wait_until_settled(
-            lambda: gateway.fetch(submission.generation_id, submission.track_ids),
+            lambda: gateway.fetch(submission.family, submission.generation_id, submission.track_ids),
             schedule,
             age=age,
             deadline=deadline,
@@ -147,7 +147,7 @@ async def list_late_takes(
         MissingCredentials: the account that took it is not available.
     """
     gateway = await session.gateways.get(await session.gateways.access_for(submission, access))
-    answer = await gateway.fetch(submission.generation_id, submission.track_ids)
+    answer = await gateway.fetch(submission.family, submission.generation_id, submission.track_ids)
     known = await session.library.ledger.songs.of_submission(submission.id)
     if not isinstance(answer, Report) or len(answer.takes) <= len(known):
         return known

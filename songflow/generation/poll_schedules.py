@@ -48,4 +48,4 @@ class PollSchedules:
 
 
 def _kind(access: Access, request: Request) -> RequestKind:
-    return RequestKind(access.gateway, access.account.base_url, request.model_type, request.mode.value)
+    return RequestKind(access.place, request.model_type, request.mode.value)

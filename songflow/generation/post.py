@@ -19,7 +19,7 @@ from typing import Any
 
 from songflow import errors, events
 from songflow.accounts import Access
-from songflow.families.registry import models
+from songflow.families.registry import family_of_model, models
 from songflow.gateways import Accepted, Answer, NotSent, Outcome, RefusalKind, Refused, Unknown
 from songflow.generation.error_texts import not_sent_error, paid_from_here, refused_error, unknown_error
 from songflow.generation.session import Session
@@ -141,7 +141,11 @@ class Post:
         outcome: Outcome
         reached("post: before request")
         try:
-            outcome = await gateway.submit(json.loads(intent.body), why_not=lambda: _why_not(send_before))
+            outcome = await gateway.submit(
+                family_of_model(intent.model_type).name,
+                json.loads(intent.body),
+                why_not=lambda: _why_not(send_before),
+            )
         except Exception as error:
             log.exception("The gateway's client failed.")
             outcome = Unknown(f"our own client failed ({type(error).__name__})", None)

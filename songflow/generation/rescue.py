@@ -217,14 +217,14 @@ async def _may_be(
 ) -> bool:
     """True if the submission's gateway knows the id, and (unless `sure`) for the same prompt."""
     gateway = await session.gateways.get(await session.gateways.access_for(submission, given))
-    answer = await gateway.fetch(generation_id)
+    answer = await gateway.fetch(submission.family, generation_id)
     if not isinstance(answer, Report):
         return False
     if sure:
         return True
     generation = await session.library.ledger.submissions.generation(submission.key)
     assert generation is not None, "a submission has a generation (foreign key)"
-    return any(take.payload.get("prompt") == generation.request.prompt for take in answer.takes)
+    return any(take.prompt == generation.request.prompt for take in answer.takes)
 
 
 async def write_off(session: Session, key: str) -> Rescued:

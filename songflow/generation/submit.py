@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from songflow import errors, events
-from songflow.accounts import Access
+from songflow.accounts import Access, reason_not_to_ask
 from songflow.families.registry import differing_fields, family_of_model
 from songflow.generation.error_texts import (
     failed_error,
@@ -32,8 +32,9 @@ from songflow.generation.policy import PAY_ONCE, PaidRequest, PayingPolicy
 from songflow.generation.post import Post
 from songflow.generation.session import Session
 from songflow.ledger.lease import Lease
+from songflow.ledger.queries import leading_submission
 from songflow.ledger.rows import Caps, Intent, Submission
-from songflow.ledger.states import State
+from songflow.ledger.states import RULES, State
 from songflow.ledger.submissions import Claim
 from songflow.runtime.retry import Attempts, Backoff, Clock, Sleep, retry
 
@@ -68,6 +69,7 @@ async def submit_once(
         A submission that is accepted, running, overdue or succeeded: wait for it, then collect it.
 
     Raises:
+        InputError: the account's gateway does not sell this model family, or cannot make this song.
         KeyConflict, LibraryError: nothing was sent.
         RequestRefused, RequestNotSent: not billed; `repeatable` says whether to try again.
         GenerationFailed: this key's generation failed earlier.
@@ -77,6 +79,7 @@ async def submit_once(
     """
     library = session.library
     library.require_space()
+    await _require_seller(session, paid, access, policy)
     intent = _intent(session, paid, access)
     other_sender = Attempts(_OTHER_SENDER)
     while True:
@@ -150,6 +153,20 @@ async def _adopt(session: Session, submission: Submission) -> bool:
         submission.id, entry.generation_id, entry.track_ids, answer=None
     )
     return True
+
+
+async def _require_seller(session: Session, paid: PaidRequest, access: Access, policy: PayingPolicy) -> None:
+    """Refuse a request that this gateway cannot serve, unless the key has a submission to re-attach to."""
+    reason = reason_not_to_ask(access, paid.request)
+    if reason is None:
+        return
+    known = leading_submission(await session.library.ledger.submissions.of_key(paid.key))
+    if known is None or known.state in policy.repayable or not _is_elsewhere(known.state):
+        raise reason
+
+
+def _is_elsewhere(state: State) -> bool:
+    return state is State.SUCCEEDED or RULES[state].unsettled
 
 
 def _intent(session: Session, paid: PaidRequest, access: Access) -> Intent:

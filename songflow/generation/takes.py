@@ -76,7 +76,7 @@ async def _fresh_url(
     session: Session, access: Access | None, submission: Submission, song: Song
 ) -> str | None:
     gateway = await session.gateways.get(await session.gateways.access_for(submission, access))
-    answer = await gateway.fetch(submission.generation_id, submission.track_ids)
+    answer = await gateway.fetch(submission.family, submission.generation_id, submission.track_ids)
     if not isinstance(answer, Report):
         return None
     return next((take.song_path for take in answer.takes if take.song_id == song.song_id), None)

@@ -14,6 +14,7 @@ from sqlalchemy import insert, select, update
 
 from songflow.families.family import Request
 from songflow.families.registry import body_hash
+from songflow.gateways import place_of
 from songflow.ledger import schema
 from songflow.ledger.engine import Connection, Database
 from songflow.ledger.lease import Lease
@@ -140,12 +141,14 @@ async def _contradiction(connection: Connection, one: RestorableSong) -> str | N
         known = Submission.from_row(dict(row))
         if known.state is not State.SUCCEEDED:
             return f"the ledger still looks after its generation (state '{known.state}')"
-        if any(getattr(known, name) != one.submission[name] for name in _TELL_APART) or known.key != one.key:
+        place = place_of(one.submission["gateway"], one.submission["base_url"])
+        same_place = known.place == place and known.key == one.key
+        if not same_place or any(getattr(known, name) != one.submission[name] for name in _TELL_APART):
             return "the ledger knows its generation otherwise"
     return None
 
 
-_TELL_APART = ("id", "ordinal", "gateway", "base_url", "generation_id")
+_TELL_APART = ("id", "ordinal", "generation_id")
 
 
 async def _add_generation(connection: Connection, one: RestorableSong) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from songflow.families.family import Request
-from songflow.families.registry import request_of, sent_fields
+from songflow.families.registry import family_that_has, request_of, sent_fields
 from songflow.gateways import Place, place_of
 from songflow.ledger.lease import Lease, ProcessIdentity
 from songflow.ledger.states import RULES, SongState, State
@@ -125,6 +125,7 @@ class Submission:
     base_url: str
     account: str
     key_fingerprint: str
+    model_type: str
     price: float
     generation_id: str | None
     track_ids: tuple[str, ...]
@@ -143,6 +144,15 @@ class Submission:
     def place(self) -> Place:
         """Where its songs are: the same for all host names of one gateway."""
         return place_of(self.gateway, self.base_url)
+
+    @property
+    def family(self) -> str:
+        """The name of its model family.
+
+        Raises:
+            InvalidRequest: its model is unknown to this version.
+        """
+        return family_that_has(self.model_type).name
 
     @property
     def billed(self) -> str:
@@ -168,7 +178,7 @@ class Submission:
 
 
 _SAME_IN_ROW = (
-    "id", "key", "ordinal", "gateway", "dialect", "base_url", "account", "key_fingerprint", "price",
+    "id", "key", "ordinal", "gateway", "dialect", "base_url", "account", "key_fingerprint", "model_type", "price",
     "generation_id", "error", "intended_at", "sending_at", "answered_at", "running_at", "settled_at", "written_off_at",
     "pending_at",
 )  # fmt: skip
@@ -240,10 +250,9 @@ class Song:
 
 @dataclass(frozen=True, slots=True)
 class RequestKind:
-    """What takes about equally long: requests of one model and mode at one gateway's address."""
+    """Requests that take about equally long: those of one model and mode at one place."""
 
-    gateway: str
-    base_url: str
+    place: Place
     model_type: str
     mode: str
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Update, bindparam, func, insert, select, update
 
+from songflow.gateways import place_urls
 from songflow.ledger import schema
 from songflow.ledger.engine import Connection, Database
 from songflow.ledger.intents import Claim, Twin, intend
@@ -223,10 +224,10 @@ class Submissions:
                     columns.ran_seconds,
                 )
                 .where(
-                    columns.gateway == kind.gateway,
+                    columns.gateway == kind.place[0],
                     columns.model_type == kind.model_type,
                     columns.mode == kind.mode,
-                    columns.base_url == kind.base_url,
+                    columns.base_url.in_(place_urls(kind.place)),
                     columns.state == State.SUCCEEDED,
                     columns.answered_at.is_not(None),
                 )

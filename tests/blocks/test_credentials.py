@@ -109,7 +109,8 @@ def test_a_custom_gateway_is_described_by_its_block():
         base_url="https://x.example/", submit_path="/s", fetch_path="/q?ids={ids}", shape="D"
     )
     dialect = block.get_access().account.dialect
-    assert (dialect.base_url, dialect.submit_path, dialect.shape) == ("https://x.example", "/s", "D")
+    settings = dialect.services["udio"].settings
+    assert (dialect.base_url, settings["submit_path"], settings["shape"]) == ("https://x.example", "/s", "D")
     assert block.get_access().account.secret is None
 
 
@@ -121,7 +122,7 @@ def test_the_simulator_without_an_address_is_the_embedded_one():
 
 async def test_the_client_of_a_block_talks_to_its_gateway(studio):
     async with studio().credentials.get_client() as gateway:
-        answer = await gateway.fetch("nobody-knows-me")
+        answer = await gateway.fetch("udio", "nobody-knows-me")
     assert isinstance(answer, FetchProblem)
     assert answer.kind is FetchProblemKind.NOT_FOUND
 

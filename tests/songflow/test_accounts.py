@@ -16,6 +16,7 @@ from songflow.accounts import (
 )
 from songflow.errors import InputError, LibraryError, MissingCredentials, RequestRefused
 from songflow.families.udio import MODELS
+from songflow.gateways import Dialect
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.policy import PaidRequest, PayingPolicy
 from songflow.generation.session import Session
@@ -25,6 +26,11 @@ from songflow.polling.loop import Fixed, default_deadline
 from songflow.settings import LibrarySettings
 
 CUSTOM = {"base_url": "https://my.example/", "submit_path": "/go", "fetch_path": "/ask/{id}", "shape": "c"}
+
+
+def settings_of(dialect: Dialect) -> tuple[str, ...]:
+    settings = dialect.services["udio"].settings
+    return tuple(settings[name] for name in ("submit_path", "fetch_path", "shape"))
 
 
 def test_without_a_name_the_simulator_in_our_own_process_is_used() -> None:
@@ -108,13 +114,9 @@ def test_a_custom_gateway_takes_its_paths_or_the_relays(monkeypatch: pytest.Monk
     """A base URL alone is enough for a relay of the usual kind."""
     monkeypatch.setenv("SONGFLOW_API_KEY", "key")
     full = access_from_environment("custom", **CUSTOM).account.dialect
-    assert (full.submit_path, full.fetch_path, full.shape) == ("/go", "/ask/{id}", "C")
+    assert settings_of(full) == ("/go", "/ask/{id}", "C")
     usual = access_from_environment("custom", "https://my.example").account.dialect
-    assert (usual.submit_path, usual.fetch_path, usual.shape) == (
-        "/udio/submit/music",
-        "/udio/fetch/{id}",
-        "B",
-    )
+    assert settings_of(usual) == ("/udio/submit/music", "/udio/fetch/{id}", "B")
 
 
 def test_an_account_charges_its_own_prices(song_request) -> None:
@@ -160,7 +162,7 @@ async def test_a_stored_custom_gateway_is_spoken_to_as_before(
     submission = await stored("shape-d", "env:SONGFLOW_API_KEY")
     monkeypatch.setenv("SONGFLOW_API_KEY", "key")
     found = await resolve_from_environment(submission)
-    assert (found.account.dialect.fetch_path, found.account.dialect.shape) == ("/shape-d/fetch/{id}", "D")
+    assert settings_of(found.account.dialect)[1:] == ("/shape-d/fetch/{id}", "D")
 
 
 async def test_an_account_of_another_kind_is_not_looked_for_in_the_environment(

@@ -20,7 +20,8 @@ HK = DIALECTS["openai-hk"]
 
 
 def test_the_dialects_are_the_documented_ones():
-    assert {name: (one.base_url, one.submit_path, one.fetch_path) for name, one in DIALECTS.items()} == {
+    services = {name: (one.base_url, one.services["udio"]) for name, one in DIALECTS.items()}
+    assert {name: (url, one.submit_path, one.fetch_path) for name, (url, one) in services.items()} == {
         "cometapi": ("https://api.cometapi.com", "/udio/generate-proxy", "/udio/query?ids={ids}"),
         "openai-hk": ("https://api.openai-hk.com", "/udio/submit/music", "/udio/fetch/{id}"),
         "simulator": (None, "/udio/submit/music", "/udio/fetch/{id}"),
@@ -37,9 +38,15 @@ def test_the_dialects_are_the_documented_ones():
 
 def test_a_custom_gateway_is_a_url_two_paths_and_a_shape():
     dialect = custom_dialect("https://relay.example/v1/", "/music?a=b", "/query?list={ids}&full=1", "c")
-    assert (dialect.name, dialect.base_url, dialect.shape) == ("custom", "https://relay.example/v1", "C")
-    assert dialect.fetch_targets("g", ["a", "b&c"]) == ("/query?list=a,b%26c&full=1", "/query?list=g&full=1")
-    assert dialect.fetch_targets("{id}") == ("/query?list=%7Bid%7D&full=1",)
+    service = dialect.services["udio"]
+    assert (dialect.name, dialect.base_url, service.settings["shape"]) == (
+        "custom",
+        "https://relay.example/v1",
+        "C",
+    )
+    targets = [question.target for question in service.questions("g", ["a", "b&c"])]
+    assert targets == ["/query?list=a,b%26c&full=1", "/query?list=g&full=1"]
+    assert [one.target for one in service.questions("{id}")] == ["/query?list=%7Bid%7D&full=1"]
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,13 @@ from songflow.gateways import (
     Accepted,
     Answer,
     FetchProblem,
+    Question,
     Refused,
     Report,
     Unknown,
     classify_fetch,
     classify_submit,
+    relay_udio,
 )
 from songflow.gateways.redaction import Redactor
 
@@ -54,7 +56,7 @@ answers = st.builds(Answer, statuses, headers, bodies, st.booleans())
 @settings(max_examples=600, deadline=None)
 @given(answers)
 def test_any_answer_to_a_post_has_an_outcome(answer):
-    outcome = classify_submit(answer)
+    outcome = classify_submit(answer, relay_udio()["udio"])
     assert isinstance(outcome, Accepted | Refused | Unknown)
     assert outcome.answer is answer
     if isinstance(outcome, Accepted):
@@ -69,7 +71,7 @@ def test_any_answer_to_a_post_has_an_outcome(answer):
 @settings(max_examples=600, deadline=None)
 @given(answers, st.sampled_from(SHAPES), st.lists(st.text(max_size=3), max_size=3))
 def test_any_answer_to_a_fetch_is_a_report_or_a_problem(answer, shape, expected):
-    result = classify_fetch(answer, shape)
+    result = classify_fetch(answer, relay_udio(shape=shape)["udio"], Question("/", ()))
     assert isinstance(result, Report | FetchProblem)
     if isinstance(result, Report):
         settled = result.settled(expected, result)

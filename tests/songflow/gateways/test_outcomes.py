@@ -15,9 +15,11 @@ from songflow.gateways import (
     Refused,
     Unknown,
     classify_submit,
+    relay_udio,
 )
 
 K = RefusalKind
+UDIO = relay_udio()["udio"]
 
 
 def relay(code: Any, data: Any = None, message: str = "text") -> str:
@@ -148,7 +150,7 @@ UNKNOWN = [
 async def submitted(serve, tools, status: int, body: str, **headers: str) -> tuple[Outcome, Any]:
     server = await serve(tools.answers(tools.http(status, body, **headers)))
     async with tools.gateway(server.url) as gateway:
-        outcome = await gateway.submit({"gen_params": {"prompt": "mother"}})
+        outcome = await gateway.submit("udio", {"gen_params": {"prompt": "mother"}})
     (post,) = server.requests
     assert (post.method, post.target) == ("POST", "/udio/submit/music")
     assert post.headers["authorization"] == f"Bearer {tools.key}"
@@ -208,14 +210,14 @@ async def test_whatever_is_not_clear_is_unknown_and_kept(serve, tools, status, b
     ],
 )
 def test_no_channel_is_understood_in_many_languages(message):
-    outcome = classify_submit(Answer(503, {}, openai(None, message)))
+    outcome = classify_submit(Answer(503, {}, openai(None, message)), UDIO)
     assert isinstance(outcome, Refused)
     assert (outcome.kind, outcome.retry_after) == (K.UNAVAILABLE, 120.0)
 
 
 @pytest.mark.parametrize("name", ["cometapi.submit.answer.json", "openai_hk.submit.answer.json"])
 def test_the_documented_answers_are_accepted(tools, name):
-    outcome = classify_submit(Answer(200, {}, tools.example(name)))
+    outcome = classify_submit(Answer(200, {}, tools.example(name)), UDIO)
     assert isinstance(outcome, Accepted)
     assert outcome.generation_id == json.loads(tools.example(name))["data"]
 
@@ -233,7 +235,7 @@ async def test_the_documented_bodies_arrive_as_documented(serve, tools, dialect,
     body = json.loads(tools.example(name))
     server = await serve(tools.answers(tools.http(200, relay("success", "id-1"))))
     async with tools.gateway(server.url + "/", dialect) as gateway:
-        assert isinstance(await gateway.submit(body), Accepted)
+        assert isinstance(await gateway.submit("udio", body), Accepted)
     (post,) = server.requests
     assert (post.target, json.loads(post.body)) == (path, body)
     assert post.headers["content-type"] == "application/json"
@@ -264,7 +266,7 @@ NOW = "Wed, 21 Oct 2015 07:28:00 GMT"
     ],
 )
 def test_retry_after_is_read_in_both_forms_and_bounded(headers, seconds):
-    outcome = classify_submit(Answer(429, headers, ""))
+    outcome = classify_submit(Answer(429, headers, ""), UDIO)
     assert isinstance(outcome, Refused)
     assert outcome.retry_after == seconds
 
@@ -279,7 +281,7 @@ async def test_only_the_headers_that_help_are_kept(serve, tools):
 
 
 def test_a_long_message_is_cut_to_one_line():
-    outcome = classify_submit(Answer(400, {}, relay("invalid_request", message="a\n b " * 1000)))
+    outcome = classify_submit(Answer(400, {}, relay("invalid_request", message="a\n b " * 1000)), UDIO)
     assert isinstance(outcome, Refused)
     assert outcome.message.startswith("a b a b")
     assert len(outcome.message) <= 500

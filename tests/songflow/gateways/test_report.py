@@ -12,14 +12,20 @@ from songflow.gateways import (
     Answer,
     FetchProblem,
     FetchProblemKind,
+    Question,
     Report,
     ReportStatus,
     TakeReport,
     classify_fetch,
+    relay_udio,
 )
 
 S = ReportStatus
 PATH = "https://host.example/a%2520b.mp3"
+
+
+def classified(answer: Answer, shape: Any = "B") -> Report | FetchProblem:
+    return classify_fetch(answer, relay_udio(shape=shape)["udio"], Question("/udio/fetch/t", ("t",)))
 
 
 def song(song_id: Any = "a", **fields: Any) -> dict[str, Any]:
@@ -45,7 +51,7 @@ def shape_b(status: Any, *songs: Any, fail_reason: Any = "", **fields: Any) -> d
 
 def read(value: Any, shape: Any = "B", status: int = 200, **headers: str) -> Report:
     text = value if isinstance(value, str) else json.dumps(value)
-    report = classify_fetch(Answer(status, headers, text), shape)
+    report = classified(Answer(status, headers, text), shape)
     assert isinstance(report, Report)
     assert report.raw == text
     return report
@@ -365,7 +371,7 @@ def test_times_that_are_not_set_are_none():
 
 def test_a_report_says_how_long_to_wait():
     headers = {"retry-after": "9"}
-    report = classify_fetch(Answer(200, headers, "{}"))
+    report = classified(Answer(200, headers, "{}"))
     assert isinstance(report, Report)
     assert report.retry_after == 9.0
 
@@ -399,7 +405,7 @@ def test_what_no_database_takes_is_made_harmless():
     ],
 )
 def test_what_is_not_json_is_a_passing_problem(text):
-    problem = classify_fetch(Answer(200, {"retry-after": "4"}, text))
+    problem = classified(Answer(200, {"retry-after": "4"}, text))
     assert isinstance(problem, FetchProblem)
     assert (problem.kind, problem.retry_after) == (FetchProblemKind.TRANSIENT, 4.0)
 
@@ -457,7 +463,7 @@ P = FetchProblemKind
 async def test_every_problem_has_a_kind_and_a_text(serve, tools, status, body, kind):
     server = await serve(tools.answers(tools.http(status, body, Retry_After="2")))
     async with tools.gateway(server.url) as gateway:
-        problem = await gateway.fetch("id-1")
+        problem = await gateway.fetch("udio", "id-1")
     assert isinstance(problem, FetchProblem)
     assert (problem.kind, problem.retry_after) == (kind, 2.0)
     assert str(status) in problem.message
@@ -470,6 +476,6 @@ async def test_text_plain_is_read_by_its_content(serve, tools):
     body = json.dumps(shape_a(song("a")))
     server = await serve(tools.answers(tools.http(200, body, Content_Type="text/plain; charset=utf-8")))
     async with tools.gateway(server.url, "cometapi") as gateway:
-        report = await gateway.fetch(None, ["a"])
+        report = await gateway.fetch("udio", None, ["a"])
     assert isinstance(report, Report)
     assert report.settled(["a"])

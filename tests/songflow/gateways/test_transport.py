@@ -83,14 +83,14 @@ def tls_pair(tmp_path_factory):
 
 async def test_a_closed_port_means_not_sent(tools):
     async with tools.gateway(f"http://127.0.0.1:{closed_port()}") as gateway:
-        outcome = await gateway.submit(BODY)
+        outcome = await gateway.submit("udio", BODY)
     assert isinstance(outcome, NotSent)
     assert "ConnectError" in outcome.reason
 
 
 async def test_an_unknown_host_means_not_sent(tools):
     async with tools.gateway("http://nowhere.invalid") as gateway:
-        assert isinstance(await gateway.submit(BODY), NotSent)
+        assert isinstance(await gateway.submit("udio", BODY), NotSent)
 
 
 async def test_tls_against_a_plain_port_means_not_sent(serve, tools):
@@ -99,7 +99,7 @@ async def test_tls_against_a_plain_port_means_not_sent(serve, tools):
 
     server = await serve(plain)
     async with tools.gateway(server.url.replace("http:", "https:")) as gateway:
-        outcome = await gateway.submit(BODY)
+        outcome = await gateway.submit("udio", BODY)
     assert isinstance(outcome, NotSent)
     assert server.requests == []
 
@@ -107,7 +107,7 @@ async def test_tls_against_a_plain_port_means_not_sent(serve, tools):
 async def test_a_certificate_that_nobody_signed_means_not_sent(serve, tools, tls_pair):
     server = await serve(tools.answers(tools.http(200, TAKEN)), tls=tls_pair[0])
     async with tools.gateway(server.url) as gateway:
-        outcome = await gateway.submit(BODY)
+        outcome = await gateway.submit("udio", BODY)
     assert isinstance(outcome, NotSent)
     assert "CERTIFICATE_VERIFY_FAILED" in outcome.reason
     assert server.requests == []
@@ -120,7 +120,7 @@ async def test_a_tls_handshake_without_answer_means_not_sent(serve, tools, limit
 
     server = await serve(mute)
     async with tools.gateway(server.url.replace("http:", "https:"), **limits) as gateway:
-        assert isinstance(await gateway.submit(BODY), NotSent)
+        assert isinstance(await gateway.submit("udio", BODY), NotSent)
 
 
 async def test_a_handshake_that_is_cancelled_leaves_no_connection_open(serve, tools):
@@ -135,7 +135,7 @@ async def test_a_handshake_that_is_cancelled_leaves_no_connection_open(serve, to
 
     server = await serve(mute)
     async with tools.gateway(server.url.replace("http:", "https:")) as gateway:
-        task = asyncio.create_task(gateway.submit(BODY))
+        task = asyncio.create_task(gateway.submit("udio", BODY))
         await begun.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -155,7 +155,7 @@ async def test_a_lease_that_ran_out_sends_nothing_although_the_connection_stands
 
     server = await serve(listen)
     async with tools.gateway(server.url) as gateway:
-        outcome = await gateway.submit(BODY, why_not=why_not)
+        outcome = await gateway.submit("udio", BODY, why_not=why_not)
     assert isinstance(outcome, NotSent)
     assert outcome.reason == "the lease ran out"
     assert len(asked) == 1
@@ -166,7 +166,7 @@ async def test_a_lease_that_holds_is_asked_once(serve, tools):
     asked = []
     server = await serve(tools.answers(tools.http(200, TAKEN)))
     async with tools.gateway(server.url) as gateway:
-        outcome = await gateway.submit(BODY, why_not=lambda: asked.append(1))
+        outcome = await gateway.submit("udio", BODY, why_not=lambda: asked.append(1))
     assert isinstance(outcome, Accepted)
     assert asked == [1]
 
@@ -177,7 +177,7 @@ async def test_a_lease_check_that_fails_sends_nothing(serve, tools):
 
     server = await serve(tools.answers(tools.http(200, TAKEN)))
     async with tools.gateway(server.url) as gateway:
-        assert await gateway.submit(BODY, why_not=broken) == NotSent("OSError: ledger gone")
+        assert await gateway.submit("udio", BODY, why_not=broken) == NotSent("OSError: ledger gone")
     assert server.requests == []
 
 
@@ -185,7 +185,7 @@ async def test_a_lease_check_that_fails_sends_nothing(serve, tools):
 async def test_a_body_that_is_not_json_sends_nothing(serve, tools, body):
     server = await serve(tools.answers(tools.http(200, TAKEN)))
     async with tools.gateway(server.url) as gateway:
-        assert isinstance(await gateway.submit(body), NotSent)
+        assert isinstance(await gateway.submit("udio", body), NotSent)
     assert server.connections == 0
 
 
@@ -193,8 +193,8 @@ async def test_a_closed_gateway_sends_nothing(serve, tools):
     server = await serve(tools.answers(tools.http(200, TAKEN)))
     gateway = tools.gateway(server.url)
     await gateway.aclose()
-    assert isinstance(await gateway.submit(BODY), NotSent)
-    assert isinstance(await gateway.fetch("id-1"), FetchProblem)
+    assert isinstance(await gateway.submit("udio", BODY), NotSent)
+    assert isinstance(await gateway.fetch("udio", "id-1"), FetchProblem)
     assert server.connections == 0
 
 
@@ -231,7 +231,7 @@ async def speak_nonsense(wire):
 async def test_a_connection_lost_without_an_answer_is_unknown(serve, tools, play):
     server = await serve(play)
     async with tools.gateway(server.url) as gateway:
-        outcome = await gateway.submit(BODY)
+        outcome = await gateway.submit("udio", BODY)
     assert isinstance(outcome, Unknown)
     assert outcome.reason
     assert outcome.answer is None
@@ -243,7 +243,7 @@ async def test_a_connection_lost_without_an_answer_is_unknown(serve, tools, play
 async def test_a_gateway_that_never_answers_is_unknown(serve, tools, limits):
     server = await serve(hang)
     async with tools.gateway(server.url, **limits) as gateway:
-        outcome = await gateway.submit(BODY)
+        outcome = await gateway.submit("udio", BODY)
     assert isinstance(outcome, Unknown)
     assert outcome.answer is None
     assert len(server.posts) == 1
@@ -259,7 +259,7 @@ async def test_a_slow_drip_ends_at_the_total_timeout(serve, tools):
 
     server = await serve(drip)
     async with tools.gateway(server.url, total_timeout=0.2) as gateway:
-        outcome = await gateway.submit(BODY)
+        outcome = await gateway.submit("udio", BODY)
     assert isinstance(outcome, Unknown)
     assert outcome.reason == "no complete answer within 0.2 s"
     assert outcome.answer is not None
@@ -275,7 +275,7 @@ async def test_an_answer_that_was_cut_off_is_unknown_whatever_its_status(serve, 
 
     server = await serve(cut)
     async with tools.gateway(server.url) as gateway:
-        outcome = await gateway.submit(BODY)
+        outcome = await gateway.submit("udio", BODY)
     assert isinstance(outcome, Unknown)
     assert outcome.answer is not None
     assert outcome.answer.body == TAKEN[:-9]
@@ -290,7 +290,7 @@ async def test_an_answer_that_was_cut_off_after_its_id_is_accepted(serve, tools)
 
     server = await serve(cut)
     async with tools.gateway(server.url) as gateway:
-        outcome = await gateway.submit(BODY)
+        outcome = await gateway.submit("udio", BODY)
     assert isinstance(outcome, Accepted)
     assert outcome.generation_id == "id-1"
     assert outcome.answer.truncated
@@ -308,7 +308,7 @@ async def test_a_whole_answer_counts_even_if_hanging_up_goes_wrong(serve, tools,
     monkeypatch.setattr(httpx.Response, "aclose", broken)
     server = await serve(tools.answers(tools.http(200, TAKEN)))
     async with tools.gateway(server.url) as gateway:
-        assert isinstance(await gateway.submit(BODY), Accepted)
+        assert isinstance(await gateway.submit("udio", BODY), Accepted)
 
 
 async def test_an_endless_answer_is_read_no_further_than_the_limit(serve, tools):
@@ -320,8 +320,8 @@ async def test_an_endless_answer_is_read_no_further_than_the_limit(serve, tools)
 
     server = await serve(flood)
     async with tools.gateway(server.url, max_answer_bytes=100_000) as gateway:
-        outcome = await gateway.submit(BODY)
-        problem = await gateway.fetch("id-1")
+        outcome = await gateway.submit("udio", BODY)
+        problem = await gateway.fetch("udio", "id-1")
     assert isinstance(outcome, Unknown)
     assert outcome.answer is not None
     assert (len(outcome.answer.body), outcome.answer.truncated) == (100_000, True)
@@ -333,7 +333,7 @@ async def test_an_endless_answer_is_read_no_further_than_the_limit(serve, tools)
 async def test_bytes_that_are_not_utf8_are_kept_readable(serve, tools):
     server = await serve(tools.answers(tools.http(200, b'{"oops": "\xff\x00\xfe"}')))
     async with tools.gateway(server.url) as gateway:
-        outcome = await gateway.submit(BODY)
+        outcome = await gateway.submit("udio", BODY)
     assert isinstance(outcome, Unknown)
     assert outcome.answer is not None
     assert outcome.answer.body == '{"oops": "\ufffd\ufffd\ufffd"}'
@@ -343,8 +343,8 @@ async def test_a_redirect_is_not_followed(serve, tools):
     elsewhere = await serve(tools.answers(tools.http(200, TAKEN)))
     server = await serve(tools.answers(tools.http(308, "", Location=elsewhere.url + "/udio/submit/music")))
     async with tools.gateway(server.url) as gateway:
-        outcome = await gateway.submit(BODY)
-        problem = await gateway.fetch("id-1")
+        outcome = await gateway.submit("udio", BODY)
+        problem = await gateway.fetch("udio", "id-1")
     assert isinstance(outcome, Refused)
     assert outcome.kind is RefusalKind.CONFIGURATION
     assert outcome.answer.headers["location"].startswith(elsewhere.url)
@@ -357,7 +357,7 @@ async def test_each_post_has_a_fresh_connection(serve, tools):
     server = await serve(tools.answers(tools.http(200, TAKEN)))
     async with tools.gateway(server.url) as gateway:
         for _ in range(3):
-            assert isinstance(await gateway.submit(BODY), Accepted)
+            assert isinstance(await gateway.submit("udio", BODY), Accepted)
     assert server.connections == len(server.posts) == 3
 
 
@@ -371,8 +371,8 @@ async def test_a_stale_connection_of_a_fetch_is_not_used_for_a_post(serve, tools
 
     server = await serve(once)
     async with tools.gateway(server.url) as gateway:
-        await gateway.fetch("id-1")
-        assert isinstance(await gateway.submit(BODY), Accepted)
+        await gateway.fetch("udio", "id-1")
+        assert isinstance(await gateway.submit("udio", BODY), Accepted)
     assert len(server.posts) == 1
 
 
@@ -386,7 +386,7 @@ async def test_concurrent_posts_do_not_wait_for_each_other(serve, tools):
 
     server = await serve(meet)
     async with tools.gateway(server.url) as gateway:
-        outcomes = await asyncio.gather(*(gateway.submit(BODY) for _ in range(5)))
+        outcomes = await asyncio.gather(*(gateway.submit("udio", BODY) for _ in range(5)))
     assert all(isinstance(outcome, Accepted) for outcome in outcomes)
     assert len(server.posts) == 5
 
@@ -401,7 +401,7 @@ async def test_cancellation_passes_through_untouched(serve, tools):
 
     server = await serve(signal)
     async with tools.gateway(server.url) as gateway:
-        for call in (gateway.submit(BODY), gateway.fetch("id-1")):
+        for call in (gateway.submit("udio", BODY), gateway.fetch("udio", "id-1")):
             arrived.clear()
             task = asyncio.create_task(call)
             await arrived.wait()
@@ -416,14 +416,14 @@ async def test_cancellation_passes_through_untouched(serve, tools):
 async def test_an_id_is_found_even_in_a_compressed_answer(serve, tools, encoding, squeeze):
     server = await serve(tools.answers(tools.http(200, squeeze(TAKEN.encode()), Content_Encoding=encoding)))
     async with tools.gateway(server.url) as gateway:
-        assert isinstance(await gateway.submit(BODY), Accepted)
+        assert isinstance(await gateway.submit("udio", BODY), Accepted)
 
 
 async def test_a_decompression_bomb_is_bounded(serve, tools):
     bomb = gzip.compress(b" " * 50_000_000)
     server = await serve(tools.answers(tools.http(200, bomb, Content_Encoding="gzip")))
     async with tools.gateway(server.url, max_answer_bytes=1000) as gateway:
-        outcome = await gateway.submit(BODY)
+        outcome = await gateway.submit("udio", BODY)
     assert isinstance(outcome, Unknown)
     assert outcome.answer is not None
     assert (len(outcome.answer.body), outcome.answer.truncated) == (1000, True)
@@ -432,7 +432,7 @@ async def test_a_decompression_bomb_is_bounded(serve, tools):
 async def test_a_broken_compression_is_unknown(serve, tools):
     server = await serve(tools.answers(tools.http(200, b"not gzip", Content_Encoding="gzip")))
     async with tools.gateway(server.url) as gateway:
-        assert isinstance(await gateway.submit(BODY), Unknown)
+        assert isinstance(await gateway.submit("udio", BODY), Unknown)
 
 
 # Proxies.
@@ -442,7 +442,7 @@ async def test_a_post_through_a_plain_proxy_is_classified_like_any_other(serve, 
     proxy = await serve(tools.answers(tools.http(200, TAKEN)))
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     async with tools.gateway("http://gateway.test") as gateway:
-        assert isinstance(await gateway.submit(BODY), Accepted)
+        assert isinstance(await gateway.submit("udio", BODY), Accepted)
     (post,) = proxy.requests
     assert post.target == "http://gateway.test/udio/submit/music"
 
@@ -451,7 +451,7 @@ async def test_a_gateway_on_this_machine_is_reached_without_the_proxy(serve, too
     monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{closed_port()}")
     server = await serve(tools.answers(tools.http(200, TAKEN)))
     async with tools.gateway(server.url) as gateway:
-        assert isinstance(await gateway.submit(BODY), Accepted)
+        assert isinstance(await gateway.submit("udio", BODY), Accepted)
 
 
 async def reset(wire):
@@ -466,7 +466,7 @@ async def test_a_proxy_that_opens_no_tunnel_means_not_sent(serve, tools, monkeyp
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     asked = []
     async with tools.gateway("https://gateway.test", read_timeout=0.05) as gateway:
-        outcome = await gateway.submit(BODY, why_not=lambda: asked.append(1))
+        outcome = await gateway.submit("udio", BODY, why_not=lambda: asked.append(1))
     assert isinstance(outcome, NotSent)
     (connect,) = proxy.requests
     assert connect.method == "CONNECT"
@@ -488,7 +488,7 @@ async def test_a_post_through_a_tunnel_is_accepted_over_tls(serve, tools, monkey
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     monkeypatch.setattr(client, "_tls_context", lambda: tls_pair[1])
     async with tools.gateway("https://gateway.test") as gateway:
-        assert isinstance(await gateway.submit(BODY), Accepted)
+        assert isinstance(await gateway.submit("udio", BODY), Accepted)
     assert len(origin.posts) == 1
     assert [request.method for request in proxy.requests] == ["CONNECT"]
 
@@ -505,8 +505,8 @@ async def pump(reader, writer):
 async def test_a_proxy_setting_that_makes_no_sense_means_not_sent(tools, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "gopher://proxy.test")
     async with tools.gateway("http://gateway.test") as gateway:
-        assert isinstance(await gateway.submit(BODY), NotSent)
-        problem = await gateway.fetch("id-1")
+        assert isinstance(await gateway.submit("udio", BODY), NotSent)
+        problem = await gateway.fetch("udio", "id-1")
     assert isinstance(problem, FetchProblem)
     assert problem.kind is FetchProblemKind.TRANSIENT
 
@@ -529,8 +529,8 @@ async def test_the_key_is_masked_in_everything_that_is_kept(serve, tools):
     body = "[" + ",".join(f'"{form}"' for form in forms) + "]"
     server = await serve(tools.answers(tools.http(401, body, Location=f"/login?key={key}")))
     async with tools.gateway(server.url) as gateway:
-        outcome = await gateway.submit(BODY)
-        problem = await gateway.fetch("id-1")
+        outcome = await gateway.submit("udio", BODY)
+        problem = await gateway.fetch("udio", "id-1")
     assert isinstance(outcome, Unknown)
     assert outcome.answer is not None
     assert json.loads(outcome.answer.body) == ["***"] * 5
@@ -543,9 +543,9 @@ async def test_the_key_is_masked_in_the_reasons_and_in_the_logs(serve, tools, ca
     answer = f"HTTP/1.1 200 {tools.key}\r\nX-Echo: Bearer {tools.key}\r\nContent-Length: 0\r\n\r\n".encode()
     server = await serve(tools.answers(answer))
     async with tools.gateway(server.url) as gateway:
-        await gateway.submit(BODY)
-        await gateway.fetch("id-1")
-        outcome = await gateway.submit({"oops": SecretEcho(tools.key)})
+        await gateway.submit("udio", BODY)
+        await gateway.fetch("udio", "id-1")
+        outcome = await gateway.submit("udio", {"oops": SecretEcho(tools.key)})
     assert isinstance(outcome, NotSent)
     assert "***" in caplog.text
     assert tools.key not in caplog.text + repr(outcome)
@@ -565,7 +565,7 @@ class SecretEcho(dict):
 async def test_without_a_key_no_authorization_is_sent(serve, tools):
     server = await serve(tools.answers(tools.http(200, TAKEN)))
     async with client.Gateway(tools.account(server.url, key=None)) as gateway:
-        assert isinstance(await gateway.submit(BODY), Accepted)
+        assert isinstance(await gateway.submit("udio", BODY), Accepted)
     assert "authorization" not in server.posts[0].headers
 
 
@@ -576,7 +576,7 @@ async def test_a_fetch_asks_by_one_path_segment(serve, tools):
     server = await serve(tools.answers(tools.http(200, tools.example("openai_hk.fetch.success.json"))))
     async with tools.gateway(server.url) as gateway:
         for one in ("task_1", "a/b?c#d", "..", "%2F", "ü"):
-            assert isinstance(await gateway.fetch(one, ["ignored"]), Report)
+            assert isinstance(await gateway.fetch("udio", one, ["ignored"]), Report)
     assert [request.target for request in server.requests] == [
         "/udio/fetch/task_1",
         "/udio/fetch/a%2Fb%3Fc%23d",
@@ -612,7 +612,7 @@ NOT_THERE = '{"code":"task_not_exist","message":"gone","data":null}'
 async def test_tracks_are_asked_for_first_and_then_the_generation(serve, tools, canned, listed, targets):
     server = await serve(tools.answers(*(tools.http(status, body) for status, body in canned)))
     async with tools.gateway(server.url, "cometapi") as gateway:
-        result = await gateway.fetch("g", ["a,1", "b"])
+        result = await gateway.fetch("udio", "g", ["a,1", "b"])
     if isinstance(result, Report):
         assert {take.song_id for take in result.takes} == listed
     else:
@@ -633,7 +633,7 @@ async def test_tracks_are_asked_for_first_and_then_the_generation(serve, tools, 
 async def test_a_fetch_uses_the_ids_there_are(serve, tools, dialect, generation_id, track_ids, targets):
     server = await serve(tools.answers(tools.http(200, listing())))
     async with tools.gateway(server.url, dialect) as gateway:
-        result = await gateway.fetch(generation_id, track_ids)
+        result = await gateway.fetch("udio", generation_id, track_ids)
     assert [request.target for request in server.requests] == targets
     assert isinstance(result, Report if targets else FetchProblem)
 
@@ -645,7 +645,7 @@ FAULTS = [reset_at_once, reset_after_request, reset_inside_head, speak_nonsense,
 async def test_a_fetch_that_fails_on_the_way_is_transient(serve, tools, play):
     server = await serve(play)
     async with tools.gateway(server.url, read_timeout=0.1) as gateway:
-        problem = await gateway.fetch("id-1")
+        problem = await gateway.fetch("udio", "id-1")
     assert isinstance(problem, FetchProblem)
     assert (problem.kind, problem.answer) == (FetchProblemKind.TRANSIENT, None)
     assert problem.message
@@ -658,7 +658,7 @@ async def test_a_fetch_answer_that_was_cut_off_is_transient(serve, tools):
 
     server = await serve(cut)
     async with tools.gateway(server.url) as gateway:
-        problem = await gateway.fetch("id-1")
+        problem = await gateway.fetch("udio", "id-1")
     assert isinstance(problem, FetchProblem)
     assert problem.answer is not None
     assert problem.answer.truncated

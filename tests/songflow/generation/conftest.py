@@ -87,7 +87,7 @@ def finished(access, until):
         async with Gateway(access(server.url).account) as gateway:
 
             async def listed() -> bool:
-                reports = [await gateway.fetch(one) for one in ids]
+                reports = [await gateway.fetch("udio", one) for one in ids]
                 return all(isinstance(one, Report) and one.collectable for one in reports)
 
             await until(listed)

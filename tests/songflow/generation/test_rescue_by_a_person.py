@@ -104,7 +104,7 @@ async def _post(url: str, request):
     from songflow.gateways import DIALECTS
 
     async with httpx.AsyncClient(base_url=url) as client:
-        answer = await client.post(DIALECTS["simulator"].submit_path, json=request.body())
+        answer = await client.post(DIALECTS["simulator"].services["udio"].submit_path, json=request.body())
         return answer.json()
 
 

@@ -11,7 +11,7 @@ from songflow.ledger import Ledger, RequestKind, State, Timing, schema
 from songflow.ledger.songs import Lineage
 from songflow.polling import duration_of
 
-KIND = RequestKind("openai-hk", "https://gateway.example", "udio32-v1.5", "regular")
+KIND = RequestKind(("openai-hk", "https://gateway.example"), "udio32-v1.5", "regular")
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 

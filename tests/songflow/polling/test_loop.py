@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from songflow.gateways import FetchProblem, FetchProblemKind, Report, ReportStatus, TakeReport
+from songflow.gateways import FetchProblem, FetchProblemKind, Report, ReportStatus, TakeReport, read_word
 from songflow.polling.loop import (
     MISSES_UNTIL_LOST,
     VISIBILITY_SECONDS,
@@ -26,7 +26,7 @@ def _report(
     status: ReportStatus, *takes: str, word: str | None = None, retry_after: float | None = None
 ) -> Report:
     made = tuple(TakeReport(name, name, 30.0, f"https://x/{name}", True, None, {}) for name in takes)
-    return Report(status, made, None, None, "{}", retry_after=retry_after, word=word)
+    return Report(status, made, None, None, "{}", retry_after=retry_after, word=word, stated=read_word(word))
 
 
 QUEUED = _report(ReportStatus.QUEUED, word="QUEUED")

@@ -176,7 +176,7 @@ async def test_at_the_deadline_the_takes_that_are_ready_are_not_held_up_by_the_o
     gateway = await opened.gateways.get(way)
 
     async def one_is_ready() -> bool:
-        return bool((await gateway.fetch(submission.generation_id)).collectable)
+        return bool((await gateway.fetch("udio", submission.generation_id)).collectable)
 
     await until(one_is_ready)
     hasty = await session(deadline=0.0)
@@ -255,7 +255,7 @@ async def test_a_wait_that_is_resumed_looks_at_once(begun, session, until) -> No
     gateway = await opened.gateways.get(way)
 
     async def finished() -> bool:
-        return bool((await gateway.fetch(submission.generation_id)).collectable)
+        return bool((await gateway.fetch("udio", submission.generation_id)).collectable)
 
     await until(finished)
     patient = await session(poll_interval=3600.0)

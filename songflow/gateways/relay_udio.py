@@ -1,0 +1,159 @@
+"""Udio as relays sell it: the canonical body is the wire body, and reports come in one of four shapes.
+
+A  {"songs": [..]}                        B  {"data": {"status", .., "data": {"songs": [..]}}}
+C  {"data": {"songs": [..]}}              D  {"data": {"status", "data": [{"songs": [..]}, ..]}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Literal, get_args
+
+from songflow.gateways.report import (
+    MAX_ERROR,
+    ReportContent,
+    ReportStatus,
+    TakeReport,
+    progress_or_none,
+    read_word,
+    seconds_or_none,
+    text_or_none,
+)
+from songflow.gateways.service import Question, Service
+
+__all__ = ["FETCH_PATH", "SHAPE", "SHAPES", "SUBMIT_PATH", "UDIO", "Shape", "relay_udio"]
+
+Shape = Literal["A", "B", "C", "D"]
+SHAPES: tuple[Shape, ...] = get_args(Shape)
+
+UDIO = "udio"
+SUBMIT_PATH, FETCH_PATH = "/udio/submit/music", "/udio/fetch/{id}"
+SHAPE: Shape = "B"
+
+
+def relay_udio(
+    submit_path: str = SUBMIT_PATH, fetch_path: str = FETCH_PATH, shape: Shape = SHAPE
+) -> dict[str, Service]:
+    """The Udio service of a relay, by its family; `shape` decides only where an answer fits several."""
+    service = Service(
+        submit_path=submit_path,
+        fetch_path=fetch_path,
+        read_report=partial(_read_report, shape),
+        settings={"submit_path": submit_path, "fetch_path": fetch_path, "shape": shape},
+    )
+    return {UDIO: service}
+
+
+def _read_report(shape: Shape, value: object, _question: Question) -> ReportContent:
+    about = _about(value)
+    word = _word(value)
+    stated = read_word(word)
+    at_rest = stated not in (ReportStatus.QUEUED, ReportStatus.RUNNING)
+    songs = _choose(_find_songs(value), shape)
+    return ReportContent(
+        word=word,
+        stated=stated,
+        takes=tuple(_read_take(song, at_rest=at_rest) for song in songs),
+        failure=_failure(about.get("fail_reason")),
+        progress=progress_or_none(about.get("progress")),
+        submit_time=seconds_or_none(about.get("submit_time")),
+        start_time=seconds_or_none(about.get("start_time")),
+        finish_time=seconds_or_none(about.get("finish_time")),
+    )
+
+
+def _failure(reason: object) -> str | None:
+    """A fail_reason as text; null, empty and blank ones are no failure."""
+    return text_or_none(reason if isinstance(reason, str) or not reason else str(reason))
+
+
+def _about(value: object) -> Mapping[str, Any]:
+    """The dict that describes the generation: the envelope's `data` if it is one, else the whole answer."""
+    top = value if isinstance(value, dict) else {}
+    data = top.get("data")
+    return data if isinstance(data, dict) else top
+
+
+def _word(value: object) -> str | None:
+    """The status word: the generation's own, else the only status that its elements have."""
+    about = _about(value)
+    data = about.get("data")
+    found = [_status(about), _status(value)]
+    found += {_status(element) for element in (data if isinstance(data, list) else [data])}
+    words = [word for word in found if word is not None]
+    ambiguous = found[:2] == [None, None] and len(words) > 1
+    return words[0] if words and not ambiguous else None
+
+
+def _status(holder: object) -> str | None:
+    word = holder.get("status") if isinstance(holder, dict) else None
+    return word if isinstance(word, str) and word.strip() else None
+
+
+def _find_songs(value: object) -> dict[Shape, list[dict[str, Any]]]:
+    """The songs in each place where songs can be."""
+    top = value if isinstance(value, dict) else {"songs": value}
+    data = top.get("data")
+    inner = data.get("data") if isinstance(data, dict) else data
+    return {
+        "A": _songs(top.get("songs")),
+        "B": _songs(inner.get("songs")) if isinstance(inner, dict) else [],
+        "C": _songs(data.get("songs")) if isinstance(data, dict) else [],
+        "D": _songs(inner),
+    }
+
+
+def _choose(found: Mapping[Shape, list[dict[str, Any]]], expected: Shape) -> list[dict[str, Any]]:
+    return next((found[shape] for shape in (expected, *SHAPES) if found[shape]), [])
+
+
+def _songs(items: object) -> list[dict[str, Any]]:
+    """The songs of a list and of the lists inside it, in order; a song that is listed twice stays twice."""
+    songs: list[dict[str, Any]] = []
+    for item in items if isinstance(items, list) else []:
+        if isinstance(item, dict):
+            nested = item.get("songs", [item])
+            songs += [song for song in nested if isinstance(song, dict)] if isinstance(nested, list) else []
+    return songs
+
+
+def _read_take(song: Mapping[str, Any], *, at_rest: bool) -> TakeReport:
+    """One song's dict as a take. If the generation is `at_rest`, a song_path makes up for a missing `finished`."""
+    song_path = text_or_none(song.get("song_path"))
+    finished = song.get("finished")
+    return TakeReport(
+        song_id=text_or_none(song.get("id")),
+        title=text_or_none(song.get("title")),
+        duration=seconds_or_none(song.get("duration")),
+        song_path=song_path,
+        finished=_is_true(finished) if finished is not None else at_rest and song_path is not None,
+        error=_error_text(song),
+        payload=song,
+        prompt=text_or_none(song.get("prompt")),
+        lyrics=text_or_none(song.get("lyrics")),
+        tags=_tags(song.get("tags")),
+        image_path=text_or_none(song.get("image_path")),
+        created_at=text_or_none(song.get("created_at")),
+        conditioning=text_or_none(song.get("audio_conditioning_type")),
+    )
+
+
+def _is_true(value: object) -> bool:
+    return value in (True, 1) or (isinstance(value, str) and value.strip().lower() in ("true", "1"))
+
+
+def _tags(value: object) -> tuple[str, ...]:
+    return tuple(tag for tag in value if isinstance(tag, str)) if isinstance(value, list) else ()
+
+
+def _error_text(song: Mapping[str, Any]) -> str | None:
+    """The song's error fields in one line; None if all of them are null or empty."""
+    errors = {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name in ("error_type", "error_detail", "error_code", "error_id")
+        if (value := song.get(name))
+    }
+    text = ", ".join(f"{name} {' '.join(value.split())}" for name, value in errors.items() if value.strip())
+    return text[:MAX_ERROR] or None
