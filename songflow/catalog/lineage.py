@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from songflow.audio.alignment import HOLDS
 from songflow.documents.text import one_line
-from songflow.families.registry import place_at
+from songflow.families.registry import place_at, start_field
 from songflow.gateways import place_of
 
 if TYPE_CHECKING:
@@ -129,10 +129,11 @@ def _node(row: Mapping[str, Any]) -> Node:
 
 
 def _place(row: Mapping[str, Any]) -> str:
-    mode, start = row["mode"], row["request.song_section_start"]
+    mode, model = row["mode"], row["request.model_type"]
     if mode == REGULAR:
         return ""
-    name = place_at(row["request.model_type"], mode, start)
+    start = row.get(f"request.{start_field(model)}")
+    name = place_at(model, mode, start)
     return name or (f"{mode} at {start:g}" if start is not None else mode)
 
 

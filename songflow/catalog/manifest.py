@@ -17,7 +17,8 @@ from sqlalchemy import select
 
 from songflow.documents.conditions import BadExpression, read_expression
 from songflow.errors import InputError
-from songflow.families.registry import request_of
+from songflow.families.field_types import FieldKind
+from songflow.families.registry import field_kinds, request_of
 from songflow.ledger import schema
 from songflow.ledger.ledger import Ledger
 from songflow.ledger.states import RULES, State
@@ -31,23 +32,17 @@ _STRING, _FLOAT, _INT, _CATEGORY, _TIME, _BOOL = (
     "string", "Float64", "Int64", "category", "datetime64[us, UTC]", "boolean"
 )  # fmt: skip
 
+_DTYPES: Mapping[FieldKind, str] = {
+    FieldKind.TEXT: _STRING,
+    FieldKind.CHOICE: _CATEGORY,
+    FieldKind.SWITCH: _BOOL,
+    FieldKind.LEVEL: _FLOAT,
+    FieldKind.NUMBER: _FLOAT,
+    FieldKind.SEED: _INT,
+}
+# The mode and the source have columns of their own.
 _REQUEST_COLUMNS: Mapping[str, str] = {
-    "prompt": _STRING,
-    "lyrics": _STRING,
-    "lyrics_type": _CATEGORY,
-    "negative_prompt": _STRING,
-    "model_type": _CATEGORY,
-    "seed": _INT,
-    "bypass_prompt_optimization": _BOOL,
-    "song_section_start": _FLOAT,
-    "song_section_end": _FLOAT,
-    "lyrics_placement_start": _FLOAT,
-    "lyrics_placement_end": _FLOAT,
-    "prompt_strength": _FLOAT,
-    "clarity_strength": _FLOAT,
-    "lyrics_strength": _FLOAT,
-    "generation_quality": _FLOAT,
-    "context_length": _FLOAT,
+    name: _DTYPES[kind] for name, kind in field_kinds().items() if name not in {"mode", "source_song_id"}
 }
 
 COLUMNS: Mapping[str, str] = {

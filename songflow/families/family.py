@@ -2,7 +2,7 @@
 
 A family's *canonical body* is what the ledger stores, hashes and compares: `{envelope: fields}`, where the envelope
 is the one top-level key that no other family uses. It is the same for every gateway. Where a gateway expects other
-names on the wire, that gateway's file translates them (`songflow.gateways.adapter.Service.wire_body`).
+names on the wire, that gateway's file translates them (`songflow.gateways.service.Service.wire_body`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from songflow.errors import InvalidRequest
+from songflow.families.field_types import FieldKind
 
 __all__ = ["ExtensionResult", "Family", "Mode", "Model", "Request", "plain_numbers"]
 
@@ -169,6 +170,8 @@ class Family:
         name: Its name in the ledger and in the gateways' files ("udio").
         request: The class of its requests.
         envelope: The top-level key of its canonical bodies.
+        field_kinds: The kind of each of its request's fields.
+        compared_fields: The fields by which people compare songs that they listen to.
         models: Its models by wire name. A wire name belongs to one family only: it decides the family of a request.
         hashed_fields: The fields that each hash version reads. A version is never edited: a field added later gets a
             new version, so that the hashes of songs already paid for do not change.
@@ -181,6 +184,8 @@ class Family:
     name: str
     request: type[Request]
     envelope: str
+    field_kinds: Mapping[str, FieldKind]
+    compared_fields: tuple[str, ...]
     models: Mapping[str, Model]
     hashed_fields: Mapping[int, tuple[str, ...]]
     places: Mapping[str, tuple[Mode, float]]

@@ -1,12 +1,27 @@
-"""Types of request fields. They are strict: a string or a bool is not a number, whatever it looks like."""
+"""Types and kinds of request fields. Types are strict: a string or a bool is not a number, whatever it looks like."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, Strict
 
-__all__ = ["Fraction", "NotBlank", "Text", "one_of"]
+__all__ = ["FieldKind", "Fraction", "NotBlank", "Text", "one_of"]
+
+
+class FieldKind(StrEnum):
+    """What the values of a field are, for everything that handles the fields of all families alike.
+
+    The manifest takes its column types from it; sweeps and reports, which fields have ranges, texts or levels.
+    """
+
+    TEXT = "text"
+    CHOICE = "choice"  # a text from a short list
+    SWITCH = "switch"
+    LEVEL = "level"  # a number from a short list
+    NUMBER = "number"
+    SEED = "seed"  # a whole number that selects one of many random results and has no order
 
 
 def one_of(*allowed: str | float) -> AfterValidator:

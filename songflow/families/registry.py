@@ -11,11 +11,13 @@ from typing import Any
 
 from songflow.errors import InvalidRequest
 from songflow.families.family import Family, Mode, Model, Request
+from songflow.families.field_types import FieldKind
 from songflow.families.udio import UDIO
 
 __all__ = [
     "FAMILIES",
     "body_hash",
+    "compared_fields",
     "differing_fields",
     "extension_request",
     "family_of",
@@ -23,6 +25,8 @@ __all__ = [
     "family_of_model",
     "family_that_has",
     "field_fault",
+    "field_kinds",
+    "fields_of_kind",
     "models",
     "oldest_version",
     "parse_request",
@@ -31,6 +35,8 @@ __all__ = [
     "request_fields",
     "request_of",
     "sent_fields",
+    "start_field",
+    "start_fields",
 ]
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (UDIO,)}
@@ -153,6 +159,37 @@ def request_fields() -> tuple[str, ...]:
     """The names of all fields that a request of some family has."""
     names = {name: None for family in FAMILIES.values() for name in family.request.model_fields}
     return tuple(names)
+
+
+def field_kinds() -> dict[str, FieldKind]:
+    """The kind of every field that a request of some family has; of two families' kinds, the first one's."""
+    kinds: dict[str, FieldKind] = {}
+    for family in FAMILIES.values():
+        for name in family.request.model_fields:
+            kinds.setdefault(name, family.field_kinds[name])
+    return kinds
+
+
+def fields_of_kind(*kinds: FieldKind) -> frozenset[str]:
+    """The names of all fields of these kinds."""
+    return frozenset(name for name, kind in field_kinds().items() if kind in kinds)
+
+
+def compared_fields(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a canonical body by which people compare songs; None for one that was not sent."""
+    family = family_of(body)
+    fields = family.sent_fields(body)
+    return {name: fields.get(name) for name in family.compared_fields}
+
+
+def start_fields() -> tuple[str, ...]:
+    """The fields that say where an extension starts, as named placements do."""
+    return tuple({family.start_field: None for family in FAMILIES.values()})
+
+
+def start_field(model_type: str) -> str:
+    """The field of a model's request that says where an extension starts."""
+    return family_of_model(model_type).start_field
 
 
 def field_fault(name: str, value: Any) -> str | None:

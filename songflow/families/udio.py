@@ -14,7 +14,6 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, Strict, model_validator
 
-from songflow.errors import InvalidRequest
 from songflow.families.family import (
     BETWEEN_FAULTS,
     ExtensionResult,
@@ -24,7 +23,8 @@ from songflow.families.family import (
     Request,
     plain_numbers,
 )
-from songflow.families.field_types import Fraction, NotBlank, Text, one_of
+from songflow.families.field_types import FieldKind, Fraction, NotBlank, Text, one_of
+from songflow.families.udio_extensions import extension_fields
 
 __all__ = ["MODELS", "PLACES", "UDIO", "LyricsType", "SongRequest"]
 
@@ -80,7 +80,15 @@ _SENT_FIELDS = (
 )
 
 
-_FRACTION_RANGE = "allowed is a number from 0 to 1"
+_FRACTIONS = (
+    "song_section_start",
+    "song_section_end",
+    "lyrics_placement_start",
+    "lyrics_placement_end",
+    "prompt_strength",
+    "clarity_strength",
+    "lyrics_strength",
+)
 _ALLOWED: Mapping[str, str] = {
     "prompt": "allowed is a text that is not blank, in valid Unicode",
     "lyrics": "allowed is a text in valid Unicode",
@@ -93,18 +101,17 @@ _ALLOWED: Mapping[str, str] = {
     "bypass_prompt_optimization": "allowed are true and false",
     "context_length": "allowed is a number of seconds from 1 to 130",
     "generation_quality": "allowed are 0.25, 0.5, 0.75, 1",
-    **dict.fromkeys(
-        (
-            "song_section_start",
-            "song_section_end",
-            "lyrics_placement_start",
-            "lyrics_placement_end",
-            "prompt_strength",
-            "clarity_strength",
-            "lyrics_strength",
-        ),
-        _FRACTION_RANGE,
-    ),
+    **dict.fromkeys(_FRACTIONS, "allowed is a number from 0 to 1"),
+}
+
+
+_KINDS: Mapping[str, FieldKind] = {
+    **dict.fromkeys(("prompt", "lyrics", "negative_prompt", "source_song_id"), FieldKind.TEXT),
+    **dict.fromkeys(("lyrics_type", "model_type", "mode"), FieldKind.CHOICE),
+    **dict.fromkeys((*_FRACTIONS, "context_length"), FieldKind.NUMBER),
+    "generation_quality": FieldKind.LEVEL,
+    "bypass_prompt_optimization": FieldKind.SWITCH,
+    "seed": FieldKind.SEED,
 }
 
 
@@ -269,106 +276,22 @@ def _rules(request: SongRequest) -> list[tuple[bool, str]]:
     ]
 
 
-# --- extensions ---------------------------------------------------------------------------------------------------
-
-_DEFAULT_PLACES: Mapping[Mode, str] = {Mode.PRECEDE: "intro", Mode.CONTINUATION: "outro"}
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
-# These describe the parent's own place in its song, not that of the part added to it.
-_NOT_INHERITED = frozenset(
-    {"mode", "source_song_id", "context_length", "song_section_start", "song_section_end"}
-)
-_PLACEMENT = ("lyrics_placement_start", "lyrics_placement_end")
-
-
 def extend_song(
     parent: SongRequest | None,
     song_id: str,
     *,
     mode: Mode | str | None = None,
     place: str | None = None,
-    overrides: Mapping[str, Any] = _NOTHING,
+    overrides: Mapping[str, Any] = MappingProxyType({}),
 ) -> SongRequest:
-    """Build the request that extends a song, inheriting from the parent every field that is not given.
-
-    The section's end is left out of the body, as in the gateways' published example, unless `overrides` has it. Lyrics
-    in the overrides make `lyrics_type` "user"; another `lyrics_type` drops the parent's lyrics. Without a place,
-    the overrides' `song_section_start` counts, else intro for precede and outro for continuation.
+    """Build the request that extends a song (see `songflow.families.udio_extensions.extension_fields`).
 
     Raises:
         InvalidRequest: mode and place contradict each other, or a field is wrong, missing or unknown.
     """
-    _refuse_foreign(overrides)
-    if parent is None and "prompt" not in overrides:
-        raise _invalid("prompt is required to extend a song that is not in this library")
-    chosen_mode, start = _placed(mode, place, overrides.get("song_section_start"))
-    inherited = {} if parent is None else parent.model_dump(exclude=set(_NOT_INHERITED))
+    inherited = None if parent is None else parent.model_dump()
     return SongRequest.parse(
-        {
-            "song_section_end": None,
-            **_without_replaced_lyrics(inherited, overrides),
-            **{name: value for name, value in overrides.items() if (name, value) != ("lyrics_type", None)},
-            "song_section_start": start,
-            "mode": chosen_mode,
-            "source_song_id": song_id,
-        }
-    )
-
-
-def _refuse_foreign(overrides: Mapping[str, Any]) -> None:
-    for name in ("mode", "source_song_id", "config"):
-        if name in overrides:
-            raise _invalid(
-                f"{name} is not a field to override: an extension's song and mode are given separately"
-            )
-
-
-def _without_replaced_lyrics(inherited: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The inherited fields without the parent's lyrics and their placement, where the overrides replace them."""
-    fields = dict(inherited)
-    kind = overrides.get("lyrics_type")
-    if "lyrics" not in overrides and kind in (None, fields.get("lyrics_type")):
-        return fields
-    for name in _PLACEMENT:
-        fields.pop(name, None)
-    # Lyrics imply the type "user", and "user" without lyrics cannot be sung: the type follows from the overrides.
-    if overrides.get("lyrics") or fields.get("lyrics_type") == LyricsType.USER:
-        fields.pop("lyrics_type", None)
-    if kind not in (None, LyricsType.USER):
-        fields.pop("lyrics", None)
-    return fields
-
-
-def _placed(mode: Mode | str | None, place: str | None, start: Any) -> tuple[Mode, Any]:
-    """The mode and `song_section_start` of an extension."""
-    chosen = _extending_mode(mode)
-    if place is None and start is not None:
-        if chosen is None:
-            raise _invalid("mode is required with song_section_start (precede or continuation)")
-        return chosen, start
-    name = place if place is not None else _DEFAULT_PLACES[chosen or Mode.CONTINUATION]
-    if name not in PLACES:
-        raise _invalid(f"place is {name!r}: allowed are {', '.join(PLACES)}")
-    needed, at = PLACES[name]
-    if chosen not in (None, needed):
-        raise _invalid(f"place {name} belongs to mode {needed}, and mode is {chosen}")
-    if start not in (None, at):
-        raise _invalid(f"place {name} is song_section_start {at:g}, which is given as {start!r}")
-    return needed, at
-
-
-def _extending_mode(mode: Mode | str | None) -> Mode | None:
-    if mode is None:
-        return None
-    if mode not in tuple(_DEFAULT_PLACES):
-        raise _invalid(f"mode is {str(mode)!r}: allowed are {', '.join(_DEFAULT_PLACES)}")
-    return Mode(mode)
-
-
-def _invalid(reason: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"The request is not valid: {reason}.",
-        faults=(reason,),
-        next="correct it and run again; nothing was sent.",
+        extension_fields(inherited, song_id, PLACES, mode=mode, place=place, overrides=overrides)
     )
 
 
@@ -376,6 +299,16 @@ UDIO = Family(
     name="udio",
     request=SongRequest,
     envelope=ENVELOPE,
+    field_kinds=_KINDS,
+    compared_fields=(
+        "prompt",
+        "model_type",
+        "seed",
+        "prompt_strength",
+        "clarity_strength",
+        "lyrics_strength",
+        "generation_quality",
+    ),
     models=MODELS,
     hashed_fields={1: (*_SENT_FIELDS, "config")},
     places=PLACES,

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping, select
 
-from songflow.families.registry import sent_fields
+from songflow.families.registry import compared_fields
 from songflow.ledger import schema
 from songflow.ledger.ledger import Ledger
 
@@ -17,10 +17,6 @@ _songs, _submissions, _generations = schema.songs, schema.submissions, schema.ge
 _SHOWN = (
     "id", "submission_id", "take", "song_id", "title", "state", "error", "seconds", "mode", "parent_song_id",
     "root_song_id", "depth", "rating", "note", "rms_db",
-)  # fmt: skip
-# Of the request, what one would compare takes by; the rest is in the manifest.
-_PARAMS = (
-    "prompt", "model_type", "seed", "prompt_strength", "clarity_strength", "lyrics_strength", "generation_quality",
 )  # fmt: skip
 
 
@@ -46,11 +42,10 @@ async def stored_path(ledger: Ledger, row_id: int) -> str | None:
 
 
 def _row(row: RowMapping) -> dict[str, Any]:
-    fields = sent_fields(json.loads(row["body"]))
     return {
         **{name: row[name] for name in _SHOWN},
         "tags": json.loads(row["tags"]),
         "stored": row["path"] is not None,
         "made_at": (row["stored_at"] or row["announced_at"]).isoformat(),
-        "request": {name: fields.get(name) for name in _PARAMS},
+        "request": compared_fields(json.loads(row["body"])),
     }

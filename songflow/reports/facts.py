@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from songflow.audio.features import Measures
 from songflow.errors import InputError
+from songflow.families.field_types import FieldKind
+from songflow.families.registry import fields_of_kind
 from songflow.ledger.states import RULES, SongState, State
 
 if TYPE_CHECKING:
@@ -84,6 +86,8 @@ class VariedField:
 
 
 _NONE = "(none)"
+# A seed is a number without an order.
+_SEEDS = fields_of_kind(FieldKind.SEED)
 # Columns that a sweep can vary besides the `request.` columns.
 _FURTHER_FIELDS: dict[str, str] = {
     "mode": "mode",
@@ -177,7 +181,7 @@ def varied_fields(facts: pandas.DataFrame, names: Sequence[str] | None = None) -
         if facts[column].nunique(dropna=False) > 1
     )
     # A seed per generation identifies it and explains nothing.
-    return tuple(field for field in found if not (field.name == "seed" and field.hidden))
+    return tuple(field for field in found if not (field.name in _SEEDS and field.hidden))
 
 
 def _field(facts: pandas.DataFrame, name: str, column: str) -> VariedField:
@@ -185,7 +189,7 @@ def _field(facts: pandas.DataFrame, name: str, column: str) -> VariedField:
 
     values = facts[column]
     is_number = types.is_numeric_dtype(values.dtype) and not types.is_bool_dtype(values.dtype)
-    if is_number and name != "seed":
+    if is_number and name not in _SEEDS:
         return VariedField(name, column, True)
     counts = values.map(_text, na_action=None).value_counts(sort=False)
     ordered = sorted(counts.items(), key=lambda level: (-int(level[1]), str(level[0])))

@@ -27,6 +27,7 @@ from typing import Any
 from songflow.documents.conditions import BadExpression, Condition, read_condition
 from songflow.documents.yaml_file import Document, Fault, Place, read_document, read_file, refuse_faults
 from songflow.families.family import Request
+from songflow.families.registry import start_fields
 from songflow.sweeps.sampling import KINDS, MAX_SEED, Choices, draw
 from songflow.sweeps.values import FIELDS, BadValue, Files, Range, read_range, value_fault
 
@@ -335,7 +336,7 @@ class _Reader:
         if "prompt" not in self._places and "source_song_id" not in self._places:
             self._fault((), "prompt is required: at the top, or in grid, zip, list or a sample")
         if "place" in self._places:
-            for name in ("mode", "song_section_start"):
+            for name in ("mode", *start_fields()):
                 if name in self._places:
                     self._fault(self._places[name], "is said by `place` already: leave one of them out")
         if sweep.combinations > MAX_CELLS:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from songflow.errors import InputError, InvalidRequest
 from songflow.families.family import Request
-from songflow.families.registry import family_of_fields, parse_request, place_at
+from songflow.families.field_types import FieldKind
+from songflow.families.registry import family_of_fields, fields_of_kind, parse_request, place_at
 from songflow.sweeps.sampling import KINDS
 from songflow.sweeps.spec import Row, Sweep
 from songflow.sweeps.values import FIELDS, PLACE, Range, read_range
@@ -28,8 +29,8 @@ __all__ = ["MAX_SUGGESTIONS", "Seen", "next_spec", "seen_in", "suggest"]
 
 MAX_SUGGESTIONS = 1000
 _ASKS_FOR_EACH = 30
-# A seed is luck: nothing can be learnt of it.
-_NOT_SEARCHED = frozenset({"seed"})
+# A seed is chance: ratings say nothing about the next one.
+_NOT_SEARCHED = fields_of_kind(FieldKind.SEED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from songflow.families.registry import field_fault, place_names, request_fields
+from songflow.families.field_types import FieldKind
+from songflow.families.registry import field_fault, fields_of_kind, place_names, request_fields
 
 __all__ = ["FIELDS", "BadValue", "Files", "Range", "read_range", "value_fault"]
 
@@ -24,13 +25,9 @@ PLACE = "place"
 FIELDS = (*request_fields(), PLACE)
 """What a sweep may set: the request's fields, and `place` (intro, front, back, outro) for mode and section start."""
 
-_TEXT_FIELDS = frozenset(
-    {"prompt", "lyrics", "negative_prompt", "lyrics_type", "model_type", "mode", "source_song_id", PLACE}
-)
-_RANGED = frozenset(
-    name for name in FIELDS if name not in _TEXT_FIELDS | {"bypass_prompt_optimization", "generation_quality"}
-)
-WHOLE_FIELD = "seed"
+_TEXT_FIELDS = fields_of_kind(FieldKind.TEXT, FieldKind.CHOICE) | {PLACE}
+_RANGED = fields_of_kind(FieldKind.NUMBER, FieldKind.SEED)
+_WHOLE = fields_of_kind(FieldKind.SEED)
 # Sampled numbers go into the wire body and into the key: short ones, the same on every machine.
 DIGITS = 6
 MAX_FILE_BYTES = 16 * 1024 * 1024
@@ -44,7 +41,7 @@ class Range:
     """Numbers from `low` to `high` of one field; whole ones for a seed."""
 
     def __init__(self, field: str, low: float, high: float) -> None:
-        self._whole = field == WHOLE_FIELD
+        self._whole = field in _WHOLE
         self.low, self.high = low, high
 
     def at(self, share: float) -> float:
@@ -130,7 +127,7 @@ class Files:
 
     def _steps(self, field: str, given: Mapping[str, Any]) -> list[Any]:
         ends = read_range(field, given, extra=frozenset({"steps"}))
-        steps = given.get("steps", ends.high - ends.low + 1 if field == WHOLE_FIELD else None)
+        steps = given.get("steps", ends.high - ends.low + 1 if field in _WHOLE else None)
         if isinstance(steps, bool) or not isinstance(steps, int) or not 2 <= steps <= 100_000:
             raise BadValue("needs a whole number from 2 for `steps`")
         return ends.steps(steps)

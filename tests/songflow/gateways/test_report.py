@@ -117,6 +117,7 @@ def test_the_documented_answer_is_read_whole(tools):
         finished=True,
         error=None,
         payload=payload,
+        prompt=payload["prompt"],
         lyrics=None,
         tags=("mandopop", "2010s"),
         image_path=payload["image_path"],
