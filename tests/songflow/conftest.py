@@ -93,16 +93,6 @@ def simulator() -> Iterator[StartSimulator]:
         server.stop()
 
 
-@pytest.fixture
-def posts() -> Callable[[SimulatorServer], int]:
-    """The number of POSTs that a simulated gateway has seen, billed or not."""
-
-    def seen(server: SimulatorServer) -> int:
-        return int(httpx.get(f"{server.url}/_simulator/requests").json()["posts"]["seen"])
-
-    return seen
-
-
 class AccessTo(Protocol):
     """An access to a gateway's URL in a dialect ("simulator", "cometapi", "openai-hk", "shape-a" .. "shape-d")."""
 
