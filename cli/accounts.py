@@ -1,4 +1,4 @@
-"""Whose key: the account that a command line names, and the one that took a stored submission."""
+"""Accounts: the one that a command line names, and the one that took a stored submission."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def access_of(gateway: Gateway) -> Access:
         InputError, MissingCredentials: nothing was sent.
     """
     if gateway.credentials is None:
-        return gateway.access()
+        return gateway.account().access()
     _spare_prefect_telemetry()
     from blocks.resolver import load_credentials
 
@@ -29,8 +29,8 @@ async def access_of(gateway: Gateway) -> Access:
 
 
 async def given_access(gateway: Gateway) -> Access | None:
-    """The access that the options name; None where they name none, and the ledger's aliases find it."""
-    if gateway.gateway is None and gateway.credentials is None and gateway.base_url is None:
+    """The access that the options name; None if they name none, and the ledger knows the account."""
+    if gateway.credentials is None and gateway.account().is_empty:
         return None
     return await access_of(gateway)
 
@@ -46,5 +46,5 @@ async def resolve(submission: Submission) -> Access | None:
 
 
 def _spare_prefect_telemetry() -> None:
-    """Without a server Prefect starts one for a block; its telemetry would write a traceback to our stderr."""
+    """Switch off the telemetry of the server that Prefect starts for a block; it would print a traceback."""
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")

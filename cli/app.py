@@ -1,4 +1,4 @@
-"""What the `songflow` command understands, and how its failures are told."""
+"""The `songflow` command: its subcommands, and how failures are reported."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from songflow.settings import debugging
 
 __all__ = ["app", "command_line", "dispatch"]
 
-# The module of each command, imported when the command is used so that parsing stays fast, and what the list of
-# commands says of it; the command's own help is its docstring.
+# The module of each command, imported when the command is used so that parsing stays fast, and its line in the list
+# of commands; the command's own help is its docstring.
 _COMMANDS = {
     "demo": ("cli.demo:demo", "A whole song on the built-in simulator: no key, no set-up."),
     "generate": ("cli.generate:generate", "Songs from a prompt."),
     "song": ("cli.song:song", "A whole song from a recipe."),
     "extend": ("cli.extend:extend", "An intro, an outro or more of a song."),
-    "stitch": ("cli.stitch:stitch", "Join an extension that holds only its new part with its source."),
+    "stitch": ("cli.stitch:stitch", "Join an extension that contains only its new part with its source."),
     "sweep": ("cli.sweep:app", "Many songs from one spec: plan, run, status, report, suggest."),
-    "songs": ("cli.songs:songs", "The manifest: what there is, and what it cost."),
+    "songs": ("cli.songs:songs", "The manifest: your songs, and what they cost."),
     "rate": ("cli.rate:rate", "Rate a song from 0 to 5."),
-    "rescue": ("cli.rescue:rescue", "Collect what was paid for and not collected."),
+    "rescue": ("cli.rescue:rescue", "Collect songs that were paid for and not stored."),
     "pause": ("cli.spending:pause", "Stop all new spending of this library."),
     "resume": ("cli.spending:resume", "Allow spending again."),
-    "rebuild": ("cli.rebuild:rebuild", "A ledger from the songs' own files."),
+    "rebuild": ("cli.rebuild:rebuild", "Rebuild a ledger from the song files."),
     "listen": ("cli.listen:listen", "Hear, compare and rate songs in a browser."),
     "export": ("cli.export:export", "Songs and manifest for other tools."),
     "simulate": ("cli.simulate:simulate", "The simulated gateway as a server."),
     "setup": ("cli.setup:setup", "Prepare a Prefect server for the deployments."),
-    "doctor": ("cli.doctor:doctor", "What is wrong with a set-up, and how to mend it."),
+    "doctor": ("cli.doctor:doctor", "Check a set-up, and say how to fix it."),
 }
 
 
 def command_line(*, overview: bool = False) -> App:
-    """What `songflow` understands; for an `overview`, with the summaries of all commands instead of their help."""
+    """The parser; for an `overview`, with one line for each command instead of its help."""
     made = App(
         name="songflow",
         help="Songs through paid Udio gateways: never paid twice, never lost.",
         version=lambda: version("songflow"),
         help_on_error=False,
-        suppress_keyboard_interrupt=False,  # `run` tells it, in JSON where asked
+        suppress_keyboard_interrupt=False,  # `run` reports it, in JSON if asked
     )
     for number, (name, (where, summary)) in enumerate(_COMMANDS.items()):
         made.command(where, name=name, help=summary if overview else None, sort_key=number)
@@ -57,7 +57,7 @@ app = command_line()
 
 
 def dispatch(arguments: Sequence[str], *, as_json: bool) -> int:
-    """Run one command; what returns is its exit code (a command that returns one did not raise its failures)."""
+    """Run one command and return its exit code; a command may return one instead of raising its failure."""
     try:
         parser = command_line(overview=True) if arguments in ([], ["--help"], ["-h"]) else app
         code = parser(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
@@ -67,7 +67,7 @@ def dispatch(arguments: Sequence[str], *, as_json: bool) -> int:
     except SongflowError as error:
         return _fail(error, as_json)
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nothing is left to say to it.
+        # The reader of our output has gone (`| head`).
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:

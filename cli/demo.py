@@ -112,7 +112,7 @@ async def _demo(output: Output, common: Common) -> None:
 async def _planned(
     session: Session, step: _Step, before: Sequence[GenerationResult]
 ) -> tuple[Request, Access]:
-    """The core anew; what follows extends the first song of the step before."""
+    """A new song for the core; each later step extends the first song of the step before."""
     if step.place is None:
         request = parse_request({"prompt": step.prompt, "lyrics": step.lyrics, "seed": 7})
         return request, access_from_environment("simulator")
@@ -126,12 +126,12 @@ async def _planned(
 
 
 async def _first(session: Session, result: GenerationResult) -> Song:
-    """The take that the next step goes on with."""
+    """The take that the next step continues from."""
     songs = await session.library.ledger.songs.of_key(result.key)
     return next(song for song in songs if song.path is not None)
 
 
 def _said(found: SourceFound) -> str:
     if found.source_at is None:
-        return f"The check has not found the core in it: {found.note}."
+        return f"The check did not find the core in it: {found.note}."
     return f"It holds the core, from {found.source_at:.1f} s on (checked: {found.source_score:.0%} of its seconds)."

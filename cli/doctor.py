@@ -1,4 +1,4 @@
-"""`songflow doctor`: what is wrong with my set-up, and how to mend it."""
+"""`songflow doctor`: check a set-up, and say how to fix it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Spend:
     Parameters
     ----------
     spend
-        Make one song of the cheapest model with the gateway's options below, after asking: it costs its price.
+        Make one song with the cheapest model, after asking: it costs its price. See --gateway.
     yes
         With --spend: do not ask.
     """
@@ -52,9 +52,9 @@ class Spend:
 
 
 def doctor(*, spend: Spend = Spend(), gateway: Gateway = Gateway(), common: Common = Common()) -> int:
-    """Check every part of the set-up and say how to mend what is wrong. Spends nothing without --spend.
+    """Check every part of the set-up, and say how to fix what does not work. Spends nothing without --spend.
 
-    Exit code: 0 where everything works (hints are no fault), 1 where something does not.
+    Exit code: 0 if everything works (hints do not count), 1 if something does not.
     """
     for part in (spend, gateway):
         part.check()
@@ -103,7 +103,7 @@ async def _checks(common: Common) -> AsyncIterator[Check]:
 
 
 def _spend(output: Output, spend: Spend, gateway: Gateway, common: Common) -> int:
-    """One song of the cheapest model: whether the key, the account and the whole way work."""
+    """Make one song with the cheapest model, to test the key, the account and the whole path."""
     access = asyncio.run(access_of(gateway))
     request, price = _cheapest(access)
     question = (

@@ -1,4 +1,4 @@
-"""`songflow export`: the manifest and its songs in the forms that other tools read."""
+"""`songflow export`: the manifest and its songs in formats that other tools read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def export(
     force: Annotated[bool, Parameter(negative="")] = False,
     common: Common = Common(),
 ) -> None:
-    """Write the manifest, and the songs where wanted, into a folder.
+    """Write the manifest, and the songs if wanted, into a folder.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def export(
     audio
         none leaves the songs where they are, copy copies them to audio/, link links them there.
     where
-        Only rows for which this holds, such as: rating >= 4 (see `songs`).
+        Only rows that match this condition, such as: rating >= 4 (see `songs`).
     force
         Overwrite the files of an earlier export.
     """

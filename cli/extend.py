@@ -14,6 +14,7 @@ from cli.paid_command import named, run_paid
 from songflow.accounts import Access
 from songflow.families.family import Request
 from songflow.families.registry import extension_request
+from songflow.families.udio_parameters import ExtensionPlacement, ExtensionSound
 from songflow.generation.extensions import plan_extension
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
@@ -26,7 +27,7 @@ _PLACING = Group("Placing", sort_key=0)
 @Parameter(name="*", group=_PLACING)
 @dataclass(frozen=True)
 class Placing:
-    """Where the new part stands; with --section-start it can be said as a number, too.
+    """Where the new part is placed; --section-start gives it as a number.
 
     Parameters
     ----------
@@ -55,9 +56,9 @@ def extend(
     waiting: Waiting = Waiting(),
     common: Common = Common(),
 ) -> None:
-    """Extend a song of the library; what is not said is as that song was asked for.
+    """Extend a song. Options that you leave out are inherited from the song.
 
-    It is made by the gateway and the account that made the song. A song that only the gateway knows needs --gateway
+    The gateway and account that made the song make the extension. A song that is not in the library needs --gateway
     and --prompt.
 
     Parameters
@@ -70,9 +71,9 @@ def extend(
     with named(paying.key):
         for part in (paying, gateway, waiting):
             part.check()
-        said = {"prompt": prompt, "context_length": placing.context_length, **song.fields()}
-        overrides = {name: value for name, value in said.items() if value is not None}
-        # As far as that can be told without the parent: before a library is opened or a flow run exists.
+        given = {"prompt": prompt, "context_length": placing.context_length, **song.fields()}
+        overrides = {name: value for name, value in given.items() if value is not None}
+        # A check without the parent, before a library is opened or a flow run exists.
         anything = {"prompt": "anything", **overrides}
         extension_request(None, song_id, mode=placing.mode, place=placing.place, overrides=anything)
     output = Output(as_json=common.json, quiet=common.quiet)
@@ -105,10 +106,18 @@ class _Extension:
         )
         return planned.request, planned.access
 
-    async def run_flow(self, **options: Any) -> GenerationResult:
+    async def run_flow(self, shared: dict[str, Any]) -> GenerationResult:
         from flows.extend import extend_song
 
+        rest = dict(self.overrides)
+        sound = {name: rest.pop(name) for name in ExtensionSound.model_fields if name in rest}
+        placement = {name: rest.pop(name) for name in ExtensionPlacement.model_fields if name in rest}
         result: GenerationResult = await extend_song(
-            self.song_id, mode=self.placing.mode, place=self.placing.place, **self.overrides, **options
+            self.song_id,
+            place=self.placing.place,
+            sound=ExtensionSound(**sound),
+            placement=ExtensionPlacement(mode=self.placing.mode, **placement),
+            **rest,
+            **shared,
         )
         return result

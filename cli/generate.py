@@ -13,7 +13,6 @@ from cli.accounts import access_of
 from cli.options import SONG, Common, Gateway, Paying, Song, Waiting
 from cli.output import Output
 from cli.paid_command import NewSong, named, run_paid
-from songflow.accounts import fallbacks_from_environment
 from songflow.errors import InputError
 from songflow.families.family import Mode, Request
 from songflow.generation.repeats import request_like, require_source, told_by
@@ -39,7 +38,7 @@ def generate(
     prompt
         What the song is like; with lyrics of your own, tags of its style. With --like: instead of that song's.
     like
-        Ask for a stored song once more: its request is read from its file, and every option overrides its part.
+        Repeat the request of a stored song, read from its file; every option overrides its part.
     """
     with named(paying.key):
         for part in (paying, gateway, waiting):
@@ -56,13 +55,13 @@ def _request(prompt: str | None, like: Path | None, song: Song, paying: Paying, 
         return song.request(prompt)
     if prompt is not None and os.path.isfile(prompt):  # noqa: PTH113 - a Path of a long prompt raises
         raise InputError(
-            f"With --like {like} the file {prompt} stands where a prompt stands.",
-            next="give one file (a pattern may stand for several); nothing was sent.",
+            f"With --like {like} the file {prompt} is given as the prompt.",
+            next="give one file (a shell pattern may match several); nothing was sent.",
         )
     told = told_by(like)
-    said = {} if prompt is None else {"prompt": prompt}
-    request = request_like(told, {**said, **song.fields()})
+    given = {} if prompt is None else {"prompt": prompt}
+    request = request_like(told, {**given, **song.fields()})
     if request.mode is not Mode.REGULAR:
         asked = asyncio.run(access_of(gateway))
-        require_source(told, [asked, *fallbacks_from_environment(paying.fallback)])
+        require_source(told, [asked, *paying.safety().fallback_accounts()])
     return request

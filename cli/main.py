@@ -1,10 +1,9 @@
-"""The entry of the `songflow` command, and what its exit codes mean.
+"""Entry point of the `songflow` command, with the meaning of its exit codes.
 
 0 done, 1 other, 2 bad input, 3 refused or not sent, 4 generation failed, 5 still running or unknown,
 6 over budget.
 
-Nothing is imported here that takes time: Ctrl-C in the second that the rest takes to load ends without a
-traceback, too.
+Nothing slow is imported here, so that Ctrl-C while the rest is loading (about a second) ends without a traceback.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command; what returns is its exit code."""
+    """Run one command and return its exit code."""
     as_json = _wants_json(arguments)
     try:
         from cli.app import dispatch
@@ -42,7 +41,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _wants_json(arguments: list[str]) -> bool:
-    """Also for a command line that the parser refuses."""
+    """True if --json was given, also on a command line that the parser refuses."""
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     return any(option in {"--json", "--json=true"} for option in options)
 

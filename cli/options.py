@@ -1,4 +1,7 @@
-"""The options that several commands share, as dataclasses that cyclopts flattens into flags."""
+"""Options that several commands share, as dataclasses that cyclopts flattens into flags.
+
+Those that flows have as well become the parameter groups of `songflow.parameters`.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
-from songflow.accounts import Access, access_from_environment
+from songflow import parameters
 from songflow.errors import InputError
 from songflow.families.udio import SongRequest
-from songflow.generation.session_settings import SessionSettings
+from songflow.parameters import EnvironmentAccount, KeyedSafety
 from songflow.settings import LibrarySettings
 
 __all__ = ["SONG", "Common", "Gateway", "Paying", "Song", "Waiting"]
@@ -27,7 +30,7 @@ _COMMON = Group("Common", sort_key=4)
 @Parameter(name="*", group=_COMMON)
 @dataclass(frozen=True)
 class Common:
-    """Where the library is, and how to answer.
+    """Where the library is, and how to print.
 
     Parameters
     ----------
@@ -36,7 +39,7 @@ class Common:
     json
         One JSON object on stdout, on failure too.
     quiet
-        No log lines and no progress display on stderr; errors still.
+        No log lines and no progress on stderr, only errors.
     """
 
     library: Path | None = None
@@ -71,16 +74,16 @@ class Gateway:
     gateway
         cometapi, openai-hk, custom, or simulator (the default: no key, no cost).
     base_url
-        The gateway's address where it is not the published one; with simulator: that of `songflow simulate`.
+        The gateway's address, if it is not the published one; with simulator, the address of `songflow simulate`.
     credentials
-        A Prefect block with the key: NAME or TYPE/NAME. Without it the key is in COMETAPI_KEY,
+        A Prefect block with the key: NAME or TYPE/NAME. Without it, the key is read from COMETAPI_KEY,
         OPENAI_HK_KEY or SONGFLOW_API_KEY.
     submit_path
         A custom gateway's path for submits, such as /udio/submit/music.
     fetch_path
-        A custom gateway's path for asking, such as /udio/fetch/{id} or /udio/query?ids={ids}.
+        A custom gateway's path for status requests, such as /udio/fetch/{id} or /udio/query?ids={ids}.
     shape
-        A custom gateway's answer shape: A, B, C or D.
+        The shape of a custom gateway's answers: A, B, C or D.
     """
 
     gateway: Literal["simulator", "cometapi", "openai-hk", "custom"] | None = None
@@ -90,15 +93,11 @@ class Gateway:
     fetch_path: str | None = None
     shape: Literal["A", "B", "C", "D"] | None = None
 
-    def access(self) -> Access:
-        """The access that these options and the environment name (not for `--credentials`).
-
-        Raises:
-            InputError, MissingCredentials: nothing was sent.
-        """
-        return access_from_environment(
-            self.gateway,
-            self.base_url,
+    def account(self) -> EnvironmentAccount:
+        """These options as a parameter group (without `--credentials`)."""
+        return EnvironmentAccount(
+            gateway=self.gateway,
+            base_url=self.base_url,
             submit_path=self.submit_path,
             fetch_path=self.fetch_path,
             shape=self.shape,
@@ -110,6 +109,10 @@ class Gateway:
             raise InputError(
                 "--credentials names the gateway and its address itself.",
                 next="leave out --gateway and --base-url, or --credentials; nothing was sent.",
+            )
+        if self.base_url is not None and not self.base_url.strip():
+            raise InputError(
+                "--base-url is empty.", next="give an address, or leave it out; nothing was sent."
             )
         custom = self.submit_path or self.fetch_path or self.shape
         if custom and self.gateway != "custom":
@@ -127,14 +130,18 @@ class Waiting:
     Parameters
     ----------
     poll_interval
-        Fix the seconds between two looks at the gateway (default: 5).
+        Seconds between polls (default: learned from earlier songs; 5 until there are some).
     deadline
-        Seconds to wait for one generation (default: 20 minutes and 10 s for each second of music). It runs
-        on at the gateway after that, and the same --key collects it.
+        Seconds to wait for one generation (default: 20 minutes plus 10 s per second of music). After that it
+        continues at the gateway, and the same --key collects it.
     """
 
     poll_interval: float | None = None
     deadline: float | None = None
+
+    def group(self) -> parameters.Waiting:
+        """These options as a parameter group; `check` them first."""
+        return parameters.Waiting(poll_interval=self.poll_interval, deadline=self.deadline)
 
     def check(self) -> None:
         """Raise InputError for times that cannot be."""
@@ -152,26 +159,25 @@ class Waiting:
 @Parameter(name="*", group=_PAYING)
 @dataclass(frozen=True)
 class Paying:
-    """What protects the money.
+    """What may be paid for, and what is sent again.
 
     Parameters
     ----------
     key
-        The request key: the same key never pays twice, and comes back to its generation. Without one, one is
-        minted and printed on stderr before anything is sent.
+        Request key: reusing a key returns the same song and never pays twice. Without one, a new key is
+        printed on stderr before anything is sent.
     retries
-        How often a refusal that may be repeated, or a request that could not leave, is tried again (within
-        60 s). An unknown outcome is never sent again, whatever this says.
+        How often to repeat a request that was certainly not billed (rate limit, no connection), within 60 s.
+        A request with an unknown outcome is never sent again.
     retry_errors
-        Pay for a new try where this key's generation has failed at the gateway.
+        Pay again if this key's generation has failed at the gateway.
     if_unsettled
-        What to do where the same request is unsettled under another key of a dead run: stop, or pay for a
-        new one.
+        If a crashed run left the same request unsettled: stop, or pay for a new one.
     budget
         The most that this command may spend, in the units of the prices.
     fallback
-        Another gateway, whose key stands in the environment, for a request that the one before has certainly
-        not taken: NAME or NAME=URL (can be given several times). Never after an unknown outcome.
+        A gateway to try next, only if the one before has certainly not billed: NAME or NAME=URL, with its key in
+        the environment (can be given several times).
     """
 
     key: str | None = None
@@ -199,25 +205,26 @@ class Paying:
                 "--key must be a printable text of 1 to 255 characters.", next="correct it; nothing was sent."
             )
 
-    def session_settings(self, waiting: Waiting) -> SessionSettings:
-        """These options as a session's settings."""
-        return SessionSettings(
-            poll_interval=waiting.poll_interval,
-            deadline=waiting.deadline,
+    def safety(self, key: str | None = None) -> KeyedSafety:
+        """These options as a parameter group; `check` them first."""
+        return KeyedSafety(
+            key=key,
+            if_unsettled=self.if_unsettled,
+            retry_errors=self.retry_errors,
             retries=self.retries,
-            budget=self.budget,
+            fallback_gateways=list(self.fallback),
         )
 
 
 @Parameter(name="*", group=SONG)
 @dataclass(frozen=True)
 class Song:
-    """What the song is like; what is left out has the gateways' default.
+    """What the song is like. Options that you leave out have the gateway's default.
 
     Parameters
     ----------
     lyrics
-        The words to sing (then the prompt acts as tags of its style).
+        The words to sing; the prompt then describes the style.
     lyrics_file
         A text file with the words to sing; - is stdin.
     instrumental

@@ -1,4 +1,4 @@
-"""What every paying command does around its request: the key, the access, Prefect or not, and Ctrl-C."""
+"""The frame of every paying command: the request key, the account, Prefect or not, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from cli.accounts import access_of, given_access, resolve
+from cli.flow_calls import generate_as_flow, shared_parameters
 from cli.options import Common, Gateway, Paying, Waiting
 from cli.output import Output
 from cli.prefect_mode import use_prefect
-from songflow.accounts import Access, fallbacks_from_environment
+from songflow.accounts import Access
 from songflow.errors import OutcomeUnknown, RequestNotSent, SongflowError, StillRunning
 from songflow.families.family import Request
 from songflow.gateways import DIALECTS
@@ -23,10 +24,8 @@ from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 from songflow.ledger.queries import leading_submission
 from songflow.ledger.states import RULES
+from songflow.parameters import session_settings
 from songflow.settings import debugging, gateway_key
-
-if TYPE_CHECKING:
-    from prefect.blocks.core import Block
 
 __all__ = ["NewSong", "Order", "guarded", "hint_at_unused_keys", "named", "run_paid"]
 
@@ -36,11 +35,11 @@ log = logging.getLogger(f"songflow.{__name__}")
 
 
 class Order(Protocol):
-    """What a paying command asks for."""
+    """What a paying command makes."""
 
     @property
     def label(self) -> str:
-        """What the progress display calls it."""
+        """Its name in the progress display."""
 
     @property
     def needs_account(self) -> bool:
@@ -51,8 +50,8 @@ class Order(Protocol):
     ) -> tuple[Request, Access]:
         """The request and the account for it, of the one that the options name (None: they name none)."""
 
-    async def run_flow(self, **options: Any) -> GenerationResult:
-        """The same as a flow run, with what every flow that makes songs is told."""
+    async def run_flow(self, shared: dict[str, Any]) -> GenerationResult:
+        """Make it in a flow run, with the parameters that all flows share."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,8 @@ class NewSong:
         assert given is not None, "a new song needs an account"
         return self.request, given
 
-    async def run_flow(self, **options: Any) -> GenerationResult:
-        from flows.generate import generate_song
-
-        result: GenerationResult = await generate_song(**self.request.model_dump(mode="json"), **options)
-        return result
+    async def run_flow(self, shared: dict[str, Any]) -> GenerationResult:
+        return await generate_as_flow(self.request, shared)
 
 
 def run_paid(
@@ -85,11 +81,11 @@ def run_paid(
     """Make one generation as a flow run where a Prefect server is configured, else in plain Python.
 
     Raises:
-        SongflowError: with everything a person needs to go on.
+        SongflowError: with everything that is needed to continue.
     """
     key = paying.key or mint_key()
     if paying.key is None:
-        # Always, even with --quiet: without it a killed command could not be come back to.
+        # Even with --quiet: without the key, a killed command could not be resumed.
         output.err.print(f"key: {key}", markup=False)
     if order.needs_account:
         hint_at_unused_keys(gateway)
@@ -106,12 +102,12 @@ def guarded(
     come_back: str,
     left: Callable[[], Awaitable[SongflowError]] | None = None,
 ) -> _T:
-    """Run what pays under a key; whatever ends it, the error says what it may have cost and how to `come_back`.
+    """Run a paying command; every error says what it may have cost and how to continue (`come_back`).
 
-    `left` tells what Ctrl-C leaves behind, where the key is not that of one generation.
+    `left` describes what Ctrl-C leaves behind, if the key is not that of one generation.
 
     Raises:
-        SongflowError: with everything a person needs to go on.
+        SongflowError: with everything that is needed to continue.
     """
     with named(key):
         try:
@@ -136,7 +132,7 @@ def guarded(
 
 @contextmanager
 def named(key: str | None) -> Iterator[None]:
-    """Errors that do not know the request key are given it."""
+    """Add the request key to errors that do not have it."""
     try:
         yield
     except SongflowError as error:
@@ -153,10 +149,33 @@ async def _run_paid(
     waiting: Waiting,
     common: Common,
 ) -> GenerationResult:
-    fallbacks = fallbacks_from_environment(paying.fallback)
+    policy = paying.safety(key).policy()  # a missing key of a fallback is an error before anything is sent
     if use_prefect():
-        return await _as_flow(order, key, paying, gateway, waiting, common)
-    return await _in_process(output, order, key, paying, gateway, waiting, common, fallbacks)
+        if order.needs_account and gateway.credentials is None:
+            gateway.account().access()  # so is a missing key of the gateway, before a flow run exists
+        shared = await shared_parameters(gateway, waiting, paying.safety(key), paying.budget, common)
+        return await order.run_flow(shared)
+    return await _in_process(output, order, key, policy, paying, gateway, waiting, common)
+
+
+async def _in_process(
+    output: Output,
+    order: Order,
+    key: str,
+    policy: PayingPolicy,
+    paying: Paying,
+    gateway: Gateway,
+    waiting: Waiting,
+    common: Common,
+) -> GenerationResult:
+    given = await (access_of if order.needs_account else given_access)(gateway)
+    settings = session_settings(waiting.group(), paying.safety(), paying.budget)
+    async with (
+        Session(common.library_settings(), settings, resolve) as session,
+        output.waiting(order.label) as progress,
+    ):
+        request, access = await order.plan(session, given, policy.fallbacks)
+        return await generate_in(session, request, access, key=key, policy=policy, progress=progress)
 
 
 async def _detaching(work: Callable[[], Awaitable[_T]], left: Callable[[], Awaitable[SongflowError]]) -> _T:
@@ -169,85 +188,25 @@ async def _detaching(work: Callable[[], Awaitable[_T]], left: Callable[[], Await
         raise await left() from None
 
 
-async def _in_process(
-    output: Output,
-    order: Order,
-    key: str,
-    paying: Paying,
-    gateway: Gateway,
-    waiting: Waiting,
-    common: Common,
-    fallbacks: Sequence[Access],
-) -> GenerationResult:
-    given = await (access_of if order.needs_account else given_access)(gateway)
-    async with (
-        Session(common.library_settings(), paying.session_settings(waiting), resolve) as session,
-        output.waiting(order.label) as progress,
-    ):
-        request, access = await order.plan(session, given, fallbacks)
-        return await generate_in(
-            session,
-            request,
-            access,
-            key=key,
-            policy=PayingPolicy(
-                if_unsettled=paying.if_unsettled,
-                retry_errors=paying.retry_errors,
-                fallbacks=tuple(fallbacks),
-            ),
-            progress=progress,
-        )
-
-
-async def _as_flow(
-    order: Order, key: str, paying: Paying, gateway: Gateway, waiting: Waiting, common: Common
-) -> GenerationResult:
-    from blocks import SongLibrary
-    from blocks.resolver import load_credentials
-
-    credentials: Block | None = None
-    if gateway.credentials is not None:
-        credentials = await load_credentials(gateway.credentials)
-    elif order.needs_account:
-        gateway.access()  # a missing key is said here, before a flow run exists
-    return await order.run_flow(
-        credentials=credentials,
-        gateway=gateway.gateway,
-        base_url=gateway.base_url,
-        submit_path=gateway.submit_path,
-        fetch_path=gateway.fetch_path,
-        shape=gateway.shape,
-        library=SongLibrary.of(common.library_settings()),
-        key=key,
-        if_unsettled=paying.if_unsettled,
-        retry_errors=paying.retry_errors,
-        retries=paying.retries,
-        poll_interval=waiting.poll_interval,
-        deadline=waiting.deadline,
-        budget=paying.budget,
-        fallback_gateways=list(paying.fallback) or None,
-    )
-
-
 async def _detached(key: str, common: Common) -> SongflowError:
-    """What Ctrl-C leaves behind, read from the ledger."""
+    """Describe what Ctrl-C leaves behind, from the ledger."""
     async with Session(common.library_settings()) as session:
         current = leading_submission(await session.library.ledger.submissions.of_key(key))
     if current is None or RULES[current.state].billed.value == "no":
         return RequestNotSent("Interrupted before anything was sent.", key=key, next="run the command again.")
     return StillRunning(
-        f"Detached. The generation {current.any_id or ''} (state '{current.state}') goes on at the gateway "
+        f"Detached. The generation {current.any_id or ''} (state '{current.state}') continues at the gateway "
         "and is billed.",
         key=key,
         generation_id=current.any_id,
         state=current.state,
         billed=current.billed,
-        next=f"come back with the same command and --key {key}, or `songflow rescue`.",
+        next=f"run the same command with --key {key}, or `songflow rescue`.",
     )
 
 
 def hint_at_unused_keys(gateway: Gateway) -> None:
-    """A key in the environment does not choose its gateway: spending money takes an explicit word."""
+    """Log that a key in the environment does not choose its gateway: spending money takes --gateway."""
     if gateway.gateway or gateway.credentials:
         return
     for dialect in DIALECTS.values():

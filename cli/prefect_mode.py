@@ -1,4 +1,4 @@
-"""Whether a command becomes a Prefect flow run: only where a Prefect server is configured and answers.
+"""Decide whether a command becomes a Prefect flow run: if a Prefect server is configured and answers.
 
 A flow run without a server would start an ephemeral one, which takes about 13 s before the first request
 leaves. Without a server the command runs the same steps in plain Python; the ledger is the truth either way.
@@ -21,7 +21,7 @@ _CONNECT_SECONDS = 2.0
 
 
 def use_prefect() -> bool:
-    """True where PREFECT_API_URL is set (environment or active profile) and its server can be reached."""
+    """True if PREFECT_API_URL is set (environment or active profile) and its server can be reached."""
     if not PrefectSettings.from_environment().enabled:
         return False
     url = configured_api_url()
@@ -30,13 +30,14 @@ def use_prefect() -> bool:
     if server_answers(url):
         return True
     log.warning(
-        "The Prefect server at %s does not answer: running without it; the ledger has everything.", url
+        "The Prefect server at %s does not answer: running without it; nothing is lost, the ledger records everything.",
+        url,
     )
     return False
 
 
 def configured_api_url() -> str | None:
-    """What Prefect itself would use, read without importing Prefect (which takes over a second)."""
+    """The URL that Prefect would use, read without importing Prefect (which takes over a second)."""
     given = PrefectSettings.from_environment()
     if given.api_url:
         return given.api_url
@@ -51,7 +52,7 @@ def configured_api_url() -> str | None:
 
 
 def server_answers(url: str) -> bool:
-    """True where somebody listens at a URL's host and port."""
+    """True if the host and port of a URL accept connections."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:

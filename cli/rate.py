@@ -1,4 +1,4 @@
-"""`songflow rate`: a person's opinion of a song, which reports and searches go by."""
+"""`songflow rate`: rate a song, for reports and searches."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def rate(
     rating
         A number from 0 to 5.
     clear
-        Take the rating back.
+        Remove the rating.
     """
     if (rating is None) != clear:
         raise InputError(

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
 import sys
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from cli.accounts import access_of, resolve
+from cli.flow_calls import shared_parameters
 from cli.options import Common, Gateway, Paying, Waiting
 from cli.output import Output
 from cli.paid_command import guarded, hint_at_unused_keys, named
 from cli.prefect_mode import use_prefect
 from cli.song_pages import show_plan, show_shelf, show_song, told_take
-from songflow.accounts import Access, access_from_environment, fallbacks_from_environment
+from songflow.accounts import Access, access_from_environment
 from songflow.errors import (
     ChoiceNeeded,
     InputError,
@@ -27,10 +27,10 @@ from songflow.errors import (
     StillRunning,
 )
 from songflow.generation.lifecycle import mint_key
-from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session
 from songflow.ledger.states import RULES, State
 from songflow.library.library import Library
+from songflow.parameters import KeyedSafety, session_settings
 from songflow.recipes.answers import given_answers
 from songflow.recipes.making import make_whole_song
 from songflow.recipes.model import Recipe
@@ -60,14 +60,14 @@ def song(
     Parameters
     ----------
     recipe
-        A YAML file, or one of those that come with Songflow (see --list).
+        A YAML file, or a recipe that comes with Songflow (see --list).
     set
         A variable of the recipe, as in --set prompt="a slow waltz" (can be given several times).
     choose
-        Which take a step goes on with, as in --choose core=2; --choose core=again1 makes another pair
+        Which take to continue from, as in --choose core=2; --choose core=again1 makes another pair
         (can be given several times).
     plan
-        Only tell what it takes and costs; nothing is sent.
+        Only show the steps and their price; nothing is sent.
     list
         Only list the recipes that come with Songflow.
     """
@@ -105,7 +105,7 @@ def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
 
 @dataclass
 class _Wish:
-    """One command line's recipe, with everything that was said about it."""
+    """The recipe of a command line, with its options."""
 
     recipe: str
     variables: dict[str, str]
@@ -116,7 +116,7 @@ class _Wish:
     common: Common
 
     async def planned(self) -> Plan:
-        """What the recipe takes and costs; what stands under its key already is not paid for again."""
+        """The steps of the recipe and their price, less what its key has already paid for."""
         access = await self._prices()
         recipe = self._read(access)
         paid = Paid()
@@ -130,11 +130,11 @@ class _Wish:
         return plan
 
     def made(self, output: Output) -> int:
-        """Make it, asking at the terminal where there is one; what returns is the exit code."""
+        """Make the song, asking at the terminal if there is one; return the exit code."""
         asyncio.run(self._check())
         key = self.paying.key or mint_key()
         if self.paying.key is None:
-            # Always, even with --quiet: without it a killed command could not be come back to.
+            # Even with --quiet: without the key, a killed command could not be resumed.
             output.err.print(f"key: {key}", markup=False)
         hint_at_unused_keys(self.gateway)
         come_back = f"run the same command with --key {key}"
@@ -154,56 +154,37 @@ class _Wish:
                 return 0
 
     async def _check(self) -> None:
-        """A recipe's faults are told before there is a key to come back with."""
+        """Raise for a faulty recipe, before a key is printed."""
         self._read(await self._prices())
 
     async def _make(self, output: Output, key: str) -> WholeSong:
-        fallbacks = fallbacks_from_environment(
-            self.paying.fallback
-        )  # a missing key is said before anything is sent
+        safety = self.paying.safety(key)
+        policy = safety.policy()  # a missing key is an error before anything is sent
         if use_prefect():
-            return await self._as_flow(key)
+            return await self._as_flow(safety)
         access = await access_of(self.gateway)
         recipe = self._read(access)
-        settings = settings_for(recipe, key, self.paying.session_settings(self.waiting))
+        wanted = session_settings(self.waiting.group(), safety, self.paying.budget)
+        settings = settings_for(recipe, key, wanted)
         async with (
             Session(self.common.library_settings(), settings, resolve) as session,
             output.waiting(recipe.name) as progress,
         ):
-            policy = PayingPolicy(
-                if_unsettled=self.paying.if_unsettled, retry_errors=self.paying.retry_errors
-            )
-            crew = PlainCrew(session, policy, progress)
+            crew = PlainCrew(session, replace(policy, fallbacks=()), progress)
             return await make_whole_song(
-                session, recipe, [access, *fallbacks], crew, key=key, choices=self.choices
+                session, recipe, policy.accounts(access), crew, key=key, choices=self.choices
             )
 
-    async def _as_flow(self, key: str) -> WholeSong:
-        from blocks import SongLibrary
-        from blocks.resolver import load_credentials
+    async def _as_flow(self, safety: KeyedSafety) -> WholeSong:
         from flows.song import make_song
 
-        named_block = self.gateway.credentials
+        shared = await shared_parameters(self.gateway, self.waiting, safety, self.paying.budget, self.common)
         whole: WholeSong = await make_song(
             recipe=portable(self.recipe),
             variables=self.variables,
             choices=self.choices,
             asking="stop",  # the command asks itself
-            credentials=await load_credentials(named_block) if named_block is not None else None,
-            gateway=self.gateway.gateway,
-            base_url=self.gateway.base_url,
-            submit_path=self.gateway.submit_path,
-            fetch_path=self.gateway.fetch_path,
-            shape=self.gateway.shape,
-            library=SongLibrary.of(self.common.library_settings()),
-            key=key,
-            if_unsettled=self.paying.if_unsettled,
-            retry_errors=self.paying.retry_errors,
-            retries=self.paying.retries,
-            poll_interval=self.waiting.poll_interval,
-            deadline=self.waiting.deadline,
-            budget=self.paying.budget,
-            fallback_gateways=builtins.list(self.paying.fallback) or None,
+            **shared,
         )
         return whole
 
@@ -213,7 +194,7 @@ class _Wish:
         return recipe
 
     async def _prices(self) -> Access:
-        """An account to price with: a plan needs no key."""
+        """An account to compute prices with: a plan needs no key."""
         try:
             return await access_of(self.gateway)
         except MissingCredentials:
@@ -222,7 +203,7 @@ class _Wish:
             return access_from_environment()
 
     def _failed(self, output: Output, error: SongflowError, key: str) -> int:
-        """The failure, and with --json what is kept all the same."""
+        """Report a failure; with --json, also what is stored."""
         kept: dict[str, Any] = {}
         if output.as_json:
             with suppress(SongflowError):
@@ -239,7 +220,7 @@ class _Wish:
             return await read_whole_song(library.ledger, recipe, key)
 
     async def _left(self, key: str) -> SongflowError:
-        """What Ctrl-C leaves behind, read from the ledger."""
+        """Describe what Ctrl-C leaves behind, from the ledger."""
         try:
             steps = (await self._kept(key)).steps
         except InputError:
@@ -251,18 +232,22 @@ class _Wish:
         running = [
             f"{piece.path} ({piece.generation_id})" for piece in steps if RULES[State(piece.state)].waits
         ]
-        said = f"{', '.join(running)} goes on at the gateway and is billed" if running else "nothing runs now"
+        state = (
+            f"{', '.join(running)} continues at the gateway and is billed"
+            if running
+            else "nothing is running"
+        )
         return StillRunning(
-            f"Detached: {said}; what was made is kept.",
+            f"Detached: {state}; finished songs stay stored.",
             key=key,
             state=steps[-1].state,
-            next=f"go on with the same command and --key {key}, or collect with `songflow rescue`.",
+            next=f"continue with the same command and --key {key}, or collect with `songflow rescue`.",
         )
 
 
 def _asked(output: Output, needed: ChoiceNeeded) -> str:
-    """Ask at the terminal until the answer can be meant."""
-    output.say(f"{needed.step}: which take shall the song go on with?")
+    """Ask at the terminal until the answer is one of the choices."""
+    output.say(f"{needed.step}: which take should the song continue from?")
     for take in needed.takes:
         output.say(told_take(take))
     numbers = {str(take["take"]) for take in needed.takes}
@@ -278,4 +263,4 @@ def _asked(output: Output, needed: ChoiceNeeded) -> str:
             return answer
         if answer in {"a", "again"} and needed.another is not None:
             return needed.again
-        output.say(f"{answer or 'Nothing'} is none of these.")
+        output.say(f"{answer or 'Nothing'} is not one of these.")

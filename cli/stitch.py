@@ -1,4 +1,4 @@
-"""`songflow stitch`: a whole song of an extension that holds only its new part."""
+"""`songflow stitch`: join an extension that contains only its new part with its source."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def stitch(
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     common: Common = Common(),
 ) -> None:
-    """Join an extension that holds only its new part with the song that it extends, into a file of this machine's own.
+    """Join an extension that contains only its new part with the song that it extends, into a local file.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def stitch(
     source
         The file to join it with (default: the song that it extends).
     crossfade
-        Seconds in which one passes into the other, 0..10.
+        Seconds of crossfade between the two, 0..10.
     output
         Where to write the mp3 (default: `stitched/` in the library's folder).
     """
@@ -47,7 +47,7 @@ def stitch(
         return
     speaker.line(f"+ {made.seconds:.1f} s, seam at {made.seam:.1f} s  {made.path}")
     if made.overlap:
-        speaker.say(f"The new part repeated {made.overlap:.1f} s of its source; they are in it once.")
+        speaker.say(f"The new part repeated {made.overlap:.1f} s of its source; they are included once.")
 
 
 async def _stitch(

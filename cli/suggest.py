@@ -1,4 +1,4 @@
-"""`songflow sweep suggest`: the next cells of a sweep, from what was rated well."""
+"""`songflow sweep suggest`: choose the next cells of a sweep by ratings."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def suggest(
                 f"{output} cannot be written: {error.strerror or error}.", next="choose another --output."
             ) from None
     if speaker.as_json:
-        told = {"cells": rows, "rated": rated, "made": len(seen), "spec": text}
-        speaker.object(told | {"output": None if output is None else str(output.resolve())})
+        found = {"cells": rows, "rated": rated, "made": len(seen), "spec": text}
+        speaker.object(found | {"output": None if output is None else str(output.resolve())})
     elif output is None:
         sys.stdout.write(text)  # as it is: the next program reads it
     else:

@@ -1,4 +1,4 @@
-"""`songflow sweep plan|run|status SPEC.yaml`: many songs, priced before, come back to by running again."""
+"""`songflow sweep plan|run|status SPEC.yaml`: many songs from one spec, priced in advance, resumed by running again."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import math
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -14,6 +14,7 @@ from cyclopts import App, Group, Parameter
 from rich.live import Live
 
 from cli.accounts import access_of, resolve
+from cli.flow_calls import shared_parameters
 from cli.options import Common, Gateway, Waiting
 from cli.output import Output, plain
 from cli.paid_command import guarded
@@ -21,13 +22,12 @@ from cli.prefect_mode import use_prefect
 from cli.report import report
 from cli.suggest import suggest
 from cli.sweep_display import show_plan, show_result, show_status, status_text, watched
-from songflow.accounts import Access, fallbacks_from_environment
+from songflow.accounts import Access
 from songflow.errors import InputError, RequestNotSent, SongflowError, StillRunning
-from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session
-from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.key_summaries import KeySummaries
 from songflow.library.library import Library
+from songflow.parameters import SweepSafety, session_settings
 from songflow.settings import LibrarySettings
 from songflow.sweeps.cells import Cell, cells_of
 from songflow.sweeps.parents import find_parents
@@ -55,24 +55,24 @@ app.command(suggest)
 @Parameter(name="*", group=_SWEEP)
 @dataclass(frozen=True)
 class Sweeping:
-    """How to run, and what protects the money.
+    """How to run the sweep, and what may be paid for.
 
     Parameters
     ----------
     concurrency
-        Generations at the gateway at once, at most; fewer where it says "too many".
+        Generations at the gateway at once, at most; fewer if it answers "too many".
     budget
         The most that this command may spend, in the units of the prices.
     retry_errors
-        Pay for a new try of cells that have failed at the gateway.
+        Pay again for cells that have failed at the gateway.
     max_failures
-        Start no more cells after so many did not end well.
+        Start no more cells after this many have failed.
     retries
-        How often a cell that was certainly not billed is tried again while no other cell is taken either.
+        How often to repeat a cell that was certainly not billed, while the gateway takes no other cell either.
     if_unsettled
-        What to do with a cell whose request is unsettled under a key of no sweep's: stop there, or pay for a new one.
+        If the request of a cell is unsettled under a key outside of sweeps: stop at that cell, or pay for a new one.
     fallback
-        Another gateway for cells that the one before has certainly not taken: NAME or NAME=URL (several times).
+        A gateway to try next, only if the one before has certainly not billed: NAME or NAME=URL (several times).
     """
 
     concurrency: int = DEFAULT_CONCURRENCY
@@ -95,16 +95,22 @@ class Sweeping:
                 next="correct it; nothing was sent.",
             )
 
+    def safety(self) -> SweepSafety:
+        """These options as a parameter group; `check` them first."""
+        return SweepSafety(
+            if_unsettled=self.if_unsettled,
+            retry_errors=self.retry_errors,
+            retries=self.retries,
+            fallback_gateways=list(self.fallback),
+            max_failures=self.max_failures,
+        )
+
     def options(self) -> RunOptions:
         """These options as those of a run."""
         return RunOptions(
             concurrency=self.concurrency,
             max_failures=self.max_failures,
-            policy=PayingPolicy(
-                if_unsettled=self.if_unsettled,
-                retry_errors=self.retry_errors,
-                fallbacks=tuple(fallbacks_from_environment(self.fallback)),
-            ),
+            policy=self.safety().policy(),
         )
 
 
@@ -129,7 +135,7 @@ def plan(
     gateway: Gateway = Gateway(),
     common: Common = Common(),
 ) -> None:
-    """Show what a run would send, cost and take; nothing is sent.
+    """Show the requests, price and duration of a run; nothing is sent.
 
     Parameters
     ----------
@@ -138,7 +144,7 @@ def plan(
     concurrency
         Generations at the gateway at once.
     retry_errors
-        As if cells that have failed at the gateway were paid for again.
+        Include cells that have failed at the gateway.
     """
     gateway.check()
     _check_concurrency(concurrency)
@@ -167,7 +173,7 @@ async def _plan(
 async def _with_key_summaries(
     settings: LibrarySettings, read: Callable[[KeySummaries | None], Awaitable[_T]]
 ) -> _T:
-    """Read from the ledger; looking at a library that is not there does not make one."""
+    """Read from the ledger; a library that does not exist is not made."""
     if not settings.exists():
         return await read(None)
     async with Library(settings) as library:
@@ -232,12 +238,9 @@ async def _run(
 ) -> SweepResult:
     if use_prefect():
         return await _as_flow(spec, sweeping, gateway, waiting, common)
-    settings = SessionSettings(
+    settings = replace(
+        session_settings(waiting.group(), sweeping.safety(), sweeping.budget),
         busy=True,
-        poll_interval=waiting.poll_interval,
-        deadline=waiting.deadline,
-        retries=sweeping.retries,
-        budget=sweeping.budget,
         budget_run=f"sweep-{uuid.uuid4().hex[:20]}",
     )
     async with Session(common.library_settings(), settings, resolve) as session:
@@ -249,54 +252,40 @@ async def _run(
 async def _as_flow(
     spec: Path, sweeping: Sweeping, gateway: Gateway, waiting: Waiting, common: Common
 ) -> SweepResult:
-    from blocks import SongLibrary
-    from blocks.resolver import load_credentials
     from flows.sweep import sweep
 
-    credentials = None if gateway.credentials is None else await load_credentials(gateway.credentials)
+    shared = await shared_parameters(gateway, waiting, sweeping.safety(), sweeping.budget, common)
     state = await sweep(
         spec=spec.read_text(encoding="utf-8"),
         folder=str(spec.parent.resolve()),
         name=spec.stem,
         concurrency=sweeping.concurrency,
-        max_failures=sweeping.max_failures,
-        credentials=credentials,
-        gateway=gateway.gateway,
-        base_url=gateway.base_url,
-        submit_path=gateway.submit_path,
-        fetch_path=gateway.fetch_path,
-        shape=gateway.shape,
-        library=SongLibrary.of(common.library_settings()),
-        if_unsettled=sweeping.if_unsettled,
-        retry_errors=sweeping.retry_errors,
-        retries=sweeping.retries,
-        poll_interval=waiting.poll_interval,
-        deadline=waiting.deadline,
-        budget=sweeping.budget,
-        fallback_gateways=list(sweeping.fallback) or None,
+        **shared,
         report=False,  # a command returns when the songs are there; `sweep report` draws one
         return_state=True,
     )
-    # A sweep with cells that did not end well is a failed run with a result; anything else that fails raises here.
+    # A sweep with failed cells is a failed run with a result; any other failure is raised here.
     result = await state.aresult(raise_on_failure=False)
     if isinstance(result, SweepUnfinished):
         return result.result
     if isinstance(result, Exception):
         raise result
-    assert isinstance(result, SweepResult), "the flow hands its result over in its state"
+    assert isinstance(result, SweepResult), "the flow returns its result in its state"
     return result
 
 
 async def _detached(cells: list[Cell], settings: LibrarySettings) -> SongflowError:
-    """What Ctrl-C leaves behind, read from the ledger."""
+    """Describe what Ctrl-C leaves behind, from the ledger."""
     left = await _with_key_summaries(settings, lambda ledger: status_of(cells, ledger))
-    come_back = "run the same command again: it collects what runs, goes on with the rest, and pays for no cell twice."
+    come_back = (
+        "run the same command again: it collects what is running, makes the rest, and pays for no cell twice."
+    )
     if not left.running and not left.unsettled:
         return RequestNotSent(
             f"Detached. No cell is under way: {left.stored} of {left.cells} are stored.", next=come_back
         )
     return StillRunning(
-        f"Detached. {left.running + left.unsettled} cells go on at the gateway and are billed; "
+        f"Detached. {left.running + left.unsettled} cells continue at the gateway and are billed; "
         f"{left.stored} of {left.cells} are stored.",
         next=come_back,
     )
@@ -311,7 +300,7 @@ def status(
     gateway: Gateway = Gateway(),
     common: Common = Common(),
 ) -> None:
-    """Show how a sweep stands: live in a terminal until Ctrl-C or its end, once in a pipe.
+    """Show the progress of a sweep: live in a terminal until Ctrl-C or its end, once in a pipe.
 
     Parameters
     ----------

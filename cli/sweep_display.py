@@ -1,4 +1,4 @@
-"""What a person sees of a sweep: its plan as a table, its progress as it goes, its end in a few lines."""
+"""Display of a sweep: its plan as a table, its live progress, its result in a few lines."""
 
 from __future__ import annotations
 
@@ -50,28 +50,28 @@ def show_plan(output: Output, name: str, plan: Plan, unit: str, concurrency: int
 
 
 def show_result(output: Output, result: SweepResult, unit: str) -> None:
-    """What a run has come to."""
+    """The result of a run, with its failures."""
     for failure in result.failures[:_SHOWN_FAILURES]:
         output.line(f"- {failure.key}: {failure.error} Next: {failure.next}")
     if len(result.failures) > _SHOWN_FAILURES:
         output.line(f"- and {len(result.failures) - _SHOWN_FAILURES} more.")
     output.line(f"{result.name}: {result.summary(unit)} It took {duration(result.seconds)}.")
     if result.exit_code:
-        output.line("Run the same command again to go on: it pays for no cell twice.")
+        output.line("Run the same command again to continue: it pays for no cell twice.")
 
 
 def show_status(output: Output, name: str, status: SweepStatus, unit: str) -> None:
-    """How a sweep stands."""
+    """One line about a sweep's progress."""
     output.line(status_text(name, status, unit))
 
 
 def status_text(name: str, status: SweepStatus, unit: str) -> str:
-    """One line: counts, money, rate, and when it will be done."""
+    """One line: counts, price, rate and remaining time."""
     eta = f", done in about {duration(status.eta_seconds)}" if status.eta_seconds is not None else ""
     return (
         f"{name}: {status.stored} of {status.cells} cells stored ({status.songs} songs), {status.running} running, "
         f"{status.failed} failed, {status.unsettled} unsettled, {status.left} left; {status.spent:g} {unit} spent; "
-        f"{status.per_hour:g} cells an hour{eta}."
+        f"{status.per_hour:g} cells/h{eta}."
     )
 
 
@@ -109,7 +109,7 @@ def _progress_text(name: str, tally: Tally, seconds: float) -> Text:
     eta = f", about {duration(left / rate)} left" if rate and left else ""
     return plain(
         f"{name}: {tally.ended}/{tally.cells} cells, {tally.running} at the gateway, {tally.collecting} being stored, "
-        f"{bad} not well, {60 * rate:.1f} a minute{eta}"
+        f"{bad} failed, {60 * rate:.1f} cells/min{eta}"
     )
 
 

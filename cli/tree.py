@@ -1,4 +1,4 @@
-"""Where songs come from, for a terminal and as a picture."""
+"""The lineage of songs, for a terminal and as a picture."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["check_picture", "show_trees", "write_picture"]
 
 
 def show_trees(output: Output, roots: Sequence[Node]) -> None:
-    """Each song under the one that it extends."""
+    """Print each song under the one that it extends."""
     for root in roots:
         output.out.print(_branch(root, Tree(_label(root))))
 
 
 def check_picture(target: Path) -> None:
-    """Raise InputError for a name that is no picture's."""
+    """Raise InputError unless the name ends in .png."""
     if target.suffix.lower() != ".png":
         raise InputError(f"--picture writes a PNG, and {target.name!r} is none.", next="name it FILE.png.")
 
 
 def write_picture(target: Path, roots: Sequence[Node]) -> None:
-    """The same as a PNG.
+    """Write the lineage as a PNG.
 
     Raises:
         InputError: the file cannot be written.

@@ -2,16 +2,25 @@
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
 import hashlib
+from typing import Annotated
 
-from prefect import flow, runtime
+from prefect import runtime
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from flows import fields
+from flows.song_flow import song_flow
 from tasks.runs import short
 from tasks.ui.markdown import escape
 
 __all__ = ["attention"]
+
+EventName = Annotated[
+    str, fields.described("Event", "The event, such as songflow.generation.unknown.", min_length=1)
+]
+Happened = Annotated[str, fields.described("What happened", "In one sentence.")]
+Next = Annotated[str, fields.described("What to do next", "The command to run or the decision to make.")]
+About = Annotated[str, fields.described("About", "The generation or the budget concerned.")]
 
 
 def _run_name() -> str:
@@ -19,10 +28,8 @@ def _run_name() -> str:
     return short(f"{parameters.get('event')}: {parameters.get('about')}")
 
 
-@flow(name="attention", flow_run_name=_run_name, persist_result=False)
-async def attention(
-    event: fields.EventName, happened: fields.Happened = "", next: fields.Next = "", about: fields.About = ""
-) -> None:
+@song_flow("attention", _run_name, moved={})
+async def attention(event: EventName, happened: Happened = "", next: Next = "", about: About = "") -> None:
     """Shows what a person should know of: an **unknown** or failed generation, a budget that is nearly spent.
 
     An automation starts it for each such event. It asks nobody, changes nothing and costs nothing; what it says is

@@ -1,20 +1,20 @@
 """The flow that makes songs: one paid generation, from a prompt to files."""
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
 
-from prefect import flow, runtime
+from prefect import runtime
 from prefect.logging import get_run_logger
 
 from blocks.credentials import GatewayBlock
 from blocks.library import SongLibrary
 from flows import fields
-from flows.hooks import let_go
-from songflow.accounts import Access, access_from_environment, fallbacks_from_environment
+from flows.song_flow import paid_flow
+from songflow.accounts import Access
 from songflow.errors import InputError
 from songflow.families.family import Request
 from songflow.families.udio import SongRequest
+from songflow.families.udio_parameters import Placement, Sound
 from songflow.generation.error_texts import paid_from_here
 from songflow.generation.lifecycle import submit_to_first
 from songflow.generation.policy import PAY_ONCE, PayingPolicy
@@ -23,6 +23,7 @@ from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import SongState
+from songflow.parameters import EnvironmentAccount, Waiting, members, session_settings
 from songflow.runtime.concurrency import all_ended
 from tasks.download import download
 from tasks.record import record
@@ -33,7 +34,20 @@ from tasks.submit import submit
 from tasks.ui.lineage import song_assets, source_assets
 from tasks.wait import wait
 
-__all__ = ["chosen_access", "generate_song", "make_songs", "paying_options"]
+__all__ = ["chosen_access", "generate_song", "make_songs"]
+
+SoundOfSong = Annotated[
+    Sound | None,
+    fields.described(
+        "Sound", "How closely prompt and lyrics are followed, and the quality. None: the defaults."
+    ),
+]
+PlacementInSong = Annotated[
+    Placement | None,
+    fields.described(
+        "Placement", "Which section of a whole song this is, and where the lyrics are sung. None: all of it."
+    ),
+]
 
 
 def _run_name() -> str:
@@ -41,109 +55,81 @@ def _run_name() -> str:
     return short(str(parameters.get("prompt") or "a song"))
 
 
-@flow(
-    name="generate-song",
-    flow_run_name=_run_name,
-    persist_result=False,
-    on_cancellation=[let_go],
-    on_crashed=[let_go],
+@paid_flow(
+    "generate-song",
+    _run_name,
+    moved={
+        **members(
+            sound=Sound,
+            placement=Placement,
+            account=EnvironmentAccount,
+            waiting=Waiting,
+            safety=fields.SongSafety,
+        ),
+        **dict.fromkeys(("mode", "source_song_id", "context_length"), "a parameter of the flow extend-song"),
+    },
 )
 async def generate_song(
     prompt: fields.Prompt,
     lyrics: fields.Lyrics = "",
-    lyrics_type: fields.LyricsKind = None,
-    model_type: fields.ModelName = "udio32-v1.5",
+    lyrics_type: fields.LyricsType = None,
+    model_type: fields.ModelType = "udio32-v1.5",
     negative_prompt: fields.NegativePrompt = "",
     seed: fields.Seed = -1,
-    prompt_strength: fields.PromptStrength = 0.5,
-    clarity_strength: fields.ClarityStrength = 0.25,
-    lyrics_strength: fields.LyricsStrength = 0.5,
-    generation_quality: fields.Quality = 0.75,
-    song_section_start: fields.SectionStart = 0.0,
-    song_section_end: fields.SectionEnd = 1.0,
-    lyrics_placement_start: fields.LyricsStart = None,
-    lyrics_placement_end: fields.LyricsEnd = None,
-    bypass_prompt_optimization: fields.Bypass = False,
-    mode: fields.ModeName = "regular",
-    source_song_id: fields.SourceSongId = None,
-    context_length: fields.ContextLength = None,
     credentials: fields.Credentials = None,
-    gateway: fields.GatewayName = None,
-    base_url: fields.BaseUrl = None,
-    submit_path: fields.SubmitPath = None,
-    fetch_path: fields.FetchPath = None,
-    shape: fields.ShapeName = None,
     library: fields.Library = None,
-    key: fields.Key = None,
-    step: fields.Step = DEFAULT_STEP,
-    if_unsettled: fields.IfUnsettled = "stop",
-    retry_errors: fields.RetryErrors = False,
-    retries: fields.Retries = 4,
-    poll_interval: fields.PollInterval = None,
-    deadline: fields.Deadline = None,
     budget: fields.Budget = None,
-    fallbacks: fields.Fallbacks = None,
-    fallback_gateways: fields.FallbackGateways = None,
+    sound: SoundOfSong = None,
+    placement: PlacementInSong = None,
+    account: fields.Account = None,
+    waiting: fields.Wait = None,
+    safety: fields.PaySafely = None,
 ) -> GenerationResult:
-    """Makes songs from a prompt: **pays once**, waits for the gateway, stores every take.
+    """Make songs from a prompt: **pay once**, wait for the gateway, store every take.
 
     Without credentials and gateway the songs come from the **built-in simulator**: no key, no cost.
 
     - A retry of this run, or of the flow that called it, collects what was paid for and pays nothing more.
       A *new* run makes and pays for new songs.
-    - Several songs in one parent flow need a `step` each: `generate_song(..., step="chorus")`.
-    - Cancelling this run does not cancel the gateway's work: it is billed. Running again with the key that
-      the log names, or `songflow rescue`, collects it.
+    - Several songs in one parent flow need a step each: `generate_song(..., safety={"step": "chorus"})`.
+    - Cancelling this run does not cancel the gateway's work, which is billed. Run again with the key that
+      the log names, or run `songflow rescue`, to collect it.
     """
-    given = dict(locals())  # every parameter by its name
+    safety = safety or fields.SongSafety()
+    request = SongRequest.parse(
+        {
+            "prompt": prompt,
+            "lyrics": lyrics,
+            "lyrics_type": lyrics_type,
+            "model_type": model_type,
+            "negative_prompt": negative_prompt,
+            "seed": seed,
+            **(sound or Sound()).model_dump(),
+            **(placement or Placement()).model_dump(),
+        }
+    )
     return await make_songs(
-        SongRequest.parse({name: given[name] for name in SongRequest.model_fields}),
-        chosen_access(
-            credentials, gateway, base_url, submit_path=submit_path, fetch_path=fetch_path, shape=shape
-        ),
-        key=key or await request_key(step),
-        **paying_options(given),
+        request,
+        chosen_access(credentials, account),
+        key=safety.key or await request_key(safety.step or DEFAULT_STEP),
+        library=library,
+        settings=session_settings(waiting, safety, budget),
+        policy=safety.policy(),
     )
 
 
-def paying_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `make_songs` that a flow's parameters give: library, session settings and paying policy.
-
-    Raises:
-        InputError, MissingCredentials: a fallback cannot be used.
-    """
-    return {
-        "library": given["library"],
-        "settings": SessionSettings(
-            **{name: given[name] for name in ("poll_interval", "deadline", "retries", "budget")}
-        ),
-        "policy": PayingPolicy(
-            if_unsettled=given["if_unsettled"],
-            retry_errors=given["retry_errors"],
-            fallbacks=(
-                *(block.get_access() for block in given["fallbacks"] or ()),
-                *fallbacks_from_environment(given["fallback_gateways"] or ()),
-            ),
-        ),
-    }
-
-
-def chosen_access(
-    credentials: GatewayBlock | None, gateway: str | None, base_url: str | None, **custom: str | None
-) -> Access:
-    """The account of a block, or of a gateway's name and the environment.
-
-    `custom` is a custom gateway's `submit_path`, `fetch_path` and `shape`.
+def chosen_access(credentials: GatewayBlock | None, account: EnvironmentAccount | None) -> Access:
+    """The account of a block, or of a gateway whose key is in the environment.
 
     Raises:
         InputError: both were given, or what was given cannot be used.
     """
     if credentials is None:
-        return access_from_environment(gateway, base_url or None, **custom)
-    if gateway or base_url or any(custom.values()):
+        return (account or EnvironmentAccount()).access()
+    if account is not None and not account.is_empty:
         raise InputError(
-            "The credentials block says already which gateway and base URL to use.",
-            next="give either `credentials`, or the gateway's own fields; nothing was sent.",
+            "The credentials block already names the gateway and its base URL.",
+            next="give either `credentials`, or the gateway's own fields (`account`); nothing was sent.",
         )
     return credentials.get_access()
 

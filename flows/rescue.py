@@ -1,12 +1,14 @@
 """The flow that collects what was paid for and not collected; on a schedule, nobody has to remember it."""
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
+from typing import Annotated
 
-from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 from prefect.logging import get_run_logger
 
+from blocks.credentials import GatewayBlock
 from flows import fields
+from flows.song_flow import song_flow
 from songflow.generation import rescue
 from songflow.generation.rescue import Rescued
 from songflow.generation.session_settings import SessionSettings
@@ -16,12 +18,31 @@ from tasks.ui.pages import shown
 
 __all__ = ["rescue_songs"]
 
+Credentials = Annotated[
+    GatewayBlock | None,
+    fields.described(
+        "Credentials",
+        "An account to ask with, if it is at the right gateway. None: the account that took each generation, by its "
+        "stored name.",
+    ),
+]
+Deadline = Annotated[
+    float,
+    fields.described(
+        "Deadline",
+        "Seconds to wait for each generation that is still running; 0 asks once.",
+        ge=0,
+        allow_inf_nan=False,
+        strict=True,
+    ),
+]
 
-@flow(name="rescue-songs", flow_run_name="collect what is stranded", persist_result=False)
+
+@song_flow("rescue-songs", "collect what is stranded", moved={})
 async def rescue_songs(
     library: fields.Library = None,
-    credentials: fields.RescueCredentials = None,
-    deadline: fields.RescueDeadline = 0.0,
+    credentials: Credentials = None,
+    deadline: Deadline = 0.0,
 ) -> list[Rescued]:
     """Collects every song that was paid for and is not stored; it **never pays**.
 

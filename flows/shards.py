@@ -24,7 +24,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.states import Completed, Failed
 
 from blocks.library import SongLibrary
+from flows.fields import SweepSafety
 from songflow.errors import InputError, Unsettled
+from songflow.parameters import EnvironmentAccount, Waiting
 from songflow.runtime.concurrency import one_error
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.shards import packed
@@ -203,18 +205,29 @@ async def _ended(run: FlowRun) -> FlowRun:
 
 
 async def shard_parameters(
-    credentials: Any, library: SongLibrary | None, fallbacks: Sequence[Any] | None, **plain: Any
+    credentials: Any,
+    library: SongLibrary | None,
+    account: EnvironmentAccount | None,
+    waiting: Waiting | None,
+    safety: SweepSafety,
+    **plain: Any,
 ) -> dict[str, Any]:
-    """The parameters that all shards have, as they travel: blocks by their references, secrets never.
+    """The parameters that all shards share, in JSON: blocks as references, secrets never.
 
     Raises:
         InputError: a block holds a secret and is not saved.
     """
-    given = {**plain}
+    given = {
+        **plain,
+        "account": None if account is None else account.model_dump(),
+        "waiting": None if waiting is None else waiting.model_dump(),
+        "safety": {
+            **safety.model_dump(exclude={"fallbacks"}),
+            "fallbacks": [_reference(block, "the fallbacks") for block in safety.fallbacks],
+        },
+    }
     if credentials is not None:
         given["credentials"] = _reference(credentials, "the credentials")
-    if fallbacks:
-        given["fallbacks"] = [_reference(block, "the fallbacks") for block in fallbacks]
     if library is not None:
         saved = library._block_document_id is not None or library.ledger_url is not None
         given["library"] = (

@@ -2,26 +2,28 @@
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
 import logging
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
-from prefect import flow, runtime
+from prefect import runtime
 from prefect.artifacts import acreate_markdown_artifact
 
 from blocks.library import SongLibrary
 from flows import fields
 from flows.asking import pause_for_answer
 from flows.generate import chosen_access, make_songs
-from flows.hooks import let_go
-from songflow.accounts import fallbacks_from_environment
+from flows.song_flow import paid_flow
 from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
+from songflow.parameters import EnvironmentAccount, Waiting, members, session_settings
 from songflow.recipes.answers import Answer, Question, nobody_here
 from songflow.recipes.crew import Order
 from songflow.recipes.making import make_whole_song
 from songflow.recipes.model import Recipe
 from songflow.recipes.plain import settings_for
 from songflow.recipes.results import WholeSong, read_whole_song
-from songflow.recipes.shelf import find_recipe
+from songflow.recipes.shelf import find_recipe, shipped_names
 from tasks.runs import request_key, short
 from tasks.sessions import library_of, open_session
 from tasks.ui.markdown import artifact_key, escape
@@ -32,6 +34,40 @@ __all__ = ["make_song"]
 
 log = logging.getLogger(f"songflow.{__name__}")
 
+DEFAULT_STEP = "song"
+
+RecipeText = Annotated[
+    str | dict[str, Any],
+    fields.described(
+        "Recipe",
+        f"One that comes with Songflow ({', '.join(shipped_names())}), YAML text, or the same as data.",
+    ),
+]
+Prompt = Annotated[
+    str | None, fields.described("Prompt", "What the song is like: the recipe's variable `prompt`.")
+]
+Lyrics = Annotated[
+    str | None, fields.described("Lyrics", "The words to sing: the recipe's variable `lyrics`.")
+]
+Variables = Annotated[
+    dict[str, Any] | None,
+    fields.described("Variables", "Further variables of the recipe, by name, such as core_take: ask."),
+]
+Choices = Annotated[
+    dict[str, str] | None,
+    fields.described(
+        "Choices",
+        "Takes chosen in advance, by step: a take's number, or again1 for another pair, such as core: 2.",
+    ),
+]
+Asking = Annotated[
+    Literal["pause", "stop"],
+    fields.described(
+        "Asking",
+        "If a step asks which take to continue with: pause this run for an answer, or stop with what is stored.",
+    ),
+]
+
 
 def _run_name() -> str:
     parameters = runtime.flow_run.parameters
@@ -41,63 +77,44 @@ def _run_name() -> str:
     return short(f"{'a recipe' if chr(10) in name else name}: {about}" if about else name)
 
 
-@flow(
-    name="make-song",
-    flow_run_name=_run_name,
-    persist_result=False,
-    on_cancellation=[let_go],
-    on_crashed=[let_go],
+@paid_flow(
+    "make-song",
+    _run_name,
+    moved=members(account=EnvironmentAccount, waiting=Waiting, safety=fields.SongSafety),
 )
 async def make_song(
-    recipe: fields.RecipeText = "radio-edit",
-    prompt: fields.RecipePrompt = None,
-    lyrics: fields.RecipeLyrics = None,
-    variables: fields.Variables = None,
-    choices: fields.Choices = None,
-    asking: fields.Asking = "pause",
+    recipe: RecipeText = "radio-edit",
+    prompt: Prompt = None,
+    lyrics: Lyrics = None,
+    variables: Variables = None,
+    choices: Choices = None,
+    asking: Asking = "pause",
     credentials: fields.Credentials = None,
-    gateway: fields.GatewayName = None,
-    base_url: fields.BaseUrl = None,
-    submit_path: fields.SubmitPath = None,
-    fetch_path: fields.FetchPath = None,
-    shape: fields.ShapeName = None,
     library: fields.Library = None,
-    key: fields.SongKey = None,
-    step: fields.Step = "song",
-    if_unsettled: fields.IfUnsettled = "stop",
-    retry_errors: fields.RetryErrors = False,
-    retries: fields.Retries = 4,
-    poll_interval: fields.PollInterval = None,
-    deadline: fields.Deadline = None,
     budget: fields.Budget = None,
-    fallbacks: fields.Fallbacks = None,
-    fallback_gateways: fields.FallbackGateways = None,
+    account: fields.Account = None,
+    waiting: fields.Wait = None,
+    safety: fields.PaySafely = None,
 ) -> WholeSong:
-    """Makes a **whole song** from a recipe: a core, then intros, further parts and outros around it.
+    """Make a **whole song** from a recipe: a core, then intros, further parts and outros around it.
 
-    The recipe is read and held against the budget as a whole **before anything is sent**; then each step pays once.
+    The recipe is read and compared with the budget as a whole **before anything is sent**; then each step pays once.
 
-    - A step that *asks* **pauses this run**: press Resume, listen to the takes, choose one or another pair. When
+    - A step that *asks* **pauses this run**: press Resume, listen to the takes, choose one or another pair. If
       nobody answers, the recipe's own default is taken.
-    - A retry of this run, or a new run with its `key`, goes on where it stood: with the same takes, paying for
-      nothing twice.
+    - A retry of this run, or a new run with its request key, continues where it stopped: with the same takes,
+      paying for nothing twice.
     - All steps stay with the gateway and the account that made the core.
     """
-    access = chosen_access(
-        credentials, gateway, base_url, submit_path=submit_path, fetch_path=fetch_path, shape=shape
-    )
-    accounts = [
-        access,
-        *(block.get_access() for block in fallbacks or ()),
-        *fallbacks_from_environment(fallback_gateways or ()),
-    ]
-    said = {name: value for name, value in (("prompt", prompt), ("lyrics", lyrics)) if value is not None}
-    read = find_recipe(recipe, {**(variables or {}), **said}, access.prices)
-    base = key or await request_key(step)
-    wanted = SessionSettings(poll_interval=poll_interval, deadline=deadline, retries=retries, budget=budget)
-    settings = settings_for(read, base, wanted)
-    policy = PayingPolicy(if_unsettled=if_unsettled, retry_errors=retry_errors)
-    crew = _TaskCrew(library, settings, policy, asks=asking == "pause")
+    access = chosen_access(credentials, account)
+    safety = safety or fields.SongSafety()
+    policy = safety.policy()
+    own = {name: value for name, value in (("prompt", prompt), ("lyrics", lyrics)) if value is not None}
+    read = find_recipe(recipe, {**(variables or {}), **own}, access.prices)
+    base = safety.key or await request_key(safety.step or DEFAULT_STEP)
+    settings = settings_for(read, base, session_settings(waiting, safety, budget))
+    crew = _TaskCrew(library, settings, replace(policy, fallbacks=()), asks=asking == "pause")
+    accounts = policy.accounts(access)
     log.info("Making %s. Key: %s.", read.name, base)
     async with open_session(library_of(library), settings) as session:
         try:

@@ -6,22 +6,26 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from prefect import State, flow, runtime
+from prefect import State, runtime
 from prefect.logging import get_run_logger
 from prefect.states import Failed
+from pydantic import ConfigDict, Field
 
 from flows import fields
 from flows.generate import chosen_access
-from flows.hooks import let_go
 from flows.shards import Shards, cannot_be_read, shard_parameters, worked_off
-from songflow.accounts import Access, fallbacks_from_environment
+from flows.song_flow import paid_flow
+from songflow.accounts import Access
 from songflow.errors import InputError, Unsettled
-from songflow.generation.policy import PayingPolicy
+from songflow.families.parameter_group import ParameterGroup
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
+from songflow.ledger.rows import RunIds
+from songflow.parameters import EnvironmentAccount, Waiting, members, session_settings
 from songflow.runtime.concurrency import one_error
 from songflow.runtime.retry import persist
 from songflow.sweeps.cells import Cell, cells_of
@@ -31,7 +35,7 @@ from songflow.sweeps.run import (
     RunOptions,
     SweepRun,
 )
-from songflow.sweeps.shards import shards_of, unpacked
+from songflow.sweeps.shards import MAX_SHARD_CELLS, shards_of, unpacked
 from songflow.sweeps.spec import Sweep, parse_sweep
 from songflow.sweeps.status import tally_of
 from songflow.sweeps.sweep import after_work_started, read_result
@@ -50,6 +54,66 @@ DEFAULT_SHARD_SIZE = 250
 # A flow run can wait longer than a person at a command line for a gateway to have room again.
 _REPEAT_WITHIN_SECONDS = 600.0
 
+Spec = Annotated[
+    str | dict[str, Any],
+    fields.described(
+        "Sweep",
+        "What to make, as YAML or as an object: fixed fields under their own names, axes under grid, zip, list, "
+        "random, sobol or lhs, then replicates and constraints.",
+    ),
+]
+Folder = Annotated[
+    str | None,
+    fields.described(
+        "Folder", "The folder of the files that the sweep names. None: the working folder of this run."
+    ),
+]
+SweepName = Annotated[
+    str, fields.described("Name", "The sweep's name, unless the spec has one.", min_length=1)
+]
+Report = Annotated[
+    bool,
+    fields.described(
+        "Report",
+        "Show at the end what the varied fields did to the songs, as artifacts of this run.",
+        strict=True,
+    ),
+]
+ShardCells = Annotated[
+    list[dict[str, Any]], fields.described("Cells", "The shard's cells, as the flow sweep passes them on.")
+]
+ShardName = Annotated[str, fields.described("Name", "The shard's name.", min_length=1)]
+SweepRunId = Annotated[
+    str | None, fields.described("Sweep run", "The run whose budget pays for the cells. None: this one.")
+]
+
+
+class ShardOptions(ParameterGroup):
+    """How a sweep is divided among runs and machines."""
+
+    model_config = ConfigDict(title="Shards")
+
+    shard_size: Annotated[int, Field(ge=1, le=MAX_SHARD_CELLS, strict=True)] = Field(
+        default=DEFAULT_SHARD_SIZE, title="Shard size", description="Cells of one shard."
+    )
+    shard_deployment: str | None = Field(
+        default=None,
+        title="Shard deployment",
+        description="A deployment of the flow sweep-shard, as flow/deployment: each shard is then a run of it, on "
+        "any work pool. None: all shards in this run.",
+    )
+    shards_at_once: Annotated[int, Field(ge=1, le=100, strict=True)] = Field(
+        default=4,
+        title="Shards at once",
+        description="With a shard deployment: how many of its runs there are at once.",
+    )
+
+
+Sharding = Annotated[
+    ShardOptions | None,
+    fields.described("Shards", "How the sweep is divided among runs and machines. None: all in this run."),
+]
+
 
 def _run_name() -> str:
     parameters = runtime.flow_run.parameters
@@ -58,95 +122,64 @@ def _run_name() -> str:
     return short(str(name or parameters.get("name") or "sweep"))
 
 
-@flow(
-    name="sweep",
-    flow_run_name=_run_name,
-    persist_result=False,
-    on_cancellation=[let_go],
-    on_crashed=[let_go],
+@paid_flow(
+    "sweep",
+    _run_name,
+    moved=members(
+        account=EnvironmentAccount, waiting=Waiting, safety=fields.SweepSafety, shards=ShardOptions
+    ),
 )
 async def sweep(
-    spec: fields.SweepSpec,
-    folder: fields.SpecFolder = None,
-    name: fields.SweepName = "sweep",
+    spec: Spec,
+    folder: Folder = None,
+    name: SweepName = "sweep",
     concurrency: fields.Concurrency = DEFAULT_CONCURRENCY,
-    max_failures: fields.MaxFailures = None,
     credentials: fields.Credentials = None,
-    gateway: fields.GatewayName = None,
-    base_url: fields.BaseUrl = None,
-    submit_path: fields.SubmitPath = None,
-    fetch_path: fields.FetchPath = None,
-    shape: fields.ShapeName = None,
     library: fields.Library = None,
-    if_unsettled: fields.IfUnsettled = "stop",
-    retry_errors: fields.RetryErrors = False,
-    retries: fields.Retries = 4,
-    poll_interval: fields.PollInterval = None,
-    deadline: fields.Deadline = None,
     budget: fields.Budget = None,
-    fallbacks: fields.Fallbacks = None,
-    fallback_gateways: fields.FallbackGateways = None,
-    shard_size: fields.ShardSize = DEFAULT_SHARD_SIZE,
-    shard_deployment: fields.ShardDeployment = None,
-    shards_at_once: fields.ShardsAtOnce = 4,
-    report: fields.Report = True,
+    report: Report = True,
+    account: fields.Account = None,
+    waiting: fields.Wait = None,
+    safety: fields.SweepSafely = None,
+    shards: Sharding = None,
 ) -> SweepResult | State[SweepResult]:
-    """Makes every song of a sweep: each cell is **paid once in its life**, in this sweep or any other.
+    """Make every song of a sweep: each cell is **paid once in its life**, in this sweep or any other.
 
-    The spec is checked as a whole **before anything is sent**. Running it again, by a retry or as a new run, goes on
-    where it stood: songs that exist cost nothing.
+    The spec is checked as a whole **before anything is sent**. Running it again, by a retry or as a new run,
+    continues where it stopped: songs that exist cost nothing.
 
     - Cells run in shards, inside this run or each as a run of the *shard deployment*, on as many machines as that
-      has. The ledger is shared, so is the pace that the gateway asks for.
-    - The run ends *Completed* when every cell has its songs, else *Failed* with the counts; what went well stays.
-    - Cancelling it does not cancel the gateway's work: it is billed, and rescue collects it.
+      has. They share the ledger, and the pace that the gateway asks for.
+    - The run ends *Completed* if every cell has its songs, else *Failed* with the counts; stored songs stay.
+    - Cancelling it does not cancel the gateway's work, which is billed; rescue collects it.
     """
-    access = chosen_access(
-        credentials, gateway, base_url, submit_path=submit_path, fetch_path=fetch_path, shape=shape
-    )
+    access = chosen_access(credentials, account)
     given = parse_sweep(spec, Path(folder or "."), name)
-    options = RunOptions(
-        concurrency=concurrency,
-        max_failures=max_failures,
-        policy=PayingPolicy(
-            if_unsettled=if_unsettled,
-            retry_errors=retry_errors,
-            fallbacks=_fallbacks(fallbacks, fallback_gateways),
-        ),
-    )
+    safety, shards = safety or fields.SweepSafety(), shards or ShardOptions()
+    options = _run_options(concurrency, safety)
     ids = await run_ids()
-    settings = SessionSettings(
-        busy=True,
-        poll_interval=poll_interval,
-        deadline=deadline,
-        retries=retries,
-        repeat_within=_REPEAT_WITHIN_SECONDS,
-        budget=budget,
-        budget_run=ids.root_flow_run_id,
-        runs=ids,
-    )
+    settings = _settings(waiting, safety, budget, ids, ids.root_flow_run_id)
     async with open_session(library_of(library), settings) as session:
         cells = cells_of(given, access, await parents_in(session, given, access))
-        shards = shards_of(cells, shard_size)
+        groups = shards_of(cells, shards.shard_size)
         get_run_logger().info(
             "%d cells in %d shards at %s (%s).",
             len(cells),
-            len(shards),
+            len(groups),
             access.gateway,
             access.account.base_url,
         )
-        if shard_deployment is None:
-            result = await _here(session, given, access, options, shards)
+        if shards.shard_deployment is None:
+            result = await _here(session, given, access, options, groups)
         else:
             # Before the first shard: what cannot travel is refused here.
             common = await shard_parameters(
-                credentials, library, fallbacks, gateway=gateway, base_url=base_url, submit_path=submit_path,
-                fetch_path=fetch_path, shape=shape, fallback_gateways=fallback_gateways, if_unsettled=if_unsettled,
-                retry_errors=retry_errors, retries=retries, poll_interval=poll_interval, deadline=deadline,
-                budget=budget, run=ids.root_flow_run_id, max_failures=max_failures,
-            )  # fmt: skip
-            at_work = Shards(shard_deployment, str(ids.root_flow_run_id), common, shards_at_once, concurrency)
-            result = await _elsewhere(session, given, at_work, cells, shards)
+                credentials, library, account, waiting, safety, budget=budget, run=ids.root_flow_run_id
+            )
+            at_work = Shards(
+                shards.shard_deployment, str(ids.root_flow_run_id), common, shards.shards_at_once, concurrency
+            )
+            result = await _elsewhere(session, given, at_work, cells, groups)
         session.events.emit(result.notice())
         with after_work_started(given.name):
             keys = [cell.key for cell in cells]
@@ -211,72 +244,62 @@ def _ended(result: SweepResult) -> SweepResult | State[SweepResult]:
     return Failed(message=result.summary(), data=unfinished)
 
 
-def _fallbacks(blocks: Any, names: Sequence[str] | None) -> tuple[Access, ...]:
-    return (*(block.get_access() for block in blocks or ()), *fallbacks_from_environment(names or ()))
+def _run_options(concurrency: int, safety: fields.SweepSafety) -> RunOptions:
+    return RunOptions(concurrency=concurrency, max_failures=safety.max_failures, policy=safety.policy())
+
+
+def _settings(
+    waiting: Waiting | None,
+    safety: fields.SweepSafety,
+    budget: float | None,
+    ids: RunIds,
+    budget_run: str | None,
+) -> SessionSettings:
+    """The settings of a session for many cells, whose budget is counted on the sweep's run."""
+    return replace(
+        session_settings(waiting, safety, budget),
+        busy=True,
+        repeat_within=_REPEAT_WITHIN_SECONDS,
+        budget_run=budget_run,
+        runs=ids,
+    )
 
 
 def _shard_run_name() -> str:
     return short(str(runtime.flow_run.parameters.get("name") or "shard"))
 
 
-@flow(
-    name="sweep-shard",
-    flow_run_name=_shard_run_name,
-    persist_result=False,
-    on_cancellation=[let_go],
-    on_crashed=[let_go],
+@paid_flow(
+    "sweep-shard",
+    _shard_run_name,
+    moved=members(account=EnvironmentAccount, waiting=Waiting, safety=fields.SweepSafety),
 )
 async def sweep_shard(
-    cells: fields.ShardCells,
-    name: fields.ShardName = "shard",
+    cells: ShardCells,
+    name: ShardName = "shard",
     concurrency: fields.Concurrency = DEFAULT_CONCURRENCY,
-    max_failures: fields.MaxFailures = None,
     credentials: fields.Credentials = None,
-    gateway: fields.GatewayName = None,
-    base_url: fields.BaseUrl = None,
-    submit_path: fields.SubmitPath = None,
-    fetch_path: fields.FetchPath = None,
-    shape: fields.ShapeName = None,
     library: fields.Library = None,
-    if_unsettled: fields.IfUnsettled = "stop",
-    retry_errors: fields.RetryErrors = False,
-    retries: fields.Retries = 4,
-    poll_interval: fields.PollInterval = None,
-    deadline: fields.Deadline = None,
     budget: fields.Budget = None,
-    run: fields.SweepRunId = None,
-    fallbacks: fields.Fallbacks = None,
-    fallback_gateways: fields.FallbackGateways = None,
+    run: SweepRunId = None,
+    account: fields.Account = None,
+    waiting: fields.Wait = None,
+    safety: fields.SweepSafely = None,
 ) -> State[SweepResult]:
-    """Works off **one shard** of a sweep; the flow *sweep* starts it, on any worker that shares the ledger.
+    """Run **one shard** of a sweep; the flow *sweep* starts it, on any worker that shares the ledger.
 
-    Run again it collects what was paid for and pays for nothing twice. Its state is *Completed* when it has done what
-    could be done: how each cell ended is in the ledger, and the flow *sweep* tells it.
+    Run again, it collects what was paid for and pays for nothing twice. It ends *Completed* once each of its cells
+    was tried: how each cell ended is in the ledger, and the flow *sweep* reports it.
     """
     try:
-        access = chosen_access(
-            credentials, gateway, base_url, submit_path=submit_path, fetch_path=fetch_path, shape=shape
-        )
-        others = _fallbacks(fallbacks, fallback_gateways)
+        access = chosen_access(credentials, account)
+        safety = safety or fields.SweepSafety()
+        options = _run_options(concurrency, safety)
         own = unpacked(cells, access)
     except InputError as error:
         return cannot_be_read(error)
     ids = await run_ids()
-    settings = SessionSettings(
-        busy=True,
-        poll_interval=poll_interval,
-        deadline=deadline,
-        retries=retries,
-        repeat_within=_REPEAT_WITHIN_SECONDS,
-        budget=budget,
-        budget_run=run or ids.root_flow_run_id,
-        runs=ids,
-    )
-    options = RunOptions(
-        concurrency=concurrency,
-        max_failures=max_failures,
-        policy=PayingPolicy(if_unsettled=if_unsettled, retry_errors=retry_errors, fallbacks=others),
-    )
+    settings = _settings(waiting, safety, budget, ids, run or ids.root_flow_run_id)
     start = time.monotonic()
     async with open_session(library_of(library), settings) as session:
         at_work = SweepRun(session, access, options)

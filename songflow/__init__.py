@@ -1,7 +1,7 @@
 """Songs through paid Udio gateways: never paid twice, never lost.
 
-    import asyncio, songflow
-    result = asyncio.run(songflow.generate("a slow waltz for two cellos"))
+    import songflow
+    result = songflow.generate_sync("a slow waltz for two cellos")
 
 The public names are loaded when they are first used, so that `import songflow` costs nothing.
 """
@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from songflow.accounts import Access, access_from_environment
-    from songflow.api import extend, generate
+    from songflow.api import (
+        extend,
+        extend_sync,
+        generate,
+        generate_sync,
+        make_song,
+        make_song_sync,
+        read_manifest_sync,
+    )
     from songflow.catalog.manifest import read_manifest
     from songflow.errors import SongflowError
     from songflow.families.udio import SongRequest
@@ -22,7 +30,6 @@ if TYPE_CHECKING:
     from songflow.generation.session import Session
     from songflow.generation.session_settings import SessionSettings
     from songflow.library.library import Library
-    from songflow.recipes.plain import make_song
     from songflow.recipes.results import WholeSong
     from songflow.settings import LibrarySettings
 
@@ -39,11 +46,15 @@ __all__ = [
     "WholeSong",
     "access_from_environment",
     "extend",
+    "extend_sync",
     "generate",
     "generate_in",
+    "generate_sync",
     "make_song",
+    "make_song_sync",
     "mint_key",
     "read_manifest",
+    "read_manifest_sync",
 ]
 
 _HOMES = {
@@ -59,11 +70,15 @@ _HOMES = {
     "WholeSong": "recipes.results",
     "access_from_environment": "accounts",
     "extend": "api",
+    "extend_sync": "api",
     "generate": "api",
+    "generate_sync": "api",
     "generate_in": "generation.lifecycle",
-    "make_song": "recipes.plain",
+    "make_song": "api",
+    "make_song_sync": "api",
     "mint_key": "generation.lifecycle",
     "read_manifest": "catalog.manifest",
+    "read_manifest_sync": "api",
 }
 
 

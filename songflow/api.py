@@ -1,86 +1,219 @@
-"""Songflow from plain Python: the whole way from a request to songs on disk, without Prefect."""
+"""Songflow from plain Python: from a request to songs on disk, without Prefect, asynchronous and synchronous.
+
+Each function takes the parameter groups of `songflow.parameters`, as models or as mappings of their fields:
+`await generate("a slow waltz", account={"gateway": "cometapi"}, safety={"key": "monday"})`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from songflow.accounts import access_from_environment
+from songflow.errors import InputError
+from songflow.families.parameter_group import ParameterGroup
 from songflow.families.udio import SongRequest
+from songflow.families.udio_parameters import ExtensionPlacement, ExtensionSound, Placement, Sound
 from songflow.generation.extensions import plan_extension
 from songflow.generation.lifecycle import generate_in, mint_key
-from songflow.generation.policy import IfUnsettled, PayingPolicy
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
+from songflow.library.library import Library
+from songflow.parameters import EnvironmentAccount, KeyedSafety, Waiting, members, session_settings
+from songflow.recipes.making import make_whole_song
+from songflow.recipes.plain import PlainCrew, settings_for
+from songflow.recipes.results import WholeSong
+from songflow.recipes.shelf import find_recipe
+from songflow.runtime.run_sync import synchronous
 from songflow.settings import LibrarySettings
 
-__all__ = ["extend", "generate"]
+if TYPE_CHECKING:
+    import pandas
+
+__all__ = [
+    "extend",
+    "extend_sync",
+    "generate",
+    "generate_sync",
+    "make_song",
+    "make_song_sync",
+    "read_manifest_sync",
+]
+
+Fields = Mapping[str, Any]
 
 
 async def generate(
     prompt: str,
     *,
-    key: str | None = None,
-    gateway: str | None = None,
-    base_url: str | None = None,
+    sound: Sound | Fields | None = None,
+    placement: Placement | Fields | None = None,
+    account: EnvironmentAccount | Fields | None = None,
+    waiting: Waiting | Fields | None = None,
+    safety: KeyedSafety | Fields | None = None,
     library: str | None = None,
+    budget: float | None = None,
     settings: SessionSettings | None = None,
-    if_unsettled: IfUnsettled = "stop",
     **fields: Any,
 ) -> GenerationResult:
     """Make songs: submit one paid generation, wait for it, store its songs.
 
     Args:
         prompt: What the song is like.
-        key: The request key: the same key never pays twice (None: a new one is minted).
-        gateway: "simulator" (the default: no key, no cost), "cometapi", "openai-hk" or "custom".
-        base_url: The gateway's address where it is not the published one.
+        sound: Strengths and quality.
+        placement: Which section of a whole song this is, and where the lyrics are sung.
+        account: A gateway whose key is in the environment (None: the built-in simulator; no key, no cost).
+        waiting: Poll interval and deadline.
+        safety: The request key (None: a new one is minted), and what is sent or paid for again.
         library: The library's folder (None: SONGFLOW_LIBRARY, else `./songs`).
-        settings: Polling, deadline and repeats.
-        if_unsettled: "stop" where the same body is unsettled under another key, or "new" to pay all the same.
+        budget: The most that this call may spend, in the units of the prices.
+        settings: Further settings of the session, such as the speed of the built-in simulator.
         **fields: Any other field of `SongRequest`.
 
     Raises:
         SongflowError: the tree of `songflow.errors`; each message says what it cost and what to do next.
     """
-    request = SongRequest.parse({"prompt": prompt, **fields})
-    access = access_from_environment(gateway, base_url)
-    async with Session(LibrarySettings.from_environment(library), settings) as session:
-        policy = PayingPolicy(if_unsettled=if_unsettled)
-        return await generate_in(session, request, access, key=key or mint_key(), policy=policy)
+    _refuse_flat(fields, sound=Sound, placement=Placement, **_PAYING)
+    safe = KeyedSafety.of(safety, "safety")
+    request = SongRequest.parse(
+        {
+            "prompt": prompt,
+            **Sound.of(sound, "sound").model_dump(),
+            **Placement.of(placement, "placement").model_dump(),
+            **fields,
+        }
+    )
+    access = EnvironmentAccount.of(account, "account").access()
+    chosen = _settings(waiting, safe, budget, settings)
+    async with Session(LibrarySettings.from_environment(library), chosen) as session:
+        return await generate_in(session, request, access, key=safe.key or mint_key(), policy=safe.policy())
 
 
 async def extend(
     song_id: str,
     *,
-    mode: str | None = None,
     place: str | None = None,
-    key: str | None = None,
-    gateway: str | None = None,
-    base_url: str | None = None,
+    sound: ExtensionSound | Fields | None = None,
+    placement: ExtensionPlacement | Fields | None = None,
+    account: EnvironmentAccount | Fields | None = None,
+    waiting: Waiting | Fields | None = None,
+    safety: KeyedSafety | Fields | None = None,
     library: str | None = None,
+    budget: float | None = None,
     settings: SessionSettings | None = None,
-    if_unsettled: IfUnsettled = "stop",
     **overrides: Any,
 ) -> GenerationResult:
-    """Extend a song: what is not said is as its parent was asked for, at the gateway that has it.
+    """Extend a song, at the gateway that made it. What is not given is inherited from the song.
 
     Args:
         song_id: The gateway's id of the song, as `songflow songs` shows it.
-        mode: "precede" or "continuation" (None: that of the place, else continuation).
-        place: "intro", "front", "back" or "outro" (None: intro for precede, outro for continuation).
-        gateway: None: the song's own. For a song that this library does not know: where it is.
-        **overrides: Any other field of `SongRequest`; a song that this library does not know needs `prompt`.
+        place: "intro", "front", "back" or "outro" (None: as `placement` says, or outro).
+        sound: Model, strengths and quality, where they differ from the song's.
+        placement: Mode, context length and sections.
+        account: None: the song's own. For a song that is not in this library: the gateway that has it.
+        **overrides: Other fields of `SongRequest`; a song that is not in this library needs `prompt`.
 
     The other arguments are those of `generate`.
 
     Raises:
         SongflowError: the tree of `songflow.errors`; each message says what it cost and what to do next.
     """
-    given = None if gateway is None and base_url is None else access_from_environment(gateway, base_url)
-    async with Session(LibrarySettings.from_environment(library), settings) as session:
-        planned = await plan_extension(session, song_id, given, mode=mode, place=place, overrides=overrides)
-        policy = PayingPolicy(if_unsettled=if_unsettled)
+    _refuse_flat(overrides, sound=ExtensionSound, placement=ExtensionPlacement, **_PAYING)
+    safe = KeyedSafety.of(safety, "safety")
+    policy, named = safe.policy(), EnvironmentAccount.of(account, "account")
+    placed = ExtensionPlacement.of(placement, "placement").given()
+    mode = placed.pop("mode", None)
+    async with Session(
+        LibrarySettings.from_environment(library), _settings(waiting, safe, budget, settings)
+    ) as session:
+        planned = await plan_extension(
+            session,
+            song_id,
+            None if named.is_empty else named.access(),
+            mode=mode,
+            place=place,
+            overrides={**ExtensionSound.of(sound, "sound").given(), **placed, **overrides},
+            fallbacks=policy.fallbacks,
+        )
         return await generate_in(
-            session, planned.request, planned.access, key=key or mint_key(), policy=policy
+            session, planned.request, planned.access, key=safe.key or mint_key(), policy=policy
+        )
+
+
+async def make_song(
+    recipe: str | Mapping[str, Any],
+    *,
+    variables: Mapping[str, Any] | None = None,
+    choices: Mapping[str, str] | None = None,
+    account: EnvironmentAccount | Fields | None = None,
+    waiting: Waiting | Fields | None = None,
+    safety: KeyedSafety | Fields | None = None,
+    library: str | None = None,
+    budget: float | None = None,
+    settings: SessionSettings | None = None,
+) -> WholeSong:
+    """Make a whole song from a recipe; each step is paid for once.
+
+    Args:
+        recipe: The name of a shipped recipe, a file, YAML text, or the same as plain data.
+        variables: The values of the recipe's `${...}`.
+        choices: Takes chosen in advance, by step: `{"core": "2"}`.
+        safety: With a request key, continue what was begun under it (None: a new song).
+
+    The other arguments are those of `generate`.
+
+    Raises:
+        InvalidDocument: with every fault of the recipe; nothing was sent.
+        ChoiceNeeded: a step asks for a person's choice; call again with the same key and that in `choices`.
+        SongflowError: a step's own failure; stored songs stay, and the same key continues from there.
+    """
+    safe = KeyedSafety.of(safety, "safety")
+    access, policy = EnvironmentAccount.of(account, "account").access(), safe.policy()
+    read = find_recipe(recipe, variables or {}, access.prices)
+    key = safe.key or mint_key()
+    chosen = settings_for(read, key, _settings(waiting, safe, budget, settings))
+    async with Session(LibrarySettings.from_environment(library), chosen) as session:
+        crew = PlainCrew(session, replace(policy, fallbacks=()))
+        return await make_whole_song(
+            session, read, policy.accounts(access), crew, key=key, choices=choices or {}
+        )
+
+
+async def _manifest(library: str | None = None) -> pandas.DataFrame:
+    """Read the manifest of a library: one row per song (None: SONGFLOW_LIBRARY, else `./songs`)."""
+    from songflow.catalog.manifest import read_manifest  # it imports pandas, which is slow
+
+    async with Library(LibrarySettings.from_environment(library)) as opened:
+        return await read_manifest(opened.ledger)
+
+
+generate_sync = synchronous(generate, "songflow.generate")
+extend_sync = synchronous(extend, "songflow.extend")
+make_song_sync = synchronous(make_song, "songflow.make_song")
+read_manifest_sync = synchronous(_manifest, "songflow.read_manifest")
+
+_PAYING: Mapping[str, type[ParameterGroup]] = {
+    "account": EnvironmentAccount,
+    "waiting": Waiting,
+    "safety": KeyedSafety,
+}
+
+
+def _settings(
+    waiting: Waiting | Fields | None,
+    safety: KeyedSafety,
+    budget: float | None,
+    settings: SessionSettings | None,
+) -> SessionSettings:
+    return session_settings(Waiting.of(waiting, "waiting"), safety, budget, settings)
+
+
+def _refuse_flat(given: Mapping[str, Any], **groups: type[ParameterGroup]) -> None:
+    """Raise InputError for parameters that are in a group but were given by themselves."""
+    places = members(**groups)
+    flat = [f"{name} is now {places[name]}" for name in given if name in places]
+    if flat:
+        raise InputError(
+            f"The parameters are in groups: {'; '.join(flat)}.", next="correct the call; nothing was sent."
         )

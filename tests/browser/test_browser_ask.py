@@ -47,7 +47,7 @@ async def paused_run(prefect_server, making):
 async def test_a_bad_choice_is_refused_and_a_good_one_is_extended_once(studio, prefect_server, page, images):
     """Seen, refused twice with the reason, answered; then the ledger and the gateway's bill say what was extended."""
     here = studio()
-    making = asyncio.create_task(make_song(RECIPE, key="asked", **here.options))
+    making = asyncio.create_task(make_song(RECIPE, safety={"key": "asked"}, **here.options))
     run = await paused_run(prefect_server, making)
     _, songs = await here.ledger("asked:core")
 

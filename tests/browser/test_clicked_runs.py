@@ -91,7 +91,7 @@ async def open_form(page: Page, desk: Desk, deployment: str) -> RunForm:
 
 async def submitted(form: RunForm, picture: Path) -> None:
     """Press the button, wait for the run and see that it went well."""
-    await form.page.screenshot(path=picture)
+    await form.picture(picture)
     await form.submit()
     run = await form.finished_run()
     assert run.state is not None
@@ -104,6 +104,7 @@ async def test_a_song_from_the_form_after_a_wrong_value_was_refused(
     """The browser refuses a strength of 7 with the reason; a right one makes two songs for one bill."""
     form = await open_form(page, desk, "generate-song/generate")
     await form.write("Prompt", "a harbour at dawn")
+    await form.open_group("Sound")
     await form.write("Prompt strength", "7")
     await form.submit()
     strength = form.field("Prompt strength").get_by_role("spinbutton")

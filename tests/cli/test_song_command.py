@@ -198,8 +198,8 @@ def test_at_a_terminal_the_question_is_asked_there(shell, recipe, gateways, to):
     run = shell.end(process)
     os.close(ours)
     assert run.code == 0, run.err
-    assert "core: which take shall the song go on with?" in run.err
-    assert "9 is none of these." in run.err
+    assert "core: which take should the song continue from?" in run.err
+    assert "9 is not one of these." in run.err
     assert run.err.count("Take 1, 2") == 3  # asked, asked again, and asked with the new pair
     assert "Take 1, 2, 3, 4" in run.err
     assert len(server.bill()) == 3
@@ -216,7 +216,7 @@ def test_ctrl_c_detaches_and_the_key_goes_on(shell, recipe, gateways, to):
     command = ("song", recipe(), "--set", "prompt=a waltz", "--key", "K", *to(server))
     left = shell.interrupt(shell.start(*command), "Accepted as generation")
     assert (left.code, left.json["key"]) == (5, "K")
-    assert "goes on at the gateway and is billed" in left.json["error"]
+    assert "continues at the gateway and is billed" in left.json["error"]
     assert shell.run(*command).code == 0
     assert len(server.bill()) == 2
 

@@ -123,7 +123,7 @@ def test_interrupted_it_detaches_and_says_how_to_come_back(shell, gateways, spec
     process.send_signal(signal.SIGINT)
     ended = shell.end(process)
     assert ended.code == 5
-    assert "4 cells go on at the gateway and are billed" in ended.json["error"]
+    assert "4 cells continue at the gateway and are billed" in ended.json["error"]
     assert "run the same command again" in ended.json["next"]
     again = shell.run("sweep", "run", path, *to(server))
     assert (again.code, again.json["stored"], again.json["posts"]) == (0, 4, 0)

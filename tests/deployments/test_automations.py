@@ -68,7 +68,7 @@ async def silent(client, ours, theirs):
 async def test_an_unknown_outcome_is_an_event_of_its_run_without_any_secret(studio, prefect_server):
     here = studio({"fault": "lost_answer"})
     with pytest.raises(OutcomeUnknown):
-        await generate_song("lost", key="told", **here.options)
+        await generate_song("lost", safety={"key": "told"}, **here.options)
 
     found = await events("songflow.generation.unknown", about="songflow.generation.told")
     [event] = found

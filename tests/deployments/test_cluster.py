@@ -67,11 +67,14 @@ def at(gateway, prompt="a waltz", **more):
     """The parameters of a run at a simulated gateway."""
     return {
         "prompt": prompt,
-        "gateway": "simulator",
-        "base_url": gateway.url,
-        "poll_interval": 0.5,
+        "account": {"gateway": "simulator", "base_url": gateway.url},
+        "waiting": {"poll_interval": 0.5},
         **more,
     }
+
+
+# A group of a run replaces that of its deployment.
+OWN_RUNS = {"shard_deployment": "sweep-shard/shard"}
 
 
 async def check_all_stored(team, runs):
@@ -122,10 +125,11 @@ async def test_a_sweep_loses_a_worker_and_a_shard(team, gateway):
         "lyrics_type": "instrumental",
         "grid": {"prompt_strength": {"from": 0, "to": 1, "steps": CELLS}},
     }
-    parameters = at(there, spec=spec, shard_size=max(size, CELLS // 10), concurrency=max(size, CELLS // 10))
+    cells = max(size, CELLS // 10)
+    parameters = at(there, spec=spec, shards={"shard_size": cells, **OWN_RUNS}, concurrency=cells)
     del parameters["prompt"]
     run = await team.run("sweep/sweep", **parameters)
-    shard = await team.busy_shard(parameters["shard_size"])
+    shard = await team.busy_shard(cells)
     await team.kill_flow(shard)
     assert (await team.reached(shard)).state.name == "Crashed"
     team.cluster.processes.kill("worker-1")

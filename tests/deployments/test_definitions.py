@@ -58,7 +58,7 @@ def test_a_daily_song_at_a_time_of_day_and_a_rescue_every_quarter_of_an_hour():
 def test_what_is_scheduled_costs_nothing_until_somebody_names_a_gateway():
     for name, fields in DEFINED.items():
         if fields.get("schedules"):
-            assert not {"gateway", "credentials", "base_url"} & set(fields.get("parameters", {})), name
+            assert not {"account", "credentials"} & set(fields.get("parameters", {})), name
 
 
 def test_trouble_is_told_of_by_the_events_that_are_trouble():

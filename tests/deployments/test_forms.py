@@ -17,10 +17,9 @@ PAYING = {
     for name, form in FORMS.items()
     if "credentials" in form["properties"] and name != "rescue-songs"
 }
-# Every paying form ends with the same questions in the same order: who pays, where to, how often.
+# Every paying form ends with the same questions in the same order: who pays, from which library, how much; then groups.
 _TAIL = (
-    "credentials", "gateway", "base_url", "submit_path", "fetch_path", "shape", "library", "key", "step",
-    "if_unsettled", "retry_errors", "retries", "poll_interval", "deadline", "budget", "fallbacks", "fallback_gateways",
+    "credentials", "library", "budget", "report", "run", "sound", "placement", "account", "waiting", "safety", "shards",
 )  # fmt: skip
 
 
@@ -63,11 +62,15 @@ def test_any_account_and_any_library_can_be_picked(name):
 @pytest.mark.parametrize(
     ("deployment", "wrong", "said"),
     [
-        ("generate", {"prompt": "a song", "prompt_strength": 2}, "2 is greater than the maximum of 1"),
+        (
+            "generate",
+            {"prompt": "a song", "sound": {"prompt_strength": 2}},
+            "2 is greater than the maximum of 1",
+        ),
         ("generate", {"prompt": "a song", "model_type": "udio64"}, "udio64"),
         ("generate", {}, "'prompt' is a required property"),
-        ("extend", {"song_id": "s", "context_length": 500}, "500"),
-        ("whole-song", {"retries": -1}, "-1 is less than the minimum of 0"),
+        ("extend", {"song_id": "s", "placement": {"context_length": 500}}, "500"),
+        ("whole-song", {"safety": {"retries": -1}}, "-1 is less than the minimum of 0"),
         ("sweep", {"spec": "prompt: x", "concurrency": 0}, "0"),
         ("rescue", {"deadline": -1}, "-1 is less than the minimum of 0"),
     ],

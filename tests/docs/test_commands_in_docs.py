@@ -201,8 +201,8 @@ def check_without_running(words: list[str], reason: str) -> None:
 
 
 def run_python(reader: Reader, chunk: Chunk) -> None:
-    """Run a block that calls asyncio.run; of a block from inside a flow, run the imports."""
-    if "asyncio.run(" in chunk.text:
+    """Run a block that is a script; of a block from inside a flow, run the imports."""
+    if "asyncio.run(" in chunk.text or "_sync(" in chunk.text:
         reader.python(chunk.text)
         return
     tree = compile(chunk.text, chunk.place, "exec", flags=ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)

@@ -66,7 +66,7 @@ def main(url: str, folder: str, moment: str = "") -> None:
     if moment == "a sweep":
         asyncio.run(sweep({"prompt": "terminated", "replicates": 7}, concurrency=3, **where))
     else:
-        asyncio.run(generate_song("terminated", key="k", **where))
+        asyncio.run(generate_song("terminated", safety={"key": "k"}, **where))
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ async def answer(run, choice):
 async def test_the_form_shows_the_takes_and_refuses_what_is_none(studio, prefect_server):
     """Title, length, loudness and a link for each; a bad choice leaves the run paused, a good one goes on with it."""
     here = studio()
-    making = asyncio.create_task(make_song(ASKS, key="K", **here.options))
+    making = asyncio.create_task(make_song(ASKS, safety={"key": "K"}, **here.options))
     run = await paused(here, prefect_server)
     schema, text = await form_of(run)
     assert schema["properties"]["choice"]["enum"] == ["take 1", "take 2", ANOTHER]
@@ -87,7 +87,7 @@ async def test_the_form_shows_the_takes_and_refuses_what_is_none(studio, prefect
 
 async def test_another_pair_is_made_and_its_takes_can_be_chosen(studio, prefect_server):
     here = studio()
-    making = asyncio.create_task(make_song(ASKS, key="K", **here.options))
+    making = asyncio.create_task(make_song(ASKS, safety={"key": "K"}, **here.options))
     first = await paused(here, prefect_server)
     await form_of(first)
     assert (await answer(first, ANOTHER))[0] == "ACCEPT"
@@ -104,7 +104,7 @@ async def test_another_pair_is_made_and_its_takes_can_be_chosen(studio, prefect_
 async def test_where_nobody_answers_the_recipe_s_own_take_is_taken(studio, prefect_server):
     here = studio()
     recipe = {**ASKS, "ask_timeout": 1, "ask_default": "first"}
-    whole = await make_song(recipe, key="K", **here.options)
+    whole = await make_song(recipe, safety={"key": "K"}, **here.options)
     assert whole.steps[0].chosen == (whole.steps[0].songs[0].song_id,)
     assert whole.steps[0].chosen_by == "nobody in time"
     assert here.billed == 2
@@ -113,7 +113,7 @@ async def test_where_nobody_answers_the_recipe_s_own_take_is_taken(studio, prefe
 async def test_another_pair_that_fails_is_told_and_asked_about_again(studio, prefect_server):
     """The person is there: they choose of what there is, and the song goes on."""
     here = studio({"fault": "failure", "fail_reason": "too busy", "skip": 1})
-    making = asyncio.create_task(make_song(ASKS, key="K", **here.options))
+    making = asyncio.create_task(make_song(ASKS, safety={"key": "K"}, **here.options))
     first = await paused(here, prefect_server)
     await form_of(first)
     await answer(first, ANOTHER)
@@ -131,10 +131,10 @@ async def test_another_pair_that_fails_is_told_and_asked_about_again(studio, pre
 async def test_a_process_that_dies_in_the_pause_loses_only_the_question(studio, prefect_server):
     """Another run with the key asks anew; what was paid for is there."""
     here = studio()
-    making = asyncio.create_task(make_song(ASKS, key="K", **here.options))
+    making = asyncio.create_task(make_song(ASKS, safety={"key": "K"}, **here.options))
     await form_of(await paused(here, prefect_server))
     making.cancel()
     with pytest.raises(asyncio.CancelledError):
         await making
-    whole = await make_song(ASKS, key="K", choices={"core": "1"}, **here.options)
+    whole = await make_song(ASKS, safety={"key": "K"}, choices={"core": "1"}, **here.options)
     assert (len(whole.stored), here.billed) == (1, 2)

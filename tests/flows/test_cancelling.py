@@ -39,7 +39,7 @@ async def check_it_is_told_and_collected(here, prefect_server, prompt, submissio
     assert "run again with the key 'k', or `songflow rescue`" in log
     [after], _songs = await here.ledger("k")
     assert after.state in {State.ACCEPTED, State.RUNNING}
-    result = await generate_song(prompt, key="k", **here.options)
+    result = await generate_song(prompt, safety={"key": "k"}, **here.options)
     assert result.generation_id == submission.generation_id
     assert len(result.stored) == 2
     assert here.billed == 1
@@ -47,7 +47,7 @@ async def check_it_is_told_and_collected(here, prefect_server, prompt, submissio
 
 async def test_cancelled_in_its_process(studio, prefect_server):
     here = studio(**SLOWER)
-    running = asyncio.create_task(generate_song("cancelled", key="k", **here.options))
+    running = asyncio.create_task(generate_song("cancelled", safety={"key": "k"}, **here.options))
     submission = await accepted(here, "k")
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -146,14 +146,14 @@ async def test_terminated_while_a_song_is_stored(studio, prefect_server):
     submission = await accepted(here, "k")
     assert (await prefect_server.flow_run(submission.runs.flow_run_id)).state.name == "Crashed"
     assert "is finished and paid for" in await prefect_server.logs(submission.runs.flow_run_id)
-    result = await generate_song("terminated", key="k", **here.options)
+    result = await generate_song("terminated", safety={"key": "k"}, **here.options)
     assert len(result.stored) == 2
     assert here.billed == 1
 
 
 async def test_cancelled_while_a_song_is_fetched(studio, prefect_server):
     here = studio({"fault": "slow_drip", "on": "download", "seconds": 30.0, "bytes": 500})
-    running = asyncio.create_task(generate_song("dripping", key="k", **here.options))
+    running = asyncio.create_task(generate_song("dripping", safety={"key": "k"}, **here.options))
     await accepted(here, "k")
     async with asyncio.timeout(180):
         while here.simulator.gateway.traffic.downloads == 0:  # noqa: ASYNC110 - as above
@@ -163,14 +163,14 @@ async def test_cancelled_while_a_song_is_fetched(studio, prefect_server):
         await running
     [submission], _songs = await here.ledger("k")
     assert "is finished and paid for" in await prefect_server.logs(submission.runs.flow_run_id)
-    result = await generate_song("dripping", key="k", **here.options)
+    result = await generate_song("dripping", safety={"key": "k"}, **here.options)
     assert len(result.stored) == 2
     assert here.billed == 1
 
 
 async def test_cancelled_while_the_request_is_under_way(studio, prefect_server):
     here = studio({"fault": "slow_answer", "seconds": 1.0}, **SLOWER)
-    running = asyncio.create_task(generate_song("in between", key="k", **here.options))
+    running = asyncio.create_task(generate_song("in between", safety={"key": "k"}, **here.options))
     await billed(here, 1)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):

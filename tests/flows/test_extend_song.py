@@ -43,10 +43,10 @@ class TestOnAServer:
         here = studio()
         block = account(api_key=here.secret, base_url=here.simulator.url)
         await block.asave("studio", overwrite=True)
-        quick = {"library": here.library, "poll_interval": 0.1}
+        quick = {"library": here.library, "waiting": {"poll_interval": 0.1}}
         core = await generate_song("mother", credentials=await account.aload("studio"), **quick)
         intro = await extend_song(core.songs[0].song_id, place="intro", prompt="father", **quick)
-        outro = await extend_song(intro.songs[1].song_id, mode="continuation", **quick)
+        outro = await extend_song(intro.songs[1].song_id, placement={"mode": "continuation"}, **quick)
         submissions, songs = await here.ledger(outro.key)
         assert submissions[0].account.endswith("/studio")
         assert [song.source_score for song in songs] == [1, 1]
@@ -75,16 +75,16 @@ class TestOnAServer:
         ("wrong", "error", "text"),
         [
             ({"place": "middle"}, ParameterTypeError, "place"),
-            ({"context_length": 131.0}, ParameterTypeError, "context_length"),
-            ({"mode": "regular"}, ParameterTypeError, "mode"),
+            ({"placement": {"context_length": 131.0}}, ParameterTypeError, "context_length"),
+            ({"placement": {"mode": "regular"}}, ParameterTypeError, "mode"),
             (
-                {"mode": "precede", "place": "outro"},
+                {"placement": {"mode": "precede"}, "place": "outro"},
                 InvalidRequest,
                 "place outro belongs to mode continuation",
             ),
             ({"lyrics_type": "user"}, InvalidRequest, "lyrics is required"),
             ({"song_id": "nowhere", "credentials": None}, InputError, "no song 'nowhere'"),
-            ({"credentials": None, "gateway": "simulator"}, InputError, "cannot extend it"),
+            ({"credentials": None, "account": {"gateway": "simulator"}}, InputError, "cannot extend it"),
         ],
         ids=str,
     )

@@ -78,7 +78,9 @@ async def test_steps_tell_the_songs_of_one_parent_apart(studio):
 
     @flow
     async def album():
-        return [await generate_song("verse", step=step, **here.options) for step in ("a", "b", "a")]
+        return [
+            await generate_song("verse", safety={"step": step}, **here.options) for step in ("a", "b", "a")
+        ]
 
     first, second, again = await album()
     assert song_ids(first) == song_ids(again) != song_ids(second)
@@ -102,8 +104,8 @@ async def test_the_same_step_with_another_prompt_is_refused_and_names_the_step(s
 
 async def test_a_key_of_ones_own_never_pays_twice(studio):
     here = studio()
-    first = await generate_song("mine", key="my-key", **here.options)
-    second = await generate_song("mine", key="my-key", **here.options)
+    first = await generate_song("mine", safety={"key": "my-key"}, **here.options)
+    second = await generate_song("mine", safety={"key": "my-key"}, **here.options)
     assert song_ids(first) == song_ids(second)
     assert here.billed == 1
 
@@ -111,11 +113,11 @@ async def test_a_key_of_ones_own_never_pays_twice(studio):
 async def test_a_failed_generation_is_paid_again_only_when_asked(studio):
     here = studio({"fault": "failure", "fail_reason": "out of tune"})
     with pytest.raises(GenerationFailed, match="out of tune"):
-        await generate_song("flat", key="k", **here.options)
+        await generate_song("flat", safety={"key": "k"}, **here.options)
     with pytest.raises(GenerationFailed):
-        await generate_song("flat", key="k", **here.options)
+        await generate_song("flat", safety={"key": "k"}, **here.options)
     assert here.billed == 1
-    result = await generate_song("flat", key="k", retry_errors=True, **here.options)
+    result = await generate_song("flat", safety={"key": "k", "retry_errors": True}, **here.options)
     assert len(result.stored) == 2
     assert here.billed == 2
 
@@ -132,8 +134,8 @@ async def test_songs_that_cannot_be_stored_are_named_as_paid_and_collected_by_th
     monkeypatch.setattr("tasks.download.download.retries", 0)
     here = studio({"fault": "html_200", "times": 10})
     with pytest.raises(NotCollected, match="none of its songs could be stored"):
-        await generate_song("not yet", key="k", **here.options)
-    result = await generate_song("not yet", key="k", **here.options)
+        await generate_song("not yet", safety={"key": "k"}, **here.options)
+    result = await generate_song("not yet", safety={"key": "k"}, **here.options)
     assert len(result.stored) == 2
     assert here.billed == 1
 
@@ -141,7 +143,7 @@ async def test_songs_that_cannot_be_stored_are_named_as_paid_and_collected_by_th
 async def test_a_refusal_is_sent_again_as_often_as_asked(studio):
     here = studio({"fault": "status", "on": "submit", "status": 429, "times": 1})
     with pytest.raises(RequestRefused, match="not billed"):
-        await generate_song("busy", key="k", retries=0, **here.options)
+        await generate_song("busy", safety={"key": "k", "retries": 0}, **here.options)
     assert here.billed == 0
-    await generate_song("busy", key="k", retries=0, **here.options)
+    await generate_song("busy", safety={"key": "k", "retries": 0}, **here.options)
     assert here.billed == 1

@@ -96,7 +96,7 @@ async def test_a_wrong_recipe_and_one_over_its_budget_send_nothing(studio, prefe
 async def test_the_chain_stays_with_the_account_that_took_the_core(studio, prefect_server):
     """The first account refuses the core; the fallback takes it, and every step after it."""
     other, here = studio(accept_keys=frozenset({"nobody's"})), studio()
-    options = {**here.options, "credentials": other.credentials, "fallbacks": [here.credentials]}
+    options = {**here.options, "credentials": other.credentials, "safety": {"fallbacks": [here.credentials]}}
     whole = await make_song(THREE, prompt="a waltz", **options)
     assert (len(whole.steps), other.billed, here.billed) == (3, 0, 3)
 
@@ -108,9 +108,9 @@ async def test_where_asking_is_not_wanted_the_run_stops_and_another_goes_on(stud
     with pytest.raises(
         ChoiceNeeded, match=r"--key K --choose core=1, or core=again1 for another pair"
     ) as caught:
-        await make_song(recipe, key="K", asking="stop", **here.options)
+        await make_song(recipe, safety={"key": "K"}, asking="stop", **here.options)
     assert [take["take"] for take in caught.value.takes] == [1, 2]
-    whole = await make_song(recipe, key="K", asking="stop", choices={"core": "2"}, **here.options)
+    whole = await make_song(recipe, safety={"key": "K"}, asking="stop", choices={"core": "2"}, **here.options)
     assert whole.steps[0].chosen == (caught.value.takes[1]["song_id"],)
     assert here.billed == 3
 
@@ -118,10 +118,12 @@ async def test_where_asking_is_not_wanted_the_run_stops_and_another_goes_on(stud
 async def test_a_step_that_fails_ends_the_run_with_what_is_kept_on_its_page(studio, prefect_server):
     here = studio({"fault": "failure", "fail_reason": "out of tune", "skip": 1})
     with pytest.raises(GenerationFailed, match=r"^intro: .*out of tune"):
-        await make_song(THREE, prompt="a waltz", key="K", **here.options)
+        await make_song(THREE, prompt="a waltz", safety={"key": "K"}, **here.options)
     [submission], _songs = await here.ledger("K:intro")
     assert submission.state is State.FAILED
     pages = await prefect_server.artifacts(submission.runs.flow_run_id, "markdown")
     assert any("0 whole songs, 2 generations" in page for page in pages)
-    whole = await make_song(THREE, prompt="a waltz", key="K", retry_errors=True, **here.options)
+    whole = await make_song(
+        THREE, prompt="a waltz", safety={"key": "K", "retry_errors": True}, **here.options
+    )
     assert (len(whole.stored), here.billed) == (1, 4)

@@ -21,16 +21,17 @@ NO_CHANNEL = {"fault": "no_channel", "times": None}
 async def test_the_next_account_takes_what_the_first_refuses(studio):
     """The chain is blocks first, names after; the choice is stored, and a rerun comes back to it."""
     here, second, third = studio(NO_CHANNEL), studio(NO_CHANNEL), studio()
-    options = here.options | {
+    safety = {
+        "key": "k",
         "fallbacks": [OpenAIHKCredentials(api_key=here.secret, base_url=second.simulator.url)],
         "fallback_gateways": [f"simulator={third.simulator.url}"],
         "retries": 0,
     }
-    result = await generate_song("who takes it", key="k", **options)
+    result = await generate_song("who takes it", safety=safety, **here.options)
     submissions, _songs = await here.ledger("k")
     assert [one.gateway for one in submissions] == ["simulator", "openai-hk", "simulator"]
     assert submissions[-1].base_url == third.simulator.url
-    again = await generate_song("who takes it", key="k", **options)
+    again = await generate_song("who takes it", safety=safety, **here.options)
     assert again.generation_id == result.generation_id
     assert [one.billed for one in (here, second, third)] == [0, 0, 1]
 
@@ -39,7 +40,10 @@ async def test_a_refused_connection_moves_on(studio):
     """Nothing was sent there."""
     here = studio()
     nobody = SimulatorCredentials(base_url="http://127.0.0.1:1")
-    options = here.options | {"credentials": nobody, "fallbacks": [here.credentials], "retries": 0}
+    options = here.options | {
+        "credentials": nobody,
+        "safety": {"fallbacks": [here.credentials], "retries": 0},
+    }
     assert len((await generate_song("moved on", **options)).stored) == 2
 
 
@@ -47,7 +51,7 @@ async def test_a_lost_answer_does_not_move_on(studio):
     """It may be billed."""
     here, second = studio({"fault": "lost_answer"}), studio()
     with pytest.raises(OutcomeUnknown):
-        await generate_song("lost", **here.options, fallbacks=[second.credentials])
+        await generate_song("lost", **here.options, safety={"fallbacks": [second.credentials]})
     assert second.simulator.gateway.traffic.posts == 0
 
 
@@ -55,7 +59,7 @@ async def test_the_last_refusal_ends_the_chain(studio):
     """As a refusal, with its reason."""
     here = studio(NO_CHANNEL)
     with pytest.raises(RequestRefused, match="not billed"):
-        await generate_song("nobody", **here.options, retries=0, fallbacks=[here.credentials])
+        await generate_song("nobody", **here.options, safety={"retries": 0, "fallbacks": [here.credentials]})
 
 
 async def test_the_budget_of_a_run_counts_all_its_songs(studio):
@@ -64,12 +68,15 @@ async def test_the_budget_of_a_run_counts_all_its_songs(studio):
 
     @flow
     async def album():
-        return [await generate_song("verse", step=step, budget=1.5, **here.options) for step in ("a", "b")]
+        return [
+            await generate_song("verse", safety={"step": step}, budget=1.5, **here.options)
+            for step in ("a", "b")
+        ]
 
     with pytest.raises(SpendingStopped, match=r"This run's budget of 1.5 units is used up"):
         await album()
     assert here.simulator.gateway.traffic.posts == 1
-    await generate_song("verse", budget=1.0, if_unsettled="new", **here.options)
+    await generate_song("verse", budget=1.0, safety={"if_unsettled": "new"}, **here.options)
     assert here.billed == 2
 
 

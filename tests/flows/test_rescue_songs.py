@@ -59,7 +59,7 @@ def no_bar(monkeypatch):
 
 async def cancelled(here, prompt="cancelled"):
     """A run that was cancelled while its generation runs; its submission."""
-    running = asyncio.create_task(generate_song(prompt, key="k", **here.options))
+    running = asyncio.create_task(generate_song(prompt, safety={"key": "k"}, **here.options))
     submission = await accepted(here, "k")
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -89,7 +89,7 @@ async def test_what_only_a_person_can_decide_is_listed_and_never_paid(studio):
     """An unknown outcome keeps its error and its next step; the gateway sees no second request."""
     here = studio({"fault": "lost_answer"})
     with pytest.raises(Exception, match="may have been billed"):
-        await generate_song("lost", key="k", **here.options)
+        await generate_song("lost", safety={"key": "k"}, **here.options)
     [row] = await rescue_songs(library=here.library)
     assert (row.state, row.billed, row.exit_code) == ("unknown", "maybe", 5)
     assert "rescue" in row.next
@@ -103,7 +103,7 @@ async def test_a_cancelled_run_lets_go_and_says_what_still_runs(studio, prefect_
     submission = await cancelled(here, "let go")
     assert submission.runs.flow_run_id
     with pytest.raises(UnsettledTwin, match=submission.generation_id):
-        await generate_song("let go", key="another", **here.options)
+        await generate_song("let go", safety={"key": "another"}, **here.options)
     log = await prefect_server.logs(submission.runs.flow_run_id)
     assert "Still running at the gateway, still billed (1 units): the key 'k'" in log
     assert submission.generation_id in log
@@ -122,7 +122,9 @@ async def test_the_hook_lets_go_of_what_another_machine_held(studio, prefect_ser
         library = {"$ref": {"block_document_id": str(document)}}
     options = here.options | {"library": library}
     with pytest.raises(StillRunning):
-        await generate_song("held", key="k", deadline=0.2, **options)
+        await generate_song(
+            "held", safety={"key": "k"}, **options | {"waiting": {"poll_interval": 0.1, "deadline": 0.2}}
+        )
     [submission], _songs = await here.ledger("k")
     await held_elsewhere(here, submission)
     run = await prefect_server.flow_run(submission.runs.flow_run_id)
@@ -133,7 +135,7 @@ async def test_the_hook_lets_go_of_what_another_machine_held(studio, prefect_ser
     assert after.state is State.OVERDUE
     assert "still billed" in await prefect_server.logs(run.id)
     with pytest.raises(UnsettledTwin):
-        await generate_song("held", key="another", **options)
+        await generate_song("held", safety={"key": "another"}, **options)
     assert here.billed == 1
 
 

@@ -66,11 +66,11 @@ async def task_runs(flow_run_id):
 async def test_a_sweep_is_made_in_shards_and_a_new_run_pays_nothing(studio, prefect_server):
     """Cells are no task runs: Prefect sees a task run for each shard, a bar, a table, and a report where wanted."""
     here = studio(pool=2)
-    first = await sweep(spec(7), shard_size=3, concurrency=2, **here.options)
+    first = await sweep(spec(7), shards={"shard_size": 3}, concurrency=2, **here.options)
     assert (first.stored, first.songs, first.posts, first.exit_code) == (7, 14, 7, 0)
     drawn = await last_run("waltz")
     assert len(await prefect_server.artifacts(drawn.id, "image")) == 2  # the seed's effects, and all of it
-    again = await sweep(spec(7), shard_size=3, report=False, **here.options)
+    again = await sweep(spec(7), shards={"shard_size": 3}, report=False, **here.options)
     assert (again.existing, again.posts) == (7, 0)
     assert here.billed == 7
     run = await last_run("waltz")
@@ -98,7 +98,7 @@ async def test_cells_that_do_not_end_well_make_a_failed_run_with_its_counts(stud
         await sweep(given, **here.options)
     assert (state.is_failed(), result.stored, result.failed, result.exit_code) == (True, 2, 1, 4)
     assert "3 cells: 2 stored, 1 failed" in state.message
-    better = await sweep(given, retry_errors=True, **here.options)
+    better = await sweep(given, safety={"retry_errors": True}, **here.options)
     assert (better.existing, better.stored, here.billed) == (2, 1, 4)
 
 
@@ -125,10 +125,10 @@ async def test_a_retry_does_not_pay_again_for_what_the_same_run_has_paid_for(stu
 
     @flow(retries=1)
     async def album():
-        state = await sweep(spec(2), retry_errors=True, **here.options, return_state=True)
+        state = await sweep(spec(2), safety={"retry_errors": True}, **here.options, return_state=True)
         tries.append((await result_of(state)).failed)
         with pytest.raises(GenerationFailed):
-            await generate_song("a waltz", retry_errors=True, **here.options)
+            await generate_song("a waltz", safety={"retry_errors": True}, **here.options)
         if len(tries) == 1:
             raise RuntimeError("the parent fails")
 
@@ -169,7 +169,7 @@ async def test_a_ledger_that_is_gone_before_a_later_shard_is_not_told_as_nothing
 
     monkeypatch.setattr(KeySummaries, "of_keys", of_keys)
     with without_pauses(attempts=3), pytest.raises(NotCollected, match="were worked on") as caught:
-        await sweep(spec(2), shard_size=1, concurrency=1, report=False, **here.options)
+        await sweep(spec(2), shards={"shard_size": 1}, concurrency=1, report=False, **here.options)
     assert (caught.value.exit_code, here.billed) == (5, 1)
 
 
@@ -228,7 +228,7 @@ class TestDeployments:
         options = {**here.options, "credentials": await SimulatorCredentials.aload("killed")}
         worker = await serving()
         parent = asyncio.create_task(
-            sweep(spec(5), shard_deployment="sweep-shard/here", shard_size=3, **options)
+            sweep(spec(5), shards={"shard_deployment": "sweep-shard/here", "shard_size": 3}, **options)
         )
         await until_accepted(here, 5)
         os.killpg(worker.pid, signal.SIGKILL)
@@ -259,7 +259,9 @@ class TestDeployments:
             options |= {"budget": 2.0, "concurrency": 1, "shard_size": 2, "report": False}
             results.append(
                 await result_of(
-                    await sweep(spec(3), shard_deployment=deployment, **options, return_state=True)
+                    await sweep(
+                        spec(3), shards={"shard_deployment": deployment}, **options, return_state=True
+                    )
                 )
             )
         one, other = results
@@ -271,12 +273,12 @@ class TestDeployments:
     async def test_what_cannot_travel_is_refused_before_anything_is_sent(self, studio):
         here = studio()
         with pytest.raises(InputError, match="saved block"):
-            await sweep(spec(2), shard_deployment="sweep-shard/here", **here.options)
+            await sweep(spec(2), shards={"shard_deployment": "sweep-shard/here"}, **here.options)
         secret = SongLibrary(folder=str(here.folder), ledger_url="sqlite:////tmp/never-made.sqlite")
         with pytest.raises(InputError, match=r"saved block|cannot"):
-            await sweep(spec(2), shard_deployment="sweep-shard/here", library=secret)
+            await sweep(spec(2), shards={"shard_deployment": "sweep-shard/here"}, library=secret)
         with pytest.raises(InputError, match="no deployment"):
-            await sweep(spec(2), shard_deployment="sweep-shard/nowhere", library=here.library)
+            await sweep(spec(2), shards={"shard_deployment": "sweep-shard/nowhere"}, library=here.library)
         assert here.billed == 0
 
     async def test_a_shard_of_another_account_sends_nothing(self, studio):
@@ -395,11 +397,12 @@ class ShardRuns:
         self._deployment = deployment
         self._filter = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id]))
 
-    async def sweep(self, here, data, **options):
+    async def sweep(self, here, data, **shards):
         await SimulatorCredentials(base_url=here.simulator.url).asave("shards", overwrite=True)
-        options = {**here.options, "report": False, **options}
+        options = {**here.options, "report": False}
         options["credentials"] = await SimulatorCredentials.aload("shards")
-        return await sweep(data, shard_deployment=self._deployment, **options, return_state=True)
+        shards["shard_deployment"] = self._deployment
+        return await sweep(data, shards=shards, **options, return_state=True)
 
     async def all(self):
         async with get_client() as client:

@@ -1,4 +1,4 @@
-"""The forms of Prefect's user interface, as a person fills them in."""
+"""Page objects of the forms in Prefect's UI."""
 
 from __future__ import annotations
 
@@ -45,9 +45,13 @@ class RunForm:
         return cls(page, found.id)
 
     def field(self, title: str) -> Locator:
-        """One parameter: its title, text and control."""
+        """A parameter: its title, text and control; inside its group, if it is in one."""
         label = self.page.locator("label", has_text=re.compile(rf"^{re.escape(title)}( \(Optional\))?$"))
-        return self.page.locator("div.group").filter(has=label).first
+        return self.page.locator("div.group").filter(has=label).last
+
+    async def open_group(self, title: str) -> None:
+        """Unfold a group of parameters."""
+        await self._kind_chosen(title)
 
     async def write(self, title: str, text: str) -> None:
         """Type a text or a number."""
@@ -61,7 +65,7 @@ class RunForm:
         await self.page.get_by_role("option", name=option, exact=True).click()
 
     async def _kind_chosen(self, title: str) -> Locator:
-        """The parameter, with the first of its kinds where it has several (the last is no value at all)."""
+        """The parameter, with its first type chosen if it has several (the last one is None)."""
         field = self.field(title)
         await field.scroll_into_view_if_needed()
         kinds = field.get_by_role("tab")
@@ -70,27 +74,38 @@ class RunForm:
         return field
 
     async def pick_block(self, title: str, kind: str, name: str) -> None:
-        """Choose a saved block of one of the kinds that a parameter takes."""
+        """Choose a saved block of one of the parameter's block types."""
         field = self.field(title)
         await field.get_by_role("tab", name=kind, exact=True).click()
         await field.get_by_role("button", name="Select a block").click()
         await self.page.get_by_role("option", name=name, exact=True).click()
+
+    async def picture(self, path: Path) -> None:
+        """Take a screenshot of the whole form, without the empty page around it."""
+        await self.page.set_viewport_size({"width": 1100, "height": 3200})
+        button = await self.page.get_by_role("button", name="Submit").bounding_box()
+        assert button, "the form ends with its button"
+        clip = {"x": 250, "y": 0, "width": 850, "height": button["y"] + button["height"] + 24}
+        await self.page.screenshot(path=path, clip=clip)
+        await self.page.set_viewport_size({"width": 1100, "height": 800})
 
     async def submit(self) -> None:
         """Press the button."""
         await self.page.get_by_role("button", name="Submit").click()
 
     async def _taken(self) -> None:
-        """Wait until Prefect has taken the form. A busy server says "Unknown error" and takes it the next time."""
+        """Wait until Prefect has accepted the form. A busy server answers "Unknown error" and is tried again."""
         for _ in range(_TRIES):
             with suppress(PlaywrightTimeout):
                 await self.page.wait_for_url("**tab=Runs**", timeout=_TAKEN_MS)
                 return
             await self.submit()
-        raise AssertionError(f"Prefect did not take the form: {await self.page.locator('body').inner_text()}")
+        raise AssertionError(
+            f"Prefect did not accept the form: {await self.page.locator('body').inner_text()}"
+        )
 
     async def finished_run(self) -> FlowRun:
-        """The run that the form has started (a schedule's runs wait for their time), when it has come to its end."""
+        """The run that the form has started, once it has ended. Scheduled runs are still waiting for their time."""
         await self._taken()
         chosen = DeploymentFilter(id=DeploymentFilterId(any_=[self.deployment_id]))
         async with asyncio.timeout(_RUN_SECONDS), get_client() as client:
@@ -103,7 +118,7 @@ class RunForm:
 
 @contextmanager
 def serving(server: PrefectServer, library: Path) -> Iterator[None]:
-    """`python -m deployments.serve` in a process of its own, from its word that all is served until the block ends."""
+    """Run `python -m deployments.serve` in a process, from the moment that all is served until the block ends."""
     said = library.parent / "serve.log"
     with said.open("wb") as log:
         process = subprocess.Popen(
@@ -133,7 +148,7 @@ def serving(server: PrefectServer, library: Path) -> Iterator[None]:
 
 
 def forget_deployments(server: PrefectServer) -> None:
-    """The server is the session's: other tests find it as they expect it."""
+    """Delete all deployments, since other tests share the server."""
     with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client:
         for deployment in client.post("/deployments/filter", json={}).raise_for_status().json():
             while (answer := client.delete(f"/deployments/{deployment['id']}")).status_code == 503:

@@ -34,7 +34,7 @@ class Studio:
     @property
     def options(self) -> dict[str, Any]:
         """Parameters of every flow here."""
-        return {"credentials": self.credentials, "library": self.library, "poll_interval": 0.1}
+        return {"credentials": self.credentials, "library": self.library, "waiting": {"poll_interval": 0.1}}
 
     @property
     def billed(self) -> int:

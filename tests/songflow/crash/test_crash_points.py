@@ -320,7 +320,9 @@ def test_a_fail_point_is_armed_by_the_environment_of_a_new_interpreter(local_pla
 
     from songflow.settings import FAIL_POINT_VARIABLE
 
-    code = "import asyncio, sys, songflow; asyncio.run(songflow.generate('a waltz', key='key', library=sys.argv[1]))"
+    code = (
+        "import sys, songflow; songflow.generate_sync('a waltz', safety={'key': 'key'}, library=sys.argv[1])"
+    )
     environment = {**os.environ, FAIL_POINT_VARIABLE: "sending: before commit"}
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "library")], env=environment, capture_output=True

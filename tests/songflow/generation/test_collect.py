@@ -99,14 +99,17 @@ async def test_plain_python_makes_songs_without_a_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`songflow.generate` uses the embedded simulator unless it is told otherwise."""
-    settings = SessionSettings(poll_interval=0.02, embedded_speed=250.0, clip_seconds=2.0)
-    result = await songflow.generate("a waltz", library=str(tmp_path / "songs"), settings=settings, seed=3)
+    settings = SessionSettings(embedded_speed=250.0, clip_seconds=2.0)
+    library = str(tmp_path / "songs")
+    result = await songflow.generate(
+        "a waltz", library=library, settings=settings, waiting={"poll_interval": 0.02}, seed=3
+    )
     assert len(result.stored) == 2
     assert result.key.startswith("song-")
     with pytest.raises(errors.InvalidRequest):
         await songflow.generate("a waltz", library=str(tmp_path / "songs"), no_such_field=1)
     with pytest.raises(errors.MissingCredentials):
-        await songflow.generate("a waltz", gateway="cometapi", library=str(tmp_path / "songs"))
+        await songflow.generate("a waltz", account={"gateway": "cometapi"}, library=library)
 
 
 async def test_a_failed_take_is_listed_beside_the_good_one(simulator, access, session, song_request) -> None:

@@ -10,7 +10,6 @@ import songflow
 from songflow.errors import InputError, InvalidRequest, MissingCredentials
 from songflow.generation.extensions import find_parent, plan_extension
 from songflow.generation.lifecycle import generate_in
-from songflow.generation.session_settings import SessionSettings
 
 
 @pytest.fixture
@@ -156,9 +155,11 @@ async def test_from_plain_python(
     server = simulator()
     for variable in ("COMETAPI_KEY", "OPENAI_HK_KEY"):
         monkeypatch.setenv(variable, "k")
-    here = {"library": str(tmp_path / "songs"), "settings": SessionSettings(poll_interval=0.02)}
-    core = await songflow.generate("mother", gateway=dialect, base_url=server.url, **here)
-    longer = await songflow.extend(core.songs[1].song_id, mode="precede", prompt="father", **here)
+    here = {"library": str(tmp_path / "songs"), "waiting": {"poll_interval": 0.02}}
+    core = await songflow.generate("mother", account={"gateway": dialect, "base_url": server.url}, **here)
+    longer = await songflow.extend(
+        core.songs[1].song_id, placement={"mode": "precede"}, prompt="father", **here
+    )
     assert len(longer.stored) == 2
     assert longer.songs[0].duration == pytest.approx(4.0, abs=0.2)
     bodies = [entry.body["gen_params"] for entry in server.bill()]

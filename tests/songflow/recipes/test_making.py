@@ -241,7 +241,8 @@ async def test_from_plain_python_with_the_built_in_simulator(tmp_path):
         "radio-edit",
         variables={"prompt": "a slow waltz"},
         library=str(tmp_path),
-        settings=SessionSettings(poll_interval=0.05, embedded_speed=400.0, clip_seconds=1.0),
+        waiting={"poll_interval": 0.05},
+        settings=SessionSettings(embedded_speed=400.0, clip_seconds=1.0),
     )
     assert (len(whole.stored), whole.price, whole.recipe) == (1, 3.0, "Radio edit")
     assert whole.key.startswith("song-")

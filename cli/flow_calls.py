@@ -1,0 +1,78 @@
+"""The same command as a flow run: its options as the parameters that Songflow's flows share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cli.options import Common, Gateway, Waiting
+from songflow.families.family import Mode, Request
+from songflow.families.udio_parameters import ExtensionPlacement, ExtensionSound, Placement, Sound
+from songflow.generation.results import GenerationResult
+from songflow.parameters import EnvironmentAccount, Safety
+
+if TYPE_CHECKING:
+    from prefect.blocks.core import Block
+
+__all__ = ["generate_as_flow", "shared_parameters"]
+
+_AT_THE_TOP = ("prompt", "lyrics", "lyrics_type", "seed")
+
+
+async def shared_parameters(
+    gateway: Gateway, waiting: Waiting, safety: Safety, budget: float | None, common: Common
+) -> dict[str, Any]:
+    """The parameters that every flow that pays has.
+
+    Raises:
+        MissingCredentials: there is no such block.
+    """
+    from blocks import SongLibrary
+    from blocks.resolver import load_credentials
+
+    credentials: Block | None = None
+    if gateway.credentials is not None:
+        credentials = await load_credentials(gateway.credentials)
+    return {
+        "credentials": credentials,
+        "account": gateway.account(),
+        "library": SongLibrary.of(common.library_settings()),
+        "budget": budget,
+        "waiting": waiting.group(),
+        "safety": safety,
+    }
+
+
+async def generate_as_flow(request: Request, shared: dict[str, Any]) -> GenerationResult:
+    """Make a request in a run of generate-song, or of extend-song if it extends a song."""
+    fields = request.model_dump(mode="json")
+    top = {name: fields[name] for name in _AT_THE_TOP}
+    result: GenerationResult
+    if request.mode is Mode.REGULAR:
+        from flows.generate import generate_song
+
+        result = await generate_song(
+            **top,
+            model_type=fields["model_type"],
+            negative_prompt=fields["negative_prompt"],
+            sound=Sound(**_of(Sound, fields)),
+            placement=Placement(**_of(Placement, fields)),
+            **shared,
+        )
+        return result
+    from flows.extend import extend_song
+
+    # Without an account a new song comes from the built-in simulator, and an extension from its source's own account.
+    here = EnvironmentAccount(gateway="simulator")
+    own_account = shared["credentials"] is None and shared["account"].is_empty
+    result = await extend_song(
+        fields["source_song_id"],
+        **top,
+        sound=ExtensionSound(**_of(ExtensionSound, fields)),
+        placement=ExtensionPlacement(**_of(ExtensionPlacement, fields)),
+        **{**shared, "account": here if own_account else shared["account"]},
+    )
+    return result
+
+
+def _of(group: type[Any], fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: fields[name] for name in group.model_fields}

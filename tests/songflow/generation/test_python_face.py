@@ -1,0 +1,76 @@
+"""Songflow from plain Python: parameter groups, the synchronous functions, and the names that they refuse."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import songflow
+from songflow.errors import InputError, InvalidRequest
+from songflow.families.udio_parameters import Sound
+from songflow.generation.session_settings import SessionSettings
+from songflow.parameters import KeyedSafety
+
+QUICK = SessionSettings(embedded_speed=250.0, clip_seconds=2.0)
+
+
+async def test_the_synchronous_functions_make_extend_and_read_songs(tmp_path: Path) -> None:
+    """In code without an event loop, and with the groups as models or as mappings."""
+    library = str(tmp_path / "songs")
+    quick = {"library": library, "settings": QUICK, "waiting": {"poll_interval": 0.02}}
+
+    def script() -> list[object]:
+        core = songflow.generate_sync(
+            "a waltz", sound=Sound(prompt_strength=0.7), safety=KeyedSafety(key="mine"), **quick
+        )
+        longer = songflow.extend_sync(
+            core.songs[0].song_id, place="intro", sound={"clarity_strength": 0.9}, budget=9.0, **quick
+        )
+        whole = songflow.make_song_sync("radio-edit", variables={"prompt": "a slow waltz"}, **quick)
+        return [core.key, len(longer.stored), len(whole.stored), songflow.read_manifest_sync(library)]
+
+    key, added, stored, frame = await asyncio.to_thread(script)
+    assert (key, added, stored) == ("mine", 2, 1)
+    first, extended = frame.iloc[0], frame[frame["mode"] == "precede"].iloc[0]
+    assert (first["request.prompt_strength"], first["request.clarity_strength"]) == (0.7, 0.25)
+    assert (extended["request.prompt_strength"], extended["request.clarity_strength"]) == (0.7, 0.9)
+
+
+async def test_inside_an_event_loop_they_say_to_await(tmp_path: Path) -> None:
+    """They could not wait there."""
+    for call in (
+        lambda: songflow.generate_sync("a waltz", library=str(tmp_path)),
+        lambda: songflow.read_manifest_sync(str(tmp_path)),
+    ):
+        with pytest.raises(
+            InputError, match=r"cannot run synchronously inside an event loop\..*`await` it there"
+        ):
+            call()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"key": "k"}, "key is now safety.key"),
+        (
+            {"gateway": "cometapi", "poll_interval": 1.0},
+            "gateway is now account.gateway; poll_interval is now waiting",
+        ),
+        ({"prompt_strength": 0.7}, "prompt_strength is now sound.prompt_strength"),
+        ({"safety": {"retries": 101}}, "safety.retries is 101: .*less than or equal to 100"),
+        ({"sound": {"tempo": 120}}, "sound.tempo is 120: Extra inputs are not permitted"),
+    ],
+    ids=str,
+)
+async def test_flat_and_wrong_parameters_are_refused(
+    tmp_path: Path, wrong: dict[str, object], text: str
+) -> None:
+    """With the place of the parameter, before there is a library."""
+    with pytest.raises(InputError, match=text):
+        await songflow.generate("a waltz", library=str(tmp_path / "songs"), **wrong)
+    with pytest.raises(InvalidRequest, match="tempo is not a field"):
+        await songflow.generate("a waltz", library=str(tmp_path / "songs"), tempo=120)
+    assert not (tmp_path / "songs").exists()
