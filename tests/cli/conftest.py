@@ -1,4 +1,4 @@
-"""The command as a real process, with an environment of its own, against simulated gateways on real sockets."""
+"""The command as a process with an environment of its own, against simulated gateways on real sockets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +13,15 @@ from typing import Any, Protocol
 
 import httpx
 import pytest
+from support.commands import COMMAND, Forked, ForkServer, fork_server, reads_at_start
 
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 
 KEY = "sk-never/Show+me=0123456789abcdef"
-COMMAND = [str(Path(sys.executable).parent / "songflow")]
+
+__all__ = ["fork_server", "gateways", "heal", "posts", "shell", "to"]
+
+Process = subprocess.Popen[bytes] | Forked
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,16 @@ class Run:
 
 @dataclass
 class Shell:
-    """Runs `songflow` in a folder of its own; `run` waits for the end, `start` does not."""
+    """Runs `songflow` in a folder of its own; `run` waits for the end, `start` does not.
+
+    Commands are forks of a process with all modules loaded, unless `installed`: then they start from the script.
+    """
 
     folder: Path
+    forks: ForkServer
     key: str = KEY
-    running: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    installed: bool = False
+    running: list[Process] = field(default_factory=list)
 
     @property
     def library(self) -> Path:
@@ -75,17 +83,22 @@ class Shell:
         }
         return {name: value for name, value in plain.items() if value is not None}
 
-    def start(self, *arguments: str, env: dict[str, str | None] | None = None) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, env: dict[str, str | None] | None = None) -> Process:
         """The process, with pipes; SIGINT reaches it alone."""
-        process = subprocess.Popen(
-            [*COMMAND, *arguments],
-            cwd=self.folder,
-            env=self.environment(**(env or {})),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        environment = self.environment(**(env or {}))
+        process: Process
+        if self.installed or reads_at_start(environment):
+            process = subprocess.Popen(
+                [*COMMAND, *arguments],
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        else:
+            process = self.forks.start(arguments, self.folder, environment)
         self.running.append(process)
         return process
 
@@ -93,7 +106,7 @@ class Shell:
         """The ended command; none shows a traceback or the key."""
         return self.end(self.start(*arguments, env=env))
 
-    def end(self, process: subprocess.Popen[bytes]) -> Run:
+    def end(self, process: Process) -> Run:
         """Wait for a process that was started."""
         out, err = process.communicate(timeout=100)
         run = Run(process.returncode, out, err)
@@ -101,7 +114,7 @@ class Shell:
         assert KEY.encode() not in err + out
         return run
 
-    def interrupt(self, process: subprocess.Popen[bytes], when: str) -> Run:
+    def interrupt(self, process: Process, when: str) -> Run:
         """Ctrl-C as soon as a text is on stderr."""
         assert process.stderr is not None
         read = b""
@@ -115,9 +128,9 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
+def shell(tmp_path: Path, fork_server: ForkServer) -> Iterator[Shell]:
     """A folder with a command line."""
-    opened = Shell(tmp_path)
+    opened = Shell(tmp_path, fork_server)
     (tmp_path / "home").mkdir()
     yield opened
     for process in opened.running:

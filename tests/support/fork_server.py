@@ -1,0 +1,158 @@
+"""Fork `songflow` commands from one process that has their modules loaded.
+
+Loading the modules takes more CPU than most commands under test. A fork is a process of its own, with its own
+folder, environment, pipes, session and signals, that starts where the installed script starts: `cli.main.main`.
+
+Each request comes over the socket on stdin, with four file descriptors: stdin, stdout and stderr of the command, and a
+pipe that gets its exit status. The answer is the process id.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+import time
+from typing import Any, NoReturn
+
+from cli.app import _COMMANDS
+
+# What commands load only when they need it. Prefect is not among it: it reads the environment when it is loaded.
+LOADED_LATE = (
+    "alembic.command",
+    "asyncpg",
+    "fsspec.implementations.local",
+    "httpx",
+    "pandas",
+    "pyarrow.parquet",
+    "rich.progress",
+    "songflow.catalog.manifest",
+    "songflow.ledger.migrate",
+    "songflow.recipes.making",
+    "songflow.simulator.server",
+    "songflow.sweeps.run",
+    "soundfile",
+    "sqlalchemy.dialects.postgresql.asyncpg",
+    "uvicorn",
+)
+
+
+def load() -> None:
+    """Load what commands use."""
+    for where, _ in _COMMANDS.values():
+        importlib.import_module(where.partition(":")[0])
+    for name in LOADED_LATE:
+        importlib.import_module(name)
+    assert "prefect" not in sys.modules
+    # Collecting what all forks share would copy it in each of them, at its end above all.
+    gc.collect()
+    gc.freeze()
+
+
+class Server:
+    """Forks commands and reports how they end."""
+
+    def __init__(self, requests: socket.socket) -> None:
+        self._requests = requests
+        self._statuses: dict[int, int] = {}
+        self._woken, self._wake = os.pipe()
+        for end in (self._woken, self._wake):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+
+    def serve(self) -> list[str] | None:
+        """None when the socket is closed; in a fork, the arguments of its command."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._requests, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is not self._requests:
+                        os.read(self._woken, 4096)
+                        self._reap()
+                        continue
+                    received = self._receive()
+                    if received is None:
+                        return None
+                    plan, files = received
+                    pid = os.fork()
+                    if pid == 0:
+                        self._leave()
+                        become(plan, files)
+                        return list(plan["arguments"])
+                    self._statuses[pid] = files.pop()
+                    for file in files:
+                        os.close(file)
+                    self._requests.sendall(struct.pack("!q", pid))
+
+    def _receive(self) -> tuple[dict[str, Any], list[int]] | None:
+        head, files, _, _ = socket.recv_fds(self._requests, 8, 4)
+        if not head:
+            return None
+        (left,) = struct.unpack("!q", head)
+        parts = []
+        while left:
+            parts.append(self._requests.recv(left))
+            left -= len(parts[-1])
+        return json.loads(b"".join(parts)), list(files)
+
+    def _leave(self) -> None:
+        """In a fork: give up what belongs to the server."""
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._requests.close()
+        for file in (self._woken, self._wake, *self._statuses.values()):
+            os.close(file)
+
+    def _reap(self) -> None:
+        while self._statuses:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            report = self._statuses.pop(pid)
+            os.write(report, struct.pack("!q", os.waitstatus_to_exitcode(status)))
+            os.close(report)
+
+
+def become(plan: dict[str, Any], files: list[int]) -> None:
+    """Turn this fork into the process that was asked for."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.setsid()
+    for number, file in enumerate(files[:3]):
+        os.dup2(file, number)
+    for file in files:
+        os.close(file)
+    # The streams of the server know what it had there: files, which can seek.
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.__stderr__ = open(  # noqa: SIM115
+        2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+    )
+    os.chdir(plan["folder"])
+    os.environ.clear()
+    os.environ.update(plan["environment"])
+    time.tzset()
+
+
+def main() -> NoReturn:
+    """Serve until the test process closes the socket."""
+    load()
+    requests = socket.socket(fileno=os.dup(0))
+    os.set_inheritable(requests.fileno(), False)
+    requests.sendall(b"+")
+    arguments = Server(requests).serve()
+    if arguments is None:
+        os._exit(0)
+    sys.argv = ["songflow", *arguments]
+    importlib.import_module("cli.main").main()
+
+
+if __name__ == "__main__":
+    main()
