@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.report import Scale
 from deployments.processes import Group, free_port
-from songflow.library.storing import audio_sha256_of
+from songflow.audio.checksums import audio_sha256_of
 from songflow.simulator import SimulatorSettings
 from songflow.simulator.timing import generation_seconds
 

@@ -12,18 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from songflow.audio.decoding import AudioProblem
+from songflow.audio.decoding import AudioProblem, downmix, read_mono
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from songflow.audio.decoding import Samples
 
-    Samples = NDArray[np.float32]
-
-__all__ = ["HOLDS", "LONGEST_SECONDS", "Match", "find_source", "read_mono", "search"]
-
-LONGEST_SECONDS = 1200.0
-"""What is longer is not compared: 20 minutes are 200 MB of samples."""
+__all__ = ["HOLDS", "Match", "find_source", "search"]
 
 HOLDS = 0.8
 """A song holds its source when it repeats at least this share of the source's seconds."""
@@ -35,7 +29,6 @@ _FINE_SECONDS = 8.0
 # one request (same key, beat and instruments) stay below it in all but a few seconds.
 _SAME = 0.7
 _SILENCE = 1e-4  # root mean square, of 1
-_BLOCK_FRAMES = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,31 +64,6 @@ def search(source: Samples, whole: Samples, rate: int) -> Match:
     factor = max(1, rate // _COARSE_RATE)
     at = _exactly(source, whole, _roughly(source, whole, factor), factor, round(_FINE_SECONDS * rate))
     return Match(at / rate, _share(source, whole, at, factor, round(_WINDOW_SECONDS * rate)))
-
-
-def read_mono(path: Path) -> tuple[Samples, int]:
-    """The mean of a file's channels, and its sample rate (Hz).
-
-    Raises:
-        AudioProblem: see `find_source`.
-    """
-    import numpy as np
-    import soundfile
-
-    blocks, frames = [], 0
-    try:
-        with soundfile.SoundFile(str(path)) as file:
-            rate = int(file.samplerate)
-            while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
-                blocks.append(_means(block))
-                frames += len(block)
-                if frames > LONGEST_SECONDS * rate:
-                    raise AudioProblem(f"it is longer than {LONGEST_SECONDS / 60:.0f} minutes")
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        raise AudioProblem(f"it cannot be decoded ({error})") from None
-    if not blocks:
-        raise AudioProblem("it holds no sound")
-    return np.concatenate(blocks), rate
 
 
 def _at_rate(samples: Samples, rate: int, wanted: int) -> Samples:
@@ -152,18 +120,9 @@ def _coarse(samples: Samples, factor: int) -> Samples:
     import numpy as np
 
     length = len(samples) // factor
-    means = _means(samples[: length * factor].reshape(length, factor))
+    means = downmix(samples[: length * factor].reshape(length, factor))
     differences: Samples = np.diff(means, prepend=means[:1])
     return differences
-
-
-def _means(rows: Samples) -> Samples:
-    """The mean of each row (as a product: `mean` takes ten times as long on short rows)."""
-    import numpy as np
-
-    width = rows.shape[1]
-    means: Samples = rows @ np.full(width, 1 / width, dtype=np.float32)
-    return means
 
 
 def _slice(samples: Samples, at: int, length: int) -> Samples:

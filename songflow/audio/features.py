@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from songflow.audio.decoding import AudioProblem, AudioReader, downmix
+from songflow.runtime.remote_files import open_file
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Samples = NDArray[np.float32]
+    from songflow.audio.decoding import Samples
 
 __all__ = ["CACHE_NAME", "Measures", "estimate_tempo", "measure_song", "measure_songs", "spectral_centroid"]
 
@@ -56,19 +59,11 @@ def measure_song(path: str) -> Measures:
     """Measure a stored song, by its path or fsspec URL (about 0.1 s of CPU).
 
     Raises:
-        OSError, ValueError: it cannot be read or decoded.
+        OSError, AudioProblem: it cannot be read or decoded.
     """
-    import numpy as np
-    import soundfile
-
-    try:
-        with _open(path) as raw, soundfile.SoundFile(raw) as file:
-            rate = file.samplerate
-            sound = file.read(_LONGEST_SECONDS * rate, dtype="float32", always_2d=True).mean(axis=1)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise ValueError(f"{path} cannot be decoded ({error})") from None
-    spectrum = _magnitudes(np.asarray(sound, dtype=np.float32))
-    return Measures(estimate_tempo(spectrum, rate), spectral_centroid(spectrum, rate))
+    with open_file(path) as file, AudioReader(file) as audio:
+        spectrum = _magnitudes(downmix(audio.read(_LONGEST_SECONDS * audio.rate)))
+    return Measures(estimate_tempo(spectrum, audio.rate), spectral_centroid(spectrum, audio.rate))
 
 
 def measure_songs(
@@ -100,17 +95,9 @@ def measure_songs(
 def _measured(path: str) -> Measures | None:
     try:
         return measure_song(path)
-    except Exception as error:  # each file system raises errors of its own
+    except (OSError, AudioProblem) as error:
         log.warning("%s cannot be measured (%s).", path, error)
         return None
-
-
-def _open(path: str) -> Any:
-    if "://" not in path:
-        return Path(path).open("rb")
-    import fsspec
-
-    return fsspec.open(path, "rb")
 
 
 # --- the cache ---

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from songflow.audio.alignment import HOLDS, LONGEST_SECONDS, search
-from songflow.audio.decoding import AudioProblem
+from songflow.audio.alignment import HOLDS, search
+from songflow.audio.decoding import AudioProblem, read_samples
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from songflow.audio.decoding import Samples
 
-    Samples = NDArray[np.float32]
-
-__all__ = ["Joined", "join", "read_like", "read_samples", "write_mp3"]
+__all__ = ["Joined", "join", "read_like", "write_mp3"]
 
 # So much of the source's edge is looked for in the new part: a gateway may give back what its model heard last, too.
 _EDGES_SECONDS = (5.0, 2.0)
@@ -95,27 +92,6 @@ def _place_of(part: Samples, whole: Samples, rate: int) -> int | None:
         return None
     at = round(match.at * rate)
     return at if match.share >= HOLDS and -rate // 100 <= at <= len(whole) - len(part) + rate // 100 else None
-
-
-def read_samples(path: Path) -> tuple[Samples, int]:
-    """A file's samples (n, channels) and its rate (Hz).
-
-    Raises:
-        AudioProblem: it cannot be decoded, holds no sound, or is longer than `LONGEST_SECONDS`.
-    """
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(str(path)) as file:
-            rate = int(file.samplerate)
-            samples: Samples = file.read(round(LONGEST_SECONDS * rate) + 1, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, OSError) as error:
-        raise AudioProblem(f"it cannot be decoded ({error})") from None
-    if not len(samples):
-        raise AudioProblem("it holds no sound")
-    if len(samples) > LONGEST_SECONDS * rate:
-        raise AudioProblem(f"it is longer than {LONGEST_SECONDS / 60:.0f} minutes")
-    return samples, rate
 
 
 def read_like(path: Path, rate: int, channels: int) -> Samples:

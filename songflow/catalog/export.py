@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from songflow.errors import InputError
+from songflow.runtime.remote_files import as_os_error, is_remote, local_path, open_file
 
 if TYPE_CHECKING:
     import pandas
@@ -106,10 +107,11 @@ def _refuse_in_the_way(targets: Sequence[Path], force: bool) -> None:
 def _place(path: str, target: Path, audio: Audio) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    if "://" in path and not path.startswith("file://"):
-        _fetch(path, target)  # what lies elsewhere cannot be linked
+    if is_remote(path):  # cannot be linked
+        with as_os_error("the download failed", path), open_file(path) as remote, target.open("wb") as copy:
+            shutil.copyfileobj(remote, copy)
         return
-    source = Path(path.removeprefix("file://"))
+    source = local_path(path)
     if audio == "copy":
         shutil.copyfile(source, target)
         return
@@ -119,18 +121,6 @@ def _place(path: str, target: Path, audio: Audio) -> None:
         if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}:
             raise
         target.symlink_to(source.resolve(strict=True))
-
-
-def _fetch(url: str, target: Path) -> None:
-    import fsspec
-
-    try:
-        with fsspec.open(url, "rb") as source, target.open("wb") as copy:
-            shutil.copyfileobj(source, copy)
-    except OSError:
-        raise
-    except Exception as error:  # each file system raises errors of its own
-        raise OSError(errno.EIO, f"its store does not give it ({error})", url) from error
 
 
 # --- the tables ---

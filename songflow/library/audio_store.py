@@ -15,6 +15,7 @@ from typing import Any
 from songflow.errors import LibraryError
 from songflow.ledger.spool import sync_folder
 from songflow.runtime.failpoints import reached
+from songflow.runtime.remote_files import as_os_error, is_remote, local_path
 
 __all__ = ["AudioStore", "into_place", "prepare_folder", "require_space"]
 
@@ -34,11 +35,11 @@ class AudioStore:
         self._url = url or str(library / "audio")
         self._remote: Any = None
         self._root = self._url
-        if "://" in self._url and not self._url.startswith("file://"):
+        if is_remote(self._url):
             self._remote, self._root = _open_remote(self._url)
             self.parts = library / "parts"
         else:
-            local = Path(self._url.removeprefix("file://")).expanduser().resolve()
+            local = local_path(self._url).expanduser().resolve()
             self._root = str(local)
             self.parts = local / ".parts"
 
@@ -77,12 +78,8 @@ class AudioStore:
 
     async def _sent(self, upload: Callable[[Path, str], None], file: Path, name: str) -> str:
         address = f"{self._root}/{name}"
-        try:
+        with as_os_error("the upload failed", address):
             await asyncio.to_thread(upload, file, address)
-        except OSError:
-            raise
-        except Exception as error:  # each file system raises errors of its own
-            raise OSError(errno.EIO, f"the store would not take it ({error})", address) from error
         return str(self._remote.unstrip_protocol(address))
 
     def _upload(self, part: Path, address: str) -> None:
@@ -107,12 +104,8 @@ class AudioStore:
             return
         copy = self.parts / f"look-{uuid.uuid4().hex}"
         try:
-            try:
+            with as_os_error("the download from the store failed", path):
                 await asyncio.to_thread(self._remote.get_file, path, str(copy))
-            except OSError:
-                raise
-            except Exception as error:  # each file system raises errors of its own
-                raise OSError(errno.EIO, f"the store would not give it ({error})", path) from error
             yield copy
         finally:
             copy.unlink(missing_ok=True)
@@ -130,8 +123,9 @@ class AudioStore:
 
     def _holds(self, path: str, size: int | None) -> bool:
         try:
-            found = Path(path).stat().st_size if self._remote is None else self._remote.size(path)
-        except Exception:  # each file system raises errors of its own
+            with as_os_error("its size cannot be read", path):
+                found = Path(path).stat().st_size if self._remote is None else self._remote.size(path)
+        except OSError:
             return False
         return size is None or found == size
 

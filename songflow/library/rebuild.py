@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from songflow.accounts import EMBEDDED_URL
-from songflow.audio.decoding import AudioFacts, AudioProblem, measure, sha256_of
+from songflow.audio.checksums import audio_sha256_of, sha256_of
+from songflow.audio.decoding import AudioFacts, AudioProblem, measure
 from songflow.downloads.covers import ENDINGS
 from songflow.errors import InputError
 from songflow.gateways import DIALECTS, Dialect, Place, custom_dialect, place_of
@@ -28,7 +29,7 @@ from songflow.ledger.rows import Song, json_list
 from songflow.ledger.states import SongState
 from songflow.library.library import Library
 from songflow.library.provenance import AudioStory, NoStory, Told, read_story
-from songflow.library.storing import MEASURES, OTHER_ENDINGS, audio_sha256_of
+from songflow.library.storing import MEASURES, OTHER_ENDINGS
 
 __all__ = ["Finding", "Found", "Place", "rebuild", "require_folder"]
 

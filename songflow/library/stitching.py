@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from songflow.audio.alignment import HOLDS
-from songflow.audio.decoding import AudioProblem
-from songflow.audio.splicing import join, read_like, read_samples, write_mp3
+from songflow.audio.decoding import AudioProblem, read_samples
+from songflow.audio.splicing import join, read_like, write_mp3
 from songflow.errors import InputError
 from songflow.families.family import Mode
 from songflow.ledger.rows import Song

@@ -18,8 +18,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
+from songflow.audio.checksums import hash_range
 from songflow.audio.id3 import Picture, Tag, audio_span, encode, is_mpeg_audio, read_tag
 from songflow.downloads.covers import ENDINGS
 from songflow.downloads.downloader import Downloaded, forget
@@ -29,14 +30,10 @@ from songflow.library.file_names import file_name
 from songflow.library.library import Library
 from songflow.library.provenance import story_of, tag_of
 
-if TYPE_CHECKING:
-    from hashlib import _Hash as Hash
-
-__all__ = ["MEASURES", "OTHER_ENDINGS", "audio_sha256_of", "keep"]
+__all__ = ["MEASURES", "OTHER_ENDINGS", "keep"]
 
 log = logging.getLogger(__name__)
 
-_BLOCK_BYTES = 1 << 18
 _CONTAINERS = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg"}
 _MP4, _UNKNOWN = ".m4a", ".audio"
 
@@ -102,11 +99,6 @@ async def keep(
     )
 
 
-def audio_sha256_of(file: BinaryIO) -> str:
-    """The sha256 (hex) of a file's audio, without the tags around it."""
-    return _copied(file, *audio_span(file)).hexdigest()
-
-
 @dataclass(frozen=True, slots=True)
 class _Ready:
     """A file that needs only its name; `note` says why it has no tag, where it has none."""
@@ -125,7 +117,7 @@ def _make_ready(part: Path, tag: Callable[[str, Tag], Tag]) -> _Ready:
         start, end = audio_span(source)
         if not is_mpeg_audio(source, start):
             return _as_it_came(part, source, _ending(source), "it is no mp3")
-        audio_sha256 = _copied(source, start, end).hexdigest()
+        audio_sha256 = hash_range(source, start, end).hexdigest()
         try:
             head = encode(tag(audio_sha256, read_tag(source)))
         except ValueError as error:
@@ -135,14 +127,14 @@ def _make_ready(part: Path, tag: Callable[[str, Tag], Tag]) -> _Ready:
         with tagged.open("wb") as target:
             target.write(head)
             # An old ID3v1 tag behind the audio stays: its bytes could be audio's own.
-            _copied(source, start, source.seek(0, os.SEEK_END), digest, target)
+            hash_range(source, start, source.seek(0, os.SEEK_END), digest, target)
             return _Ready(tagged, ".mp3", target.tell(), digest.hexdigest(), audio_sha256)
 
 
 def _as_it_came(part: Path, source: BinaryIO, ending: str, reason: str) -> _Ready:
     start, end = audio_span(source)
     size = source.seek(0, os.SEEK_END)
-    whole, audio = (_copied(source, *span).hexdigest() for span in ((0, size), (start, end)))
+    whole, audio = (hash_range(source, *span).hexdigest() for span in ((0, size), (start, end)))
     note = f"stored as it came, without its story: {reason}"
     log.warning("A song is %s.", note)
     return _Ready(part, ending, size, whole, audio, note)
@@ -153,20 +145,6 @@ def _ending(source: BinaryIO) -> str:
     source.seek(0)
     head = source.read(8)
     return _MP4 if head[4:] == b"ftyp" else _CONTAINERS.get(head[:4], _UNKNOWN)
-
-
-def _copied(
-    source: BinaryIO, start: int, end: int, digest: Hash | None = None, target: BinaryIO | None = None
-) -> Hash:
-    """Hash the bytes from `start` to `end`, and copy them where there is a target."""
-    digest = hashlib.sha256() if digest is None else digest
-    source.seek(start)
-    while start < end and (block := source.read(min(_BLOCK_BYTES, end - start))):
-        digest.update(block)
-        if target is not None:
-            target.write(block)
-        start += len(block)
-    return digest
 
 
 async def _keep_cover(library: Library, cover: Picture, part: Path, name: str) -> str | None:

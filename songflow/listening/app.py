@@ -8,11 +8,11 @@ a path.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -23,6 +23,7 @@ from songflow.catalog.ratings import rate_row
 from songflow.errors import InputError, LibraryError
 from songflow.library.library import Library
 from songflow.listening.rows import room_songs, stored_path
+from songflow.runtime.remote_files import as_os_error, is_remote, local_path, open_file
 from songflow.settings import LibrarySettings
 
 __all__ = ["listening_app"]
@@ -100,9 +101,9 @@ async def _audio(request: Request, number: int) -> Response:
     path = await stored_path(request.app.state.library.ledger, number)
     if path is None:
         raise HTTPException(404, "There is no such song on the store.")
-    if "://" in path and not path.startswith("file://"):
+    if is_remote(path):
         return await _remote_audio(path)
-    local = Path(path.removeprefix("file://"))
+    local = local_path(path)
     if not local.is_file():
         raise HTTPException(404, "Its file is not there any more.")
     return FileResponse(local, media_type="audio/mpeg")
@@ -110,19 +111,15 @@ async def _audio(request: Request, number: int) -> Response:
 
 async def _remote_audio(url: str) -> Response:
     """A song of a remote store, whole: a few megabytes."""
-    import asyncio
-
-    import fsspec
 
     def read() -> bytes:
-        with fsspec.open(url, "rb") as file:
-            data: bytes = file.read()
-            return data
+        with as_os_error("the download failed", url), open_file(url) as file:
+            return file.read()
 
     try:
         return Response(await asyncio.to_thread(read), media_type="audio/mpeg")
-    except Exception as error:  # each file system raises errors of its own
-        raise HTTPException(404, f"Its store does not give it ({type(error).__name__}).") from None
+    except OSError as error:
+        raise HTTPException(404, f"The store cannot return it ({type(error).__name__}).") from None
 
 
 class _Rating(BaseModel):

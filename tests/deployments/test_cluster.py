@@ -15,7 +15,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.schedules import IntervalSchedule
 from support.cluster import running_team
 
-from songflow.audio.decoding import sha256_of
+from songflow.audio.checksums import sha256_of
 from songflow.ledger.states import SongState
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 

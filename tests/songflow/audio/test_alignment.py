@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
-from songflow.audio import alignment as likeness
 from songflow.audio.alignment import find_source
 from songflow.audio.decoding import AudioProblem
 from songflow.simulator.settings import SAMPLE_RATE
@@ -110,6 +109,6 @@ def test_what_cannot_be_compared_says_why(
     for path in (noise, tmp_path / "absent.mp3"):
         with pytest.raises(AudioProblem, match="cannot be decoded"):
             find_source(path, source)
-    monkeypatch.setattr(likeness, "LONGEST_SECONDS", 3.0)
+    monkeypatch.setattr("songflow.audio.decoding.LONGEST_SECONDS", 3.0)
     with pytest.raises(AudioProblem, match="longer than"):
         find_source(source, source)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from songflow.audio.decoding import AudioFacts, AudioProblem, check_whole, measure, sha256_of
+from songflow.audio.decoding import AudioFacts, AudioProblem, check_whole, measure
 
 
 def written(folder: Path, data: bytes) -> Path:
@@ -101,9 +100,3 @@ def test_more_than_two_seconds_are_not(claimed: float, announced: float, who: st
     """Shorter or longer, than announced or than its own header says."""
     with pytest.raises(AudioProblem, match=f"30.00 s could be decoded, {who}"):
         check_whole(facts(30, claimed), announced)
-
-
-def test_a_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
-    """In hex."""
-    path = written(tmp_path, b"abc" * 100_000)
-    assert sha256_of(path) == hashlib.sha256(b"abc" * 100_000).hexdigest()

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from songflow.audio.decoding import AudioProblem
-from songflow.audio.splicing import join, read_like, read_samples, write_mp3
+from songflow.audio.decoding import AudioProblem, read_samples
+from songflow.audio.splicing import join, read_like, write_mp3
 from songflow.simulator.settings import SAMPLE_RATE as RATE
 
 
@@ -83,7 +83,7 @@ def test_what_cannot_be_read_or_written_says_why(
         read_samples(noise)
     with pytest.raises(AudioProblem, match="holds no sound"):
         read_samples(write(np.zeros((0, 2), np.float32), "nothing.wav"))
-    monkeypatch.setattr("songflow.audio.splicing.LONGEST_SECONDS", 1.0)
+    monkeypatch.setattr("songflow.audio.decoding.LONGEST_SECONDS", 1.0)
     with pytest.raises(AudioProblem, match="longer than"):
         read_samples(write(np.zeros((2 * RATE, 2), np.float32), "long.wav"))
     with pytest.raises(OSError, match=r"Error opening|No such file"):

@@ -133,7 +133,7 @@ def test_songs_of_a_remote_store_are_fetched(songs: pd.DataFrame, tmp_path: Path
     export(songs, tmp_path / "out", "audiofolder", audio="link")
     assert (tmp_path / "out" / "audio" / "Sun #1.mp3").read_bytes() == b"song 2"
     songs["path"] = ["nowhere://x.mp3", None, None, None]
-    with pytest.raises(InputError, match="does not give it"):
+    with pytest.raises(InputError, match="the file cannot be opened"):
         export(songs, tmp_path / "more", "audiofolder", audio="copy")
 
 

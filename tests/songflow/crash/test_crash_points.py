@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
+from songflow.audio.checksums import audio_sha256_of
 from songflow.audio.decoding import measure
 from songflow.audio.id3 import read_tag
 from songflow.ledger import State
 from songflow.ledger.states import SongState
 from songflow.library.provenance import read_story
-from songflow.library.storing import audio_sha256_of
 from songflow.runtime.failpoints import FAIL_POINTS
 from songflow.settings import LibrarySettings
 

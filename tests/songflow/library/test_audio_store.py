@@ -106,7 +106,7 @@ async def test_a_remote_store_takes_the_bytes_and_gives_a_url(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (Refusal("bucket is full"), "the store would not take it"),
+        (Refusal("bucket is full"), "the upload failed"),
         (PermissionError(13, "not yours"), "not yours"),
     ],
 )

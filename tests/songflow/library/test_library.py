@@ -13,7 +13,7 @@ import fsspec
 import httpx
 import pytest
 
-from songflow.audio.decoding import sha256_of
+from songflow.audio.checksums import sha256_of
 from songflow.errors import LibraryError, NotCollected
 from songflow.generation.lifecycle import collect, generate_in, wait
 from songflow.generation.policy import PaidRequest

@@ -15,13 +15,14 @@ import pytest
 import soundfile
 from tinytag import TinyTag
 
+from songflow.audio.checksums import audio_sha256_of
 from songflow.audio.decoding import AudioFacts, measure
 from songflow.audio.id3 import MAX_TAG_BYTES, Picture, Tag, audio_span, encode, read_tag
 from songflow.downloads.downloader import Downloaded
 from songflow.ledger.rows import Song, SourceFound
 from songflow.ledger.songs import Origin
 from songflow.library.provenance import PAYLOAD, REQUEST, STORY, Told, read_story
-from songflow.library.storing import audio_sha256_of, keep
+from songflow.library.storing import keep
 from songflow.settings import LibrarySettings
 
 PICTURE = Picture("image/jpeg", b"\xff\xd8\xff" + bytes(50))
