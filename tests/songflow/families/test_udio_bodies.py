@@ -1,4 +1,4 @@
-"""The wire body, its canonical line and its hash: what the ledger holds a paid song by."""
+"""The wire body, its canonical line and its hash, by which the ledger identifies a paid song."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from songflow.families.udio import UDIO, SongRequest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
-# What a person would say to get each documented body. The documents leave `song_section_end` out of some.
+# The request fields of each documented body. The documents leave `song_section_end` out of some.
 PLAIN: dict[str, dict[str, Any]] = {
     "cometapi.submit.regular.udio32.json": {
         "prompt": "The last song ever sung on the planet earth",
@@ -46,14 +46,14 @@ def example(name: str) -> dict[str, Any]:
     return body
 
 
-def test_every_example_is_tried() -> None:
-    """The folder and the table hold the same names."""
+def test_every_documented_body_has_a_test_case() -> None:
+    """The folder and the table have the same names."""
     assert {path.name for path in EXAMPLES.glob("*.submit.*.udio*.json")} == set(PLAIN)
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_documented_body_comes_out_of_plain_fields_exactly(name: str) -> None:
-    """Every field, no other field, in the documents' order, and whole numbers as whole numbers."""
+def test_request_fields_make_the_documented_body_exactly(name: str) -> None:
+    """The same fields in the documents' order, and whole numbers as integers."""
     body = example(name)
     fields = dict(PLAIN[name])
     if body["gen_params"]["lyrics"]:
@@ -63,14 +63,14 @@ def test_a_documented_body_comes_out_of_plain_fields_exactly(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_a_documented_body_goes_through_from_body_unchanged(name: str) -> None:
-    """What the ledger stored is what would be sent again."""
+def test_from_body_and_body_round_trip_documented_bodies(name: str) -> None:
+    """A stored body would be sent again unchanged."""
     body = example(name)
     assert json.dumps(SongRequest.from_body(body).body()) == json.dumps(body)
 
 
 def test_the_canonical_line_is_sorted_unspaced_and_not_escaped() -> None:
-    """One body has one line."""
+    """Equal bodies have equal lines."""
     request = SongRequest.parse({"prompt": "Größe 歌", "seed": 7})
     assert request.canonical() == (
         '{"gen_params":{"bypass_prompt_optimization":false,"clarity_strength":0.25,"config":{"mode":"regular"},'
@@ -80,15 +80,15 @@ def test_the_canonical_line_is_sorted_unspaced_and_not_escaped() -> None:
     )
 
 
-def test_a_hash_is_the_same_for_ever() -> None:
-    """A change here would make every song that was paid for a new one."""
+def test_hashes_of_stored_bodies_never_change() -> None:
+    """A change would make every paid song look like a new request."""
     body = SongRequest.parse({"prompt": "a slow waltz for two cellos", "seed": 7}).body()
     assert UDIO.hash_version == 1
     assert UDIO.body_hash(body, 1) == "cb3fea5f58c57125eb4b9f6dd83a23ecadf43e00d808d23fb9b17954c360d66e"
 
 
-def test_0_and_0_point_0_are_one_body() -> None:
-    """A whole number is sent as one, however it was given."""
+def test_0_and_0_point_0_make_the_same_body() -> None:
+    """Whole numbers are sent as integers, however they were given."""
     whole = SongRequest.parse({"prompt": "a", "song_section_start": 0, "generation_quality": 1})
     point = SongRequest.parse({"prompt": "a", "song_section_start": 0.0, "generation_quality": 1.0})
     assert whole.canonical() == point.canonical()
@@ -97,7 +97,7 @@ def test_0_and_0_point_0_are_one_body() -> None:
 
 
 def test_a_hash_does_not_depend_on_the_order_of_fields() -> None:
-    """Not of the outer ones, nor of those inside `config`."""
+    """Neither of the outer fields nor of those in `config`."""
     params = example("openai_hk.submit.precede.udio32.json")["gen_params"]
     turned = dict(reversed(params.items()))
     turned["config"] = dict(reversed(params["config"].items()))
@@ -105,7 +105,7 @@ def test_a_hash_does_not_depend_on_the_order_of_fields() -> None:
 
 
 def test_a_hash_reads_only_the_fields_of_its_version() -> None:
-    """A field that a later version adds does not change the hashes of this one."""
+    """A field that a later version adds does not change older hashes."""
     body = SongRequest.parse({"prompt": "a waltz"}).body()
     later = {"gen_params": {**body["gen_params"], "tempo": 120}}
     assert UDIO.body_hash(later, 1) == UDIO.body_hash(body, 1)
@@ -124,8 +124,8 @@ def test_a_hash_reads_only_the_fields_of_its_version() -> None:
         ({}, []),
     ],
 )
-def test_bodies_that_differ_are_told_apart_by_field(change: dict[str, Any], fields: list[str]) -> None:
-    """By dotted names below gen_params, also for what one of them lacks; and their hashes differ."""
+def test_differing_fields_are_named_below_the_envelope(change: dict[str, Any], fields: list[str]) -> None:
+    """As dotted names, also for fields that one body lacks; and the hashes differ."""
     one = SongRequest.parse({"prompt": "a"}).body()
     other = SongRequest.parse({"prompt": "a", **change}).body()
     assert UDIO.differing_fields(one, other) == UDIO.differing_fields(other, one) == fields
@@ -166,8 +166,8 @@ def requests(draw: st.DrawFn) -> dict[str, Any]:
 
 @settings(deadline=None)
 @given(requests())
-def test_any_request_survives_the_way_through_its_body(fields: dict[str, Any]) -> None:
-    """Through the body, and through the canonical line that the ledger stores."""
+def test_any_valid_request_round_trips_through_its_body(fields: dict[str, Any]) -> None:
+    """Through the body and through the canonical line in the ledger."""
     request = SongRequest.parse(fields)
     assert SongRequest.from_body(request.body()) == request
     assert SongRequest.from_body(json.loads(request.canonical())) == request

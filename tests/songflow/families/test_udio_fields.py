@@ -1,4 +1,4 @@
-"""Every field of the gateways' published table: its default, what it takes, and what it refuses."""
+"""Every field of the gateways' published table: its default, its valid values, and those it refuses."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def refusal(**fields: Any) -> str:
     return error.message
 
 
-def test_a_prompt_alone_is_a_request_with_the_published_defaults() -> None:
+def test_a_request_with_only_a_prompt_has_the_published_defaults() -> None:
     """All fields that have a default are sent, because one gateway marks nearly all of them as required."""
     assert SongRequest.parse({"prompt": "a waltz"}).body() == {
         "gen_params": {
@@ -59,15 +59,15 @@ def test_a_prompt_alone_is_a_request_with_the_published_defaults() -> None:
 
 @pytest.mark.parametrize("name", FRACTIONS)
 @pytest.mark.parametrize("value", [-0.001, 1.001, math.nan, math.inf, -math.inf, True, "0.5", [0.5]])
-def test_a_share_that_is_no_number_from_0_to_1_is_refused(name: str, value: Any) -> None:
-    """The refusal names the field, the value and the range."""
+def test_a_fraction_outside_0_to_1_or_of_another_type_is_refused(name: str, value: Any) -> None:
+    """The error names the field, the value and the range."""
     assert f"{name} is {value!r}: allowed is a number from 0 to 1" in refusal(**{name: value})
 
 
 @pytest.mark.parametrize("name", FRACTIONS)
 @pytest.mark.parametrize("value", [0, 0.0, 0.4, 1, 1.0])
-def test_a_share_takes_its_whole_range(name: str, value: float) -> None:
-    """Both ends belong to it, as whole numbers too."""
+def test_a_fraction_may_be_any_number_from_0_to_1(name: str, value: float) -> None:
+    """Both ends are included, also as integers."""
     start_of = {"song_section_start": "song_section_end", "lyrics_placement_start": "lyrics_placement_end"}
     ends_of = {end: start for start, end in start_of.items()}
     fields: dict[str, Any] = {name: value}
@@ -81,124 +81,124 @@ def test_a_share_takes_its_whole_range(name: str, value: float) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(FRACTIONS) - set(OPTIONAL)))
-def test_a_share_with_a_default_cannot_be_left_empty(name: str) -> None:
-    """None is not the default: it is refused like any other wrong value."""
+def test_none_is_refused_for_a_fraction_with_a_default(name: str) -> None:
+    """None does not mean the default."""
     assert f"{name} is None: allowed is a number from 0 to 1" in refusal(**{name: None})
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
-def test_a_share_without_a_value_is_left_out_of_the_body(name: str) -> None:
-    """What was not asked for is not sent."""
+def test_a_fraction_that_is_none_is_left_out_of_the_body(name: str) -> None:
+    """Fields that are not set are not sent."""
     request = SongRequest.parse({"prompt": "a waltz", name: None})
     assert name not in request.body()["gen_params"]
 
 
 @pytest.mark.parametrize("value", [0, 0.3, 0.76, 2, -1, True, "0.75", None, math.nan, [1]])
-def test_a_quality_besides_the_four_is_refused(value: Any) -> None:
-    """The four are named."""
+def test_a_quality_other_than_the_four_levels_is_refused(value: Any) -> None:
+    """The error names the four."""
     said = refusal(generation_quality=value)
     assert f"generation_quality is {value!r}: allowed are 0.25, 0.5, 0.75, 1" in said
 
 
 @pytest.mark.parametrize("value", [0.25, 0.5, 0.75, 1, 1.0])
-def test_the_four_qualities_are_taken(value: float) -> None:
-    """Also the last as a whole number."""
+def test_each_of_the_four_quality_levels_is_valid(value: float) -> None:
+    """The last one also as an integer."""
     assert SongRequest.parse({"prompt": "a waltz", "generation_quality": value}).generation_quality == value
 
 
 @pytest.mark.parametrize("value", [-2, 2**63, 10**30, 1.0, 1.5, True, "7", None, math.nan])
-def test_a_seed_that_is_no_whole_number_in_range_is_refused(value: Any) -> None:
-    """A number that no frame and no relay could hold is refused before it is paid for."""
+def test_a_seed_out_of_range_or_not_an_integer_is_refused(value: Any) -> None:
+    """A number too large for frames and relays is refused before it is paid for."""
     expected = f"seed is {value!r}: allowed is -1 (random) or a whole number from 0 to 9223372036854775807"
     assert expected in refusal(seed=value)
 
 
 @pytest.mark.parametrize("value", [-1, 0, 2**63 - 1])
-def test_a_seed_takes_its_whole_range(value: int) -> None:
-    """From random to the largest."""
+def test_the_smallest_and_largest_seeds_are_valid(value: int) -> None:
+    """From -1 (random) to the largest."""
     assert SongRequest.parse({"prompt": "a waltz", "seed": value}).body()["gen_params"]["seed"] == value
 
 
 @pytest.mark.parametrize("value", ["udio32", "UDIO32-V1.5", "", None, 32, ["udio32-v1.5"]])
 def test_an_unknown_model_is_refused(value: Any) -> None:
-    """The two that there are are named."""
+    """The error names the two."""
     assert f"model_type is {value!r}: allowed are udio32-v1.5, udio130-v1.5" in refusal(model_type=value)
 
 
 @pytest.mark.parametrize(
     ("name", "seconds", "price"), [("udio32-v1.5", 32.81, 1.0), ("udio130-v1.5", 130.0, 2.0)]
 )
-def test_each_model_has_its_length_and_price(name: str, seconds: float, price: float) -> None:
-    """As published: 130 s cost twice what 32 s do."""
+def test_each_model_has_its_published_length_and_price(name: str, seconds: float, price: float) -> None:
+    """As published: 130 s cost twice as much as 32 s."""
     model = SongRequest.parse({"prompt": "a waltz", "model_type": name}).model
     assert (model.seconds, model.price) == (seconds, price)
     assert model is MODELS[name]
 
 
 @pytest.mark.parametrize("value", [0, 1, "true", "yes", None])
-def test_only_true_and_false_bypass_the_prompt_optimization(value: Any) -> None:
-    """A number or a text is not a bool."""
+def test_bypass_prompt_optimization_accepts_only_bools(value: Any) -> None:
+    """Numbers and texts are refused."""
     said = refusal(bypass_prompt_optimization=value)
     assert f"bypass_prompt_optimization is {value!r}: allowed are true and false" in said
 
 
 @pytest.mark.parametrize("value", ["", " \n\t", None, 5, b"a", "lone \udcff surrogate"])
-def test_a_prompt_that_says_nothing_is_refused(value: Any) -> None:
+def test_a_blank_or_invalid_prompt_is_refused(value: Any) -> None:
     """Blank, of another type, or not Unicode."""
     expected = f"prompt is {value!r}: allowed is a text that is not blank, in valid Unicode"
     assert expected in refusal(prompt=value)
 
 
 def test_a_prompt_is_required() -> None:
-    """And said to be."""
+    """The error says so."""
     with pytest.raises(InvalidRequest, match="prompt is required"):
         SongRequest.parse({})
 
 
 @pytest.mark.parametrize("name", ["lyrics", "negative_prompt"])
 @pytest.mark.parametrize("value", [None, 5, "\ud800"])
-def test_texts_are_texts(name: str, value: Any) -> None:
-    """Nothing is turned into a text silently."""
+def test_text_fields_refuse_other_types(name: str, value: Any) -> None:
+    """No value is converted silently."""
     fields = {name: value} | ({"lyrics_type": "user"} if name == "lyrics" else {})
     assert f"{name} is {value!r}: allowed is a text in valid Unicode" in refusal(**fields)
 
 
 @pytest.mark.parametrize("value", ["USER", "sung", 1, ["user"]])
 def test_an_unknown_lyrics_type_is_refused(value: Any) -> None:
-    """The three are named."""
+    """The error names the three."""
     said = refusal(lyrics_type=value)
     assert f"lyrics_type is {value!r}: allowed are user, instrumental, generate" in said
 
 
 @pytest.mark.parametrize("value", ["extend", "", [], {}, 1, None])
 def test_an_unknown_mode_is_refused(value: Any) -> None:
-    """The three are named, whatever type the wrong one has."""
+    """The error names the three, whatever the type of the wrong value."""
     assert f"mode is {value!r}: allowed are regular, precede, continuation" in refusal(mode=value)
 
 
 @pytest.mark.parametrize("value", [0, 0.99, 130.01, True, "130", math.nan, math.inf])
-def test_a_context_outside_1_to_130_seconds_is_refused(value: Any) -> None:
-    """The range is named."""
+def test_a_context_length_outside_1_to_130_seconds_is_refused(value: Any) -> None:
+    """The error names the range."""
     said = refusal(**EXTENSION, context_length=value)
     assert f"context_length is {value!r}: allowed is a number of seconds from 1 to 130" in said
 
 
 @pytest.mark.parametrize("value", [1, 64.5, 130])
-def test_a_context_takes_its_whole_range(value: float) -> None:
-    """Both ends belong to it."""
+def test_the_shortest_and_longest_context_lengths_are_valid(value: float) -> None:
+    """Both ends are included."""
     request = SongRequest.parse({"prompt": "a waltz", **EXTENSION, "context_length": value})
     assert request.body()["gen_params"]["config"]["context_length"] == value
 
 
 @pytest.mark.parametrize("value", ["", "  ", 7])
-def test_a_source_without_a_name_is_refused(value: Any) -> None:
-    """A source is an id."""
+def test_a_blank_source_song_id_is_refused(value: Any) -> None:
+    """A source is identified by a non-blank id."""
     said = refusal(mode="precede", source_song_id=value)
     assert f"source_song_id is {value!r}: allowed is a text that is not blank" in said
 
 
-def test_all_wrong_fields_are_named_at_once() -> None:
-    """Nobody corrects eleven fields in eleven runs."""
+def test_an_error_names_every_wrong_field() -> None:
+    """All can be corrected before the next run."""
     wrong: dict[str, Any] = {
         "prompt": " ",
         "lyrics_type": "sung",
@@ -219,8 +219,8 @@ def test_all_wrong_fields_are_named_at_once() -> None:
         assert f"{name} is {value!r}" in said or f"{name} is not a field" in said
 
 
-def test_all_rules_that_are_broken_together_are_named_at_once() -> None:
-    """The same for what single fields cannot say."""
+def test_an_error_names_every_broken_rule_between_fields() -> None:
+    """The same for rules that concern several fields."""
     said = refusal(
         lyrics="la",
         lyrics_type="instrumental",
@@ -240,41 +240,41 @@ def test_all_rules_that_are_broken_together_are_named_at_once() -> None:
     ]
 
 
-def test_an_unknown_field_is_refused_and_the_known_ones_listed() -> None:
+def test_an_unknown_field_is_refused_and_valid_fields_are_listed() -> None:
     """A misspelt field must not become a default that is paid for."""
     said = refusal(prompt_strenght=0.9)
     assert said.startswith("The request is not valid: prompt_strenght is not a field (there are: ")
     assert all(name in said for name in SongRequest.model_fields)
 
 
-def test_a_field_name_that_is_no_text_is_refused() -> None:
-    """What JSON cannot hold is no field."""
+def test_a_field_name_that_is_not_a_string_is_refused() -> None:
+    """JSON objects have only string names."""
     with pytest.raises(InvalidRequest, match="Keys should be strings"):
         SongRequest.parse({"prompt": "a waltz", 1: 2})  # type: ignore[dict-item]
 
 
-def test_what_is_no_mapping_is_no_request() -> None:
-    """Pydantic's own way in says so, too."""
+def test_a_request_must_be_a_mapping() -> None:
+    """Pydantic's own validation refuses it, too."""
     with pytest.raises(ValueError, match="valid dictionary"):
         SongRequest.model_validate("a waltz")
 
 
-def test_a_long_wrong_value_is_shortened() -> None:
-    """A message stays readable."""
+def test_a_long_wrong_value_is_shortened_in_the_message() -> None:
+    """Messages stay readable."""
     said = refusal(model_type="x" * 1000)
     assert "..." in said
     assert len(said) < 200
 
 
-def test_a_request_cannot_be_changed() -> None:
-    """Its hash stands in the ledger."""
+def test_a_request_is_immutable() -> None:
+    """The ledger stores its hash."""
     request = SongRequest.parse({"prompt": "a waltz"})
     with pytest.raises(ValueError, match="frozen"):
         request.prompt = "a polka"
 
 
-def test_numbers_of_numpy_that_are_floats_are_numbers() -> None:
-    """A sweep may come from `numpy.linspace`."""
+def test_numpy_floats_are_valid_numbers() -> None:
+    """Sweeps may use `numpy.linspace`."""
     assert (
         SongRequest.parse({"prompt": "a waltz", "prompt_strength": np.float64(0.25)}).prompt_strength == 0.25
     )
@@ -283,31 +283,31 @@ def test_numbers_of_numpy_that_are_floats_are_numbers() -> None:
 # --- lyrics ------------------------------------------------------------------------------------------
 
 
-def test_words_of_ones_own_are_sung() -> None:
+def test_lyrics_without_a_type_are_sung() -> None:
     """Lyrics without a type mean `user`."""
     assert SongRequest.parse({"prompt": "folk", "lyrics": "la la"}).lyrics_type is LyricsType.USER
 
 
 @pytest.mark.parametrize("fields", [{}, {"lyrics": ""}, {"lyrics_type": None}])
-def test_without_words_they_are_made_up(fields: dict[str, Any]) -> None:
+def test_without_lyrics_the_type_is_generate(fields: dict[str, Any]) -> None:
     """No lyrics and no type mean `generate`."""
     assert SongRequest.parse({"prompt": "folk", **fields}).lyrics_type is LyricsType.GENERATE
 
 
 @pytest.mark.parametrize("lyrics", [{}, {"lyrics": ""}, {"lyrics": "  \n"}])
-def test_singing_ones_own_words_takes_words(lyrics: dict[str, str]) -> None:
-    """`user` without words would pay for something else."""
+def test_lyrics_type_user_requires_lyrics(lyrics: dict[str, str]) -> None:
+    """The gateway would make another song, and bill it."""
     assert "lyrics is required with lyrics_type user" in refusal(lyrics_type="user", **lyrics)
 
 
 @pytest.mark.parametrize("kind", ["instrumental", "generate"])
-def test_words_that_would_not_be_sung_are_refused(kind: str) -> None:
-    """Nobody pays for a song in which the words are missing."""
+def test_lyrics_are_refused_with_a_type_that_ignores_them(kind: str) -> None:
+    """A song without the given lyrics would be billed."""
     assert f"lyrics is forbidden with lyrics_type {kind}" in refusal(lyrics_type=kind, lyrics="la")
 
 
-def test_an_instrumental_has_no_words() -> None:
-    """And says so on the wire."""
+def test_an_instrumental_has_no_lyrics() -> None:
+    """The wire body has the type and empty lyrics."""
     params = SongRequest.parse({"prompt": "folk", "lyrics_type": "instrumental"}).body()["gen_params"]
     assert (params["lyrics"], params["lyrics_type"]) == ("", "instrumental")
 
@@ -316,8 +316,8 @@ def test_an_instrumental_has_no_words() -> None:
 
 
 @pytest.mark.parametrize("mode", ["precede", "continuation"])
-def test_an_extension_names_its_source_and_hears_130_seconds_of_it(mode: str) -> None:
-    """`context_length` has its default only where it belongs."""
+def test_an_extension_has_a_source_and_a_context_of_130_seconds(mode: str) -> None:
+    """`context_length` has a default only for extensions."""
     request = SongRequest.parse({"prompt": "folk", "mode": mode, "source_song_id": "song-1"})
     assert request.body()["gen_params"]["config"] == {
         "mode": mode,
@@ -332,12 +332,12 @@ def test_an_extension_without_a_source_is_refused(mode: str) -> None:
     assert f"source_song_id is required with mode {mode}" in refusal(mode=mode)
 
 
-def test_a_regular_song_has_no_source() -> None:
+def test_a_regular_song_refuses_a_source() -> None:
     """A source that would be ignored is refused."""
     assert "source_song_id is forbidden with mode regular" in refusal(source_song_id="song-1")
 
 
-def test_the_four_places_are_those_of_the_published_table() -> None:
+def test_the_four_placements_are_the_published_ones() -> None:
     """precede + 0 is an intro, + 0.4 the front; continuation + 0.4 is the back, + 0.9 an outro."""
     assert dict(PLACES) == {
         "intro": (Mode.PRECEDE, 0.0),

@@ -1,4 +1,4 @@
-"""A gateway of canned bytes on a real socket: what it says, when it hangs up, and what it was asked."""
+"""A gateway that sends canned bytes over a real socket and records the requests."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Wire:
         await self.writer.drain()
 
     def reset(self) -> None:
-        """Drops the connection with what is unsent, as a crash does."""
+        """Drop the connection and all unsent bytes, as a crash does."""
         self.writer.transport.abort()
 
 
@@ -69,7 +69,7 @@ class RawServer:
 
 
 def http(status: int, body: bytes | str | dict[str, Any] = b"", **headers: str) -> bytes:
-    """A whole answer; underscores in header names stand for dashes."""
+    """A complete answer; underscores in header names become dashes."""
     if isinstance(body, dict):
         body = json.dumps(body)
     raw = body.encode() if isinstance(body, str) else body
@@ -79,7 +79,7 @@ def http(status: int, body: bytes | str | dict[str, Any] = b"", **headers: str) 
 
 
 def answers(*canned: bytes) -> Play:
-    """Answers the requests of all connections one after the other, the last answer for ever."""
+    """Answer the requests of all connections in order; the last answer is repeated."""
     left = list(canned)
 
     async def play(wire: Wire) -> None:
@@ -92,7 +92,7 @@ def answers(*canned: bytes) -> Play:
 
 @dataclass
 class Tools:
-    """What a test needs besides fixtures, as tests have no package to import it from."""
+    """Helpers for tests, as a fixture because tests are not a package."""
 
     key: str = KEY
     http: Callable[..., bytes] = http
@@ -118,7 +118,7 @@ Serve = Callable[..., Awaitable[RawServer]]
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
-    """Starts canned gateways, and ends them and every connection of theirs with the test."""
+    """Starts canned gateways, and stops them and their connections after the test."""
     servers: list[tuple[asyncio.Server, RawServer]] = []
     under_way: set[asyncio.Task[None]] = set()
 
@@ -130,7 +130,7 @@ async def serve() -> AsyncIterator[Serve]:
             try:
                 await play(Wire(raw, reader, writer))
             except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                pass  # the other side hung up, or the test is over
+                pass  # the client closed the connection, or the test has ended
             finally:
                 writer.close()
                 with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Dialects and accounts: what is configured is checked, and the key is never shown."""
+"""Dialects and accounts: settings are validated, and the key is never shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from songflow.gateways.redaction import Redactor
 HK = DIALECTS["openai-hk"]
 
 
-def test_the_dialects_are_the_documented_ones():
+def test_gateways_have_the_documented_addresses_and_paths():
     services = {name: (one.base_url, one.services["udio"]) for name, one in DIALECTS.items()}
     assert {name: (url, one.submit_path, one.fetch_path) for name, (url, one) in services.items()} == {
         "cometapi": ("https://api.cometapi.com", "/udio/generate-proxy", "/udio/query?ids={ids}"),
@@ -36,7 +36,7 @@ def test_the_dialects_are_the_documented_ones():
         HK.name = "x"  # type: ignore[misc]
 
 
-def test_a_custom_gateway_is_a_url_two_paths_and_a_shape():
+def test_a_custom_gateway_has_a_url_two_paths_and_a_shape():
     dialect = custom_dialect("https://relay.example/v1/", "/music?a=b", "/query?list={ids}&full=1", "c")
     service = dialect.services["udio"]
     assert (dialect.name, dialect.base_url, service.settings["shape"]) == (
@@ -64,7 +64,7 @@ def test_a_custom_gateway_is_a_url_two_paths_and_a_shape():
         ("/m", "/f/{id}", "", "shape"),
     ],
 )
-def test_a_custom_gateway_that_makes_no_sense_is_refused(submit_path, fetch_path, shape, named):
+def test_an_invalid_custom_gateway_is_refused(submit_path, fetch_path, shape, named):
     with pytest.raises(ValueError, match=named):
         custom_dialect("https://relay.example", submit_path, fetch_path, shape)
 
@@ -80,7 +80,7 @@ def test_a_custom_gateway_that_makes_no_sense_is_refused(submit_path, fetch_path
         ("", "https://api.openai-hk.com"),
     ],
 )
-def test_a_base_url_is_kept_without_its_trailing_slash(given, kept):
+def test_a_base_url_loses_its_trailing_slash(given, kept):
     assert Account(HK, given).base_url == kept
 
 
@@ -104,13 +104,13 @@ def test_a_base_url_is_kept_without_its_trailing_slash(given, kept):
         "//relay.example",
     ],
 )
-def test_a_base_url_that_is_none_is_refused_without_showing_a_password(url):
+def test_an_invalid_base_url_is_refused_without_showing_a_password(url):
     with pytest.raises(ValueError, match="base URL") as caught:
         Account(HK, url.replace("\n", "\nx"))
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_gateway_without_an_address_of_its_own_needs_one():
+def test_a_gateway_without_a_published_address_needs_a_base_url():
     with pytest.raises(ValueError, match="simulator"):
         Account(DIALECTS["simulator"])
 
@@ -147,7 +147,7 @@ def test_an_account_shows_a_fingerprint_and_never_the_key():
         ("https://relay.example", False),
     ],
 )
-def test_gateways_on_this_machine_are_told_apart(url, loopback):
+def test_loopback_addresses_are_recognised(url, loopback):
     account = Account(HK, url)
     assert (account.is_loopback, account.is_secure) == (loopback, url.startswith("https"))
 
@@ -165,7 +165,7 @@ def test_gateways_on_this_machine_are_told_apart(url, loopback):
         ("test-key.mp3", "test-key.mp3"),
     ],
 )
-def test_a_short_key_is_masked_only_where_it_stands_alone(text, kept):
+def test_a_short_key_is_masked_only_as_a_whole_word(text, kept):
     assert Redactor("test-key")(text) == kept
 
 
@@ -178,14 +178,14 @@ def test_without_a_key_nothing_is_masked(key):
     assert Redactor(key)("anything") == "anything"
 
 
-def test_the_public_names_are_sorted_and_there():
+def test_public_names_are_sorted_and_exist():
     names = songflow.gateways.__all__
     assert names == sorted(names, key=lambda name: (not name.isupper(), name))
     assert all(hasattr(songflow.gateways, name) for name in names)
 
 
-def test_the_package_is_cheap_to_import_and_keeps_to_its_layer():
-    """httpx and pydantic come with the first request; Prefect, the ledger and the simulator never do."""
+def test_importing_the_package_loads_neither_httpx_nor_higher_layers():
+    """httpx and pydantic are imported by the first request; Prefect, ledger and simulator never are."""
     script = "import sys, songflow.gateways; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     heavy = {"httpx", "pydantic", "prefect", "sqlalchemy", "songflow.simulator", "songflow.ledger"}

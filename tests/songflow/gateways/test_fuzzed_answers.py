@@ -1,4 +1,4 @@
-"""Whatever a gateway answers, reading it never raises, and nothing is called accepted without an id."""
+"""Reading any answer never raises, and nothing without an id is accepted."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ values: st.SearchStrategy[Any] = st.recursive(
     max_leaves=25,
 )
 written = st.text(max_size=60) | st.builds(json.dumps, values, ensure_ascii=st.booleans())
-# As the client decodes it: what is no UTF-8 in the clear has been replaced, what is escaped has not.
+# As the client decodes it: invalid UTF-8 has been replaced, escaped characters have not.
 bodies = written.map(lambda text: text.encode("utf-8", "replace").decode())
 statuses = st.sampled_from([200, 201, 301, 400, 401, 403, 404, 408, 429, 500, 502, 503]) | st.integers(
     100, 999
@@ -55,7 +55,7 @@ answers = st.builds(Answer, statuses, headers, bodies, st.booleans())
 
 @settings(max_examples=600, deadline=None)
 @given(answers)
-def test_any_answer_to_a_post_has_an_outcome(answer):
+def test_any_answer_to_a_post_is_classified(answer):
     outcome = classify_submit(answer, relay_udio()["udio"])
     assert isinstance(outcome, Accepted | Refused | Unknown)
     assert outcome.answer is answer
@@ -64,13 +64,13 @@ def test_any_answer_to_a_post_has_an_outcome(answer):
         assert outcome.generation_id or outcome.track_ids
     if isinstance(outcome, Refused):
         assert outcome.retry_after is None or 0 <= outcome.retry_after <= 3600
-        # Only these two say by themselves that nothing was started.
+        # Only these two statuses mean that nothing was started.
         assert not outcome.repeatable or answer.status in (429, 503)
 
 
 @settings(max_examples=600, deadline=None)
 @given(answers, st.sampled_from(SHAPES), st.lists(st.text(max_size=3), max_size=3))
-def test_any_answer_to_a_fetch_is_a_report_or_a_problem(answer, shape, expected):
+def test_any_answer_to_a_fetch_is_classified(answer, shape, expected):
     result = classify_fetch(answer, relay_udio(shape=shape)["udio"], Question("/", ()))
     assert isinstance(result, Report | FetchProblem)
     if isinstance(result, Report):

@@ -1,4 +1,4 @@
-"""Host aliases: all host names of one gateway are one place, and what is stored keeps the name it was made with."""
+"""Host aliases: all host names of a gateway are one place, and stored rows keep the host name they were made with."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def access(gateway: str, url: str) -> Access:
     ],
 )
 def test_host_names_of_one_gateway_are_one_place(gateway: str, one: str, other: str) -> None:
-    """Whichever of them a song was made through."""
+    """Songs made through any of them are there."""
     assert place_of(gateway, one) == place_of(gateway, other)
 
 
@@ -51,21 +51,21 @@ def test_other_gateways_hosts_and_ports_are_other_places(
 
 
 def test_the_published_addresses_are_canonical() -> None:
-    """Their places are the addresses that rows have always held."""
+    """Their places are the addresses in existing rows."""
     for name, dialect in DIALECTS.items():
         if dialect.base_url:
             assert place_of(name, dialect.base_url) == (name, dialect.base_url)
 
 
-def test_an_extension_may_go_through_the_other_host() -> None:
+def test_an_extension_can_be_sent_to_the_other_host() -> None:
     """Both accounts are at the gateway that has the source."""
     request = SongRequest.parse({"prompt": "a", "mode": "precede", "source_song_id": "s"})
     choices = [access("openai-hk", API), access("openai-hk", PI), access("openai-hk", "http://other.example")]
     assert that_can_take(choices, request) == tuple(choices[:2])
 
 
-def test_a_cell_keeps_the_host_name_in_its_key() -> None:
-    """Keys made before host aliases stay valid."""
+def test_cell_keys_contain_the_host_name_as_given() -> None:
+    """Keys from before host aliases stay valid."""
     request = SongRequest.parse({"prompt": "a slow waltz", "seed": 7})
     made = {url: cell_key(request, access("openai-hk", url), 1) for url in (API, PI)}
     assert made == {
@@ -74,8 +74,8 @@ def test_a_cell_keeps_the_host_name_in_its_key() -> None:
     }
 
 
-def test_the_ledger_keeps_the_six_settings_of_a_gateway() -> None:
-    """The text of rows made before is the text of rows made now."""
+def test_the_stored_text_of_a_gateway_is_unchanged() -> None:
+    """New rows have the same text as existing ones."""
     assert DIALECTS["openai-hk"].stored() == (
         '{"base_url": "https://api.openai-hk.com", "fetch_path": "/udio/fetch/{id}", '
         '"key_variable": "OPENAI_HK_KEY", "name": "openai-hk", "shape": "B", '

@@ -1,4 +1,4 @@
-"""Every row of the gateways' error table, over a real socket: the outcome is told and one POST was sent."""
+"""Every row of the table of outcomes, over a real socket: the outcome, and that one POST was sent."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ async def test_an_id_in_a_success_is_accepted(serve, tools, status, body, genera
 
 
 @pytest.mark.parametrize(("status", "body", "kind", "repeatable"), REFUSED)
-async def test_a_clear_no_is_refused(serve, tools, status, body, kind, repeatable):
+async def test_a_clear_refusal_is_refused(serve, tools, status, body, kind, repeatable):
     outcome, _ = await submitted(serve, tools, status, body, Location="https://elsewhere.example/")
     assert isinstance(outcome, Refused)
     assert (outcome.kind, outcome.repeatable) == (kind, repeatable)
@@ -178,7 +178,7 @@ async def test_a_clear_no_is_refused(serve, tools, status, body, kind, repeatabl
 
 
 @pytest.mark.parametrize(("status", "body"), UNKNOWN)
-async def test_whatever_is_not_clear_is_unknown_and_kept(serve, tools, status, body):
+async def test_every_other_answer_is_unknown_and_stored(serve, tools, status, body):
     outcome, _ = await submitted(serve, tools, status, body)
     assert isinstance(outcome, Unknown)
     assert str(status) in outcome.reason
@@ -209,7 +209,7 @@ async def test_whatever_is_not_clear_is_unknown_and_kept(serve, tools, status, b
         "Kullanılabilir kanal yok",  # noqa: RUF001
     ],
 )
-def test_no_channel_is_understood_in_many_languages(message):
+def test_a_missing_channel_is_recognised_in_many_languages(message):
     outcome = classify_submit(Answer(503, {}, openai(None, message)), UDIO)
     assert isinstance(outcome, Refused)
     assert (outcome.kind, outcome.retry_after) == (K.UNAVAILABLE, 120.0)
@@ -231,7 +231,7 @@ def test_the_documented_answers_are_accepted(tools, name):
         ("simulator", "openai_hk.submit.regular.udio32.json", "/udio/submit/music"),
     ],
 )
-async def test_the_documented_bodies_arrive_as_documented(serve, tools, dialect, name, path):
+async def test_documented_bodies_are_sent_unchanged(serve, tools, dialect, name, path):
     body = json.loads(tools.example(name))
     server = await serve(tools.answers(tools.http(200, relay("success", "id-1"))))
     async with tools.gateway(server.url + "/", dialect) as gateway:
@@ -265,13 +265,13 @@ NOW = "Wed, 21 Oct 2015 07:28:00 GMT"
         ({"retry-after": "Fri, 31 Dec 9999 23:59:59 -2359"}, None),
     ],
 )
-def test_retry_after_is_read_in_both_forms_and_bounded(headers, seconds):
+def test_retry_after_is_read_as_seconds_or_date_and_bounded(headers, seconds):
     outcome = classify_submit(Answer(429, headers, ""), UDIO)
     assert isinstance(outcome, Refused)
     assert outcome.retry_after == seconds
 
 
-async def test_only_the_headers_that_help_are_kept(serve, tools):
+async def test_only_useful_headers_are_stored(serve, tools):
     outcome, _ = await submitted(
         serve, tools, 429, "", Retry_After="3", X_Oneapi_Request_Id="r-1", Set_Cookie="a=b", Date=NOW
     )
@@ -280,7 +280,7 @@ async def test_only_the_headers_that_help_are_kept(serve, tools):
     assert outcome.retry_after == 3.0
 
 
-def test_a_long_message_is_cut_to_one_line():
+def test_a_long_message_is_shortened_to_one_line():
     outcome = classify_submit(Answer(400, {}, relay("invalid_request", message="a\n b " * 1000)), UDIO)
     assert isinstance(outcome, Refused)
     assert outcome.message.startswith("a b a b")

@@ -1,4 +1,4 @@
-"""How an answer to a fetch is read: four shapes, every status, odd fields, and when waiting is over."""
+"""Reading the answer to a fetch: four shapes, every status, unusual fields, and the end of waiting."""
 
 from __future__ import annotations
 
@@ -82,22 +82,22 @@ def ids(report: Report) -> list[str | None]:
         ),
     ],
 )
-def test_all_shapes_are_recognised_on_any_dialect(value, status, expected):
+def test_every_shape_is_recognised_whatever_is_expected(value, status, expected):
     report = read(value, expected)
     assert ids(report) == ["a", "b"]
     assert report.status is status
 
 
-def test_where_several_shapes_fit_the_dialect_decides():
+def test_the_expected_shape_decides_if_several_fit():
     value = {"songs": [song("a")], "data": {"songs": [song("c")], "data": {"songs": [song("b")]}}}
     assert [ids(read(value, shape)) for shape in ("A", "B", "C", "D")] == [["a"], ["b"], ["c"], ["a"]]
 
 
-def test_an_empty_list_where_it_was_expected_does_not_hide_songs_elsewhere():
+def test_an_empty_list_in_the_expected_place_does_not_hide_songs_elsewhere():
     assert ids(read({"songs": [], "data": {"songs": [song("c")]}}, "A")) == ["c"]
 
 
-def test_the_documented_answer_is_read_whole(tools):
+def test_the_documented_answer_is_read_completely(tools):
     text = tools.example("openai_hk.fetch.success.json")
     report = read("\ufeff" + text)
     assert (report.status, report.word, report.failure, report.progress) == (
@@ -131,7 +131,7 @@ def test_the_documented_answer_is_read_whole(tools):
     assert report.settled()
 
 
-# What the status says.
+# Status words.
 
 
 @pytest.mark.parametrize(
@@ -189,17 +189,17 @@ def test_every_status_word_has_one_meaning(word, status):
         ('"text"', S.UNCLEAR, None),
     ],
 )
-def test_songs_that_are_there_weigh_more_than_words(value, status, failure):
+def test_finished_songs_outweigh_the_status_word(value, status, failure):
     report = read(value)
     assert (report.status, report.failure) == (status, failure)
 
 
-def test_elements_that_disagree_about_their_status_say_nothing():
+def test_contradicting_element_statuses_are_ignored():
     value = {"data": [{"status": "SUCCESS", "songs": [song("a")]}, {"status": "IN_PROGRESS", "songs": []}]}
     assert read(value).word is None
 
 
-# When waiting is over.
+# The end of waiting.
 
 
 TWO = (song("a"), song("b"))
@@ -262,7 +262,7 @@ SETTLED = [
     [row[1:] for row in SETTLED],
     ids=[row[0] for row in SETTLED],
 )
-def test_waiting_is_over_only_when_nothing_better_can_come(value, expected, previous, settled):
+def test_waiting_ends_only_if_no_better_answer_can_come(value, expected, previous, settled):
     before = None if previous is None else read(previous)
     assert read(value).settled(expected, before) is settled
 
@@ -271,7 +271,7 @@ def test_a_song_listed_twice_stays_two_takes():
     assert ids(read(shape_a(song("a"), song("a", title="other")))) == ["a", "a"]
 
 
-# Odd fields.
+# Unusual fields.
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ def test_a_song_listed_twice_stays_two_takes():
         ("error_detail", "x" * 999, "error", "error_detail " + "x" * 487),
     ],
 )
-def test_odd_fields_are_taken_as_far_as_they_make_sense(field, given, name, taken):
+def test_unusual_field_values_are_read_as_far_as_possible(field, given, name, taken):
     (take,) = read(shape_a(song() | {field: given, "brand_new": 1})).takes
     assert getattr(take, name) == taken
     assert take.payload[field] == given
@@ -330,7 +330,7 @@ def test_odd_fields_are_taken_as_far_as_they_make_sense(field, given, name, take
         ("SUCCESS", None, False),
     ],
 )
-def test_a_missing_finished_is_concluded_from_the_file_and_the_status(word, path, finished):
+def test_a_missing_finished_is_inferred_from_path_and_status(word, path, finished):
     (take,) = read(shape_b(word, {"id": "a", "song_path": path})).takes
     assert take.finished is finished
 
@@ -338,7 +338,7 @@ def test_a_missing_finished_is_concluded_from_the_file_and_the_status(word, path
 @pytest.mark.parametrize(
     "songs", [None, 5, "text", {"id": "a"}, [None, 5, "text", ["x"]], [{"songs": None}], [{"songs": [None]}]]
 )
-def test_songs_that_are_no_songs_are_left_out(songs):
+def test_list_entries_that_are_not_songs_are_ignored(songs):
     assert read({"songs": songs}).takes == ()
     assert read({"data": {"data": {"songs": songs}}}).takes == ()
 
@@ -361,26 +361,26 @@ def test_songs_that_are_no_songs_are_left_out(songs):
         ([], None),
     ],
 )
-def test_progress_is_a_share(given, progress):
+def test_progress_is_a_fraction(given, progress):
     assert read(shape_b("IN_PROGRESS", progress=given)).progress == progress
 
 
-def test_times_that_are_not_set_are_none():
+def test_times_of_0_are_none():
     report = read(shape_b("QUEUED", submit_time=1731344339, start_time=0, finish_time="soon"))
     assert (report.submit_time, report.start_time, report.finish_time) == (1731344339.0, None, None)
 
 
-def test_a_report_says_how_long_to_wait():
+def test_a_report_has_the_retry_after_of_its_answer():
     headers = {"retry-after": "9"}
     report = classified(Answer(200, headers, "{}"))
     assert isinstance(report, Report)
     assert report.retry_after == 9.0
 
 
-# JSON by strangers.
+# Untrusted JSON.
 
 
-def test_what_no_database_takes_is_made_harmless():
+def test_values_that_no_database_accepts_are_replaced():
     text = (
         '{"songs":[{"id":"a","finished":true,"song_path":"p","title":"x\\ud800y\\u0000z","duration":1e999,'
         '"plays":NaN,"likes":' + "9" * 100_000 + ',"n\\ud83d\\ude00":["\\udfff"],"id":"b"}]}'
@@ -405,7 +405,7 @@ def test_what_no_database_takes_is_made_harmless():
         '{"songs": [',
     ],
 )
-def test_what_is_not_json_is_a_passing_problem(text):
+def test_an_answer_without_json_is_a_transient_problem(text):
     problem = classified(Answer(200, {"retry-after": "4"}, text))
     assert isinstance(problem, FetchProblem)
     assert (problem.kind, problem.retry_after) == (FetchProblemKind.TRANSIENT, 4.0)
@@ -461,7 +461,7 @@ P = FetchProblemKind
         (500, json.dumps(shape_a(song())), P.TRANSIENT),
     ],
 )
-async def test_every_problem_has_a_kind_and_a_text(serve, tools, status, body, kind):
+async def test_every_fetch_problem_has_a_kind_and_a_message(serve, tools, status, body, kind):
     server = await serve(tools.answers(tools.http(status, body, Retry_After="2")))
     async with tools.gateway(server.url) as gateway:
         problem = await gateway.fetch("udio", "id-1")
@@ -473,7 +473,7 @@ async def test_every_problem_has_a_kind_and_a_text(serve, tools, status, body, k
     assert [request.method for request in server.requests] == ["GET"]
 
 
-async def test_text_plain_is_read_by_its_content(serve, tools):
+async def test_json_sent_as_text_plain_is_read(serve, tools):
     body = json.dumps(shape_a(song("a")))
     server = await serve(tools.answers(tools.http(200, body, Content_Type="text/plain; charset=utf-8")))
     async with tools.gateway(server.url, "cometapi") as gateway:

@@ -1,4 +1,4 @@
-"""What happens on the way: whether a byte of the POST can have left makes it "not sent" or "unknown"."""
+"""Transport failures: "not sent" if no byte of the POST can have left, else "unknown"."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def tls_pair(tmp_path_factory):
     return server, ssl.create_default_context(cadata=pem.decode())
 
 
-# Not sent: nothing left.
+# Not sent: no byte left.
 
 
 async def test_a_closed_port_means_not_sent(tools):
@@ -104,7 +104,7 @@ async def test_tls_against_a_plain_port_means_not_sent(serve, tools):
     assert server.requests == []
 
 
-async def test_a_certificate_that_nobody_signed_means_not_sent(serve, tools, tls_pair):
+async def test_an_untrusted_certificate_means_not_sent(serve, tools, tls_pair):
     server = await serve(tools.answers(tools.http(200, TAKEN)), tls=tls_pair[0])
     async with tools.gateway(server.url) as gateway:
         outcome = await gateway.submit("udio", BODY)
@@ -114,7 +114,7 @@ async def test_a_certificate_that_nobody_signed_means_not_sent(serve, tools, tls
 
 
 @pytest.mark.parametrize("limits", [{"connect_timeout": 0.05}, {"total_timeout": 0.05}])
-async def test_a_tls_handshake_without_answer_means_not_sent(serve, tools, limits):
+async def test_an_unanswered_tls_handshake_means_not_sent(serve, tools, limits):
     async def mute(wire):
         await wire.server.over.wait()
 
@@ -123,7 +123,7 @@ async def test_a_tls_handshake_without_answer_means_not_sent(serve, tools, limit
         assert isinstance(await gateway.submit("udio", BODY), NotSent)
 
 
-async def test_a_handshake_that_is_cancelled_leaves_no_connection_open(serve, tools):
+async def test_a_cancelled_handshake_leaves_no_connection_open(serve, tools):
     begun, hung_up = asyncio.Event(), asyncio.Event()
 
     async def mute(wire):
@@ -143,7 +143,7 @@ async def test_a_handshake_that_is_cancelled_leaves_no_connection_open(serve, to
         await asyncio.wait_for(hung_up.wait(), 10)
 
 
-async def test_a_lease_that_ran_out_sends_nothing_although_the_connection_stands(serve, tools):
+async def test_an_expired_lease_sends_nothing_on_an_open_connection(serve, tools):
     asked = []
 
     def why_not():
@@ -162,7 +162,7 @@ async def test_a_lease_that_ran_out_sends_nothing_although_the_connection_stands
     assert server.requests == []
 
 
-async def test_a_lease_that_holds_is_asked_once(serve, tools):
+async def test_the_last_check_runs_once(serve, tools):
     asked = []
     server = await serve(tools.answers(tools.http(200, TAKEN)))
     async with tools.gateway(server.url) as gateway:
@@ -171,7 +171,7 @@ async def test_a_lease_that_holds_is_asked_once(serve, tools):
     assert asked == [1]
 
 
-async def test_a_lease_check_that_fails_sends_nothing(serve, tools):
+async def test_a_failing_last_check_sends_nothing(serve, tools):
     def broken():
         raise OSError("ledger gone")
 
@@ -182,7 +182,7 @@ async def test_a_lease_check_that_fails_sends_nothing(serve, tools):
 
 
 @pytest.mark.parametrize("body", [{"a": float("nan")}, {"a": object()}])
-async def test_a_body_that_is_not_json_sends_nothing(serve, tools, body):
+async def test_a_body_that_json_cannot_express_is_not_sent(serve, tools, body):
     server = await serve(tools.answers(tools.http(200, TAKEN)))
     async with tools.gateway(server.url) as gateway:
         assert isinstance(await gateway.submit("udio", body), NotSent)
@@ -198,7 +198,7 @@ async def test_a_closed_gateway_sends_nothing(serve, tools):
     assert server.connections == 0
 
 
-# Unknown: the request left and no whole answer came back.
+# Unknown: the request left, and no complete answer arrived.
 
 
 async def reset_at_once(wire):
@@ -268,7 +268,7 @@ async def test_a_slow_drip_ends_at_the_total_timeout(serve, tools):
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 429, 503])
-async def test_an_answer_that_was_cut_off_is_unknown_whatever_its_status(serve, tools, status):
+async def test_a_truncated_answer_is_unknown_whatever_its_status(serve, tools, status):
     async def cut(wire):
         await wire.request()
         await wire.say(tools.http(status, TAKEN)[:-9])
@@ -283,7 +283,7 @@ async def test_an_answer_that_was_cut_off_is_unknown_whatever_its_status(serve, 
     assert len(server.posts) == 1
 
 
-async def test_an_answer_that_was_cut_off_after_its_id_is_accepted(serve, tools):
+async def test_an_answer_truncated_after_its_id_is_accepted(serve, tools):
     async def cut(wire):
         await wire.request()
         await wire.say(tools.http(200, TAKEN + "   ")[:-1])
@@ -296,7 +296,7 @@ async def test_an_answer_that_was_cut_off_after_its_id_is_accepted(serve, tools)
     assert outcome.answer.truncated
 
 
-async def test_a_whole_answer_counts_even_if_hanging_up_goes_wrong(serve, tools, monkeypatch):
+async def test_a_complete_answer_counts_even_if_closing_fails(serve, tools, monkeypatch):
     import httpx
 
     closing = httpx.Response.aclose
@@ -311,7 +311,7 @@ async def test_a_whole_answer_counts_even_if_hanging_up_goes_wrong(serve, tools,
         assert isinstance(await gateway.submit("udio", BODY), Accepted)
 
 
-async def test_an_endless_answer_is_read_no_further_than_the_limit(serve, tools):
+async def test_an_endless_answer_is_read_up_to_the_limit(serve, tools):
     async def flood(wire):
         await wire.request()
         await wire.say(b"HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n")
@@ -330,7 +330,7 @@ async def test_an_endless_answer_is_read_no_further_than_the_limit(serve, tools)
     assert len(server.posts) == 1
 
 
-async def test_bytes_that_are_not_utf8_are_kept_readable(serve, tools):
+async def test_bytes_that_are_not_utf8_are_replaced(serve, tools):
     server = await serve(tools.answers(tools.http(200, b'{"oops": "\xff\x00\xfe"}')))
     async with tools.gateway(server.url) as gateway:
         outcome = await gateway.submit("udio", BODY)
@@ -365,7 +365,7 @@ async def test_a_stale_connection_of_a_fetch_is_not_used_for_a_post(serve, tools
     async def once(wire):
         await wire.request()
         await wire.say(tools.http(200, TAKEN))
-        # Promised to keep the connection alive, and drops it with the next request.
+        # The server promised to keep the connection alive and drops it at the next request.
         await wire.request()
         wire.reset()
 
@@ -391,7 +391,7 @@ async def test_concurrent_posts_do_not_wait_for_each_other(serve, tools):
     assert len(server.posts) == 5
 
 
-async def test_cancellation_passes_through_untouched(serve, tools):
+async def test_cancellation_propagates(serve, tools):
     arrived = asyncio.Event()
 
     async def signal(wire):
@@ -429,7 +429,7 @@ async def test_a_decompression_bomb_is_bounded(serve, tools):
     assert (len(outcome.answer.body), outcome.answer.truncated) == (1000, True)
 
 
-async def test_a_broken_compression_is_unknown(serve, tools):
+async def test_an_answer_with_broken_compression_is_unknown(serve, tools):
     server = await serve(tools.answers(tools.http(200, b"not gzip", Content_Encoding="gzip")))
     async with tools.gateway(server.url) as gateway:
         assert isinstance(await gateway.submit("udio", BODY), Unknown)
@@ -447,7 +447,7 @@ async def test_a_post_through_a_plain_proxy_is_classified_like_any_other(serve, 
     assert post.target == "http://gateway.test/udio/submit/music"
 
 
-async def test_a_gateway_on_this_machine_is_reached_without_the_proxy(serve, tools, monkeypatch):
+async def test_a_loopback_gateway_is_reached_without_the_proxy(serve, tools, monkeypatch):
     monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{closed_port()}")
     server = await serve(tools.answers(tools.http(200, TAKEN)))
     async with tools.gateway(server.url) as gateway:
@@ -460,7 +460,7 @@ async def reset(wire):
 
 
 @pytest.mark.parametrize("refusal", ["refused", "hangs", "reset"])
-async def test_a_proxy_that_opens_no_tunnel_means_not_sent(serve, tools, monkeypatch, refusal):
+async def test_a_proxy_that_refuses_the_tunnel_means_not_sent(serve, tools, monkeypatch, refusal):
     plays = {"refused": tools.answers(tools.http(407)), "hangs": hang, "reset": reset}
     proxy = await serve(plays[refusal])
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
@@ -502,7 +502,7 @@ async def pump(reader, writer):
         writer.close()
 
 
-async def test_a_proxy_setting_that_makes_no_sense_means_not_sent(tools, monkeypatch):
+async def test_an_invalid_proxy_setting_means_not_sent(tools, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "gopher://proxy.test")
     async with tools.gateway("http://gateway.test") as gateway:
         assert isinstance(await gateway.submit("udio", BODY), NotSent)
@@ -511,7 +511,7 @@ async def test_a_proxy_setting_that_makes_no_sense_means_not_sent(tools, monkeyp
     assert problem.kind is FetchProblemKind.TRANSIENT
 
 
-def test_one_tls_context_serves_the_whole_process_and_plain_http_needs_none():
+def test_the_tls_context_is_created_once_per_process():
     assert client._tls_context() is client._tls_context()
     assert client._tls_context().verify_mode is ssl.CERT_REQUIRED
     assert client._no_tls_context().get_ca_certs() == []
@@ -520,7 +520,7 @@ def test_one_tls_context_serves_the_whole_process_and_plain_http_needs_none():
 # The key.
 
 
-async def test_the_key_is_masked_in_everything_that_is_kept(serve, tools):
+async def test_the_key_is_masked_in_everything_that_is_stored(serve, tools):
     key = tools.key
     escaped = json.dumps(key)[1:-1].replace("/", "\\/")
     go = json.dumps(key)[1:-1].replace("<", "\\u003c").replace(">", "\\u003E").replace("&", "\\u0026")
@@ -538,7 +538,7 @@ async def test_the_key_is_masked_in_everything_that_is_kept(serve, tools):
     assert key not in repr((outcome, problem, gateway.account))
 
 
-async def test_the_key_is_masked_in_the_reasons_and_in_the_logs(serve, tools, caplog):
+async def test_the_key_is_masked_in_reasons_and_logs(serve, tools, caplog):
     caplog.set_level(logging.DEBUG)
     answer = f"HTTP/1.1 200 {tools.key}\r\nX-Echo: Bearer {tools.key}\r\nContent-Length: 0\r\n\r\n".encode()
     server = await serve(tools.answers(answer))
@@ -562,7 +562,7 @@ class SecretEcho(dict):
         raise ValueError(f"bad key {self.key}")
 
 
-async def test_without_a_key_no_authorization_is_sent(serve, tools):
+async def test_without_a_key_no_authorization_header_is_sent(serve, tools):
     server = await serve(tools.answers(tools.http(200, TAKEN)))
     async with client.Gateway(tools.account(server.url, key=None)) as gateway:
         assert isinstance(await gateway.submit("udio", BODY), Accepted)
@@ -572,7 +572,7 @@ async def test_without_a_key_no_authorization_is_sent(serve, tools):
 # Fetching.
 
 
-async def test_a_fetch_asks_by_one_path_segment(serve, tools):
+async def test_an_id_is_sent_as_one_path_segment(serve, tools):
     server = await serve(tools.answers(tools.http(200, tools.example("openai_hk.fetch.success.json"))))
     async with tools.gateway(server.url) as gateway:
         for one in ("task_1", "a/b?c#d", "..", "%2F", "ü"):
@@ -609,7 +609,7 @@ NOT_THERE = '{"code":"task_not_exist","message":"gone","data":null}'
         ([(400, NOT_THERE), (500, "")], FetchProblemKind.TRANSIENT, ["a%2C1,b", "g"]),
     ],
 )
-async def test_tracks_are_asked_for_first_and_then_the_generation(serve, tools, canned, listed, targets):
+async def test_track_ids_are_fetched_before_the_generation_id(serve, tools, canned, listed, targets):
     server = await serve(tools.answers(*(tools.http(status, body) for status, body in canned)))
     async with tools.gateway(server.url, "cometapi") as gateway:
         result = await gateway.fetch("udio", "g", ["a,1", "b"])
@@ -630,7 +630,7 @@ async def test_tracks_are_asked_for_first_and_then_the_generation(serve, tools, 
         ("cometapi", "", [], []),
     ],
 )
-async def test_a_fetch_uses_the_ids_there_are(serve, tools, dialect, generation_id, track_ids, targets):
+async def test_a_fetch_uses_the_known_ids(serve, tools, dialect, generation_id, track_ids, targets):
     server = await serve(tools.answers(tools.http(200, listing())))
     async with tools.gateway(server.url, dialect) as gateway:
         result = await gateway.fetch("udio", generation_id, track_ids)
@@ -642,7 +642,7 @@ FAULTS = [reset_at_once, reset_after_request, reset_inside_head, speak_nonsense,
 
 
 @pytest.mark.parametrize("play", FAULTS)
-async def test_a_fetch_that_fails_on_the_way_is_transient(serve, tools, play):
+async def test_a_fetch_without_a_complete_answer_is_transient(serve, tools, play):
     server = await serve(play)
     async with tools.gateway(server.url, read_timeout=0.1) as gateway:
         problem = await gateway.fetch("udio", "id-1")
@@ -651,7 +651,7 @@ async def test_a_fetch_that_fails_on_the_way_is_transient(serve, tools, play):
     assert problem.message
 
 
-async def test_a_fetch_answer_that_was_cut_off_is_transient(serve, tools):
+async def test_a_truncated_fetch_answer_is_transient(serve, tools):
     async def cut(wire):
         await wire.request()
         await wire.say(tools.http(200, listing("a") + " ")[:-1])
