@@ -1,93 +1,59 @@
-"""A gateway that sends canned bytes over a real socket and records the requests."""
+"""Canned gateways for the tests of the HTTP client and its readers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from support.canned_gateway import KEY, Play, RawServer, Wire, answers, http
 
 from songflow.gateways import DIALECTS, Account, Gateway
 
-KEY = "sk-4fJ/w+Zk=9:aQ.7<x>&Y_z~0123456789"
+
+@pytest.fixture(autouse=True)
+def _no_proxy_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
 
 
-@dataclass
-class Request:
-    method: str
-    target: str
-    headers: dict[str, str]
-    body: bytes
+@pytest.fixture(scope="session")
+def tls_pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's and a client's TLS context that trust each other."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
 
-
-Play = Callable[["Wire"], Awaitable[None]]
-
-
-@dataclass
-class Wire:
-    """One connection as the canned gateway sees it."""
-
-    server: RawServer
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-
-    async def request(self) -> Request:
-        head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        first, *lines = head.split("\r\n")
-        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        body = await self.reader.readexactly(int(headers.get("content-length", "0")))
-        method, target, _ = first.split(" ")
-        self.server.requests.append(Request(method, target, headers, body))
-        return self.server.requests[-1]
-
-    async def say(self, data: bytes) -> None:
-        self.writer.write(data)
-        await self.writer.drain()
-
-    def reset(self) -> None:
-        """Drop the connection and all unsent bytes, as a crash does."""
-        self.writer.transport.abort()
-
-
-@dataclass
-class RawServer:
-    url: str = ""
-    requests: list[Request] = field(default_factory=list)
-    connections: int = 0
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def posts(self) -> list[Request]:
-        return [request for request in self.requests if request.method == "POST"]
-
-
-def http(status: int, body: bytes | str | dict[str, Any] = b"", **headers: str) -> bytes:
-    """A complete answer; underscores in header names become dashes."""
-    if isinstance(body, dict):
-        body = json.dumps(body)
-    raw = body.encode() if isinstance(body, str) else body
-    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(raw)}"]
-    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + raw
-
-
-def answers(*canned: bytes) -> Play:
-    """Answer the requests of all connections in order; the last answer is repeated."""
-    left = list(canned)
-
-    async def play(wire: Wire) -> None:
-        while True:
-            await wire.request()
-            await wire.say(left.pop(0) if len(left) > 1 else left[0])
-
-    return play
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gateway.test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("gateway.test")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = certificate.public_bytes(serialization.Encoding.PEM)
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    file.write_bytes(
+        pem
+        + key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(file)
+    return server, ssl.create_default_context(cadata=pem.decode())
 
 
 @dataclass
