@@ -138,7 +138,7 @@ def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFram
     compares as false.
 
     Raises:
-        InputError: it cannot be read, names an unknown column, or is no condition.
+        InputError: it cannot be read, names an unknown column, or is not a condition.
     """
     import pandas
 
@@ -152,7 +152,7 @@ def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFram
     except Exception as error:  # pandas raises what its parser and its dtypes happen to raise
         raise _bad_condition(expression, f"cannot be evaluated ({error})") from None
     if not isinstance(holds, pandas.Series) or not pandas.api.types.is_bool_dtype(holds.dtype):
-        raise _bad_condition(expression, "is no condition")
+        raise _bad_condition(expression, "is not a condition")
     return frame[holds.fillna(False).astype(bool)]
 
 

@@ -81,7 +81,7 @@ def read_expression(text: str, names: Mapping[str, str], *, called: str) -> ast.
             raise BadExpression(f"is not allowed: it may hold {called}s, values and comparisons only")
         if isinstance(node, ast.Name):
             if node.id not in names and node.id not in plain_names:
-                raise BadExpression(f"names {node.id!r}, which is no {called}")
+                raise BadExpression(f"names {node.id!r}, which is not a {called}")
             node.id = names.get(node.id, node.id)
     return tree
 
@@ -89,7 +89,7 @@ def read_expression(text: str, names: Mapping[str, str], *, called: str) -> ast.
 def read_condition(text: str, names: Mapping[str, str], *, called: str) -> Condition:
     """A condition on single values, to be asked many times.
 
-    The condition raises BadExpression where it cannot be evaluated for the values, or is no condition.
+    The condition raises BadExpression where it cannot be evaluated for the values, or is not a condition.
 
     Raises:
         BadExpression: it cannot be read, or holds more than is allowed.
@@ -105,7 +105,7 @@ def read_condition(text: str, names: Mapping[str, str], *, called: str) -> Condi
         except (TypeError, ArithmeticError) as error:
             raise BadExpression(f"cannot be evaluated ({error})") from None
         if not isinstance(found, bool):
-            raise BadExpression("is no condition")
+            raise BadExpression("is not a condition")
         return found
 
     return holds

@@ -63,7 +63,7 @@ def read_file(path: Path, *, twice: list[Fault] | None = None) -> Document:
 
     Raises:
         InputError: it cannot be read.
-        InvalidDocument: it is no YAML, or holds what a spec never does.
+        InvalidDocument: it is not valid YAML, or holds what a spec never does.
     """
     try:
         with path.open("rb") as file:
@@ -86,7 +86,7 @@ def read_document(text: str, name: str, *, twice: list[Fault] | None = None) -> 
             one of each counts then. None: they are refused here.
 
     Raises:
-        InvalidDocument: it is no YAML, a key stands twice, or it refers to itself.
+        InvalidDocument: it is not valid YAML, a key is a duplicate, or it refers to itself.
     """
     lines: dict[Place, int] = {}
     faults: list[Fault] = []
@@ -101,9 +101,9 @@ def read_document(text: str, name: str, *, twice: list[Fault] | None = None) -> 
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        faults.append(Fault("", f"is no YAML: {error.problem}", mark.line + 1 if mark else None))
+        faults.append(Fault("", f"is not valid YAML: {error.problem}", mark.line + 1 if mark else None))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        faults.append(Fault("", f"is no YAML: {error}"))
+        faults.append(Fault("", f"is not valid YAML: {error}"))
     refuse_faults(name, faults)
     return Document(name, data, lines)
 
@@ -136,7 +136,7 @@ def _walk(
             lines[(*place, name)] = key.start_mark.line + 1
             if name in seen and name != "<<":
                 twice.append(
-                    Fault(".".join(map(str, (*place, name))), "stands twice", key.start_mark.line + 1)
+                    Fault(".".join(map(str, (*place, name))), "is a duplicate key", key.start_mark.line + 1)
                 )
             seen.add(name)
             _walk(value, (*place, name), lines, faults, twice)

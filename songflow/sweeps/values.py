@@ -122,7 +122,8 @@ class Files:
                 return self._steps(field, given)
             case _:
                 raise BadValue(
-                    "is no list of values: write [..], {from, to, steps}, {lines: F}, {files: F} or {csv: F, column: C}"
+                    "is not a list of values: write [..], {from, to, steps}, {lines: F}, {files: F} or "
+                    "{csv: F, column: C}"
                 )
 
     def _steps(self, field: str, given: Mapping[str, Any]) -> list[Any]:
@@ -153,7 +154,7 @@ class Files:
             heads = [head.strip() for head in reader.fieldnames or ()]
             wanted = columns or {head: head for head in heads}
             if unknown := [head for head, field in wanted.items() if field not in FIELDS]:
-                raise BadValue(f"{name} has the column {unknown[0]!r}, which is no field")
+                raise BadValue(f"{name} has the column {unknown[0]!r}, which is not a field")
             if missing := [head for head in wanted if head not in heads]:
                 raise BadValue(f"{name} has no column {missing[0]!r} (there are: {', '.join(heads)})")
             reader.fieldnames = heads
@@ -189,10 +190,10 @@ class Files:
         try:
             found = sorted(self._folder.glob(pattern))
         except (OSError, ValueError, NotImplementedError) as error:
-            raise BadValue(f"{pattern} is no pattern of files ({error})") from None
+            raise BadValue(f"{pattern} is not a file pattern ({error})") from None
         names = [str(path) for path in found if path.is_file()]
         if not names:
-            raise BadValue(f"{pattern} names no file")
+            raise BadValue(f"{pattern} matches no file")
         return names
 
 

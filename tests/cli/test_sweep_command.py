@@ -138,7 +138,7 @@ def test_a_bad_spec_lists_every_fault_with_its_line_and_sends_nothing(shell, gat
         assert run.code == 2
         for words in (
             "line 2: seed is -2",
-            "line 4: grid.tempo is no field",
+            "line 4: grid.tempo is not known here",
             "line 5: grid.prompt_strength.1 is 7",
         ):
             assert words in run.json["error"]

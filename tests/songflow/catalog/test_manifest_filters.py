@@ -80,16 +80,16 @@ def test_a_condition_on_an_empty_manifest_keeps_nothing() -> None:
         ("`seconds > 30", "cannot be read"),
         ("(" * 500 + ")" * 500, "cannot be read"),
         ("9" * 5000 + " > seconds", "cannot be read"),
-        ("tempo > 3", "names 'tempo', which is no column"),
+        ("tempo > 3", "names 'tempo', which is not a column"),
         ("`request.tempo` > 3", "cannot be read"),
         ("request.seed > 3", "is not allowed"),
         ("title > 3", "cannot be evaluated"),
         ("state > 'a'", "cannot be evaluated"),
-        ("seconds", "is no condition"),
-        ("seconds + 1", "is no condition"),
-        ("True", "is no condition"),
-        ("1", "is no condition"),
-        ("'Rain'", "is no condition"),
+        ("seconds", "is not a condition"),
+        ("seconds + 1", "is not a condition"),
+        ("True", "is not a condition"),
+        ("1", "is not a condition"),
+        ("'Rain'", "is not a condition"),
     ],
 )
 def test_what_is_no_condition_is_refused(frame: pd.DataFrame, condition: str, words: str) -> None:
@@ -145,6 +145,6 @@ def test_code_is_refused_and_not_run(
 ) -> None:
     """No call, attribute, subscript, local or global name, however it is dressed up."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"is not allowed|is no column|cannot be read"):
+    with pytest.raises(InputError, match=r"is not allowed|is not a column|cannot be read"):
         filter_manifest(frame, condition)
     assert list(tmp_path.iterdir()) == []

@@ -51,7 +51,7 @@ def test_a_condition_is_answered_for_values(text: str, so: bool) -> None:
     [
         ("strength >", "cannot be read"),
         ("", "cannot be read"),
-        ("tempo > 3", "names 'tempo', which is no field"),
+        ("tempo > 3", "names 'tempo', which is not a field"),
         ("open('x')", "is not allowed"),
         ("prompt.__class__ == 1", "is not allowed"),
         ("9 ** 9 ** 9 > seed", "is not allowed"),
@@ -62,8 +62,8 @@ def test_a_condition_is_answered_for_values(text: str, so: bool) -> None:
         ("-prompt == 'x'", "cannot be evaluated"),
         ("seed / 0 > 1", "cannot be evaluated"),
         ("seed and raw", "are for conditions"),
-        ("strength + seed", "is no condition"),
-        ("end", "is no condition"),
+        ("strength + seed", "is not a condition"),
+        ("end", "is not a condition"),
         ("not " * 5000 + "raw", "cannot be read"),
     ],
 )

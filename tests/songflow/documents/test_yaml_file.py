@@ -54,11 +54,11 @@ def test_the_faults_survive_pickling():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a: [1, 2", "line 1: is no YAML"),
-        ("a: 1\nb:\n  c: 1\n  c: 2\n", "line 4: b.c stands twice"),
+        ("a: [1, 2", "line 1: is not valid YAML"),
+        ("a: 1\nb:\n  c: 1\n  c: 2\n", "line 4: b.c is a duplicate key"),
         ("a: &a [*a]", "refers to itself"),
-        ("a: !!python/object/apply:os.system [echo]", "is no YAML"),
-        ("---\na: 1\n---\nb: 2\n", "is no YAML"),
+        ("a: !!python/object/apply:os.system [echo]", "is not valid YAML"),
+        ("---\na: 1\n---\nb: 2\n", "is not valid YAML"),
     ],
 )
 def test_what_is_no_plain_yaml_is_refused(text, said):
