@@ -126,6 +126,13 @@ class Request(BaseModel, ABC):
     def texts(self) -> tuple[str, ...]:
         """The free texts of the request, which make up nearly all of its size."""
 
+    def fields_with(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of this request with some replaced.
+
+        A family drops the fields that do not make sense any more beside a replaced one.
+        """
+        return {**self.model_dump(), **overrides}
+
     def canonical(self) -> str:
         """The canonical body as one unambiguous line of JSON, as stored in the ledger."""
         return json.dumps(self.body(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
@@ -177,6 +184,7 @@ class Family:
             new version, so that the hashes of songs already paid for do not change.
         places: Named placements of an extension: its mode and its `Request.start`.
         start_field: The request's field that holds `Request.start`.
+        extension_only: The fields that only extensions have, besides mode and source.
         extension_result: What a generation that extends a song returns.
         extend: Builds the request that extends a song: `extend(parent, song_id, mode=, place=, overrides=)`.
     """
@@ -192,6 +200,7 @@ class Family:
     start_field: str
     extension_result: ExtensionResult
     extend: Callable[..., Request]
+    extension_only: tuple[str, ...] = ()
 
     @property
     def hash_version(self) -> int:

@@ -19,6 +19,7 @@ __all__ = [
     "body_hash",
     "compared_fields",
     "differing_fields",
+    "extension_only",
     "extension_request",
     "family_of",
     "family_of_fields",
@@ -180,6 +181,12 @@ def compared_fields(body: Mapping[str, Any]) -> dict[str, Any]:
     family = family_of(body)
     fields = family.sent_fields(body)
     return {name: fields.get(name) for name in family.compared_fields}
+
+
+def extension_only() -> frozenset[str]:
+    """The fields that only extensions have."""
+    common = {"mode", "source_song_id"}
+    return frozenset(common.union(*(family.extension_only for family in FAMILIES.values())))
 
 
 def start_fields() -> tuple[str, ...]:

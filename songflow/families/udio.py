@@ -105,6 +105,7 @@ _ALLOWED: Mapping[str, str] = {
 }
 
 
+_LYRICS = frozenset({"lyrics", "lyrics_type"})
 _KINDS: Mapping[str, FieldKind] = {
     **dict.fromkeys(("prompt", "lyrics", "negative_prompt", "source_song_id"), FieldKind.TEXT),
     **dict.fromkeys(("lyrics_type", "model_type", "mode"), FieldKind.CHOICE),
@@ -203,6 +204,13 @@ class SongRequest(Request):
     def texts(self) -> tuple[str, ...]:
         """Prompt, lyrics and negative prompt."""
         return self.prompt, self.lyrics, self.negative_prompt
+
+    def fields_with(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields with some replaced; other lyrics or another lyrics type replace both of them."""
+        fields = self.model_dump()
+        if _LYRICS & overrides.keys():
+            fields = {name: value for name, value in fields.items() if name not in _LYRICS}
+        return {**fields, **overrides}
 
     def body(self) -> dict[str, Any]:
         """The wire body in the order of the gateways' documents; whole numbers are integers."""
@@ -316,4 +324,5 @@ UDIO = Family(
     # No published example proves it: a result that is not longer than its source is noted on the song.
     extension_result=ExtensionResult.WHOLE_SONG,
     extend=extend_song,
+    extension_only=("context_length",),
 )

@@ -15,8 +15,6 @@ from songflow.library.provenance import NoStory, Told, read_story
 
 __all__ = ["request_like", "require_source", "told_by"]
 
-_WORDS = frozenset({"lyrics", "lyrics_type"})
-
 
 def told_by(path: Path) -> Told:
     """What a song's file tells of itself.
@@ -39,14 +37,10 @@ def told_by(path: Path) -> Told:
 def request_like(told: Told, overrides: Mapping[str, Any]) -> Request:
     """The request that made a song, with `overrides` in place of its fields.
 
-    Other lyrics, or another lyrics type, replace both the lyrics and the lyrics type of the song.
-
     Raises:
         InvalidRequest: naming each wrong value.
     """
-    replaced = _WORDS if _WORDS & overrides.keys() else frozenset()
-    fields = told.request.model_dump(exclude=set(replaced))
-    return parse_request({**fields, **overrides})
+    return parse_request(told.request.fields_with(overrides))
 
 
 def require_source(told: Told, accesses: Sequence[Access]) -> None:

@@ -23,8 +23,10 @@ from songflow.documents.yaml_file import Document, Fault, Place, read_document
 from songflow.errors import InvalidRequest
 from songflow.families.family import Mode, Request
 from songflow.families.registry import (
+    extension_only,
     extension_request,
     family_of_fields,
+    family_of_model,
     parse_request,
     place_names,
     request_fields,
@@ -40,7 +42,7 @@ LONGEST_ASK_TIMEOUT = 30 * 86400.0
 
 _FIELDS = tuple(name for name in request_fields() if name not in {"mode", "source_song_id"})
 _EVERY_STEP = ("take", "on_failed_take")
-_OF_THE_CORE = (*_EVERY_STEP, *(name for name in _FIELDS if name != "context_length"))
+_OF_THE_CORE = (*_EVERY_STEP, *(name for name in _FIELDS if name not in extension_only()))
 _OF_A_STEP = ("name", "from", "mode", "place", *_EVERY_STEP, *_FIELDS)
 _OF_A_RECIPE = (
     "name", "description", "variables", "budget", "ask_timeout", "ask_default", "on_failed_take", "core", "steps",
@@ -243,7 +245,10 @@ def _steps(reader: Reader, drafts: Sequence[_Draft]) -> tuple[Step, ...]:
 def _request(reader: Reader, draft: _Draft, parent: Request | None) -> Request | None:
     """The step's request; fields that are not valid are removed, so that rules across fields are checked too."""
     fields, whole = dict(draft.fields), True
-    place, start = (None, {}) if draft.source is None else _where(reader, draft)
+    start_field = (
+        family_of_fields(fields) if parent is None else family_of_model(parent.model_type)
+    ).start_field
+    place, start = (None, {}) if draft.source is None else _where(reader, draft, start_field)
     while True:
         try:
             if draft.source is None:
@@ -254,7 +259,7 @@ def _request(reader: Reader, draft: _Draft, parent: Request | None) -> Request |
                     source, draft.source, mode=draft.mode, place=place, overrides={**fields, **start}
                 )
         except InvalidRequest as error:
-            wrong = _report(reader, draft, error)
+            wrong = _report(reader, draft, error, start_field)
             whole = False
             if not wrong & fields.keys():
                 return None
@@ -265,23 +270,23 @@ def _request(reader: Reader, draft: _Draft, parent: Request | None) -> Request |
             return request if whole else None
 
 
-def _report(reader: Reader, draft: _Draft, error: InvalidRequest) -> set[str]:
+def _report(reader: Reader, draft: _Draft, error: InvalidRequest, start_field: str) -> set[str]:
     """Add each fault of a request at its line; returns the names of the faulty fields."""
     names: set[str] = set()
     for fault in error.faults:
         name, _, message = fault.partition(" ")
         names.add(name)
-        if name == "song_section_start" and name not in draft.fields:
+        if name == start_field and name not in draft.fields:
             name = "place"  # the key in the document
         reader.fault((*draft.place, name), message)
     return names
 
 
-def _where(reader: Reader, draft: _Draft) -> tuple[str | None, dict[str, Any]]:
-    """A step's placement: a name, or a number as the field `song_section_start`."""
+def _where(reader: Reader, draft: _Draft, start_field: str) -> tuple[str | None, dict[str, Any]]:
+    """A step's placement: a name, or a number as the family's `start_field`."""
     at = (*draft.place, "place")
     if draft.where is None:
-        if draft.mode is None and "song_section_start" not in draft.fields:
+        if draft.mode is None and start_field not in draft.fields:
             reader.fault(at, f"is required: {', '.join(place_names())}, or a number with a mode")
             return "outro", {}
         return None, {}
@@ -290,9 +295,9 @@ def _where(reader: Reader, draft: _Draft) -> tuple[str | None, dict[str, Any]]:
     if draft.mode is None:
         reader.fault((*draft.place, "mode"), "is required with a place in numbers: precede or continuation")
         return "outro", {}
-    if "song_section_start" in draft.fields:
-        reader.fault(at, "and song_section_start set the same field: give one of them")
-    return None, {"song_section_start": draft.where}
+    if start_field in draft.fields:
+        reader.fault(at, f"and {start_field} set the same field: give one of them")
+    return None, {start_field: draft.where}
 
 
 def _budget(
