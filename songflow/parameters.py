@@ -194,12 +194,11 @@ def members(**groups: type[ParameterGroup]) -> dict[str, str]:
 def session_settings(
     waiting: Waiting | None, safety: Safety, budget: float | None, rest: SessionSettings | None = None
 ) -> SessionSettings:
-    """The settings of a session that waits and repeats as these parameters say; `rest` has the other settings."""
-    waiting = waiting or Waiting()
-    return replace(
-        rest or SessionSettings(),
-        poll_interval=waiting.poll_interval,
-        deadline=waiting.deadline,
-        retries=safety.retries,
-        budget=budget,
-    )
+    """The settings of a session: what the parameters give, and `rest` for everything that they leave out."""
+    given = {
+        **({} if waiting is None else waiting.model_dump(exclude_unset=True)),
+        **safety.model_dump(include={"retries"}, exclude_unset=True),
+    }
+    if budget is not None:
+        given["budget"] = budget
+    return replace(rest or SessionSettings(), **given)

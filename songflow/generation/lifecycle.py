@@ -103,7 +103,7 @@ async def submit_to_first(
             log.warning("%s Trying %s (%s).", error.message, following.gateway, following.account.alias)
         else:
             # An earlier run may have submitted it to another account than this one.
-            return Taken(submission, that_took(choices, submission) or accounts[0])
+            return Taken(submission, that_took(accounts, submission) or accounts[0])
     raise AssertionError("the loop returns or raises")
 
 

@@ -69,21 +69,12 @@ class Post:
             RequestNotSent: also if the next slot is too far away.
             RequestRefused, OutcomeUnknown, NotCollected: see `songflow.generation.submit.submit_once`.
         """
-        pace = self.session.library.ledger.pace
         slot = await self._wait_for_turn(before_post)
         with answers_first():
-            try:
-                sent = await self._send_shielded()
-            except errors.RequestRefused as refused:
-                if refused.kind == RefusalKind.RATE_LIMITED:
-                    with suppress(errors.LibraryError):  # the caller must see the refusal itself
-                        await pace.slow_down(
-                            self.access.pace_name, refused.retry_after, paced=slot is not None
-                        )
-                raise
+            sent = await self._send_shielded(rate_limited=slot is not None)
         if slot is not None and sent is not None:
             with suppress(errors.LibraryError):  # it is paid for; only the next one goes slower than it need
-                await pace.speed_up(self.access.pace_name)
+                await self.session.library.ledger.pace.speed_up(self.access.pace_name)
         return sent
 
     async def _wait_for_turn(self, before_post: Callable[[], None]) -> float | None:
@@ -113,13 +104,25 @@ class Post:
                 self._submissions.never_sent(self.submission.id, self.submission.lease.fence, reason)
             )
 
-    async def _send_shielded(self) -> Submission | None:
+    async def _send_shielded(self, *, rate_limited: bool) -> Submission | None:
         try:
-            return await shielded(self._send())
+            return await shielded(self._send_at_pace(rate_limited=rate_limited))
         except asyncio.CancelledError:
             # This process lives on, but nothing in it works on the submission any more.
             with suppress(errors.LibraryError):
                 await shielded(self._submissions.release(self.submission.id, self.submission.lease.fence))
+            raise
+
+    async def _send_at_pace(self, *, rate_limited: bool) -> Submission | None:
+        """Send, and slow the key down for everybody if the gateway asks for it."""
+        try:
+            return await self._send()
+        except errors.RequestRefused as refused:
+            if refused.kind == RefusalKind.RATE_LIMITED:
+                with suppress(errors.LibraryError):  # the caller must see the refusal itself
+                    await self.session.library.ledger.pace.slow_down(
+                        self.access.pace_name, refused.retry_after, paced=rate_limited
+                    )
             raise
 
     async def _send(self) -> Submission | None:

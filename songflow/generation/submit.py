@@ -161,12 +161,13 @@ async def _require_seller(session: Session, paid: PaidRequest, access: Access, p
     if reason is None:
         return
     known = leading_submission(await session.library.ledger.submissions.of_key(paid.key))
-    if known is None or known.state in policy.repayable or not _is_elsewhere(known.state):
+    if known is None or _may_post(known.state, policy):
         raise reason
 
 
-def _is_elsewhere(state: State) -> bool:
-    return state is State.SUCCEEDED or RULES[state].unsettled
+def _may_post(state: State, policy: PayingPolicy) -> bool:
+    """True if a POST may follow for a key whose submission is in this state."""
+    return state is State.INTENDED or RULES[state].sends or state in policy.repayable
 
 
 def _intent(session: Session, paid: PaidRequest, access: Access) -> Intent:

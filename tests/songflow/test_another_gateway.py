@@ -20,7 +20,7 @@ from support.recordings import mp3_bytes
 
 from songflow.accounts import Access, that_can_take
 from songflow.catalog.manifest import read_manifest
-from songflow.errors import InputError, RequestRefused
+from songflow.errors import GenerationFailed, InputError, RequestRefused
 from songflow.families.family import ExtensionResult, Family, Mode, Model, Request
 from songflow.families.field_types import FieldKind
 from songflow.families.registry import FAMILIES, parse_request
@@ -348,6 +348,22 @@ async def test_a_key_that_was_paid_elsewhere_is_collected_through_any_gateway(
     again = await generate_in(opened, song_request(), hummery(server), key="key")
     assert (again.generation_id, again.state) == (first.generation_id, State.SUCCEEDED)
     assert len(relay.bill()) == 1
+
+
+async def test_a_key_that_failed_elsewhere_reports_that_failure_at_any_gateway(
+    registered: None, server: Server, session: Any, access: Any, simulator: Any, song_request: Any
+) -> None:
+    """Nothing would be sent, so the gateway's offer is no reason; only to pay again needs a gateway that sells it."""
+    relay, opened = simulator({"fault": "failure", "fail_reason": "moderated"}), await session()
+    with pytest.raises(GenerationFailed, match="moderated"):
+        await generate_in(opened, song_request(), access(relay.url), key="key")
+    with pytest.raises(GenerationFailed, match="moderated"):
+        await generate_in(opened, song_request(), hummery(server), key="key")
+    with pytest.raises(InputError, match="does not sell udio"):
+        await generate_in(
+            opened, song_request(), hummery(server), key="key", policy=PayingPolicy(retry_errors=True)
+        )
+    assert (len(relay.bill()), server.bill) == (1, [])
 
 
 def _resolver(access: Access) -> Any:

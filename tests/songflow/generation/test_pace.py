@@ -105,3 +105,25 @@ async def test_who_is_cancelled_while_waiting_for_a_slot_leaves_the_key_to_the_n
     (left,) = await opened.library.ledger.submissions.of_key("key")
     assert (left.state, posts(server)) == (State.UNSENT, 0)
     assert (await opened.library.ledger.money.balance()).reserved == 0.0
+
+
+async def test_a_rate_limit_is_recorded_although_its_caller_is_cancelled(
+    simulator, access, session, song_request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The refusal concerns every request with the key, not only the one that nobody waits for any more."""
+    server, opened = simulator({**TOO_MANY, "retry_after": 30.0}), await session()
+    way, submissions = access(server.url), opened.library.ledger.submissions
+    settle = submissions.settle_sending
+
+    async def cancelled_meanwhile(*args: object) -> object:
+        sender.cancel()
+        await asyncio.sleep(0)
+        return await settle(*args)
+
+    monkeypatch.setattr(submissions, "settle_sending", cancelled_meanwhile)
+    sender = asyncio.create_task(submit_once(opened, PaidRequest(song_request(), "key"), way))
+    with pytest.raises(asyncio.CancelledError):
+        await sender
+    (refused,) = await submissions.of_key("key")
+    assert refused.state is State.REFUSED
+    assert await opened.library.ledger.pace.slot(way.pace_name) is not None

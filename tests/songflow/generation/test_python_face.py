@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import songflow
-from songflow.errors import InputError, InvalidRequest
+from songflow.errors import InputError, InvalidRequest, SpendingStopped
 from songflow.families.udio_parameters import Sound
 from songflow.generation.session_settings import SessionSettings
-from songflow.parameters import KeyedSafety
+from songflow.parameters import KeyedSafety, Safety, Waiting, session_settings
 
 QUICK = SessionSettings(embedded_speed=250.0, clip_seconds=2.0)
 
@@ -36,6 +37,23 @@ async def test_the_synchronous_functions_make_extend_and_read_songs(tmp_path: Pa
     first, extended = frame.iloc[0], frame[frame["mode"] == "precede"].iloc[0]
     assert (first["request.prompt_strength"], first["request.clarity_strength"]) == (0.7, 0.25)
     assert (extended["request.prompt_strength"], extended["request.clarity_strength"]) == (0.7, 0.9)
+
+
+async def test_a_budget_in_the_settings_holds_unless_the_call_has_its_own(tmp_path: Path) -> None:
+    """Nothing is sent over it."""
+    library, settings = str(tmp_path / "songs"), replace(QUICK, budget=0.5, poll_interval=0.02)
+    with pytest.raises(SpendingStopped, match=r"0\.5"):
+        await songflow.generate("a waltz", library=library, settings=settings)
+    made = await songflow.generate("a waltz", library=library, settings=settings, budget=5.0)
+    assert len(made.stored) == 2
+
+
+def test_parameters_that_are_not_given_leave_the_settings_as_they_are() -> None:
+    """Those that are given win, even if they are the default."""
+    settings = SessionSettings(poll_interval=1.0, deadline=9.0, retries=7, budget=3.0)
+    assert session_settings(None, Safety(), None, settings) == settings
+    given = session_settings(Waiting(deadline=None), Safety(retries=4), 5.0, settings)
+    assert given == SessionSettings(poll_interval=1.0, deadline=None, retries=4, budget=5.0)
 
 
 async def test_inside_an_event_loop_they_say_to_await(tmp_path: Path) -> None:
