@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from songflow.accounts import Access
+from songflow.accounts import Access, reason_not_to_ask
 from songflow.errors import InputError, SpendingStopped
 from songflow.ledger import Ledger
 from songflow.ledger.money import LIBRARY_SCOPE
@@ -87,8 +87,13 @@ def plan_recipe(recipe: Recipe, access: Access, *, budget: float | None = None, 
         budget: The caller's budget; the smaller of it and the recipe's own counts.
 
     Raises:
-        InputError: the tree is larger than anybody can want.
+        InputError: the tree is larger than anybody can want, or the account's gateway cannot make one of the steps of a
+            song that is not begun yet.
     """
+    if not paid.posts:
+        for step in recipe.steps:
+            if (reason := reason_not_to_ask(access, step.request)) is not None:
+                raise reason
     links = {step.name: Link(step.source, step.splits) for step in recipe.steps}
     least, most = widths(links, 1), widths(links, TAKES_EXPECTED)
     steps = [_planned(step, access, least[step.name], most[step.name]) for step in recipe.steps]

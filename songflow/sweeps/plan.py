@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from songflow.accounts import Access
+from songflow.accounts import Access, reason_not_to_ask
 from songflow.generation.session_settings import EMBEDDED_SPEED
 from songflow.ledger.key_summaries import KeySummaries, KeySummary
 from songflow.polling.durations import TYPICAL_SECONDS
@@ -69,13 +69,19 @@ async def plan_cells(
     concurrency: int,
     retry_errors: bool = False,
 ) -> Plan:
-    """The plan of a run over cells; `ledger` is None where there is no library yet."""
+    """The plan of a run over cells; `ledger` is None where there is no library yet.
+
+    Raises:
+        InputError: the account's gateway cannot make one of the cells that are still to be paid for.
+    """
     summaries: Mapping[str, KeySummary] = (
         {} if ledger is None else await ledger.of_keys([cell.key for cell in cells])
     )
     planned = []
     for cell in cells:
         step = step_of(summaries.get(cell.key), retry_errors=retry_errors)
+        if step is Step.PAY and (reason := reason_not_to_ask(access, cell.request)) is not None:
+            raise reason
         planned.append(PlannedCell(cell, step, access.price_of(cell.request) if step is Step.PAY else 0.0))
     paid = [one for one in planned if one.step is Step.PAY]
     return Plan(

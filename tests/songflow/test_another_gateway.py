@@ -41,6 +41,11 @@ from songflow.gateways.envelope import Envelope, parse_json
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.policy import PayingPolicy
 from songflow.ledger.states import State
+from songflow.recipes.plan import Paid, plan_recipe
+from songflow.recipes.reading import recipe_of_text
+from songflow.sweeps.cells import cells_of
+from songflow.sweeps.plan import plan_cells
+from songflow.sweeps.spec import parse_sweep
 
 KEY = "key-of-the-hummery-0123456789"
 
@@ -312,6 +317,20 @@ async def test_a_family_that_the_gateway_does_not_sell_is_refused_before_anythin
     assert "sells udio: cometapi, openai-hk, simulator;" in str(caught.value.next)
     assert (await read_manifest(opened.library.ledger)).empty
     assert (server.headers, await opened.library.ledger.submissions.of_key("one")) == ([], [])
+
+
+async def test_the_plan_of_a_sweep_or_a_recipe_refuses_a_family_that_is_not_sold(
+    registered: None, server: Server
+) -> None:
+    """Before the first song of many is paid for."""
+    account = hummery(server)
+    cells = cells_of(parse_sweep({"prompt": "a", "grid": {"seed": [1, 2]}}, Path()), account)
+    with pytest.raises(InputError, match="hummery does not sell udio"):
+        await plan_cells(cells, account, None, concurrency=1)
+    recipe = recipe_of_text("name: short\ncore:\n  prompt: a\n", "short.yaml")
+    with pytest.raises(InputError, match="hummery does not sell udio"):
+        plan_recipe(recipe, account)
+    assert plan_recipe(recipe, account, paid=Paid(1, 1.0)).existing == 1
 
 
 async def test_a_request_that_the_gateway_cannot_express_is_refused_before_anything_is_sent(
