@@ -22,7 +22,7 @@ from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.rows import Song, SourceFound
-from songflow.library.source_check import check_songs
+from songflow.library.source_check import compare_songs
 
 __all__ = ["demo"]
 
@@ -78,7 +78,7 @@ async def _demo(output: Output, common: Common) -> None:
         frame = await read_manifest(session.library.ledger)
         made = frame[frame["key"].str.startswith(f"{run}:")]
         core, whole = [await _first(session, result) for result in (results[0], results[-1])]
-        found = await check_songs(session.library, core, whole)
+        found = await compare_songs(session.library, core, whole)
     roots = families(trees(made))
     picture = common.library_settings().folder / f"{run}.png"
     write_picture(picture, roots)

@@ -11,12 +11,12 @@ from songflow.errors import InputError
 from songflow.families.family import Mode, Request
 from songflow.families.registry import parse_request
 from songflow.gateways import place_of
-from songflow.library.provenance import NoStory, Told, read_story
+from songflow.library.provenance import NoProvenance, SongMetadata, read_provenance
 
 __all__ = ["request_like", "require_source", "told_by"]
 
 
-def told_by(path: Path) -> Told:
+def told_by(path: Path) -> SongMetadata:
     """What a song's file tells of itself.
 
     Raises:
@@ -24,17 +24,18 @@ def told_by(path: Path) -> Told:
     """
     try:
         with path.open("rb") as file:
-            return read_story(file)
-    except NoStory as reason:
-        said = str(reason)
+            return read_provenance(file)
+    except NoProvenance as reason:
+        problem = str(reason)
     except OSError as error:
-        said = f"it cannot be read: {error.strerror or error}"
+        problem = f"it cannot be read: {error.strerror or error}"
     raise InputError(
-        f"{path} cannot be repeated: {said}.", next="give a song that songflow has stored; nothing was sent."
+        f"{path} cannot be repeated: {problem}.",
+        next="give a song that songflow has stored; nothing was sent.",
     )
 
 
-def request_like(told: Told, overrides: Mapping[str, Any]) -> Request:
+def request_like(told: SongMetadata, overrides: Mapping[str, Any]) -> Request:
     """The request that made a song, with `overrides` in place of its fields.
 
     Raises:
@@ -43,7 +44,7 @@ def request_like(told: Told, overrides: Mapping[str, Any]) -> Request:
     return parse_request(told.request.fields_with(overrides))
 
 
-def require_source(told: Told, accesses: Sequence[Access]) -> None:
+def require_source(told: SongMetadata, accesses: Sequence[Access]) -> None:
     """Check that every account that may repeat an extension is at the gateway that has its source.
 
     A song file never chooses the gateway: a key is sent only where its owner says.
@@ -51,7 +52,7 @@ def require_source(told: Told, accesses: Sequence[Access]) -> None:
     Raises:
         InputError: one of them is another gateway than the song's own.
     """
-    home = told.story.submission
+    home = told.provenance.submission
     if told.request.mode is Mode.REGULAR:
         return
     for access in accesses:

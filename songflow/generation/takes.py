@@ -19,8 +19,8 @@ from songflow.generation.session import Session
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.songs import Origin
 from songflow.ledger.states import SongState
-from songflow.library.source_check import look_for_source
-from songflow.library.storing import keep
+from songflow.library.source_check import check_source
+from songflow.library.storing import tag_and_store
 from songflow.runtime.retry import persist
 
 __all__ = ["store_song", "take_uid"]
@@ -84,8 +84,8 @@ async def _fresh_url(
 
 async def _store(session: Session, origin: Origin, done: Downloaded, cover: Picture | None) -> Song:
     library, song = session.library, origin.song
-    source = await look_for_source(library, song, done)
-    file = await keep(library, origin, done, uid=take_uid(song), cover=cover, source=source)
+    source = await check_source(library, song, done)
+    file = await tag_and_store(library, origin, done, uid=take_uid(song), cover=cover, source=source)
     # The file has its final name already: without the row nobody would find it.
     stored = await persist(lambda: library.ledger.songs.stored(song, file, source))
     log.log(session.events.success_level, "Stored '%s' as %s.", song.title, file.path)

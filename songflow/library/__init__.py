@@ -1,1 +1,1 @@
-"""The library: ledger, audio store and spool, and how songs are stored in it."""
+"""The library: ledger, audio store and spool, and how songs are stored in them."""

@@ -1,4 +1,4 @@
-"""The audio store: where whole songs are kept, on a local disk or behind any fsspec URL."""
+"""The audio store: complete songs on a local disk or at any fsspec URL."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from songflow.ledger.spool import sync_folder
 from songflow.runtime.failpoints import reached
 from songflow.runtime.remote_files import as_os_error, is_remote, local_path
 
-__all__ = ["AudioStore", "into_place", "prepare_folder", "require_space"]
+__all__ = ["AudioStore", "move_into_place", "prepare_folder", "require_space"]
 
 MIN_FREE_BYTES = 64 * 1024 * 1024
-"""What must be free before money is spent: two takes of several minutes, and the ledger's growth."""
+"""Free space required before a payment: two takes of several minutes, and the ledger's growth."""
 
 
 class AudioStore:
     """A folder of songs, local or remote.
 
-    `parts` is the local folder of unfinished downloads; on a local store it lies on the same file system, so
-    that a finished one becomes a song by one atomic rename.
+    `parts` is the local folder of unfinished downloads. For a local store it is on the same file system, so that a
+    finished download becomes a song by one atomic rename.
     """
 
     def __init__(self, url: str | None, library: Path) -> None:
@@ -45,31 +45,31 @@ class AudioStore:
 
     @property
     def is_local(self) -> bool:
-        """True where songs are files on this machine."""
+        """True if songs are files on this machine."""
         return self._remote is None
 
     def prepare(self) -> None:
-        """Make the folders and see that they can be written.
+        """Create the folders and check that they are writable.
 
         Raises:
-            LibraryError: they cannot.
+            LibraryError: they are not.
         """
         prepare_folder(self.parts)
 
     async def put(self, part: Path, name: str) -> str:
-        """Make a verified part a song under `name`; what returns is its absolute path or URL.
+        """Move a verified part file into the store as `name`; return its absolute path or URL.
 
         Raises:
-            OSError: the store would not take it; the part is still there.
+            OSError: the store failed; the part file is unchanged.
         """
         if self._remote is None:
             target = Path(self._root) / name
-            await asyncio.to_thread(into_place, part, target)
+            await asyncio.to_thread(move_into_place, part, target)
             return str(target)
         return await self._sent(self._upload, part, name)
 
     async def put_cover(self, draft: Path, name: str) -> str:
-        """The same for a song's cover, which is put there before its song."""
+        """Move a song's cover into the store, before the song itself; return its path or URL."""
         if self._remote is None:
             target = Path(self._root) / name
             await asyncio.to_thread(_move_cover, draft, target)
@@ -89,12 +89,12 @@ class AudioStore:
         reached("song: after upload")
         size = self._remote.size(address)
         if size != part.stat().st_size:
-            raise OSError(errno.EIO, f"the store holds {size} bytes of {part.stat().st_size}", address)
+            raise OSError(errno.EIO, f"the store has {size} bytes of {part.stat().st_size}", address)
         part.unlink()
 
     @asynccontextmanager
-    async def opened(self, path: str) -> AsyncIterator[Path]:
-        """A stored song as a local file for as long as it is looked at.
+    async def open_local(self, path: str) -> AsyncIterator[Path]:
+        """Provide a stored song as a local file inside a `with` block.
 
         Raises:
             OSError: the store does not have it, or cannot be reached.
@@ -117,11 +117,11 @@ class AudioStore:
         reached("cover: after upload")
         draft.unlink()
 
-    async def holds(self, path: str, size: int | None) -> bool:
-        """True where a stored song is still there in its full size (bytes)."""
-        return await asyncio.to_thread(self._holds, path, size)
+    async def has_file(self, path: str, size: int | None) -> bool:
+        """True if the store still has a song, of this size in bytes (None: of any size)."""
+        return await asyncio.to_thread(self._has_file, path, size)
 
-    def _holds(self, path: str, size: int | None) -> bool:
+    def _has_file(self, path: str, size: int | None) -> bool:
         try:
             with as_os_error("its size cannot be read", path):
                 found = Path(path).stat().st_size if self._remote is None else self._remote.size(path)
@@ -131,10 +131,10 @@ class AudioStore:
 
 
 def prepare_folder(folder: Path) -> None:
-    """Make a folder and see that it can be written.
+    """Create a folder and check that it is writable.
 
     Raises:
-        LibraryError: it cannot.
+        LibraryError: it is not.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -144,12 +144,12 @@ def prepare_folder(folder: Path) -> None:
     except OSError as error:
         raise LibraryError(
             f"The library's folder {folder} cannot be written: {error.strerror or error}.",
-            next="choose another with --library or SONGFLOW_LIBRARY, or mend its permissions or space.",
+            next="choose another with --library or SONGFLOW_LIBRARY, or correct its permissions or free some space.",
         ) from None
 
 
 def require_space(folder: Path, needed: int = MIN_FREE_BYTES) -> None:
-    """Raise LibraryError where less than `needed` bytes are free: a paid song must find room."""
+    """Raise LibraryError if less than `needed` bytes are free: there must be room for a paid song."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise LibraryError(
@@ -158,8 +158,8 @@ def require_space(folder: Path, needed: int = MIN_FREE_BYTES) -> None:
         )
 
 
-def into_place(part: Path, target: Path) -> None:
-    """Give a whole file its last name: synced, renamed, its folder synced."""
+def move_into_place(part: Path, target: Path) -> None:
+    """Move a complete file to its final name: fsync, rename, fsync of the folder."""
     with part.open("rb") as file:
         reached("song: before fsync")
         os.fsync(file.fileno())
@@ -179,7 +179,7 @@ def _move_cover(draft: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     reached("cover: before rename")
     draft.replace(target)
-    # The folder is synced with the song that follows it.
+    # The folder is synced when the song is stored.
     reached("cover: after rename")
 
 

@@ -10,22 +10,22 @@ from songflow.errors import LibraryError
 __all__ = ["check_template", "file_name"]
 
 _MAX_NAME_BYTES = 180
-# A field's name, format and conversion: plain ones only, so that a template cannot ask for 10**9 spaces.
+# A field's name, format and conversion: only plain fields, since a format could pad to 10**9 spaces.
 _TEMPLATE_FIELDS = {(name, "", None) for name in ("title", "song_id", "uid")}
-# Devices on Windows, whatever ending follows.
+# Device names on Windows, with any ending.
 _RESERVED_NAMES = {"CON", "PRN", "AUX", "NUL"} | {f"{port}{n}" for port in ("COM", "LPT") for n in range(10)}
 
 
 def file_name(
     template: str, *, title: str | None, song_id: str | None, uid: str, ending: str = ".mp3"
 ) -> str:
-    """A song's file name from a template of `{title}`, `{song_id}` and `{uid}`.
+    """Build a song's file name from a template of `{title}`, `{song_id}` and `{uid}`.
 
-    The result is one path segment that every file system takes: it cannot leave its folder. `uid` is unique
-    to the take and is added where the template leaves it out, so that two songs cannot meet in one name.
+    The result is one path segment that is valid on every file system: it cannot leave its folder. `uid` is unique
+    to the take and is added if the template lacks it, so that two songs never share a name.
 
     Raises:
-        LibraryError: the template names something else.
+        LibraryError: the template has another field.
     """
     check_template(template)
     fields = {"title": _slug(title) or "untitled", "song_id": _slug(song_id) or "unknown", "uid": uid}
@@ -41,10 +41,10 @@ def file_name(
 
 
 def check_template(template: str) -> None:
-    """See that a name template can be used, before any money is spent on what it is to name.
+    """Check a name template, before any payment for a song that needs a name.
 
     Raises:
-        LibraryError: it names something else than `{title}`, `{song_id}` and `{uid}`.
+        LibraryError: it has other fields than `{title}`, `{song_id}` and `{uid}`.
     """
     try:
         fields = {place[1:] for place in string.Formatter().parse(template) if place[1] is not None}
@@ -58,12 +58,12 @@ def check_template(template: str) -> None:
 
 
 def _slug(text: str | None) -> str:
-    """Letters with their marks, digits, underscores, dashes, and dots inside; all else becomes single spaces."""
+    """Keep letters with their marks, digits, underscores, dashes and inner dots; replace the rest by single spaces."""
     plain = unicodedata.normalize("NFKC", text or "").encode("utf-8", "ignore").decode("utf-8")
     kept = (char if _is_kept(char) else " " for char in plain)
     return " ".join("".join(kept).split())[:120].strip(" .-")
 
 
 def _is_kept(char: str) -> bool:
-    # Many scripts write vowels as combining marks, which are no letters by themselves.
+    # Many scripts write vowels as combining marks, which are not letters themselves.
     return char.isalnum() or char in "_-." or unicodedata.category(char) in {"Mn", "Mc"}

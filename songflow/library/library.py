@@ -16,7 +16,7 @@ class Library:
     """One open library, for one event loop; an async context manager.
 
     Raises:
-        LibraryError: on the way in, when a part of it cannot be used. Nothing is spent or half-written then.
+        LibraryError: on entering, if a part of it cannot be used. Nothing is spent or half-written.
     """
 
     def __init__(self, settings: LibrarySettings) -> None:
@@ -36,6 +36,6 @@ class Library:
         await self.ledger.__aexit__()
 
     def require_space(self) -> None:
-        """Raise LibraryError where a song that is about to be paid for would find no room."""
+        """Raise LibraryError if there is no room for a song that is about to be paid for."""
         require_space(self.settings.folder)
         require_space(self.store.parts)

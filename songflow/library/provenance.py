@@ -1,13 +1,13 @@
-"""A song's own story: what the ledger knows of it, in a form that travels inside the song's file.
+"""Provenance of a song: its ledger row, written into and read from the song file's ID3 tag.
 
-Three user texts (TXXX) of the file's ID3 tag hold it, beside the frames that every player shows:
+Three user texts (TXXX) of the tag hold it, beside the frames that every player shows:
 
-    songflow            one line of JSON: a `Story`
-    songflow request    the canonical wire body of the request, as the ledger keeps it
-    songflow payload    the gateway's whole word on this take, as JSON (left out where it is large)
+    songflow            one line of JSON: a `Provenance`
+    songflow request    the canonical wire body of the request, as in the ledger
+    songflow payload    the gateway's complete data of this take, as JSON (omitted if large)
 
-No gateway key and no fingerprint of one is in it. What is read back comes from strangers' files: it is checked
-field by field, and every text, number and time has bounds that any ledger takes.
+They contain no gateway key and no fingerprint of one. Files may come from strangers, so every field that is read is
+validated, and every text, number and time has bounds that any ledger accepts.
 """
 
 from __future__ import annotations
@@ -30,26 +30,34 @@ from songflow.gateways.redaction import without_keys
 from songflow.ledger.rows import SourceFound, clean_text
 from songflow.ledger.songs import Origin
 
-__all__ = ["AudioStory", "NoStory", "Story", "Told", "read_story", "story_of", "tag_of"]
+__all__ = [
+    "AudioRecord",
+    "NoProvenance",
+    "Provenance",
+    "SongMetadata",
+    "provenance_of",
+    "read_provenance",
+    "tag_of",
+]
 
-STORY, REQUEST, PAYLOAD = "songflow", "songflow request", "songflow payload"
+PROVENANCE, REQUEST, PAYLOAD = "songflow", "songflow request", "songflow payload"
 MAX_PAYLOAD_BYTES = 64 * 1024
-# What the gateway's own tag said stays where we have nothing to say, within reason.
+# Limits for the frames that are copied from the tag the gateway wrote.
 _KEPT_FRAMES, _KEPT_LENGTH = 64, 4096
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
 
-class NoStory(Exception):
-    """A file tells no story of ours, or one that cannot be believed; the message says which."""
+class NoProvenance(Exception):
+    """The file has no provenance of Songflow, or an invalid one; the message gives the reason."""
 
 
 def _clean(text: str) -> str:
     return clean_text(text) or ""
 
 
-def _in_our_time(value: datetime) -> datetime:
+def _in_range(value: datetime) -> datetime:
     if not _EARLIEST <= value <= _LATEST:
-        raise ValueError("not a time of ours")
+        raise ValueError("not between the years 2000 and 2200")
     return value.astimezone(UTC)
 
 
@@ -63,19 +71,19 @@ Text = Annotated[str, AfterValidator(_clean), Field(max_length=1_000_000)]
 Id = Annotated[str, AfterValidator(_clean), Field(max_length=1000)]
 Name = Annotated[str, AfterValidator(_printable), Field(max_length=255)]
 RunId = Annotated[str, AfterValidator(_printable), Field(max_length=64)]
-Time = Annotated[AwareDatetime, AfterValidator(_in_our_time)]
+Time = Annotated[AwareDatetime, AfterValidator(_in_range)]
 Seconds = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=0, le=1_000_000)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Part(BaseModel):
-    # A later version may say more; what it says differently gets a new version number.
+    # Later versions may add fields; a changed meaning needs a new version number.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class SubmissionStory(_Part):
-    """The POST that was paid for; `paths` is how a custom gateway is spoken to, None for a known one."""
+class SubmissionRecord(_Part):
+    """The paid POST; `paths` are the paths and shape of a custom gateway, None for a known one."""
 
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     ordinal: Annotated[int, Field(ge=1, le=1_000_000)]
@@ -96,8 +104,8 @@ class SubmissionStory(_Part):
     settled_at: Time | None = None
 
 
-class SongStory(_Part):
-    """One take as the gateway announced it and as it came down; its parent stands in the request."""
+class SongRecord(_Part):
+    """One take, as the gateway announced it; its parent is named in the request."""
 
     take: Whole
     song_id: Id | None = None
@@ -113,8 +121,8 @@ class SongStory(_Part):
     stored_at: Time
 
 
-class AudioStory(_Part):
-    """The audio without its tags: its sha256 (hex), and what decoding it measured (see `AudioFacts`)."""
+class AudioRecord(_Part):
+    """SHA-256 (hex) of the audio without its tags, and its measures (see `AudioFacts`)."""
 
     sha256: Sha256
     seconds: Seconds | None = None
@@ -124,8 +132,8 @@ class AudioStory(_Part):
     rms_db: Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)] | None = None
 
 
-class SourceStory(_Part):
-    """What an extension was found to hold of its source (see `SourceFound`)."""
+class SourceRecord(_Part):
+    """How much of its source an extension contains (see `SourceFound`)."""
 
     source_score: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     source_at: Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)] | None = None
@@ -133,57 +141,57 @@ class SourceStory(_Part):
     note: Text | None = None
 
 
-class Story(_Part):
-    """What stands under the description `songflow`; `version` is that of this form."""
+class Provenance(_Part):
+    """Content of the user text `songflow`; `version` is the format's."""
 
     version: Literal[1] = 1
     key: Name
     hash_version: Whole
-    submission: SubmissionStory
-    song: SongStory
-    audio: AudioStory
-    source: SourceStory = SourceStory()
+    submission: SubmissionRecord
+    song: SongRecord
+    audio: AudioRecord
+    source: SourceRecord = SourceRecord()
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a file tells: its story, the request that made it, and the gateway's payload ("{}" where left out)."""
+class SongMetadata:
+    """Validated metadata of a song file: provenance, request, and the gateway's payload ("{}" if omitted)."""
 
-    story: Story
+    provenance: Provenance
     request: Request
     payload: str
 
 
-# --- telling ----------------------------------------------------------------------------------------------------
+# --- writing ----------------------------------------------------------------------------------------------------
 
 
-def story_of(
+def provenance_of(
     origin: Origin,
     *,
     audio_sha256: str,
     facts: AudioFacts | None,
     source: SourceFound | None,
     stored_at: datetime,
-) -> Story:
-    """The story of a take that is about to be stored."""
+) -> Provenance:
+    """Build the provenance of a take that is about to be stored."""
     song, paid, generation = origin.song, origin.submission, origin.generation
     measured = {name: getattr(facts, name) for name in _MEASURED} if facts else {}
-    # From our own rows: nothing to check.
-    return Story.model_construct(
+    # The values come from our own rows: validation is skipped.
+    return Provenance.model_construct(
         key=generation.key,
         hash_version=generation.hash_version,
-        submission=SubmissionStory.model_construct(
+        submission=SubmissionRecord.model_construct(
             **{name: getattr(paid, name) for name in _OF_SUBMISSION},
             paths=_paths(paid.gateway, paid.dialect),
             flow_run_id=paid.runs.flow_run_id,
             root_flow_run_id=paid.runs.root_flow_run_id,
             task_run_id=paid.runs.task_run_id,
         ),
-        song=SongStory.model_construct(
+        song=SongRecord.model_construct(
             **{name: getattr(song, name) for name in _OF_SONG}, stored_at=stored_at
         ),
-        audio=AudioStory.model_construct(sha256=audio_sha256, **measured),
-        source=SourceStory.model_construct(**asdict(source or SourceFound())),
+        audio=AudioRecord.model_construct(sha256=audio_sha256, **measured),
+        source=SourceRecord.model_construct(**asdict(source or SourceFound())),
     )
 
 
@@ -200,28 +208,28 @@ _PATHS = ("submit_path", "fetch_path", "shape")
 
 
 def _paths(gateway: str, dialect: str) -> dict[str, str] | None:
-    """What only a custom gateway's configuration says."""
+    """Paths and shape of a custom gateway; None for a known one."""
     if gateway in DIALECTS:
         return None
-    said = json.loads(dialect)
-    return {name: str(said[name]) for name in _PATHS}
+    stored = json.loads(dialect)
+    return {name: str(stored[name]) for name in _PATHS}
 
 
-def tag_of(story: Story, origin: Origin, cover: Picture | None, found: Tag) -> Tag:
-    """The tag of a song's file: the story, what players show, and what the gateway's own tag said besides."""
-    song = story.song
+def tag_of(provenance: Provenance, origin: Origin, cover: Picture | None, found: Tag) -> Tag:
+    """Build a song's tag: provenance, frames that players show, and other frames of the gateway's tag."""
+    song = provenance.song
     facts = {"TIT2": song.title, "TPE1": _artist(origin.payload), "TCON": ", ".join(song.tags)}
     shown = {name: text for name, text in facts.items() if text}
-    shown["TDRC"] = f"{story.submission.intended_at:%Y-%m-%dT%H:%M:%S}"
-    told = {
-        STORY: json.dumps(story.model_dump(mode="json"), separators=(",", ":")),
+    shown["TDRC"] = f"{provenance.submission.intended_at:%Y-%m-%dT%H:%M:%S}"
+    texts = {
+        PROVENANCE: json.dumps(provenance.model_dump(mode="json"), separators=(",", ":")),
         REQUEST: origin.generation.body,
     }
     if len(origin.payload.encode()) <= MAX_PAYLOAD_BYTES:
-        told[PAYLOAD] = origin.payload
+        texts[PAYLOAD] = origin.payload
     return Tag(
         texts={**_kept(found.texts), **shown},
-        own={**_kept(found.own), **told},
+        own={**_kept(found.own), **texts},
         comments=_kept(found.comments),
         lyrics=song.lyrics or None,
         picture=cover,
@@ -229,57 +237,61 @@ def tag_of(story: Story, origin: Origin, cover: Picture | None, found: Tag) -> T
 
 
 def _kept(found: Mapping[str, str]) -> dict[str, str]:
-    """What a file said of itself before: short texts, none in our name, and no key that its host may know."""
+    """Frames to copy from the gateway's tag: short ones, none of ours, with any gateway key removed."""
     return {
         without_keys(name): without_keys(text)
         for name, text in list(found.items())[:_KEPT_FRAMES]
-        if len(name) + len(text) <= _KEPT_LENGTH and not name.lower().startswith(STORY)
+        if len(name) + len(text) <= _KEPT_LENGTH and not name.lower().startswith(PROVENANCE)
     }
 
 
 def _artist(payload: str) -> str | None:
-    said = json.loads(payload).get("artist")
-    return said if isinstance(said, str) else None
+    artist = json.loads(payload).get("artist")
+    return artist if isinstance(artist, str) else None
 
 
-# --- reading back -----------------------------------------------------------------------------------------------
+# --- reading -----------------------------------------------------------------------------------------------
 
 
-def read_story(file: BinaryIO) -> Told:
-    """What a file tells, checked.
+def read_provenance(file: BinaryIO) -> SongMetadata:
+    """Read and validate a song file's metadata.
 
     Raises:
-        NoStory: nothing of ours, of a later version, or nothing that can be believed.
+        NoProvenance: it is missing, invalid, or of a later version.
     """
-    told = read_tag(file).own
-    if STORY not in told or REQUEST not in told:
-        raise NoStory("it carries no story of Songflow's")
-    story = _story(told[STORY])
+    texts = read_tag(file).own
+    if PROVENANCE not in texts or REQUEST not in texts:
+        raise NoProvenance("it has no Songflow metadata")
+    provenance = _provenance(texts[PROVENANCE])
     try:
-        request = request_of(json.loads(told[REQUEST]))
-        body_hash(request.body(), story.hash_version)
+        request = request_of(json.loads(texts[REQUEST]))
+        body_hash(request.body(), provenance.hash_version)
     except InvalidRequest as error:
-        raise NoStory(f"its request is not valid: {error.message}") from None
+        raise NoProvenance(f"its request is not valid: {error.message}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise NoStory("its request cannot be read") from None
-    return Told(story, request, _payload(told.get(PAYLOAD, "{}")))
+        raise NoProvenance("its request cannot be read") from None
+    return SongMetadata(provenance, request, _payload(texts.get(PAYLOAD, "{}")))
 
 
-def _story(text: str) -> Story:
+def _provenance(text: str) -> Provenance:
     try:
-        return Story.model_validate_json(text)
+        return Provenance.model_validate_json(text)
     except ValidationError as error:
         places = {
-            ".".join(map(str, fault["loc"])) or "all of it" for fault in error.errors(include_url=False)
+            ".".join(map(str, fault["loc"])) or "everything" for fault in error.errors(include_url=False)
         }
         if "version" in places:
-            raise NoStory("its story is in a form that this songflow does not know") from None
-        raise NoStory(f"its story cannot be believed (wrong: {', '.join(sorted(places)[:5])})") from None
+            raise NoProvenance(
+                "its Songflow metadata has a version that this Songflow does not support"
+            ) from None
+        raise NoProvenance(
+            f"its Songflow metadata is invalid (wrong: {', '.join(sorted(places)[:5])})"
+        ) from None
 
 
 def _payload(text: str) -> str:
     try:
-        said: Any = json.loads(text)
+        payload: Any = json.loads(text)
     except (ValueError, RecursionError):
         return "{}"
-    return _clean(text) if isinstance(said, dict) and len(text) <= MAX_PAYLOAD_BYTES else "{}"
+    return _clean(text) if isinstance(payload, dict) and len(text) <= MAX_PAYLOAD_BYTES else "{}"

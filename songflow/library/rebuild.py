@@ -1,9 +1,8 @@
-"""A ledger from files alone: every song that carries its story becomes a row again.
+"""Rebuild ledger rows from song files that carry their provenance.
 
-It may be repeated, and run on a ledger that is in use: what the ledger knows stays as it is. The files may come
-from anywhere, so nothing in them is believed that could do harm. Above all a file names the gateway that the
-song came from, and whoever extends the song sends a key there: a file from a gateway that is neither published,
-nor known to the ledger, nor trusted by the caller is left out.
+It can be repeated, and run on a ledger in use: existing rows are not changed. The files may come from anywhere, so
+their metadata is not trusted. Above all it names the gateway the song came from, and extending the song sends a key
+there: files from a gateway that is not published, not in the ledger and not trusted by the caller are skipped.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from songflow.ledger.restore import RestorableSong, RestoreOutcome
 from songflow.ledger.rows import Song, json_list
 from songflow.ledger.states import SongState
 from songflow.library.library import Library
-from songflow.library.provenance import AudioStory, NoStory, Told, read_story
+from songflow.library.provenance import AudioRecord, NoProvenance, SongMetadata, read_provenance
 from songflow.library.storing import MEASURES, OTHER_ENDINGS
 
 __all__ = ["Finding", "Found", "Place", "rebuild", "require_folder"]
@@ -40,7 +39,7 @@ _AT_ONCE = 50
 
 
 class Found(StrEnum):
-    """What became of a file."""
+    """Result for one file."""
 
     ADDED = "added"
     KNOWN = "known"
@@ -50,7 +49,7 @@ class Found(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One file: what became of it, and why it was skipped or what is remarkable about it."""
+    """One file and its result; `reason` is why it was skipped, or a remark."""
 
     path: str
     found: Found
@@ -64,33 +63,33 @@ class Finding:
 
 
 async def rebuild(library: Library, folder: Path, trusted: Sequence[Place] = ()) -> list[Finding]:
-    """Add every song below `folder` that tells its story to the library's ledger; the files stay where they are.
+    """Add every song with valid metadata below `folder` to the library's ledger; the files stay where they are.
 
     Args:
-        trusted: Gateways, beside those published and those that the ledger knows, whose songs are taken.
+        trusted: Gateways to accept, beside the published ones and those in the ledger.
 
     Raises:
         InputError: there is no such folder.
-        LibraryError: the ledger cannot be used; what was added before stays, and the next call goes on.
+        LibraryError: the ledger cannot be used; rows added before stay, and the next call continues.
     """
     require_folder(folder)
     known = {*_PUBLISHED, *trusted, *await library.ledger.restore.places()}
     places = {place_of(*place) for place in known}
     findings: list[Finding] = []
-    told: list[tuple[tuple[Any, ...], Path]] = []
+    sortable: list[tuple[tuple[Any, ...], Path]] = []
     for path in await asyncio.to_thread(lambda: list(_songs_below(folder.resolve()))):
         try:
-            told.append((await asyncio.to_thread(_order, path, places), path))
-        except NoStory as why:
+            sortable.append((await asyncio.to_thread(_sort_key, path, places), path))
+        except NoProvenance as why:
             findings.append(Finding(str(path), Found.SKIPPED, reason=str(why)))
-    in_order = [path for _, path in sorted(told)]
+    in_order = [path for _, path in sorted(sortable)]
     for start in range(0, len(in_order), _AT_ONCE):
         findings += await _restore(library, in_order[start : start + _AT_ONCE], places)
     return findings
 
 
 def require_folder(folder: Path) -> None:
-    """Raise InputError where there is no such folder."""
+    """Raise InputError if the folder does not exist."""
     if not folder.is_dir():
         raise InputError(
             f"There is no folder {folder}.", next="give the folder that holds the songs; nothing was changed."
@@ -104,12 +103,12 @@ _PUBLISHED = {
 
 
 def _songs_below(folder: Path) -> Iterator[Path]:
-    """Regular files with the ending of a song, in a lasting order; hidden folders hold what is unfinished."""
+    """Regular files with a song's ending, in a stable order; hidden folders hold unfinished downloads."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place) / name
-            # A pipe would be waited for, and a link could lead anywhere.
+            # Opening a pipe would block, and a link could lead anywhere.
             if path.suffix.lower() in _ENDINGS and stat.S_ISREG(path.lstat().st_mode):
                 yield path
 
@@ -117,97 +116,100 @@ def _songs_below(folder: Path) -> Iterator[Path]:
 _ENDINGS = {".mp3", *OTHER_ENDINGS}
 
 
-# --- what a file tells ------------------------------------------------------------------------------------------
+# --- reading files ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """A file, what it tells, and the rows that come of it; `remark` is where it does not match its own story."""
+class _SongFile:
+    """A file, its metadata and the rows to add; `remark` tells how it differs from its metadata."""
 
     path: Path
-    told: Told
+    metadata: SongMetadata
     rows: RestorableSong
     remark: str | None
 
 
-def _order(path: Path, places: set[Place]) -> tuple[Any, ...]:
-    """Where a song stands among all: rows are made in the order in which the songs were."""
-    story = _told(path, places).story
-    paid = story.submission
-    return paid.intended_at, paid.id, paid.ordinal, story.song.take, str(path)
+def _sort_key(path: Path, places: set[Place]) -> tuple[Any, ...]:
+    """Sort key of a song: rows are added in the order in which the songs were paid for."""
+    provenance = _read_metadata(path, places).provenance
+    paid = provenance.submission
+    return paid.intended_at, paid.id, paid.ordinal, provenance.song.take, str(path)
 
 
-def _told(path: Path, places: set[Place]) -> Told:
+def _read_metadata(path: Path, places: set[Place]) -> SongMetadata:
     try:
         with path.open("rb") as file:
-            told = read_story(file)
+            metadata = read_provenance(file)
     except OSError as error:
-        raise NoStory(f"it cannot be read: {error.strerror or error}") from None
-    paid = told.story.submission
+        raise NoProvenance(f"it cannot be read: {error.strerror or error}") from None
+    paid = metadata.provenance.submission
     if place_of(paid.gateway, paid.base_url) not in places:
-        raise NoStory(
-            f"it comes from {paid.gateway} at {paid.base_url}, which this library does not know: if you do, run "
+        raise NoProvenance(
+            f"it comes from {paid.gateway} at {paid.base_url}, which this library does not know: if you trust it, run "
             f"again with --trust {paid.gateway}={paid.base_url}"
         )
-    return told
+    return metadata
 
 
-def _read(path: Path, places: set[Place]) -> _Read:
-    """Everything of one file, its audio compared with what its story says of it.
+def _read(path: Path, places: set[Place]) -> _SongFile:
+    """Read a file completely, and compare its audio with its metadata.
 
     Raises:
-        NoStory: it cannot become a row.
+        NoProvenance: it cannot be added to the ledger.
     """
-    told = _told(path, places)
-    story = told.story
+    metadata = _read_metadata(path, places)
+    provenance = metadata.provenance
     try:
         with path.open("rb") as file:
             audio_sha256 = audio_sha256_of(file)
         size, sha256 = path.stat().st_size, sha256_of(path)
-        facts: AudioStory | AudioFacts = story.audio
+        facts: AudioRecord | AudioFacts = provenance.audio
         remark = None
-        if audio_sha256 != story.audio.sha256:
-            facts, remark = measure(path), "its audio is not the one that was stored"
+        if audio_sha256 != provenance.audio.sha256:
+            facts, remark = measure(path), "its audio has changed since it was stored"
     except OSError as error:
-        raise NoStory(f"it cannot be read: {error.strerror or error}") from None
+        raise NoProvenance(f"it cannot be read: {error.strerror or error}") from None
     except AudioProblem as error:
-        raise NoStory(f"its audio is not the one that was stored, and broken: {error}") from None
+        raise NoProvenance(f"its audio has changed since it was stored, and is broken: {error}") from None
     song = {
-        **story.song.model_dump(exclude={"tags"}),
-        "tags": json_list(story.song.tags),
-        "payload": told.payload,
+        **provenance.song.model_dump(exclude={"tags"}),
+        "tags": json_list(provenance.song.tags),
+        "payload": metadata.payload,
         "path": str(path),
         "bytes": size,
         "sha256": sha256,
         "audio_sha256": audio_sha256,
         "cover_path": _cover_beside(path),
-        **story.source.model_dump(exclude={"note"}),
-        "note": "; ".join(note for note in (story.source.note, remark) if note) or None,
+        **provenance.source.model_dump(exclude={"note"}),
+        "note": "; ".join(note for note in (provenance.source.note, remark) if note) or None,
         **{name: getattr(facts, name) for name in MEASURES},
     }
-    return _Read(
-        path, told, RestorableSong(story.key, told.request, story.hash_version, _paid(told), song), remark
+    return _SongFile(
+        path,
+        metadata,
+        RestorableSong(provenance.key, metadata.request, provenance.hash_version, _paid(metadata), song),
+        remark,
     )
 
 
-def _paid(told: Told) -> dict[str, Any]:
-    paid = told.story.submission
+def _paid(metadata: SongMetadata) -> dict[str, Any]:
+    paid = metadata.provenance.submission
     return {
         **paid.model_dump(exclude={"paths", "track_ids"}),
         "track_ids": json_list(paid.track_ids),
-        "dialect": _dialect(told).stored(),
+        "dialect": _dialect(metadata).stored(),
     }
 
 
-def _dialect(told: Told) -> Dialect:
-    """How the gateway is spoken to: as this songflow knows it, a custom one as the file says."""
-    paid = told.story.submission
+def _dialect(metadata: SongMetadata) -> Dialect:
+    """The gateway's dialect: the built-in one, or a custom one built from the file's paths."""
+    paid = metadata.provenance.submission
     if paid.gateway in DIALECTS:
         return DIALECTS[paid.gateway]
     try:
         return custom_dialect(paid.base_url, **(paid.paths or {}))
     except (TypeError, ValueError):
-        raise NoStory("its gateway's paths cannot be believed") from None
+        raise NoProvenance("its gateway's paths are invalid") from None
 
 
 def _cover_beside(path: Path) -> str | None:
@@ -215,7 +217,7 @@ def _cover_beside(path: Path) -> str | None:
     return next((str(cover) for cover in covers if cover.is_file()), None)
 
 
-# --- into the ledger --------------------------------------------------------------------------------------------
+# --- adding rows --------------------------------------------------------------------------------------------
 
 
 async def _restore(library: Library, paths: Sequence[Path], places: set[Place]) -> list[Finding]:
@@ -223,17 +225,17 @@ async def _restore(library: Library, paths: Sequence[Path], places: set[Place]) 
     for path in paths:
         try:
             read.append(await asyncio.to_thread(_read, path, places))
-        except NoStory as why:
+        except NoProvenance as why:
             findings.append(Finding(str(path), Found.SKIPPED, reason=str(why)))
     outcomes = await library.ledger.restore.add([one.rows for one in read])
     for one, outcome in zip(read, outcomes, strict=True):
-        found, reason = await _judged(library, one, outcome)
-        song = one.told.story.song
+        found, reason = await _classify(library, one, outcome)
+        song = one.metadata.provenance.song
         findings.append(Finding(str(one.path), found, song.song_id, song.title, reason))
     return findings
 
 
-async def _judged(library: Library, one: _Read, outcome: RestoreOutcome) -> tuple[Found, str | None]:
+async def _classify(library: Library, one: _SongFile, outcome: RestoreOutcome) -> tuple[Found, str | None]:
     if outcome.added:
         return Found.ADDED, one.remark
     if outcome.known is None:
@@ -242,19 +244,19 @@ async def _judged(library: Library, one: _Read, outcome: RestoreOutcome) -> tupl
     if song.path == path:
         return Found.KNOWN, one.remark
     if song.state is not SongState.STORED:
-        # Its gateway could not give it any more; whoever named the file died before the row was written.
+        # The gateway no longer has it; a process renamed the file and died before it wrote the row.
         if song.error and one.remark is None and await library.ledger.restore.adopt(song, one.rows):
-            return Found.ADDED, "its take was paid for and not yet collected"
+            return Found.ADDED, "its take was paid for and not yet stored"
         return (
             Found.SKIPPED,
-            f"the ledger knows its take as {song.state}: `songflow rescue` collects what is there",
+            f"its take is {song.state} in the ledger: `songflow rescue` collects it",
         )
-    if one.rows.song["sha256"] == song.sha256 and not await _is_there(library, song):
+    if one.rows.song["sha256"] == song.sha256 and not await _still_stored(library, song):
         cover = one.rows.song["cover_path"]
         if await library.ledger.restore.move(song, path, cover):
             return Found.MOVED, f"the ledger had it at {song.path}"
     return Found.KNOWN, f"the ledger has this take at {song.path}"
 
 
-async def _is_there(library: Library, song: Song) -> bool:
-    return song.path is not None and await library.store.holds(song.path, song.bytes)
+async def _still_stored(library: Library, song: Song) -> bool:
+    return song.path is not None and await library.store.has_file(song.path, song.bytes)

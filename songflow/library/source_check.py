@@ -1,7 +1,8 @@
-"""Does an extension hold its source: looked at after the download, noted on the song, never fatal.
+"""Check after the download whether an extension contains its source.
 
-The gateways' documents let expect the whole song (source and new part) of a precede or a continuation, and no
-published example proves it. So each extension is compared with its source's file, where this library has it.
+The gateways' documentation suggests that a precede or a continuation returns the whole song (source and new part), but
+no published example proves it. So each extension is compared with its source's file, if this library has it. The result
+is stored with the song; a failed comparison never fails the download.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from songflow.ledger.rows import Song, SourceFound
 from songflow.ledger.states import SongState
 from songflow.library.library import Library
 
-__all__ = ["check_songs", "compare", "holds_source", "look_for_source", "seam_of", "source_of"]
+__all__ = ["check_source", "compare", "compare_songs", "contains_source", "seam_of", "source_of"]
 
 log = logging.getLogger(__name__)
 
@@ -29,75 +30,75 @@ _PARTLY = 0.2
 _NOT_LONGER_SECONDS = 0.5
 _NOT_COMPARED = "not compared with its source"
 
-# A thread of its own, and one only: two songs of six minutes fill 200 MB while they are compared, and the threads
-# that sync files and store songs must not wait for it.
+# One separate thread: comparing two songs of six minutes takes 200 MB, and must not delay the threads that sync files
+# and store songs.
 _thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="songflow-compare")
 
 
-def holds_source(song: Song) -> bool | None:
-    """Whether an extension was found to hold its source; None where it could not be looked at."""
+def contains_source(song: Song) -> bool | None:
+    """Whether an extension contains its source; None if they were not compared."""
     return None if song.source_score is None else song.source_score >= HOLDS
 
 
 def seam_of(song: Song) -> float | None:
-    """Seconds into an extension at which its source and its new part meet; None where that is not known."""
+    """Position (seconds) in an extension where its source and its new part meet; None if unknown."""
     if song.source_at is None or song.seconds is None or song.added_seconds is None:
         return None
     return song.source_at + (0.0 if song.mode == Mode.PRECEDE else song.seconds - song.added_seconds)
 
 
-async def look_for_source(library: Library, song: Song, done: Downloaded) -> SourceFound | None:
-    """What a verified download holds of the song that it extends; None for a song without a source.
+async def check_source(library: Library, song: Song, done: Downloaded) -> SourceFound | None:
+    """Compare a verified download with the song that it extends; None for a song without a source.
 
-    Never raises: the song is paid for, and is stored whatever this finds.
+    Never raises: the song is paid for, and is stored in any case.
     """
     if song.parent_song_id is None or done.facts is None:
         return None
-    found = await _never_fatal(song, _compare_with_source(library, song, done.part, done.facts.seconds))
+    found = await _without_errors(song, _compare_with_source(library, song, done.part, done.facts.seconds))
     if found.note:
         log.warning("'%s': %s.", song.title, found.note)
     return found
 
 
-async def check_songs(library: Library, source: Song, whole: Song) -> SourceFound:
-    """The same for any two stored songs of a library: what `whole` holds of `source`. Never raises."""
-    return await _never_fatal(whole, _compare_stored(library, source, whole))
+async def compare_songs(library: Library, source: Song, whole: Song) -> SourceFound:
+    """Compare two stored songs: how much of `source` is in `whole`. Never raises."""
+    return await _without_errors(whole, _compare_stored(library, source, whole))
 
 
 async def _compare_stored(library: Library, source: Song, whole: Song) -> SourceFound:
     if source.path is None or whole.path is None or whole.seconds is None:
-        return SourceFound(note=f"{_NOT_COMPARED}: they are not both stored")
-    async with library.store.opened(source.path) as one, library.store.opened(whole.path) as other:
-        return await _compare_apart(one, other, source.seconds, whole.seconds)
+        return SourceFound(note=f"{_NOT_COMPARED}: one of them is not stored")
+    async with library.store.open_local(source.path) as one, library.store.open_local(whole.path) as other:
+        return await _compare_in_thread(one, other, source.seconds, whole.seconds)
 
 
 async def _compare_with_source(library: Library, song: Song, file: Path, seconds: float) -> SourceFound:
     source = await source_of(library, song)
     if source is None or source.path is None:
         return SourceFound(note=f"{_NOT_COMPARED}: this library does not have it")
-    async with library.store.opened(source.path) as other:
-        return await _compare_apart(other, file, source.seconds, seconds)
+    async with library.store.open_local(source.path) as other:
+        return await _compare_in_thread(other, file, source.seconds, seconds)
 
 
-async def _compare_apart(
+async def _compare_in_thread(
     source: Path, whole: Path, source_seconds: float | None, whole_seconds: float
 ) -> SourceFound:
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(_thread, compare, source, whole, source_seconds, whole_seconds)
 
 
-async def _never_fatal(song: Song, work: Awaitable[SourceFound]) -> SourceFound:
+async def _without_errors(song: Song, work: Awaitable[SourceFound]) -> SourceFound:
     try:
         return await work
     except (AudioProblem, OSError) as problem:
         return SourceFound(note=f"{_NOT_COMPARED}: {problem}")
-    except Exception as error:  # a song that is paid for is stored whatever goes wrong here
+    except Exception as error:  # a paid song is stored even if the comparison has a bug
         log.warning("'%s' could not be compared with its source.", song.title, exc_info=error)
         return SourceFound(note=f"{_NOT_COMPARED}: {type(error).__name__}")
 
 
 async def source_of(library: Library, song: Song) -> Song | None:
-    """The stored song that a song extends, made by the same gateway: ids of two gateways may meet."""
+    """Find the stored source of an extension, at the same gateway: ids of two gateways may collide."""
     ledger = library.ledger
     home = await ledger.submissions.get(song.submission_id)
     for source in reversed(await ledger.songs.by_song_id(song.parent_song_id or "")):
@@ -108,17 +109,17 @@ async def source_of(library: Library, song: Song) -> Song | None:
 
 
 def compare(source: Path, whole: Path, source_seconds: float | None, whole_seconds: float) -> SourceFound:
-    """What a file holds of its source's file, given their lengths (seconds).
+    """Compare an extension's file with its source's, given their lengths (seconds).
 
     Raises:
-        AudioProblem, OSError: one of them cannot be looked at.
+        AudioProblem, OSError: one of them cannot be read.
     """
     match = find_source(source, whole)
     added = None if source_seconds is None else whole_seconds - source_seconds
-    there = match.share >= HOLDS
+    contained = match.share >= HOLDS
     return SourceFound(
         source_score=round(match.share, 4),
-        source_at=round(match.at, 4) if there else None,
+        source_at=round(match.at, 4) if contained else None,
         added_seconds=round(added, 4) if added is not None else None,
         note=_remark(match, added),
     )
@@ -130,6 +131,10 @@ def _remark(match: Match, added: float | None) -> str | None:
         remarks.append("it is not longer than its source")
     if match.share < HOLDS:
         little = match.share < _PARTLY
-        what = "it does not hold its source" if little else f"only {match.share:.0%} of its source is in it"
-        remarks.append(f"{what} (where it is the new part alone, `songflow stitch` joins them)")
+        found = (
+            "it does not contain its source"
+            if little
+            else f"it contains only {match.share:.0%} of its source"
+        )
+        remarks.append(f"{found} (if it is only the new part, `songflow stitch` joins them)")
     return "; ".join(remarks) or None

@@ -1,8 +1,8 @@
-"""A whole song of an extension that holds only its new part, as a gateway might give it back.
+"""Join an extension that contains only its new part with its source.
 
-What is made is this machine's own: it stands in `stitched/` of the library's folder (or where it is told to), says in
-its tags how it came about, and is no song of the ledger, because no gateway made it and nobody paid for it. The
-extension's row gets a remark that names the file. What it is made of is only read.
+The new mp3 is written to `stitched/` in the library's folder (or to a given path), and its tags name its two parts. It
+is not a song of the ledger: no gateway made it and nobody paid for it. The extension's row gets a note that names the
+file. The two source files are only read.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from songflow.errors import InputError
 from songflow.families.family import Mode
 from songflow.ledger.rows import Song
 from songflow.ledger.states import SongState
-from songflow.library.audio_store import into_place, prepare_folder
+from songflow.library.audio_store import move_into_place, prepare_folder
 from songflow.library.file_names import file_name
 from songflow.library.library import Library
-from songflow.library.source_check import check_songs, source_of
+from songflow.library.source_check import compare_songs, source_of
 
 __all__ = ["FOLDER", "LONGEST_CROSSFADE", "Stitched", "stitch"]
 
@@ -35,7 +35,7 @@ LONGEST_CROSSFADE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Stitched:
-    """A file that was made of two: `source` is the song or file that `song_id` was joined with; times in seconds."""
+    """A joined file: `source` is the song or file that `song_id` was joined with; times in seconds."""
 
     song_id: str
     source: str
@@ -63,20 +63,20 @@ async def stitch(
     Args:
         song_id: The extension, stored in this library.
         source: The file to join it with (None: the stored song that it extends).
-        crossfade: Seconds in which one passes into the other.
-        target: Where to write the mp3 (None: `stitched/` in the library's folder, under a name of its own).
+        crossfade: Length of the crossfade in seconds.
+        target: Where to write the mp3 (None: a generated name in `stitched/` of the library's folder).
 
     Raises:
-        InputError: there is nothing to join, or a file cannot be read or written. Nothing was changed then.
+        InputError: there is nothing to join, or a file cannot be read or written. Nothing was changed.
     """
     _check(crossfade, target)
     song = await _extension(library, song_id)
     parent = None if source is not None else await _parent(library, song)
     async with AsyncExitStack() as files:
         try:
-            new = await files.enter_async_context(library.store.opened(song.path or ""))
+            new = await files.enter_async_context(library.store.open_local(song.path or ""))
             if parent is not None:
-                source = await files.enter_async_context(library.store.opened(parent.path or ""))
+                source = await files.enter_async_context(library.store.open_local(parent.path or ""))
             assert source is not None, "one of the two is given"
             named = str(parent.song_id) if parent is not None else str(source)
             made = await asyncio.to_thread(
@@ -86,7 +86,7 @@ async def stitch(
             reason = getattr(problem, "strerror", None) or problem
             raise InputError(
                 f"The song {song_id} cannot be joined: {reason}.",
-                next="see that both files are there and that the place for the new one can be written.",
+                next="check that both files exist and that the target can be written.",
             ) from None
     await library.ledger.songs.add_note(song, f"joined with {made.source} by songflow stitch: {made.path}")
     return made
@@ -98,9 +98,9 @@ def _check(crossfade: float, target: Path | None) -> None:
             f"The crossfade is {crossfade:g} s: allowed are 0 to {LONGEST_CROSSFADE:g} s.", next="correct it."
         )
     if target is not None and target.suffix.lower() != ".mp3":
-        raise InputError(f"An mp3 is made, and {target.name!r} is none.", next="name it FILE.mp3.")
+        raise InputError(f"The output is an mp3, but its name is {target.name!r}.", next="name it FILE.mp3.")
     if target is not None and target.exists():
-        raise InputError(f"{target} is there already.", next="choose another name: nothing is overwritten.")
+        raise InputError(f"{target} exists already.", next="choose another name: nothing is overwritten.")
 
 
 async def _extension(library: Library, song_id: str) -> Song:
@@ -108,11 +108,13 @@ async def _extension(library: Library, song_id: str) -> Song:
         song for song in await library.ledger.songs.by_song_id(song_id) if song.state is SongState.STORED
     ]
     if len(found) != 1:
-        what = "No stored song" if not found else "More than one stored song"
-        raise InputError(f"{what} of this library is {song_id!r}.", next="see the ids with `songflow songs`.")
+        problem = "No stored song" if not found else "More than one stored song"
+        raise InputError(
+            f"{problem} of this library has the id {song_id!r}.", next="see the ids with `songflow songs`."
+        )
     if found[0].mode == Mode.REGULAR:
         raise InputError(
-            f"The song {song_id} extends no other.", next="name an extension: `songflow songs --tree`."
+            f"The song {song_id} is not an extension.", next="name an extension: `songflow songs --tree`."
         )
     return found[0]
 
@@ -126,11 +128,11 @@ async def _parent(library: Library, song: Song) -> Song:
         )
     score = song.source_score
     if score is None:
-        score = (await check_songs(library, parent, song)).source_score
+        score = (await compare_songs(library, parent, song)).source_score
     if score is not None and score >= HOLDS:
         raise InputError(
-            f"The song {song.song_id} holds its source already ({score:.0%} of it): there is nothing to join.",
-            next="it is whole as it is.",
+            f"The song {song.song_id} contains its source already ({score:.0%} of it): there is nothing to join.",
+            next="use it as it is.",
         )
     return parent
 
@@ -157,7 +159,7 @@ def _make(
             title=f"{song.title or song.song_id} (stitched)",
             comment=f"Joined by songflow stitch from {named} and {song.song_id}; no gateway made this file.",
         )
-        into_place(draft, target)
+        move_into_place(draft, target)
     finally:
         draft.unlink(missing_ok=True)
     return Stitched(
@@ -172,7 +174,7 @@ def _make(
 
 
 def _name(song: Song, source: str, crossfade: float) -> str:
-    """The same for the same two and the same crossfade: joining them again makes no second file."""
-    told = f"{song.submission_id}/{song.take}/{source}/{crossfade:g}"
-    uid = hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    """A file name made from the two songs and the crossfade: joining them again makes no second file."""
+    identity = f"{song.submission_id}/{song.take}/{source}/{crossfade:g}"
+    uid = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:10]
     return file_name("{title}-{uid}.mp3", title=song.title, song_id=song.song_id, uid=uid)

@@ -1,11 +1,10 @@
-"""From a verified download to a song on the store: its story written into it, its cover beside it, its last name.
+"""Store a verified download as a song: write its tag and cover, and move it to its final name.
 
-    .part      what was downloaded and verified; it stays as it is until the song stands, so any process can
-               begin again from it
-    .tagged    the same audio behind our own tag; made anew by every attempt, never resumed
-    *.mp3      synced and renamed from .tagged: only whole songs are called so; the row follows
+    .part      the verified download; unchanged until the song is stored, so that any process can start again from it
+    .tagged    the same audio with our tag; rewritten by every attempt, never resumed
+    *.mp3      renamed from .tagged after an fsync: only complete songs have this ending; the ledger row is written next
 
-The audio is copied byte for byte: only the tag at its head is replaced. What is no mp3 is stored as it came.
+The audio is copied byte for byte: only the tag at its head is replaced. Files that are not mp3 are stored as received.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ from songflow.ledger.rows import SourceFound, StoredFile
 from songflow.ledger.songs import Origin
 from songflow.library.file_names import file_name
 from songflow.library.library import Library
-from songflow.library.provenance import story_of, tag_of
+from songflow.library.provenance import provenance_of, tag_of
 
-__all__ = ["MEASURES", "OTHER_ENDINGS", "keep"]
+__all__ = ["MEASURES", "OTHER_ENDINGS", "tag_and_store"]
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +37,12 @@ _CONTAINERS = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg"}
 _MP4, _UNKNOWN = ".m4a", ".audio"
 
 OTHER_ENDINGS = (*_CONTAINERS.values(), _MP4, _UNKNOWN)
-"""File endings of songs that are no mp3."""
+"""File endings of songs that are not mp3."""
 MEASURES = ("seconds", "sample_rate", "channels", "peak", "rms_db")
-"""What of `AudioFacts` the ledger keeps."""
+"""Fields of `AudioFacts` that the ledger stores."""
 
 
-async def keep(
+async def tag_and_store(
     library: Library,
     origin: Origin,
     done: Downloaded,
@@ -52,27 +51,27 @@ async def keep(
     cover: Picture | None = None,
     source: SourceFound | None = None,
 ) -> StoredFile:
-    """Put a verified download on the store under its last name; its row is the caller's next step.
+    """Move a verified download to its final name in the store; the caller then writes its ledger row.
 
     Args:
-        origin: The take, and where it comes from.
+        origin: The take with its submission and generation.
         done: Its download.
-        uid: A short name that no other take has.
-        cover: The cover that came with it.
-        source: What it was found to hold of the song that it extends.
+        uid: A short text that is unique to the take.
+        cover: Its cover.
+        source: The result of comparing it with the song that it extends.
 
     Raises:
-        OSError: the store would not take it; the part is still there.
+        OSError: the store failed; the part file is unchanged.
     """
     song, stored_at = origin.song, datetime.now(UTC)
 
     def tag(audio_sha256: str, found: Tag) -> Tag:
-        story = story_of(
+        provenance = provenance_of(
             origin, audio_sha256=audio_sha256, facts=done.facts, source=source, stored_at=stored_at
         )
-        return tag_of(story, origin, cover, found)
+        return tag_of(provenance, origin, cover, found)
 
-    ready = await asyncio.to_thread(_make_ready, done.part, tag)
+    ready = await asyncio.to_thread(_prepare, done.part, tag)
     try:
         name = file_name(
             library.settings.name_template,
@@ -81,7 +80,7 @@ async def keep(
             uid=uid,
             ending=ready.ending,
         )
-        cover_path = await _keep_cover(library, cover, done.part, name) if cover is not None else None
+        cover_path = await _store_cover(library, cover, done.part, name) if cover is not None else None
         path = await library.store.put(ready.file, name)
     finally:
         if ready.file != done.part:
@@ -101,7 +100,7 @@ async def keep(
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A file that needs only its name; `note` says why it has no tag, where it has none."""
+    """A file ready to be moved; `note` is the reason if it has no tag."""
 
     file: Path
     ending: str
@@ -111,32 +110,32 @@ class _Ready:
     note: str | None = None
 
 
-def _make_ready(part: Path, tag: Callable[[str, Tag], Tag]) -> _Ready:
-    """The part's audio behind a tag, in a file of its own; the part itself where it can have none."""
+def _prepare(part: Path, tag: Callable[[str, Tag], Tag]) -> _Ready:
+    """Write the part's audio with a tag to a new file; if it cannot be tagged, use the part itself."""
     with part.open("rb") as source:
         start, end = audio_span(source)
         if not is_mpeg_audio(source, start):
-            return _as_it_came(part, source, _ending(source), "it is no mp3")
+            return _untagged(part, source, _ending(source), "it is not an mp3")
         audio_sha256 = hash_range(source, start, end).hexdigest()
         try:
             head = encode(tag(audio_sha256, read_tag(source)))
         except ValueError as error:
-            return _as_it_came(part, source, ".mp3", str(error))
+            return _untagged(part, source, ".mp3", str(error))
         digest = hashlib.sha256(head)
         tagged = part.with_suffix(".tagged")
         with tagged.open("wb") as target:
             target.write(head)
-            # An old ID3v1 tag behind the audio stays: its bytes could be audio's own.
+            # An ID3v1 tag after the audio is kept: its bytes could be part of the audio.
             hash_range(source, start, source.seek(0, os.SEEK_END), digest, target)
             return _Ready(tagged, ".mp3", target.tell(), digest.hexdigest(), audio_sha256)
 
 
-def _as_it_came(part: Path, source: BinaryIO, ending: str, reason: str) -> _Ready:
+def _untagged(part: Path, source: BinaryIO, ending: str, reason: str) -> _Ready:
     start, end = audio_span(source)
     size = source.seek(0, os.SEEK_END)
     whole, audio = (hash_range(source, *span).hexdigest() for span in ((0, size), (start, end)))
-    note = f"stored as it came, without its story: {reason}"
-    log.warning("A song is %s.", note)
+    note = f"stored as received, without Songflow metadata: {reason}"
+    log.warning("A song was %s.", note)
     return _Ready(part, ending, size, whole, audio, note)
 
 
@@ -147,8 +146,8 @@ def _ending(source: BinaryIO) -> str:
     return _MP4 if head[4:] == b"ftyp" else _CONTAINERS.get(head[:4], _UNKNOWN)
 
 
-async def _keep_cover(library: Library, cover: Picture, part: Path, name: str) -> str | None:
-    """Put a cover beside its song; one that the store does not take is left out."""
+async def _store_cover(library: Library, cover: Picture, part: Path, name: str) -> str | None:
+    """Store a cover beside its song; return None if the store fails."""
     draft = part.with_suffix(".cover")
     try:
         await asyncio.to_thread(draft.write_bytes, cover.data)

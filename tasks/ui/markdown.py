@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 from songflow.documents.text import one_line
 from songflow.generation.rescue import Rescued
 from songflow.ledger.rows import Song, Submission
-from songflow.library.source_check import holds_source, seam_of
+from songflow.library.source_check import contains_source, seam_of
 
 __all__ = ["artifact_key", "escape", "generation_page", "rescue_rows", "table", "web_link"]
 
@@ -107,7 +107,7 @@ def _song_row(song: Song) -> tuple[str, ...]:
 def _of_its_source(song: Song) -> str:
     """What an extension was found to hold."""
     seam = seam_of(song)
-    if seam is None or not holds_source(song):
+    if seam is None or not contains_source(song):
         return ""
     return f"holds its source from {song.source_at:.1f} s; seam at {seam:.1f} s, {song.added_seconds:.1f} s added"
 

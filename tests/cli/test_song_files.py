@@ -49,7 +49,7 @@ def test_rebuild_tells_people_what_became_of_each_file(shell: Any, gateways: Any
     lines = run.out.splitlines()
     assert lines[-1] == "2 added, 0 known, 0 moved, 1 skipped."
     assert sorted(line[0] for line in lines[:-1]) == ["+", "+", "-"]
-    assert "foreign.mp3 (it carries no story of Songflow's)" in run.out
+    assert "foreign.mp3 (it has no Songflow metadata)" in run.out
     assert shell.run("rebuild", "songs/audio").out.splitlines()[-1] == "0 added, 2 known, 0 moved, 1 skipped."
 
 

@@ -80,18 +80,18 @@ def test_a_file_of_ones_own_to_join_with_and_to_write(shell: Any, parts: Any) ->
     assert made.json["seconds"] == pytest.approx(7.0, abs=0.01)
     again = shell.run("stitch", new["song_id"], *options, "--json")
     assert again.code == 2
-    assert "is there already" in again.json["error"]
+    assert "exists already" in again.json["error"]
 
 
 def test_what_is_whole_or_cannot_be_joined_says_so(shell: Any, parts: Any) -> None:
     """Exit 2 and one sentence, each time."""
     core, new = parts("intro", whole=True)
     for arguments, text in (
-        ((new["song_id"],), "holds its source already"),
-        ((core["song_id"],), "extends no other"),
+        ((new["song_id"],), "contains its source already"),
+        ((core["song_id"],), "is not an extension"),
         (("nowhere",), "No stored song of this library is 'nowhere'"),
         ((new["song_id"], "--crossfade", "11"), "allowed are 0 to 10 s"),
-        ((new["song_id"], "-o", "x.wav"), "An mp3 is made"),
+        ((new["song_id"], "-o", "x.wav"), "The output is an mp3"),
         ((new["song_id"], "--source", "absent.mp3"), "cannot be joined: it cannot be decoded"),
         ((new["song_id"], "--library", str(shell.folder / "none")), "There is no library"),
     ):

@@ -54,7 +54,11 @@ async def test_an_extension_is_asked_for_where_its_source_is(
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(None, "No such file"), (b"", "carries no story"), (b"ID3\x04\0\0\0\0\0\0", "no story")],
+    [
+        (None, "No such file"),
+        (b"", "has no Songflow metadata"),
+        (b"ID3\x04\0\0\0\0\0\0", "no Songflow metadata"),
+    ],
 )
 def test_a_file_that_tells_nothing_is_refused(content: bytes | None, said: str, tmp_path: Path) -> None:
     """In a person's words, before anything is sent."""

@@ -15,7 +15,7 @@ __all__ = ["audio", "play", "small_disk", "write"]
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mounts file systems in memory, of a size such as `1m`."""
+    """Mount in-memory file systems of a size such as `1m`."""
     mounted: list[Path] = []
 
     def mount(size: str) -> Path:

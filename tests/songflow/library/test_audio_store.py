@@ -14,37 +14,37 @@ from songflow.library.audio_store import MIN_FREE_BYTES, AudioStore, prepare_fol
 
 
 class Refusal(Exception):
-    """What some cloud's own client raises."""
+    """An exception of a cloud's own client."""
 
 
 class FullStore(fsspec.AbstractFileSystem):  # type: ignore[misc]
-    """A file system that takes nothing."""
+    """A file system that accepts no file."""
 
     protocol = "fullstore"
     error: Exception = Refusal("bucket is full")
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Folders are free."""
+        """Succeed."""
 
     def put_file(self, lpath: str, rpath: str, **_: Any) -> None:
-        """Nothing is taken."""
+        """Fail."""
         raise self.error
 
     def size(self, path: str) -> int:
-        """Nothing is there."""
+        """No file exists."""
         raise Refusal("no such object")
 
 
 class LossyStore(FullStore):
-    """A file system that drops a byte and says nothing."""
+    """A file system that silently drops a byte."""
 
     protocol = "lossystore"
 
     def put_file(self, lpath: str, rpath: str, **_: Any) -> None:
-        """Taken, it says."""
+        """Succeed without an error."""
 
     def size(self, path: str) -> int:
-        """One less than was given."""
+        """One byte less than was uploaded."""
         return 3
 
 
@@ -61,7 +61,7 @@ def begun(store: AudioStore) -> Path:
 
 @pytest.mark.parametrize("scheme", ["", "file://"])
 async def test_a_local_store_renames_the_part(tmp_path: Path, scheme: str) -> None:
-    """On the same file system, into its folder; what comes back is the absolute path."""
+    """On the same file system, into its folder; the absolute path is returned."""
     store = AudioStore(f"{scheme}{tmp_path / 'elsewhere'}", tmp_path / "library")
     part = begun(store)
     path = await store.put(part, "song.mp3")
@@ -72,24 +72,24 @@ async def test_a_local_store_renames_the_part(tmp_path: Path, scheme: str) -> No
     assert part.parent.parent == Path(path).parent
 
 
-async def test_without_a_url_songs_lie_in_the_library(tmp_path: Path) -> None:
+async def test_without_a_url_songs_are_stored_in_the_library(tmp_path: Path) -> None:
     """In `audio/`."""
     store = AudioStore(None, tmp_path)
     assert await store.put(begun(store), "song.mp3") == str(tmp_path / "audio" / "song.mp3")
 
 
-async def test_a_store_knows_whether_it_still_holds_a_song(tmp_path: Path) -> None:
-    """In its full size, where that is known."""
+async def test_a_store_checks_that_it_has_a_song(tmp_path: Path) -> None:
+    """With its size, if that is known."""
     store = AudioStore(None, tmp_path)
     path = await store.put(begun(store), "song.mp3")
-    assert await store.holds(path, 4)
-    assert await store.holds(path, None)
-    assert not await store.holds(path, 5)
-    assert not await store.holds(path + "x", None)
+    assert await store.has_file(path, 4)
+    assert await store.has_file(path, None)
+    assert not await store.has_file(path, 5)
+    assert not await store.has_file(path + "x", None)
 
 
-async def test_a_remote_store_takes_the_bytes_and_gives_a_url(tmp_path: Path) -> None:
-    """The part goes only when the store has all of it."""
+async def test_a_remote_store_uploads_a_song_and_returns_its_url(tmp_path: Path) -> None:
+    """The part file is deleted only once the store has all of it."""
     bucket = f"memory://{uuid.uuid4().hex}/songs/"
     store = AudioStore(bucket, tmp_path)
     part = begun(store)
@@ -99,8 +99,8 @@ async def test_a_remote_store_takes_the_bytes_and_gives_a_url(tmp_path: Path) ->
     assert not part.exists()
     assert not store.is_local
     assert store.parts == tmp_path / "parts"
-    assert await store.holds(url, 4)
-    assert not await store.holds(url + "x", 4)
+    assert await store.has_file(url, 4)
+    assert not await store.has_file(url + "x", 4)
 
 
 @pytest.mark.parametrize(
@@ -110,30 +110,30 @@ async def test_a_remote_store_takes_the_bytes_and_gives_a_url(tmp_path: Path) ->
         (PermissionError(13, "not yours"), "not yours"),
     ],
 )
-async def test_a_store_that_fails_leaves_the_part(
+async def test_a_failed_upload_leaves_the_part_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
 ) -> None:
-    """Whatever its client raises comes out as the one kind of error that is tried again later."""
+    """Every exception of its client becomes an OSError, which callers retry."""
     monkeypatch.setattr(FullStore, "error", error)
     store = AudioStore("fullstore://bucket/songs", tmp_path)
     part = begun(store)
     with pytest.raises(OSError, match=words):
         await store.put(part, "song.mp3")
     assert part.read_bytes() == b"song"
-    assert not await store.holds("fullstore://bucket/songs/song.mp3", 4)
+    assert not await store.has_file("fullstore://bucket/songs/song.mp3", 4)
 
 
-async def test_a_store_that_holds_less_than_it_was_given_has_failed(tmp_path: Path) -> None:
-    """A size is compared before the part goes."""
+async def test_an_incomplete_upload_is_an_error(tmp_path: Path) -> None:
+    """Sizes are compared before the part file is deleted."""
     store = AudioStore("lossystore://bucket/songs", tmp_path)
     part = begun(store)
-    with pytest.raises(OSError, match="the store holds 3 bytes of 4"):
+    with pytest.raises(OSError, match="the store has 3 bytes of 4"):
         await store.put(part, "song.mp3")
     assert part.exists()
 
 
-def test_a_url_that_no_package_serves_is_refused(tmp_path: Path) -> None:
-    """Before anything is spent."""
+def test_a_url_of_an_unknown_protocol_is_refused(tmp_path: Path) -> None:
+    """Before any payment."""
     with pytest.raises(LibraryError, match="SONGFLOW_AUDIO_URL cannot be used"):
         AudioStore("nosuchprotocol://bucket", tmp_path)
 
@@ -148,13 +148,13 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, folder: str)
 
 
 def test_preparing_a_folder_leaves_nothing_in_it(tmp_path: Path) -> None:
-    """Its probe is gone."""
+    """The file that tests for write access is deleted."""
     prepare_folder(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
 def test_space_for_a_song_is_required(tmp_path: Path) -> None:
-    """64 MiB, unless said otherwise; the message has both numbers."""
+    """64 MiB by default; the message has both numbers."""
     require_space(tmp_path, needed=1)
     assert MIN_FREE_BYTES == 64 << 20
     with pytest.raises(LibraryError, match=r"is full: \d+ MiB are free, 1099511627776 MiB are needed"):

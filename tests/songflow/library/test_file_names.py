@@ -1,4 +1,4 @@
-"""File names of songs: whatever a gateway calls one, its file lies in the library and under a name of its own."""
+"""File names of songs: for any title, a unique name inside the library."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def named(title: str | None, template: str = DEFAULT_NAME_TEMPLATE, song_id: str
     "template", [DEFAULT_NAME_TEMPLATE, "{title}", "{uid}-{title}.mp3", "{song_id} {title}"]
 )
 def test_a_hostile_title_makes_a_plain_name(tmp_path: Path, title: str, template: str) -> None:
-    """One segment of at most 184 bytes, that can be written, with no sign that anything reads as more than a name."""
+    """One segment of at most 184 bytes, writable, without characters that a shell or file system interprets."""
     name = named(title, template, song_id=title)
     (tmp_path / name).write_bytes(b"")
     assert [path.name for path in tmp_path.iterdir()] == [name]
@@ -76,8 +76,8 @@ def test_no_title_leaves_the_library(title: str, template: str) -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(st.text(max_size=400), st.text(max_size=400))
-def test_two_takes_never_meet_in_one_name(one: str, other: str) -> None:
-    """Also where their titles are the same, and the template leaves the unique part out."""
+def test_two_takes_never_share_a_name(one: str, other: str) -> None:
+    """Even if their titles are equal and the template lacks the unique part."""
     first = file_name("{title}", title=one, song_id="same", uid="1111111111")
     second = file_name("{title}", title=other, song_id="same", uid="2222222222")
     assert first.casefold() != second.casefold()
@@ -113,13 +113,13 @@ def test_an_honest_title_stays_readable(title: str | None, name: str) -> None:
         ("L" * 300 + "{title}", f"{'L' * 120}-{UID}.mp3"),
     ],
 )
-def test_a_template_says_what_stands_where(template: str, name: str) -> None:
-    """The unique part is added where it is left out; a template cannot leave the folder either."""
+def test_a_template_arranges_the_fields(template: str, name: str) -> None:
+    """The unique part is added if the template lacks it; a template cannot leave the folder."""
     assert named("T", template) == name
 
 
-def test_a_take_without_an_id_has_a_name_too() -> None:
-    """Gateways leave things out."""
+def test_a_take_without_an_id_gets_a_name() -> None:
+    """Gateways may omit the id."""
     assert named("T", "{song_id}-{title}-{uid}", song_id=None) == f"unknown-T-{UID}.mp3"
 
 
@@ -137,8 +137,8 @@ def test_a_take_without_an_id_has_a_name_too() -> None:
         "{title:>999999999999}",
     ],
 )
-def test_a_template_that_asks_for_more_is_refused(template: str) -> None:
-    """Before anything is spent on what it is to name."""
+def test_a_template_with_other_fields_is_refused(template: str) -> None:
+    """Before any payment."""
     with pytest.raises(LibraryError, match="cannot be used") as caught:
         check_template(template)
     assert caught.value.next == "write SONGFLOW_NAME_TEMPLATE with {title}, {song_id} and {uid} only."

@@ -1,4 +1,4 @@
-"""Libraries: where they are, and that nothing is paid for where a song would find no place."""
+"""Libraries: their location, and no payment without room for the song."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ async def requests_seen(url: str) -> dict[str, Any]:
         return found
 
 
-def test_without_a_word_a_library_is_in_songs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Below the folder that the command runs in, with the defaults of everything else."""
+def test_the_default_folder_is_songs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the current folder, with defaults for all other settings."""
     monkeypatch.chdir(tmp_path)
     settings = LibrarySettings.from_environment()
     assert settings == LibrarySettings(tmp_path / "songs", None, None, DEFAULT_NAME_TEMPLATE, True)
 
 
-def test_the_environment_says_where_a_library_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder that is given goes before it; a URL with a password is never shown."""
+def test_the_environment_locates_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A given folder takes precedence; a URL with a password is never shown."""
     monkeypatch.setenv("SONGFLOW_LIBRARY", str(tmp_path / "a"))
     monkeypatch.setenv("SONGFLOW_LEDGER_URL", "postgresql://me:secret@host/db")
     monkeypatch.setenv("SONGFLOW_AUDIO_URL", "memory://x")
@@ -52,14 +52,14 @@ def test_the_environment_says_where_a_library_is(tmp_path: Path, monkeypatch: py
     assert LibrarySettings.from_environment(tmp_path / "b").folder == tmp_path / "b"
 
 
-def test_a_home_that_nobody_has_is_refused() -> None:
-    """`~nobody-here/songs` is no folder."""
+def test_the_home_of_an_unknown_user_is_refused() -> None:
+    """`~nobody-here/songs` cannot be resolved."""
     with pytest.raises(LibraryError, match="cannot be used"):
         LibrarySettings.from_environment("~nobody-has-this-name/songs")
 
 
 @pytest.mark.parametrize("wrong", [{"name_template": "{prompt}"}, {"audio_url": "nosuch://x"}])
-async def test_wrong_settings_are_refused_before_anything_is_made(
+async def test_invalid_settings_are_refused_before_anything_is_created(
     tmp_path: Path, wrong: dict[str, str]
 ) -> None:
     """A template that fails after the download would fail after the payment."""
@@ -68,7 +68,7 @@ async def test_wrong_settings_are_refused_before_anything_is_made(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_song_lies_in_the_library_as_the_gateway_gave_it(
+async def test_a_song_is_stored_in_the_library(
     simulator: Any, session: Any, access: Any, song_request: Any
 ) -> None:
     """Path, size and sha256 are the file's, and no unfinished download is left."""
@@ -89,7 +89,7 @@ async def test_a_song_lies_in_the_library_as_the_gateway_gave_it(
 async def test_hostile_titles_stay_in_the_library(
     simulator: Any, session: Any, access: Any, song_request: Any
 ) -> None:
-    """Every file lies directly in `audio/`, its cover beside it, and no two titles meet."""
+    """Every file is directly in `audio/` with its cover beside it, and no two songs share a name."""
     server = simulator({"fault": "hostile_titles", "times": None}, takes=8)
     opened = await session()
     results = await asyncio.gather(
@@ -136,10 +136,10 @@ async def test_songs_go_to_any_fsspec_url(
     assert [path.suffix for path in (tmp_path / "library" / "parts").iterdir()] == [".lock", ".lock"]
 
 
-async def test_what_a_store_did_not_take_is_collected_later_without_another_transfer(
+async def test_a_song_that_the_store_refused_is_collected_later_without_another_transfer(
     simulator: Any, session: Any, access: Any, song_request: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The part is kept, whole: its host is only asked for what lies behind its end, and has nothing."""
+    """The complete part file is kept: the host is only asked for bytes after its end, and has none."""
     server = simulator(takes=1)
     opened = await session()
     audio = opened.library.settings.folder / "audio"
@@ -161,10 +161,10 @@ async def test_what_a_store_did_not_take_is_collected_later_without_another_tran
     assert len(server.bill()) == 1
 
 
-async def test_a_dead_address_is_asked_of_the_gateway_again(
+async def test_the_gateway_is_asked_for_a_new_url_if_one_is_dead(
     simulator: Any, session: Any, access: Any, song_request: Any
 ) -> None:
-    """What is dead for good stays announced, and the other take is stored."""
+    """A take whose URL stays dead remains announced; the other take is stored."""
     server = simulator({"fault": "dead", "times": 1})
     result = await generate_in(await session(), song_request(), access(server.url), key="k")
     assert sorted(song.path is None for song in result.songs) == [False, True]
@@ -173,10 +173,10 @@ async def test_a_dead_address_is_asked_of_the_gateway_again(
     assert lost.sha256 is None
 
 
-async def test_nothing_is_sent_where_the_disk_is_full(
+async def test_nothing_is_sent_if_the_disk_is_full(
     simulator: Any, session: Any, access: Any, song_request: Any, small_disk: Any
 ) -> None:
-    """Less than 64 MiB are free: the gateway is not even connected to."""
+    """With less than 64 MiB free the gateway is not contacted."""
     server = simulator()
     library = LibrarySettings(small_disk("8m") / "library")
     opened = await session(library=library)
@@ -186,10 +186,10 @@ async def test_nothing_is_sent_where_the_disk_is_full(
     assert await opened.library.ledger.submissions.of_key("k") == []
 
 
-async def test_nothing_is_sent_where_the_disk_of_the_audio_is_full(
+async def test_nothing_is_sent_if_the_disk_of_the_audio_is_full(
     simulator: Any, session: Any, access: Any, song_request: Any, small_disk: Any, tmp_path: Path
 ) -> None:
-    """The ledger may lie on another disk than the songs."""
+    """The ledger may be on another disk than the songs."""
     server = simulator()
     library = LibrarySettings(tmp_path / "library", audio_url=str(small_disk("8m") / "songs"))
     with pytest.raises(LibraryError, match="is full"):
@@ -201,7 +201,7 @@ async def test_a_disk_that_fills_up_during_a_download_is_named(
     simulator: Any, session: Any, access: Any, song_request: Any, small_disk: Any, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """The song is paid for: it waits, and comes when there is room."""
+    """The paid song stays announced, and is collected once there is room."""
     disk = small_disk("16k")
     library = LibrarySettings(tmp_path / "library", audio_url=str(disk / "songs"))
     opened = await session(library=library)
@@ -217,7 +217,7 @@ async def test_a_disk_that_fills_up_during_a_download_is_named(
 
 @pytest.mark.parametrize("place", ["a file/library", "/proc/songflow"])
 async def test_a_library_that_cannot_be_written_is_refused(session: Any, tmp_path: Path, place: str) -> None:
-    """On the way in."""
+    """When it is opened."""
     (tmp_path / "a file").touch()
     with pytest.raises(LibraryError, match="cannot be written"):
         await session(library=LibrarySettings(tmp_path / place))
@@ -226,7 +226,7 @@ async def test_a_library_that_cannot_be_written_is_refused(session: Any, tmp_pat
 async def test_a_ledger_of_a_newer_songflow_is_not_touched(
     session: Any, library_settings: LibrarySettings
 ) -> None:
-    """Its schema may mean something else."""
+    """Its schema may differ."""
     async with Library(library_settings):
         pass
     with sqlite3.connect(library_settings.folder / "ledger.sqlite") as database:
@@ -235,10 +235,10 @@ async def test_a_ledger_of_a_newer_songflow_is_not_touched(
         await session()
 
 
-async def test_a_ledger_that_is_no_database_is_refused(
+async def test_a_ledger_file_that_is_not_a_database_is_refused(
     session: Any, library_settings: LibrarySettings
 ) -> None:
-    """Nothing of it is overwritten."""
+    """It is not overwritten."""
     library_settings.folder.mkdir()
     file = library_settings.folder / "ledger.sqlite"
     file.write_bytes(b"not a database, but somebody's work" * 100)

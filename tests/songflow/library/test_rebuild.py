@@ -1,4 +1,4 @@
-"""A ledger from files alone: equal where the files can tell, careful with what strangers' files say."""
+"""Rebuild a ledger from song files: equal rows, and no trust in strangers' files."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from songflow.families.udio import SongRequest
 from songflow.generation.lifecycle import generate_in
 from songflow.ledger import SongState, State, schema
 from songflow.library.library import Library
-from songflow.library.provenance import REQUEST, STORY
+from songflow.library.provenance import PROVENANCE, REQUEST
 from songflow.library.rebuild import Finding, Found, rebuild
 from songflow.library.storing import MEASURES
 from songflow.settings import LibrarySettings
 
-NOT_CARRIED = {"rating"}
-"""Columns of the manifest that come after a song is stored, so that its file cannot know them."""
+NOT_IN_FILES = {"rating"}
+"""Columns of the manifest that change after a song is stored, so that its file lacks them."""
 
 
 async def forget_all(library: Library) -> None:
-    """A ledger that knows nothing, as after its file was deleted."""
+    """Delete all rows of the ledger."""
     async with library.ledger.database.write("hold") as connection:
         for table in reversed(schema.metadata.sorted_tables):
             await connection.execute(delete(table))
@@ -40,7 +40,7 @@ async def forget_all(library: Library) -> None:
 
 @pytest.fixture
 def made(simulator: Any, access: Any, session: Any, song_request: Any, any_library: LibrarySettings) -> Any:
-    """A session whose library holds a core and an extension of it (or it `alone`), and where they came from."""
+    """A session whose library has a core and an extension of it (or the core `alone`), with their gateway."""
 
     async def make(*, alone: bool = False, **fields: Any) -> Any:
         server, opened = simulator(takes=2), await session(library=any_library)
@@ -59,7 +59,7 @@ def made(simulator: Any, access: Any, session: Any, song_request: Any, any_libra
 
 @dataclass(frozen=True)
 class Folder:
-    """A library that knows nothing, a song's tag and audio, and a folder for files made of them."""
+    """An empty library, a song's tag and audio, and a folder for files made of them."""
 
     library: Library
     place: tuple[str, str]
@@ -68,19 +68,19 @@ class Folder:
     audio: bytes
 
     def put(self, name: str, *, audio: bytes | None = None, **own: str) -> None:
-        """A file with other texts of ours (`story`, `request`, `payload`) in its tag."""
-        others = {f"songflow {part}".removesuffix(" story"): text for part, text in own.items()}
+        """Write a file with other Songflow texts (`provenance`, `request`, `payload`) in its tag."""
+        others = {f"songflow {part}".removesuffix(" provenance"): text for part, text in own.items()}
         tag = replace(self.tag, own={**self.tag.own, **others})
         (self.path.parent / f"{name}.mp3").write_bytes(encode(tag) + (self.audio if audio is None else audio))
 
-    def story(self, change: Callable[[dict[str, Any]], object]) -> str:
-        """Another story than the song's own."""
-        story = json.loads(self.tag.own[STORY])
-        change(story)
-        return json.dumps(story)
+    def provenance(self, change: Callable[[dict[str, Any]], object]) -> str:
+        """The song's provenance with a change."""
+        provenance = json.loads(self.tag.own[PROVENANCE])
+        change(provenance)
+        return json.dumps(provenance)
 
     async def rebuild(self) -> dict[str, Finding]:
-        """What becomes of each file, by its name."""
+        """The result for each file, by its name."""
         findings = await rebuild(self.library, self.path.parent, [self.place])
         return {Path(finding.path).stem: finding for finding in findings}
 
@@ -100,10 +100,10 @@ async def folder(simulator: Any, access: Any, session: Any, song_request: Any, t
     return Folder(opened.library, ("simulator", server.url), path, read_tag(io.BytesIO(data)), data[start:])
 
 
-# --- what files carry -------------------------------------------------------------------------------------------
+# --- complete rebuilds -------------------------------------------------------------------------------------------
 
 
-async def test_the_manifest_is_equal_in_every_column_that_files_carry(made: Any) -> None:
+async def test_the_rebuilt_manifest_equals_the_lost_one(made: Any) -> None:
     """The ledger is lost, rebuilt, and the frames compare equal; a second rebuild changes nothing."""
     opened, place, _ = await made(lyrics="La la", seed=3, prompt_strength=0.75)
     library = opened.library
@@ -114,7 +114,7 @@ async def test_the_manifest_is_equal_in_every_column_that_files_carry(made: Any)
     findings = await rebuild(library, library.settings.folder, [place])
     assert [finding.found for finding in findings] == [Found.ADDED] * 4
     after = await read_manifest(library.ledger)
-    carried = [name for name in before.columns if name not in NOT_CARRIED]
+    carried = [name for name in before.columns if name not in NOT_IN_FILES]
     pandas.testing.assert_frame_equal(before[carried], after[carried])
     assert before["cover_path"].notna().all()
     assert before["source_score"].notna().sum() == 2
@@ -125,8 +125,10 @@ async def test_the_manifest_is_equal_in_every_column_that_files_carry(made: Any)
     assert await library.ledger.money.balance() == spent
 
 
-async def test_a_rebuilt_song_can_be_extended_and_its_key_pays_nothing(made: Any, song_request: Any) -> None:
-    """Its id, its account and its gateway are there again, and so is what it was asked with."""
+async def test_a_rebuilt_song_can_be_extended_and_its_key_never_pays_again(
+    made: Any, song_request: Any
+) -> None:
+    """Its id, account, gateway and request are restored."""
     opened, place, way = await made(alone=True)
     (song, *_) = await opened.library.ledger.songs.of_key("core")
     await forget_all(opened.library)
@@ -153,10 +155,10 @@ async def test_rebuilt_songs_count_as_spent_without_asking_a_cap(
         assert (await library.ledger.money.balance(f"day:{day}")).spent == 2.0
 
 
-async def test_a_custom_gateway_is_spoken_to_as_before(
+async def test_a_custom_gateways_dialect_is_restored(
     simulator: Any, access: Any, session: Any, song_request: Any
 ) -> None:
-    """Its paths and its shape are in the file."""
+    """Its paths and shape are in the file."""
     server, opened = simulator(), await session()
     await generate_in(opened, song_request(), access(server.url, "shape-c"), key="key")
     (before,) = await opened.library.ledger.submissions.of_key("key")
@@ -169,11 +171,11 @@ async def test_a_custom_gateway_is_spoken_to_as_before(
     assert after.lease.is_dead()
 
 
-# --- beside what the ledger knows -------------------------------------------------------------------------------
+# --- existing rows -------------------------------------------------------------------------------
 
 
-async def test_what_the_ledger_knows_stays_as_it_is(made: Any) -> None:
-    """A rating, a title that was edited in the file, a copy elsewhere: the ledger's rows do not move."""
+async def test_existing_rows_are_not_changed(made: Any) -> None:
+    """Neither by a copy elsewhere nor after a rating."""
     opened, place, _ = await made()
     library = opened.library
     (song, *_) = await library.ledger.songs.of_key("core")
@@ -187,8 +189,8 @@ async def test_what_the_ledger_knows_stays_as_it_is(made: Any) -> None:
     pandas.testing.assert_frame_equal(before, await read_manifest(library.ledger))
 
 
-async def test_a_library_that_was_moved_is_found_again(made: Any) -> None:
-    """The very same bytes at another path, and none at the old one: the rows learn where their songs lie."""
+async def test_moved_songs_get_their_new_paths(made: Any) -> None:
+    """The same bytes at another path, and no file at the old one: the rows are updated."""
     opened, place, _ = await made(alone=True)
     library = opened.library
     (song, *_) = await library.ledger.songs.of_key("core")
@@ -204,8 +206,8 @@ async def test_a_library_that_was_moved_is_found_again(made: Any) -> None:
     assert replace(now, path=song.path, cover_path=song.cover_path) == song
 
 
-async def test_other_bytes_do_not_take_the_place_of_a_song(made: Any) -> None:
-    """A file that only says that it is the song that is gone stays outside."""
+async def test_a_file_with_other_bytes_does_not_replace_a_missing_song(made: Any) -> None:
+    """Only its metadata claims that it is the missing song."""
     opened, place, _ = await made(alone=True)
     library = opened.library
     (song, *_) = await library.ledger.songs.of_key("core")
@@ -219,8 +221,8 @@ async def test_other_bytes_do_not_take_the_place_of_a_song(made: Any) -> None:
     assert (await library.ledger.songs.get(song.id)).path == song.path
 
 
-async def test_a_take_that_is_still_to_be_collected_is_left_to_rescue(made: Any) -> None:
-    """The gateway has the true one; a file cannot take its place."""
+async def test_an_uncollected_take_is_left_to_rescue(made: Any) -> None:
+    """The gateway has the original; a file does not replace it."""
     opened, place, _ = await made(alone=True)
     library = opened.library
     (song, *_) = await library.ledger.songs.of_key("core")
@@ -244,10 +246,10 @@ async def test_a_take_that_is_still_to_be_collected_is_left_to_rescue(made: Any)
         (schema.songs, {"take": 7}, "knows this path as another song's"),
     ],
 )
-async def test_a_story_that_contradicts_the_ledger_is_left_out(
+async def test_a_file_that_contradicts_the_ledger_is_skipped(
     made: Any, table: Any, change: dict[str, Any], reason: str
 ) -> None:
-    """The ledger is right, and says why."""
+    """With the contradiction as the reason."""
     opened, place, _ = await made(alone=True)
     library = opened.library
     (song, *_) = await library.ledger.songs.of_key("core")
@@ -263,58 +265,58 @@ async def test_a_story_that_contradicts_the_ledger_is_left_out(
     pandas.testing.assert_frame_equal(before, await read_manifest(library.ledger))
 
 
-# --- strangers' files -------------------------------------------------------------------------------------------
+# --- untrusted files -------------------------------------------------------------------------------------------
 
 
-async def test_a_gateway_that_nobody_named_is_not_believed(folder: Folder) -> None:
-    """Who extends such a song sends a key to the address in the file, so a person has to name it first."""
+async def test_songs_of_an_untrusted_gateway_are_skipped(folder: Folder) -> None:
+    """Extending such a song sends a key to the address in the file, so a person must trust it first."""
     library, (gateway, url), music = folder.library, folder.place, folder.path.parent
     (finding,) = await rebuild(library, music)
     assert finding.found is Found.SKIPPED
     assert f"run again with --trust {gateway}={url}" in finding.reason
     assert [one.found for one in await rebuild(library, music, [("cometapi", url)])] == [Found.SKIPPED]
     assert [one.found for one in await rebuild(library, music, [(gateway, url)])] == [Found.ADDED]
-    # From now on the ledger knows it.
+    # The ledger now has the gateway.
     assert [one.found for one in await rebuild(library, music)] == [Found.KNOWN]
 
 
 HOSTILE: dict[str, Callable[[dict[str, Any]], object]] = {
-    "a later version": lambda story: story.update(version=2),
-    "no version": lambda story: story.update(version=None),
-    "no key": lambda story: story.pop("key"),
-    "a long key": lambda story: story.update(key="k" * 256),
-    "a key of control characters": lambda story: story.update(key="a\x1b[2Jb"),
-    "an id that is none": lambda story: story["submission"].update(id="../../etc"),
-    "a price that is none": lambda story: story["submission"].update(price=-1),
-    "a price for ever": lambda story: story["submission"].update(price=1e300),
-    "a time before ours": lambda story: story["submission"].update(intended_at="0001-01-01T00:00:00Z"),
-    "a time without a zone": lambda story: story["submission"].update(intended_at="2026-01-01T00:00:00"),
-    "a take below none": lambda story: story["song"].update(take=-1),
-    "a depth beyond all": lambda story: story["song"].update(depth=10**12),
-    "seconds that are none": lambda story: story["audio"].update(seconds=float("nan")),
-    "a sum that is none": lambda story: story["audio"].update(sha256="x" * 64),
-    "a hash of another time": lambda story: story.update(hash_version=99),
+    "a later version": lambda found: found.update(version=2),
+    "no version": lambda found: found.update(version=None),
+    "no key": lambda found: found.pop("key"),
+    "a long key": lambda found: found.update(key="k" * 256),
+    "a key of control characters": lambda found: found.update(key="a\x1b[2Jb"),
+    "an invalid id": lambda found: found["submission"].update(id="../../etc"),
+    "a negative price": lambda found: found["submission"].update(price=-1),
+    "a huge price": lambda found: found["submission"].update(price=1e300),
+    "a time in the year 1": lambda found: found["submission"].update(intended_at="0001-01-01T00:00:00Z"),
+    "a time without a zone": lambda found: found["submission"].update(intended_at="2026-01-01T00:00:00"),
+    "a negative take": lambda found: found["song"].update(take=-1),
+    "a huge depth": lambda found: found["song"].update(depth=10**12),
+    "seconds that are not a number": lambda found: found["audio"].update(seconds=float("nan")),
+    "an invalid checksum": lambda found: found["audio"].update(sha256="x" * 64),
+    "an unknown hash version": lambda found: found.update(hash_version=99),
 }
 
 
-async def test_a_story_that_cannot_be_believed_is_left_out(folder: Folder) -> None:
-    """Each field has bounds; every such file is named with its reason, and the true one is taken."""
+async def test_invalid_provenance_is_skipped(folder: Folder) -> None:
+    """Each field has bounds; every such file is listed with a reason, and the valid one is added."""
     for name, change in HOSTILE.items():
-        folder.put(name, story=folder.story(change))
+        folder.put(name, provenance=folder.provenance(change))
     for number, text in enumerate(("", "[]", "null", "{", "[" * 9000)):
-        folder.put(f"noise {number}", story=text)
+        folder.put(f"noise {number}", provenance=text)
     findings = await folder.rebuild()
     assert findings.pop("song").found is Found.ADDED
     assert len(findings) == len(HOSTILE) + 5
     assert {
         name for name, one in findings.items() if one.found is not Found.SKIPPED or not one.reason
     } == set()
-    assert "does not know" in findings["a later version"].reason
-    assert "wrong: submission.price" in findings["a price that is none"].reason
+    assert "does not support" in findings["a later version"].reason
+    assert "wrong: submission.price" in findings["a negative price"].reason
 
 
-async def test_a_request_that_cannot_be_asked_is_left_out(folder: Folder) -> None:
-    """It would be asked again by `--like` and by extensions."""
+async def test_an_invalid_request_is_skipped(folder: Folder) -> None:
+    """`--like` and extensions would use it."""
     blank = json.dumps({"gen_params": {"prompt": "", "config": {"mode": "regular"}}})
     texts = ("", "[]", "{}", '{"gen_params": 1}', '{"gen_params": {"config": []}}', "[" * 9000, blank)
     for number, text in enumerate(texts):
@@ -325,13 +327,15 @@ async def test_a_request_that_cannot_be_asked_is_left_out(folder: Folder) -> Non
     assert all("its request" in finding.reason for finding in findings.values())
 
 
-async def test_a_payload_is_kept_only_where_it_is_one(folder: Folder) -> None:
-    """It is the gateway's word, and nothing depends on it."""
+async def test_an_invalid_payload_is_dropped(folder: Folder) -> None:
+    """Nothing depends on it, so the song is still added."""
     texts = ('{"a": "\\u0000"}', "", "[]", "no json", "[" * 9000, '{"a": "' + "x" * 99_999 + '"}')
     folder.path.unlink()
     for take, text in enumerate(texts):
         folder.put(
-            f"{take}", payload=text, story=folder.story(lambda story, n=take: story["song"].update(take=n))
+            f"{take}",
+            payload=text,
+            provenance=folder.provenance(lambda found, n=take: found["song"].update(take=n)),
         )
     assert {finding.found for finding in (await folder.rebuild()).values()} == {Found.ADDED}
     async with folder.library.ledger.database.read() as connection:
@@ -339,41 +343,42 @@ async def test_a_payload_is_kept_only_where_it_is_one(folder: Folder) -> None:
     assert [row.payload for row in rows] == [texts[0], *["{}"] * 5]
 
 
-async def test_the_audio_is_compared_with_its_own_story(folder: Folder, audio: Any) -> None:
-    """Another song behind the tag is measured anew and said; one that does not sound is left out."""
+async def test_the_audio_is_compared_with_the_metadata(folder: Folder, audio: Any) -> None:
+    """Changed audio is measured again and noted; broken audio is skipped."""
     folder.path.unlink()
     folder.put("another", audio=audio("MP3", 3.0))
     folder.put("broken", audio=b"\xff\xfb\x90\x00" + bytes(5000))
     findings = await folder.rebuild()
-    said = "its audio is not the one that was stored"
-    assert (findings["another"].found, findings["another"].reason) == (Found.ADDED, said)
+    changed = "its audio has changed since it was stored"
+    assert (findings["another"].found, findings["another"].reason) == (Found.ADDED, changed)
     assert findings["broken"].found is Found.SKIPPED
-    assert f"{said}, and broken" in findings["broken"].reason
+    assert f"{changed}, and is broken" in findings["broken"].reason
     (song,) = await folder.library.ledger.songs.of_key("core")
     assert song.seconds == pytest.approx(3.0, abs=0.1)
-    assert song.note == said
+    assert song.note == changed
 
 
 async def test_paths_of_a_custom_gateway_are_checked(folder: Folder) -> None:
-    """They are where a key would be sent."""
+    """A key would be sent to them."""
     url = folder.place[1]
     for name, paths in {"none": None, "odd": {"host": "x"}, "no path": dict.fromkeys(_PATHS, "x")}.items():
-        told = {"gateway": "custom", "paths": paths}
-        folder.put(name, story=folder.story(lambda story, told=told: story["submission"].update(told)))
+        custom = {"gateway": "custom", "paths": paths}
+        folder.put(
+            name,
+            provenance=folder.provenance(lambda found, custom=custom: found["submission"].update(custom)),
+        )
     findings = await rebuild(folder.library, folder.path.parent, [("custom", url)])
     reasons = {Path(finding.path).stem: finding.reason for finding in findings}
-    assert {reasons[name] for name in ("none", "odd", "no path")} == {
-        "its gateway's paths cannot be believed"
-    }
+    assert {reasons[name] for name in ("none", "odd", "no path")} == {"its gateway's paths are invalid"}
 
 
 _PATHS = ("submit_path", "fetch_path", "shape")
 
 
-async def test_files_that_are_not_ours_are_listed_and_left_alone(
+async def test_files_without_metadata_are_listed_and_skipped(
     any_library: LibrarySettings, audio: Any, tmp_path: Path
 ) -> None:
-    """Foreign songs and other containers are named; pipes, links, hidden folders and pictures are not looked at."""
+    """Foreign songs and other containers are listed; pipes, links, hidden folders and pictures are ignored."""
     music = tmp_path / "music"
     (music / ".parts").mkdir(parents=True)
     (music / "foreign.mp3").write_bytes(audio("MP3", 0.5))
@@ -387,12 +392,10 @@ async def test_files_that_are_not_ours_are_listed_and_left_alone(
         findings = await rebuild(library, music)
         assert (await read_manifest(library.ledger)).empty
     assert [Path(finding.path).name for finding in findings] == ["empty.MP3", "foreign.mp3", "other.flac"]
-    assert {(one.found, one.reason) for one in findings} == {
-        (Found.SKIPPED, "it carries no story of Songflow's")
-    }
+    assert {(one.found, one.reason) for one in findings} == {(Found.SKIPPED, "it has no Songflow metadata")}
 
 
-async def test_a_folder_that_is_not_there_is_a_mistake(any_library: LibrarySettings, tmp_path: Path) -> None:
+async def test_a_missing_folder_is_an_error(any_library: LibrarySettings, tmp_path: Path) -> None:
     """Not an empty library."""
     async with Library(any_library) as library:
         with pytest.raises(InputError, match="There is no folder"):
@@ -400,7 +403,7 @@ async def test_a_folder_that_is_not_there_is_a_mistake(any_library: LibrarySetti
 
 
 async def test_the_stored_request_is_the_canonical_one(folder: Folder) -> None:
-    """Written otherwise in the file it is the same request, and the same key stands for it."""
+    """A request formatted differently in the file is the same request."""
     loose = json.dumps(json.loads(folder.tag.own[REQUEST]), indent=2)
     folder.path.unlink()
     folder.put("loose", request=loose)
@@ -410,7 +413,7 @@ async def test_the_stored_request_is_the_canonical_one(folder: Folder) -> None:
 
 
 async def test_a_file_whose_row_was_never_written_is_adopted(made: Any) -> None:
-    """Killed between the file's name and its row, and the gateway has forgotten the song since: the file is enough."""
+    """The process was killed between rename and row, and the gateway no longer has the song: the file is enough."""
     opened, place, _ = await made(alone=True)
     library = opened.library
     before = await read_manifest(library.ledger)

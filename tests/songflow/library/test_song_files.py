@@ -1,4 +1,4 @@
-"""What lies on the store: the gateway's audio, byte for byte, behind a tag that tells its whole story."""
+"""Stored song files: the gateway's audio, byte for byte, and a tag with its provenance."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from songflow.audio.id3 import MAX_TAG_BYTES, Picture, Tag, audio_span, encode, 
 from songflow.downloads.downloader import Downloaded
 from songflow.ledger.rows import Song, SourceFound
 from songflow.ledger.songs import Origin
-from songflow.library.provenance import PAYLOAD, REQUEST, STORY, Told, read_story
-from songflow.library.storing import keep
+from songflow.library.provenance import PAYLOAD, PROVENANCE, REQUEST, SongMetadata, read_provenance
+from songflow.library.storing import tag_and_store
 from songflow.settings import LibrarySettings
 
 PICTURE = Picture("image/jpeg", b"\xff\xd8\xff" + bytes(50))
@@ -34,20 +34,20 @@ def tag_at(path: str) -> Tag:
         return read_tag(file)
 
 
-def told_at(path: str) -> Told:
-    """What a stored song tells."""
+def metadata_at(path: str) -> SongMetadata:
+    """The metadata of a stored song."""
     with Path(path).open("rb") as file:
-        return read_story(file)
+        return read_provenance(file)
 
 
 def audio_sum_at(path: str) -> str:
-    """The sum of a stored song's audio, as it is reckoned again later."""
+    """The checksum of a stored song's audio, computed again."""
     with Path(path).open("rb") as file:
         return audio_sha256_of(file)
 
 
 async def origin_of(opened: Any, song: Song) -> Origin:
-    """A take as the ledger has it, with all that its story is told from."""
+    """A take with its submission and generation, from the ledger."""
     origin: Origin = await opened.library.ledger.songs.origin(song.id)
     return origin
 
@@ -60,29 +60,31 @@ def audio_in(data: bytes) -> bytes:
 
 @pytest.fixture
 def kept(stored: Any, tmp_path: Path) -> Callable[..., Any]:
-    """Keeps any bytes as if they were the download of a take that the ledger has: what the store then holds."""
+    """Store any bytes as if they were the download of a take in the ledger."""
 
     async def make(data: bytes, **more: Any) -> Any:
         opened, songs = await stored()
         part = opened.library.store.parts / "other.part"
         part.write_bytes(data)
         done = Downloaded(part, len(data), more.pop("facts", None))
-        return await keep(opened.library, await origin_of(opened, songs[0]), done, uid="0123456789", **more)
+        return await tag_and_store(
+            opened.library, await origin_of(opened, songs[0]), done, uid="0123456789", **more
+        )
 
     return make
 
 
-# --- the story --------------------------------------------------------------------------------------------------
+# --- provenance --------------------------------------------------------------------------------------------------
 
 
-async def test_a_song_tells_its_whole_story(stored: Any) -> None:
-    """Everything that its rows say, the canonical request, and the gateway's payload; shown to players, too."""
+async def test_a_song_file_has_its_complete_provenance(stored: Any) -> None:
+    """All fields of its rows, the canonical request, and the gateway's payload; frames that players show, too."""
     opened, songs = await stored(prompt="a waltz", seed=3)
     (submission,) = await opened.library.ledger.submissions.of_key("key")
     for song in songs:
-        told = told_at(song.path)
-        assert audio_sum_at(song.path) == song.audio_sha256 == told.story.audio.sha256
-        assert (told.story.key, told.request.prompt, told.request.seed) == ("key", "a waltz", 3)
+        told = metadata_at(song.path)
+        assert audio_sum_at(song.path) == song.audio_sha256 == told.provenance.audio.sha256
+        assert (told.provenance.key, told.request.prompt, told.request.seed) == ("key", "a waltz", 3)
         for name in (
             "id",
             "ordinal",
@@ -93,11 +95,11 @@ async def test_a_song_tells_its_whole_story(stored: Any) -> None:
             "price",
             "settled_at",
         ):
-            assert getattr(told.story.submission, name) == getattr(submission, name), name
+            assert getattr(told.provenance.submission, name) == getattr(submission, name), name
         for name in ("take", "song_id", "title", "tags", "lyrics", "root_song_id", "depth", "stored_at"):
-            assert getattr(told.story.song, name) == getattr(song, name), name
+            assert getattr(told.provenance.song, name) == getattr(song, name), name
         for name in ("seconds", "sample_rate", "channels", "peak", "rms_db"):
-            assert getattr(told.story.audio, name) == getattr(song, name), name
+            assert getattr(told.provenance.audio, name) == getattr(song, name), name
         assert json.loads(told.payload)["id"] == song.song_id
         assert tag_at(song.path).own[REQUEST] == told.request.canonical()
         shown = TinyTag.get(song.path)
@@ -106,8 +108,8 @@ async def test_a_song_tells_its_whole_story(stored: Any) -> None:
         assert "simulation" in shown.genre
 
 
-async def test_the_file_and_its_audio_have_sums_of_their_own(stored: Any) -> None:
-    """`sha256` is the file's, `audio_sha256` that of what the gateway's host sent, without its tag."""
+async def test_the_file_and_its_audio_have_separate_checksums(stored: Any) -> None:
+    """`sha256` is the file's, `audio_sha256` that of the downloaded audio without its tag."""
     opened, songs = await stored()
     folder = opened.library.settings.folder
     for song in songs:
@@ -119,8 +121,8 @@ async def test_the_file_and_its_audio_have_sums_of_their_own(stored: Any) -> Non
     assert not list((folder / "audio" / ".parts").glob("*.tagged"))
 
 
-async def test_the_audio_is_the_hosts_byte_for_byte(kept: Any, audio: Callable[..., bytes]) -> None:
-    """Behind its old tags, and with what stood at its end."""
+async def test_the_audio_is_copied_byte_for_byte(kept: Any, audio: Callable[..., bytes]) -> None:
+    """Old tags at its head are replaced; an ID3v1 tag at its end stays."""
     old = b"TAG" + b"Another title".ljust(125, b"\0")
     file = await kept(encode(Tag({"TIT2": "old"})) + encode(Tag({"TIT2": "older"})) + audio() + old)
     data = Path(file.path).read_bytes()
@@ -132,13 +134,16 @@ async def test_the_audio_is_the_hosts_byte_for_byte(kept: Any, audio: Callable[.
         assert (one.read() == other.read()).all()
 
 
-async def test_what_the_old_tag_said_besides_is_kept_within_reason(
-    kept: Any, audio: Callable[..., bytes]
-) -> None:
-    """Its own texts and comments stay, in nobody else's name; long ones, pictures and lyrics go."""
+async def test_short_frames_of_the_old_tag_are_kept(kept: Any, audio: Callable[..., bytes]) -> None:
+    """Other texts and comments stay; long ones, pictures, lyrics and forged Songflow frames are dropped."""
     found = Tag(
         texts={"TIT2": "its own title", "TSSE": "LAME", "TALB": "x" * 5000},
-        own={"replaygain": "-3 dB", STORY: "{}", "Songflow payload": "forged", "songflow extra": "forged"},
+        own={
+            "replaygain": "-3 dB",
+            PROVENANCE: "{}",
+            "Songflow payload": "forged",
+            "songflow extra": "forged",
+        },
         comments={"": "a simulation"},
         lyrics="not these",
         picture=Picture("image/gif", b"GIF8"),
@@ -147,32 +152,34 @@ async def test_what_the_old_tag_said_besides_is_kept_within_reason(
     assert tag.texts["TSSE"] == "LAME"
     assert tag.texts["TIT2"] != "its own title"
     assert "TALB" not in tag.texts
-    assert set(tag.own) == {"replaygain", STORY, REQUEST, PAYLOAD}
+    assert set(tag.own) == {"replaygain", PROVENANCE, REQUEST, PAYLOAD}
     assert tag.comments == {"": "a simulation"}
     assert tag.lyrics != "not these"
     assert tag.picture is None
 
 
-async def test_what_was_found_of_its_source_is_in_the_story(kept: Any, audio: Callable[..., bytes]) -> None:
-    """And what decoding measured."""
+async def test_source_check_and_measures_are_in_the_provenance(
+    kept: Any, audio: Callable[..., bytes]
+) -> None:
+    """As they are in the ledger row."""
     source = SourceFound(0.98, 1.5, 30.25, "a remark")
     facts = AudioFacts(0.5, 0.5, 44_100, 2, 0.4, -11.0)
     file = await kept(audio(), source=source, facts=facts)
-    story = told_at(file.path).story
-    assert (story.source.source_score, story.source.source_at) == (0.98, 1.5)
-    assert (story.source.added_seconds, story.source.note) == (30.25, "a remark")
-    assert (story.audio.peak, story.audio.rms_db) == (0.4, -11.0)
+    found = metadata_at(file.path).provenance
+    assert (found.source.source_score, found.source.source_at) == (0.98, 1.5)
+    assert (found.source.added_seconds, found.source.note) == (30.25, "a remark")
+    assert (found.audio.peak, found.audio.rms_db) == (0.4, -11.0)
 
 
-async def test_hostile_titles_stand_in_tags_harmlessly(stored: Any) -> None:
-    """NUL, 300 characters, emoji, marks that turn the writing: each reader sees what the ledger has."""
+async def test_hostile_titles_are_stored_in_tags_unchanged(stored: Any) -> None:
+    """NUL, 300 characters, emoji, bidirectional marks: each reader gets the ledger's text."""
     _, songs = await stored(
         {"fault": "hostile_titles", "times": None}, {"fault": "hostile_titles", "times": None}
     )
     for song in songs:
         shown = TinyTag.get(song.path)
         assert (shown.title or "") == song.title.strip("\0") or not song.title.strip()
-        assert told_at(song.path).story.song.title == song.title
+        assert metadata_at(song.path).provenance.song.title == song.title
         assert measure(Path(song.path)).seconds == pytest.approx(2.0, abs=0.1)
 
 
@@ -180,16 +187,16 @@ async def test_hostile_titles_stand_in_tags_harmlessly(stored: Any) -> None:
     "title",
     ["a\ufffdb", "x" * 300, "🎻" * 80, "\u202egnp.exe", "\u2066a\u2069\u200f", "<b>*_[x](y)", "", "  "],
 )
-async def test_each_hostile_title_comes_back(title: str, stored: Any, audio: Callable[..., bytes]) -> None:
-    """Byte for byte, in the frame that players read and in the story."""
+async def test_each_hostile_title_is_read_back(title: str, stored: Any, audio: Callable[..., bytes]) -> None:
+    """Byte for byte, from the frame that players read and from the provenance."""
     opened, songs = await stored()
     part = opened.library.store.parts / "other.part"
     part.write_bytes(audio())
     origin = await origin_of(opened, songs[0])
     named = replace(origin, song=replace(origin.song, title=title))
-    file = await keep(opened.library, named, Downloaded(part, 1, None), uid="0123456789")
+    file = await tag_and_store(opened.library, named, Downloaded(part, 1, None), uid="0123456789")
     assert tag_at(file.path).texts.get("TIT2", "") == title
-    assert told_at(file.path).story.song.title == title
+    assert metadata_at(file.path).provenance.song.title == title
 
 
 # --- covers and other containers --------------------------------------------------------------------------------
@@ -208,17 +215,17 @@ async def test_a_cover_is_in_the_song_and_beside_it(stored: Any) -> None:
         assert front.data == data
 
 
-async def test_covers_can_be_left_out(stored: Any, tmp_path: Path) -> None:
+async def test_covers_can_be_switched_off(stored: Any, tmp_path: Path) -> None:
     """Nothing is fetched, nothing is stored."""
     _, songs = await stored(library=LibrarySettings(tmp_path / "library", covers=False))
     assert [(song.cover_path, tag_at(song.path).picture) for song in songs] == [(None, None)] * 2
     assert list((tmp_path / "library" / "audio").glob("*.png")) == []
 
 
-async def test_a_store_that_takes_no_cover_gets_its_song(
+async def test_a_song_is_stored_even_if_its_cover_cannot_be(
     kept: Any, audio: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A picture is not worth a song."""
+    """The cover is still in the song's tag."""
     from songflow.library.audio_store import AudioStore
 
     async def refuse(*_: object) -> str:
@@ -232,27 +239,29 @@ async def test_a_store_that_takes_no_cover_gets_its_song(
 
 
 @pytest.mark.parametrize(("container", "ending"), [("WAV", ".wav"), ("FLAC", ".flac"), ("OGG", ".ogg")])
-async def test_what_is_no_mp3_is_stored_as_it_came_and_says_so(
+async def test_other_containers_are_stored_as_received_with_a_note(
     container: str, ending: str, kept: Any, audio: Callable[..., bytes]
 ) -> None:
-    """Under an ending of its own; both sums are the file's."""
+    """With the container's ending; both checksums are the file's."""
     data = audio(container)
     file = await kept(data, cover=PICTURE)
     assert file.path.endswith(ending)
     assert Path(file.path).read_bytes() == data
     assert file.sha256 == file.audio_sha256 == hashlib.sha256(data).hexdigest()
-    assert file.note == "stored as it came, without its story: it is no mp3"
+    assert file.note == "stored as received, without Songflow metadata: it is not an mp3"
     assert Path(file.cover_path).read_bytes() == PICTURE.data
 
 
 @pytest.mark.parametrize(("data", "ending"), [(b"\0\0\0\x20ftypM4A ", ".m4a"), (b"nothing known", ".audio")])
-async def test_only_what_is_mp3_is_called_so(data: bytes, ending: str, kept: Any) -> None:
-    """Without decoding anything can arrive."""
+async def test_only_mp3_files_get_the_ending_mp3(data: bytes, ending: str, kept: Any) -> None:
+    """If decoding is off, a download can be anything."""
     assert Path((await kept(data)).path).suffix == ending
 
 
-async def test_a_story_that_is_too_large_costs_no_song(kept: Any, audio: Callable[..., bytes]) -> None:
-    """It is an mp3 all the same."""
+async def test_a_song_is_stored_without_a_tag_that_would_be_too_large(
+    kept: Any, audio: Callable[..., bytes]
+) -> None:
+    """Its ending is still .mp3."""
     file = await kept(audio(), cover=Picture("image/png", bytes(MAX_TAG_BYTES)))
     assert file.path.endswith(".mp3")
     assert Path(file.path).read_bytes() == audio()
@@ -267,22 +276,22 @@ async def test_a_remote_store_gets_the_tagged_song_and_its_cover(stored: Any, tm
     for song in songs:
         data = memory.cat(song.path)
         assert hashlib.sha256(data).hexdigest() == song.sha256
-        assert read_story(io.BytesIO(data)).story.song.song_id == song.song_id
+        assert read_provenance(io.BytesIO(data)).provenance.song.song_id == song.song_id
         assert read_tag(io.BytesIO(data)).picture.data == memory.cat(song.cover_path)
     assert {path.suffix for path in (tmp_path / "library" / "parts").iterdir()} == {".lock"}
 
 
-async def test_what_another_attempt_left_behind_is_not_believed(
-    stored: Any, audio: Callable[..., bytes]
-) -> None:
-    """A tagged file of a process that was killed is written anew from the part."""
+async def test_files_of_an_earlier_attempt_are_not_reused(stored: Any, audio: Callable[..., bytes]) -> None:
+    """A tagged file left by a killed process is rewritten from the part file."""
     opened, songs = await stored()
     part = opened.library.store.parts / "other.part"
     part.write_bytes(audio())
     part.with_suffix(".tagged").write_bytes(b"half of" * 10_000)
     part.with_suffix(".cover").write_bytes(b"half of" * 10_000)
     origin = await origin_of(opened, songs[0])
-    file = await keep(opened.library, origin, Downloaded(part, 1, None), uid="0123456789", cover=PICTURE)
+    file = await tag_and_store(
+        opened.library, origin, Downloaded(part, 1, None), uid="0123456789", cover=PICTURE
+    )
     assert audio_in(Path(file.path).read_bytes()) == audio()
     assert Path(file.cover_path).read_bytes() == PICTURE.data
     assert not list(part.parent.glob("other.*"))
@@ -295,4 +304,4 @@ async def test_a_large_payload_stays_in_the_ledger(
     monkeypatch.setattr("songflow.library.provenance.MAX_PAYLOAD_BYTES", 100)
     _, songs = await stored()
     assert PAYLOAD not in tag_at(songs[0].path).own
-    assert told_at(songs[0].path).payload == "{}"
+    assert metadata_at(songs[0].path).payload == "{}"

@@ -14,7 +14,7 @@ from songflow.generation.extensions import plan_extension
 from songflow.generation.lifecycle import generate_in
 from songflow.ledger.rows import Song
 from songflow.library import source_check
-from songflow.library.source_check import compare, holds_source, seam_of
+from songflow.library.source_check import compare, contains_source, seam_of
 
 
 @pytest.fixture
@@ -37,17 +37,17 @@ def make(song_request: Any) -> Any:
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("dialect", ["cometapi", "openai-hk"])
-async def test_an_extension_holds_its_source(
+async def test_an_extension_contains_its_source(
     session: Any, simulator: Any, access: Any, make: Any, place: str, dialect: str
 ) -> None:
-    """Where it begins, where the seam is, and how much was added: at every place, through both gateways."""
+    """Its start, the seam and the added length: for every placement, through both gateways."""
     opened, account = await session(), access(simulator().url, dialect, key="k")
     core = (await make(opened, account, "core"))[0]
-    assert (core.source_score, core.note, holds_source(core), seam_of(core)) == (None, None, None, None)
+    assert (core.source_score, core.note, contains_source(core), seam_of(core)) == (None, None, None, None)
     before = place in {"intro", "front"}
     for song in await make(opened, account, "longer", core.song_id, place=place):
         assert song.source_score == 1
-        assert holds_source(song)
+        assert contains_source(song)
         assert song.source_at == pytest.approx(2 if before else 0, abs=0.05)
         assert seam_of(song) == pytest.approx(2, abs=0.05)
         assert song.added_seconds == pytest.approx(2, abs=0.05)
@@ -58,7 +58,7 @@ async def test_an_extension_holds_its_source(
 async def test_the_same_check_fails_on_an_unrelated_song(
     session: Any, simulator: Any, access: Any, make: Any
 ) -> None:
-    """Of the same request, or of another; and on the other take."""
+    """One of another request, and the other take."""
     opened, account = await session(), access(simulator(clip_seconds=4.0).url)
     core, other_take = await make(opened, account, "core", seed=1)
     other = (await make(opened, account, "other", prompt="slow sad piano", seed=2))[0]
@@ -68,13 +68,13 @@ async def test_the_same_check_fails_on_an_unrelated_song(
         found = compare(Path(unrelated.path), Path(longer.path), unrelated.seconds, longer.seconds)
         assert found.source_score <= 0.25
         assert found.source_at is None
-        assert "it does not hold its source" in found.note
+        assert "it does not contain its source" in found.note
 
 
 async def test_a_result_that_is_not_longer_is_noted(
     session: Any, simulator: Any, access: Any, make: Any
 ) -> None:
-    """It holds its source, and nothing was added."""
+    """It contains its source, and nothing was added."""
     opened, account = await session(), access(simulator().url)
     core = (await make(opened, account, "core"))[0]
     same = compare(Path(core.path), Path(core.path), core.seconds, core.seconds)
@@ -82,20 +82,20 @@ async def test_a_result_that_is_not_longer_is_noted(
     assert same.note == "it is not longer than its source"
 
 
-async def test_a_source_that_is_held_in_part_is_noted(play: Any, write: Any) -> None:
+async def test_a_partly_contained_source_is_noted(play: Any, write: Any) -> None:
     """With its share."""
     import numpy as np
 
     source, whole = play(), np.concatenate([play()[2 * 44100 :], play("new")])
     found = compare(write(source, "source.mp3"), write(whole), 5.0, 8.0)
-    assert found.note.startswith("only 60% of its source is in it")
+    assert found.note.startswith("it contains only 60% of its source")
     assert found.source_at is None
 
 
 async def test_a_source_that_is_not_in_this_library_is_noted(
     session: Any, simulator: Any, access: Any, make: Any
 ) -> None:
-    """A bare id at the gateway: the song is stored all the same."""
+    """Only its id is known: the song is still stored."""
     server = simulator()
     account = access(server.url)
     core = server.gateway.store
@@ -116,10 +116,10 @@ def _beside(opened: Any) -> Path:
 
 
 @pytest.mark.parametrize("trouble", ["gone", "broken", "unexpected"])
-async def test_trouble_with_the_check_is_noted_and_stops_nothing(
+async def test_a_failed_check_is_noted_and_the_song_is_stored(
     session: Any, simulator: Any, access: Any, make: Any, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
-    """The source's file is gone or broken, or something that nobody thought of."""
+    """The source's file is missing or broken, or the check has a bug."""
     opened, account = await session(), access(simulator().url)
     core = (await make(opened, account, "core"))[0]
     if trouble == "gone":
@@ -137,7 +137,7 @@ async def test_trouble_with_the_check_is_noted_and_stops_nothing(
 async def test_a_remote_source_is_fetched_for_the_check(
     session: Any, simulator: Any, access: Any, make: Any, library_settings: Any
 ) -> None:
-    """And leaves nothing behind."""
+    """The temporary copy is deleted."""
     remote = dataclasses.replace(library_settings, audio_url="memory://check/songs")
     opened, account = await session(library=remote), access(simulator().url)
     core = (await make(opened, account, "core"))[0]
@@ -149,7 +149,7 @@ async def test_a_remote_source_is_fetched_for_the_check(
 async def test_without_decoding_nothing_is_compared(
     session: Any, simulator: Any, access: Any, make: Any, library_settings: Any
 ) -> None:
-    """SONGFLOW_VERIFY_AUDIO=0 is a wish for speed."""
+    """SONGFLOW_VERIFY_AUDIO=off saves that time, too."""
     quick = dataclasses.replace(library_settings, verify_audio=False)
     opened, account = await session(library=quick), access(simulator().url)
     core = (await make(opened, account, "core"))[0]
@@ -157,10 +157,10 @@ async def test_without_decoding_nothing_is_compared(
     assert (song.source_score, song.note) == (None, None)
 
 
-async def test_what_was_found_stands_in_the_log(
+async def test_a_missing_source_is_logged(
     session: Any, simulator: Any, access: Any, make: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where it is not what was paid for."""
+    """As a warning, with the remedy."""
     server = simulator(whole_extensions=False)
     opened, account = await session(), access(server.url)
     core = (await make(opened, account, "core"))[0]

@@ -1,4 +1,4 @@
-"""Stitching in an open library: what is made, what is refused, and what stays as it was."""
+"""Stitching: joined files, refused requests, and unchanged sources."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ async def parts(session: Any, simulator: Any, access: Any, song_request: Any) ->
     return opened.library, core, new
 
 
-async def test_the_new_part_is_joined_behind_its_source(parts: Any) -> None:
-    """Twice is once: one file, one remark."""
+async def test_a_new_part_is_joined_to_its_source(parts: Any) -> None:
+    """Repeated calls make one file and one note."""
     library, core, new = parts
     made = await stitch(library, new.song_id)
     assert Path(made.path).parent == library.settings.folder / FOLDER
@@ -40,17 +40,17 @@ async def test_the_new_part_is_joined_behind_its_source(parts: Any) -> None:
     assert [path.name for path in Path(made.path).parent.iterdir()] == [Path(made.path).name]
 
 
-async def test_what_cannot_be_joined_is_refused(parts: Any, tmp_path: Path) -> None:
-    """And leaves no file behind."""
+async def test_invalid_requests_are_refused(parts: Any, tmp_path: Path) -> None:
+    """They create no file."""
     library, core, new = parts
     taken = tmp_path / "taken.mp3"
     taken.write_bytes(b"mine")
     for song_id, options, text in (
         ("nowhere", {}, "No stored song"),
-        (core.song_id, {}, "extends no other"),
+        (core.song_id, {}, "is not an extension"),
         (new.song_id, {"crossfade": -1.0}, "allowed are 0 to 10 s"),
-        (new.song_id, {"target": tmp_path / "a.wav"}, "An mp3 is made"),
-        (new.song_id, {"target": taken}, "is there already"),
+        (new.song_id, {"target": tmp_path / "a.wav"}, "The output is an mp3"),
+        (new.song_id, {"target": taken}, "exists already"),
         (new.song_id, {"source": tmp_path / "absent.mp3"}, "cannot be decoded"),
     ):
         with pytest.raises(InputError, match=text):
@@ -59,8 +59,8 @@ async def test_what_cannot_be_joined_is_refused(parts: Any, tmp_path: Path) -> N
     assert not (library.settings.folder / FOLDER).exists()
 
 
-async def test_a_source_that_is_not_here_is_named(parts: Any) -> None:
-    """With the way to give its file."""
+async def test_a_missing_source_is_an_error(parts: Any) -> None:
+    """The error says how to give its file."""
     library, core, new = parts
     Path(core.path).unlink()
     with pytest.raises(InputError, match="cannot be joined"):
@@ -76,15 +76,15 @@ async def test_a_source_that_is_not_here_is_named(parts: Any) -> None:
 async def test_a_whole_extension_needs_no_joining(
     session: Any, simulator: Any, access: Any, song_request: Any
 ) -> None:
-    """Also where it was not compared when it was stored."""
+    """Even if it was not compared when it was stored."""
     opened = await session()
     account = access(simulator(takes=1).url)
     core = (await generate_in(opened, song_request(), account, key="core")).songs[0]
     planned = await plan_extension(opened, core.song_id, account, place="intro")
     whole = (await generate_in(opened, planned.request, account, key="intro")).songs[0]
-    with pytest.raises(InputError, match="holds its source already"):
+    with pytest.raises(InputError, match="contains its source already"):
         await stitch(opened.library, whole.song_id)
     async with opened.library.ledger.database.write("test") as connection:
         await connection.execute(update(schema.songs).values(source_score=None))
-    with pytest.raises(InputError, match="holds its source already"):
+    with pytest.raises(InputError, match="contains its source already"):
         await stitch(opened.library, whole.song_id)
