@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree; each branch is one exit code of the command line.
+"""The exceptions of Songflow as one tree; each branch has its exit code on the command line.
 
     SongflowError                    1   anything else
     |- InputError                    2   nothing was sent: the caller must change something
@@ -7,20 +7,20 @@
     |  |- KeyConflict                    the same request key with a different body
     |  |- MissingCredentials             no key, or an unknown credentials block
     |  `- LibraryError                   the library cannot be used (path, space, schema, file system)
-    |- NotBilled                     3   the gateway did not take the request
-    |  |- RequestRefused                 it answered no
-    |  `- RequestNotSent                 it was never reached
-    |- GenerationFailed              4   the gateway took it and reported a failure
-    |- Unsettled                     5   paid, or perhaps paid, and not collected yet
-    |  |- StillRunning                   our deadline passed, the gateway works on
+    |- NotBilled                     3   the gateway did not accept the request
+    |  |- RequestRefused                 it refused
+    |  `- RequestNotSent                 no byte of it left this machine
+    |- GenerationFailed              4   the gateway accepted it and reported a failure
+    |- Unsettled                     5   paid or perhaps paid, and not collected yet
+    |  |- StillRunning                   the deadline passed; the gateway continues
     |  |- OutcomeUnknown                 the POST's answer was lost
     |  |- GenerationLost                 the gateway no longer knows the id it gave us
-    |  |- NotCollected                   finished at the gateway, not yet on our disk
+    |  |- NotCollected                   ended at the gateway, and not stored yet
     |  |- UnsettledTwin                  the same body is unsettled under another key
-    |  `- ChoiceNeeded                   a recipe goes on when a person has chosen a take
+    |  `- ChoiceNeeded                   a recipe continues once a person has chosen a take
     `- SpendingStopped               6   over budget, or spending is paused
 
-A message says what happened, what it cost, and what to do next. Keys of gateways never stand in one.
+A message says what happened, what it cost, and what to do next. It never contains a gateway's key.
 """
 
 from __future__ import annotations
@@ -53,15 +53,17 @@ __all__ = [
 
 
 class SongflowError(Exception):
-    """The root: carries what a person or a program needs to go on.
+    """The root of the tree; carries the facts that a person or a program needs to continue.
 
     Args:
         message: One or two sentences: what happened and why.
-        key: The request key, where one exists.
-        generation_id: The gateway's id of the generation, where one was given.
+        key: The request key, if there is one.
+        generation_id: The gateway's id of the generation, if it is known.
         state: The submission's state in the ledger.
         billed: "no", "maybe" or "yes".
         next: The next step, in the imperative.
+        repeatable: The same request may be sent again: nothing was or will be billed for this one.
+        retry_after: Seconds to wait first, if the gateway asks for it.
     """
 
     exit_code: ClassVar[int] = 1
@@ -87,24 +89,22 @@ class SongflowError(Exception):
         self.billed = billed or self.default_billed
         self.next = next
         self.repeatable = repeatable
-        """True where the same request may simply be sent again: nothing was or will be billed for this one."""
         self.retry_after = retry_after
-        """Seconds the gateway asked us to wait, where it did."""
 
     def __str__(self) -> str:
         return f"{self.message} Next: {self.next}" if self.next else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Keyword-only facts survive pickling (Prefect stores exceptions that way)."""
+        """Pickle the keyword-only facts, too: Prefect stores exceptions that way."""
         return _rebuild, (type(self), self.message, self.facts())
 
     def facts(self) -> dict[str, Any]:
-        """Everything but the message, by name."""
+        """All attributes but the message, by name."""
         return {name: value for name, value in vars(self).items() if name != "message"}
 
     @classmethod
     def rebuild(cls, message: str, facts: dict[str, Any]) -> Self:
-        """The inverse of `facts`."""
+        """Rebuild an exception from its message and its `facts`."""
         return cls(message, **facts)
 
 
@@ -119,7 +119,7 @@ class InputError(SongflowError):
 
 
 class _Faulty(InputError):
-    """Several things are wrong at once; `faults` names each."""
+    """An input with several faults; `faults` names each."""
 
     def __init__(self, message: str, *, faults: tuple[str, ...] = (), **facts: Any) -> None:
         super().__init__(message, **facts)
@@ -135,7 +135,7 @@ class InvalidDocument(_Faulty):
 
 
 class KeyConflict(InputError):
-    """The request key already stands in the ledger with a different body."""
+    """The request key belongs to a request with a different body."""
 
 
 class MissingCredentials(InputError):
@@ -143,17 +143,17 @@ class MissingCredentials(InputError):
 
 
 class LibraryError(InputError):
-    """The library cannot be opened or written, or its ledger is not one we can use."""
+    """The library cannot be opened or written, or its ledger cannot be used."""
 
 
 class NotBilled(SongflowError):
-    """The gateway did not take the request, so it bills nothing."""
+    """The gateway did not accept the request, so it bills nothing."""
 
     exit_code = 3
 
 
 class RequestRefused(NotBilled):
-    """The gateway answered no (the message says why); `kind` is the sort of refusal, such as "rate_limited"."""
+    """The gateway refused the request; `kind` is the kind of refusal, such as "rate_limited"."""
 
     def __init__(self, message: str, *, kind: str | None = None, **facts: Any) -> None:
         super().__init__(message, **facts)
@@ -161,29 +161,29 @@ class RequestRefused(NotBilled):
 
 
 class RequestNotSent(NotBilled):
-    """The gateway was never reached: no byte of the request left."""
+    """The gateway was not reached: no byte of the request left this machine."""
 
 
 class GenerationFailed(SongflowError):
-    """The gateway took the request and then reported that it failed."""
+    """The gateway accepted the request and then reported that it failed."""
 
     exit_code = 4
     default_billed = "maybe"
 
 
 class Unsettled(SongflowError):
-    """Paid or perhaps paid, and nothing collected yet; never sent again by itself."""
+    """Paid or perhaps paid, and nothing collected yet; never sent again automatically."""
 
     exit_code = 5
     default_billed = "yes"
 
 
 class StillRunning(Unsettled):
-    """Our deadline passed (or we were told to stop waiting) while the gateway works on."""
+    """The deadline passed, or waiting was stopped; the generation continues at the gateway."""
 
 
 class OutcomeUnknown(Unsettled):
-    """The request may have been taken and billed: its answer was lost."""
+    """The request may have been accepted and billed: its answer was lost."""
 
     default_billed = "maybe"
 
@@ -203,10 +203,13 @@ class UnsettledTwin(Unsettled):
 
 
 class ChoiceNeeded(Unsettled):
-    """A recipe stands still until a person says which take it goes on with.
+    """A recipe waits until a person chooses the take to continue from.
 
-    `step` is the step's path in the recipe, `takes` what can be chosen as plain data, `another` what another pair of
-    takes would cost (None: there were enough), and `again` the answer that wants one.
+    Args:
+        step: The step's path in the recipe.
+        takes: The takes that can be chosen, as plain data.
+        another: The price of another pair of takes (None: no further pair is allowed).
+        again: The answer that asks for another pair.
     """
 
     def __init__(
@@ -238,7 +241,7 @@ _EXIT_ORDER = (0, 3, 4, 5, 6)
 def worst_exit_code(codes: Iterable[int]) -> int:
     """The exit code of several generations together: the worst one in the order 0 3 4 5 6, or 0 for none.
 
-    Any other code leaves its generation unsettled.
+    Any other code counts as unsettled.
     """
     settled = (code if code in _EXIT_ORDER else Unsettled.exit_code for code in codes)
     return max(settled, key=_EXIT_ORDER.index, default=0)

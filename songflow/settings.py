@@ -30,7 +30,7 @@ __all__ = [
 
 DEFAULT_NAME_TEMPLATE = "{title}-{uid}.mp3"
 FALLBACK_KEY_VARIABLE = "SONGFLOW_API_KEY"
-"""Read where a gateway's own variable is not set."""
+"""Read if a gateway's own variable is not set."""
 FAIL_POINT_VARIABLE = "SONGFLOW_FAIL_POINT"
 
 _Units = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -77,7 +77,7 @@ class LibrarySettings:
         return replace(found, folder=_absolute(Path(folder) if folder else found.folder))
 
     def exists(self) -> bool:
-        """False where opening this library would create it (a ledger elsewhere always counts as existing)."""
+        """False if opening this library would create it (a ledger elsewhere always counts as existing)."""
         try:
             return self.ledger_url is not None or (self.folder / "ledger.sqlite").is_file()
         except OSError:  # the name is too long, or the folder may not be searched
@@ -91,7 +91,7 @@ class PrefectSettings:
     Reading them here avoids an import of Prefect, which takes over a second.
 
     Attributes:
-        enabled: Commands become flow runs where a Prefect server answers.
+        enabled: Commands become flow runs if a Prefect server answers.
         api_url: The server's API.
         home: The folder of Prefect's files.
         profiles_path: The file of profiles (None: `profiles.toml` in `home`).
@@ -115,13 +115,13 @@ class PrefectSettings:
 
 
 def gateway_key(variable: str) -> SecretStr | None:
-    """The gateway key in a variable; None where it is not set or blank."""
+    """The gateway key in a variable; None if it is not set or blank."""
     key = os.environ.get(variable, "").strip()
     return SecretStr(key) if key else None
 
 
 def debugging() -> bool:
-    """True where SONGFLOW_DEBUG asks for tracebacks. Never raises: it is read while another error is handled."""
+    """True if SONGFLOW_DEBUG asks for tracebacks. Never raises: it is read while another error is handled."""
     return os.environ.get("SONGFLOW_DEBUG", "").strip().lower() not in {"", "0", "off", "no", "false"}
 
 

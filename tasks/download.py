@@ -1,4 +1,4 @@
-"""The task that brings one take to the store."""
+"""The task that stores one take."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["download", "may_be_fetched_again"]
 
 
 def may_be_fetched_again(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """True for a song that could not be stored yet, and for trouble of ours; fetching is free."""
+    """True for a song that could not be stored yet, and for errors of the infrastructure; fetching is free."""
     return isinstance(state.data, NotCollected) or not isinstance(state.data, SongflowError)
 
 
@@ -48,18 +48,18 @@ async def download(
     library: Where | None = None,
     settings: SessionSettings | None = None,
 ) -> Song:
-    """Fetch, verify and store one take; one that is stored already is not fetched again.
+    """Fetch, verify and store one take, unless it is stored already.
 
     Args:
         song: A take that `wait` returned.
         submission: The submission it belongs to.
-        credentials: The account that took it (None: found by the ledger's alias).
-        library: Which library (None: the flow's).
+        credentials: The account that took it (None: found by its alias in the ledger).
+        library: The library (None: the flow's).
         settings: Polling and deadline (None: the flow's).
 
     Raises:
-        NotCollected: it could not be stored now; it stays announced in the ledger, for the next try.
-        MissingCredentials: its address is dead, and there is no account to ask for a fresh one.
+        NotCollected: it could not be stored; its row stays announced, so that it is tried again.
+        MissingCredentials: its URL is dead, and the account that could give a fresh one is not available.
     """
     async with open_session(library, settings) as session, tells_when_cancelled(session, submission.key):
         stored = await store_song(session, submission, song, given_access(credentials))

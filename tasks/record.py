@@ -1,4 +1,4 @@
-"""The task that shows a generation in Prefect's UI and hands back its result."""
+"""The task that shows a generation in Prefect's UI and returns its result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.runs import short
 from tasks.sessions import Where, open_session
 from tasks.ui.markdown import artifact_key, escape, generation_page
 from tasks.ui.pages import shown
-from tasks.wait import is_trouble_of_ours
+from tasks.wait import is_infrastructure_error
 
 __all__ = ["record"]
 
@@ -33,7 +33,7 @@ def _name() -> str:
 
 
 def _with_assets(**options: Any) -> Callable[[Callable[_P, _R]], MaterializingTask[_P, _R]]:
-    """A task whose assets are named by each call, with `with_options(assets=..., asset_deps=...)`; none by itself."""
+    """Decorate a task without assets, to which each call adds its own: `with_options(assets=..., asset_deps=...)`."""
     return lambda fn: MaterializingTask(fn=fn, assets=(), materialized_by="songflow", **options)
 
 
@@ -42,19 +42,19 @@ def _with_assets(**options: Any) -> Callable[[Callable[_P, _R]], MaterializingTa
     task_run_name=_name,
     retries=2,
     retry_delay_seconds=[2.0, 10.0],
-    retry_condition_fn=is_trouble_of_ours,
+    retry_condition_fn=is_infrastructure_error,
     cache_policy=NO_CACHE,
     persist_result=False,
 )
 async def record(
     submission: Submission, *, library: Where | None = None, settings: SessionSettings | None = None
 ) -> GenerationResult:
-    """Show a collected generation as a Markdown artifact; the ledger, the truth, has it already.
+    """Show a collected generation as a Markdown artifact. The ledger has recorded it already.
 
     Args:
-        submission: What `submit` returned.
-        library: Which library (None: the flow's).
-        settings: Ignored but for finding the flow's session (None: the flow's).
+        submission: The submission that `submit` returned.
+        library: The library (None: the flow's).
+        settings: Those of the flow's session (None: any).
 
     Returns:
         The generation with its songs.

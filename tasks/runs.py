@@ -1,8 +1,8 @@
-"""Which Prefect run asks: run ids for the ledger, and request keys that a rerun finds again.
+"""Run ids for the ledger, and request keys that are the same in every retry of a run.
 
-A parent flow that is run again starts new subflow runs, and a task that is retried may meet a different order
-of calls. So a key is made from the ROOT flow run, which stays the same through every retry, and a step's name
-that stands in the code: never from a subflow's own id, and never from a counter.
+A retried parent flow starts new subflow runs, and a retried task may be called in a different order. A key is therefore
+made of the id of the ROOT flow run, which is the same in every retry, and of a step's name from the code: never of a
+subflow's own id, and never of a counter.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ DEFAULT_STEP = "core"
 async def request_key(step: str = DEFAULT_STEP) -> str:
     """The request key of a step of this run: `{root flow run's id}:{step}`.
 
-    A task outside of any flow takes its own run's id. Outside of any run there is nothing that a retry could
-    find again, so a new key is minted.
+    A task outside of any flow uses its own run's id. Outside of any run nothing can be retried, and a new key is
+    minted.
     """
     ids = await run_ids()
     root = ids.root_flow_run_id or ids.task_run_id
@@ -32,12 +32,12 @@ async def request_key(step: str = DEFAULT_STEP) -> str:
 
 
 async def run_ids() -> RunIds:
-    """The ids of the runs that are at work here; all None outside of a run.
+    """The ids of the runs around this call; all None outside of a run.
 
     Raises:
-        Exception: Prefect's API does not tell a subflow's parents; nothing was spent then.
+        Exception: Prefect's API cannot be asked for a subflow's parents; nothing was sent.
     """
-    # For a subflow this asks Prefect's API, synchronously: not on our event loop.
+    # In a subflow this calls Prefect's API synchronously, so it must not run in the event loop.
     root = await asyncio.to_thread(lambda: flow_run.root_flow_run_id)
     return RunIds(_text(flow_run.id), _text(root), _text(task_run.id))
 
@@ -47,5 +47,5 @@ def _text(value: object) -> str | None:
 
 
 def short(text: str | None, length: int = 60) -> str:
-    """A text as part of a run's name: one line, no control characters, at most `length` characters."""
+    """Shorten a text for a run's name: one line, no control characters, at most `length` characters."""
     return one_line(text or "", length)

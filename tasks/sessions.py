@@ -1,7 +1,7 @@
-"""The open library that the tasks of a flow share.
+"""The session that the tasks of a flow share.
 
-A flow opens one session and its tasks find it here. A task that is called alone, with another library, or on
-another event loop (a task runner's thread) opens one of its own: a session belongs to its loop.
+A flow opens one session, and its tasks find it here. A task that is called alone, with another library, or on another
+event loop (a task runner's thread) opens its own: a session belongs to its loop.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from tasks.stopping import ends_when_stopped
 __all__ = ["Where", "Who", "access_of", "library_of", "open_session"]
 
 Who = GatewayBlock | Access
-"""Whose account: a credentials block, or an access of the domain."""
+"""An account: a credentials block, or an access of the domain."""
 
 Where = SongLibrary | LibrarySettings
-"""Which library: a block, or settings of the domain."""
+"""A library: a block, or settings of the domain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,11 @@ _open: ContextVar[_Open | None] = ContextVar("songflow_open_session", default=No
 async def open_session(
     library: Where | None = None, settings: SessionSettings | None = None
 ) -> AsyncIterator[Session]:
-    """The session that is open around us where it fits, else a new one for the time of the block.
+    """Use the session that is open around this call if it fits, else open a new one for the block.
 
     Args:
-        library: Which library (None: the open one, else SONGFLOW_LIBRARY or `./songs`).
-        settings: Polling, deadline and repeats (None: those of the open session, else the defaults).
+        library: The library (None: that of the open session, else SONGFLOW_LIBRARY or `./songs`).
+        settings: Polling, deadline and retries (None: those of the open session, else the defaults).
 
     Raises:
         LibraryError: the library cannot be used.
@@ -85,7 +85,7 @@ def library_of(library: Where | None) -> LibrarySettings:
 
 
 def access_of(credentials: Who | None) -> Access:
-    """The access that credentials stand for (None: the embedded simulator)."""
+    """The access of credentials (None: the embedded simulator)."""
     if credentials is None:
         return access_from_environment()
     return credentials if isinstance(credentials, Access) else credentials.get_access()

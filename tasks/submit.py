@@ -1,4 +1,4 @@
-"""The task that pays."""
+"""The task that submits: the only one that pays."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ __all__ = ["may_be_sent_again", "submit"]
 log = logging.getLogger(f"songflow.{__name__}")
 
 DELAYS_SECONDS = [1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
-# A gateway that asks for a longer wait than this is not worth holding a run for.
+# A run does not wait longer than this, whatever the gateway asks for.
 LONGEST_WAIT_SECONDS = 300.0
 
 
 def may_be_sent_again(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """True only where nothing was billed and the gateway may be asked again.
+    """True only if nothing was billed and the same request may be sent again.
 
-    Everything else ends the task at once, however many retries it was given. The ledger is the second lock:
-    even a task whose condition was taken away re-attaches to its key and cannot pay twice.
+    Any other error ends the task at once, whatever its number of retries. The ledger is the second safeguard: a task
+    run without this condition re-attaches to its key and cannot pay twice.
     """
     return isinstance(state.data, NotBilled) and state.data.repeatable
 
@@ -65,16 +65,16 @@ async def submit(
     settings: SessionSettings | None = None,
     policy: PayingPolicy = PAY_ONCE,
 ) -> Submission:
-    """Pay for a request once, or re-attach to what its key already stands for.
+    """Pay for a request once, or re-attach to the submission of its key.
 
     Args:
         request: What to make.
-        credentials: Whose account (None: the embedded simulator).
+        credentials: The account that pays (None: the embedded simulator).
         key: The request key (None: this run's root id and `step`).
-        step: Tells several requests of one run apart.
-        library: Which library (None: the flow's).
-        settings: Polling, deadline and repeats (None: the flow's).
-        policy: When to pay again. Its fallbacks are not tried here: a task run asks one account.
+        step: Distinguishes several requests of one run.
+        library: The library (None: the flow's).
+        settings: Polling, deadline and retries (None: the flow's).
+        policy: When to pay again. Its fallbacks are not tried here: a task run submits to one account.
 
     Returns:
         A submission to wait for.

@@ -17,19 +17,19 @@ from tasks.sessions import Where, Who, access_of, open_session
 from tasks.stopping import tells_when_cancelled
 from tasks.ui.progress import ProgressBar
 
-__all__ = ["given_access", "is_trouble_of_ours", "wait"]
+__all__ = ["given_access", "is_infrastructure_error", "wait"]
 
 
-def is_trouble_of_ours(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
-    """True for a database, a disk, a connection: asking and fetching are free, so try again.
+def is_infrastructure_error(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """True for errors of a database, a disk or a connection: polling is free, so the task is retried.
 
-    An answer of the domain's (it failed, it still runs, nobody knows) does not change by asking again.
+    A SongflowError (it failed, it still runs, its outcome is unknown) does not change by polling again.
     """
     return not isinstance(state.data, SongflowError)
 
 
 def given_access(credentials: Who | None) -> Access | None:
-    """The caller's access; None lets the ledger's account alias find it."""
+    """The access of credentials; None means that it is found by the account's alias in the ledger."""
     return None if credentials is None else access_of(credentials)
 
 
@@ -43,7 +43,7 @@ def _name() -> str:
     task_run_name=_name,
     retries=3,
     retry_delay_seconds=[5.0, 15.0, 30.0],
-    retry_condition_fn=is_trouble_of_ours,
+    retry_condition_fn=is_infrastructure_error,
     cache_policy=NO_CACHE,
     persist_result=False,
 )
@@ -54,19 +54,19 @@ async def wait(
     library: Where | None = None,
     settings: SessionSettings | None = None,
 ) -> list[Song]:
-    """Wait until a submission's generation has ended; its takes are committed before the first download.
+    """Wait until a submission's generation has ended, and commit its takes before the first download.
 
     Args:
-        submission: What `submit` returned.
-        credentials: The account that took it (None: found by the ledger's alias).
-        library: Which library (None: the flow's).
+        submission: The submission that `submit` returned.
+        credentials: The account that took it (None: found by its alias in the ledger).
+        library: The library (None: the flow's).
         settings: Polling and deadline (None: the flow's).
 
     Raises:
         SongflowError: see `songflow.generation.lifecycle.wait`; none of these is retried.
     """
     async with open_session(library, settings) as session, tells_when_cancelled(session, submission.key):
-        # A retry may come long after the submission was handed to us.
+        # On a retry, the submission that was passed may be outdated.
         submission = await session.library.ledger.submissions.get(submission.id)
         bar = ProgressBar(f"Generation {submission.any_id} at {submission.gateway}")
         songs = await lifecycle.wait(session, submission, given_access(credentials), bar.update)

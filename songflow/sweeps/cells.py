@@ -1,9 +1,9 @@
-"""The cells of a sweep: one request each, under a key made of nothing but what is asked and of whom.
+"""The cells of a sweep: one request each, under a key that depends only on the request and the account.
 
     cell-<the body's hash>-<gateway, address and account>-<replicate>
 
-The body's hash is that of the oldest hash version that tells all of it, so a field that Songflow learns later
-leaves the keys of songs already paid for as they are. The same cell has the same key in every sweep.
+The body's hash uses the oldest hash version that covers all of its fields, so a field that a later version of Songflow
+adds does not change the keys of songs that are already paid for. The same cell has the same key in every sweep.
 """
 
 from __future__ import annotations
@@ -40,7 +40,14 @@ _HASH_LENGTH, _PLACE_LENGTH = 40, 12
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One generation of a sweep: `fields` are those that differ between cells, and the replicate's number."""
+    """One generation of a sweep.
+
+    Attributes:
+        key: Its request key.
+        request: What to make.
+        fields: The values of the varied fields, and the replicate's number.
+        replicate: The number of the replicate, from 1.
+    """
 
     key: str
     request: Request
@@ -49,15 +56,15 @@ class Cell:
 
     @property
     def kin(self) -> str:
-        """How the keys of all its replicates begin."""
+        """The common prefix of the keys of all its replicates."""
         return self.key.rpartition("-")[0] + "-"
 
 
 def cells_of(sweep: Sweep, access: Access, parents: Parents = _NOTHING) -> list[Cell]:
-    """Every cell of a sweep for an account, in the order of the spec, each key once.
+    """Make the cells of a sweep for an account, in the order of the spec, each key once.
 
-    A cell that extends one of the `parents` inherits from it what it does not say. Equal cells with a seed of their
-    own are one cell; with a random seed (-1) they are replicates.
+    A cell that extends one of the `parents` inherits the fields that it does not set. Equal cells with a fixed seed are
+    one cell; with a random seed they are replicates.
 
     Raises:
         InvalidDocument: combinations are not valid, a constraint cannot be evaluated, or no cell is left.
@@ -81,7 +88,7 @@ def cells_of(sweep: Sweep, access: Access, parents: Parents = _NOTHING) -> list[
             elif replicate <= replicates.get(stem, 0):
                 continue
             replicates[stem] = replicate
-            fields = {name: _told(request, row, name) for name in axes} | {REPLICATE: replicate}
+            fields = {name: _value(request, row, name) for name in axes} | {REPLICATE: replicate}
             cells.append(Cell(f"{stem}-{replicate}", request, fields, replicate))
     faults.refuse(cells)
     return cells
@@ -90,12 +97,12 @@ def cells_of(sweep: Sweep, access: Access, parents: Parents = _NOTHING) -> list[
 def keyed_fields(
     sweep: Sweep, access: Access, parents: Parents = _NOTHING
 ) -> list[tuple[str, dict[str, Any]]]:
-    """The request key and the differing fields of each cell: what a report joins with the manifest's `key`."""
+    """The request key and the varied fields of each cell, to be joined with the `key` column of the manifest."""
     return [(cell.key, dict(cell.fields)) for cell in cells_of(sweep, access, parents)]
 
 
 def key_stem(request: Request) -> str:
-    """How the key of a request's cells begins, whoever makes the song."""
+    """The beginning of a cell's key, which depends only on the request."""
     body = request.body()
     return f"cell-{body_hash(body, oldest_version(body))[:_HASH_LENGTH]}"
 
@@ -106,7 +113,7 @@ def cell_key(request: Request, access: Access, replicate: int) -> str:
 
 
 def _account_mark(access: Access) -> str:
-    """Whose song it is: another gateway, address or account makes another song."""
+    """A short hash of the account: another gateway, address or account makes another song."""
     text = json.dumps([access.gateway, access.account.base_url, access.account.alias])
     return hashlib.sha256(text.encode()).hexdigest()[:_PLACE_LENGTH]
 
@@ -119,12 +126,12 @@ def _rows(sweep: Sweep) -> Iterator[dict[str, Any]]:
         yield row
 
 
-def _told(request: Request, row: Mapping[str, Any], name: str) -> Any:
+def _value(request: Request, row: Mapping[str, Any], name: str) -> Any:
     return row.get(PLACE) if name == PLACE else getattr(request, name, None)
 
 
 def _request(row: Mapping[str, Any], parents: Parents) -> Request:
-    """A row as a request: with a source it is an extension, a place is a mode and a start."""
+    """Build the request of a row; a row with a source is an extension, and a place sets mode and start."""
     source = row.get("source_song_id")
     if isinstance(source, str):
         own = {name: value for name, value in row.items() if name not in ("source_song_id", "mode", PLACE)}
@@ -141,24 +148,24 @@ def _placed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _Combinations:
-    """The faults of combinations, told once for each kind with its first cell."""
+    """The faults of combinations, each reported once with the first cell that has it."""
 
     def __init__(self, sweep: Sweep) -> None:
         self._sweep = sweep
         self._faults: dict[str, Fault] = {}
 
     def add(self, number: int, row: Mapping[str, Any], message: str) -> None:
-        said = message.removeprefix("The request is not valid: ").removesuffix(".")
-        if said not in self._faults:
-            words = (word.strip("`:,") for word in said.split())
+        text = message.removeprefix("The request is not valid: ").removesuffix(".")
+        if text not in self._faults:
+            words = (word.strip("`:,") for word in text.split())
             place = next((self._sweep.places[word] for word in words if word in self._sweep.places), ())
-            told = ", ".join(f"{name} {row[name]!r:.40}" for name in self._sweep.axes if name in row)
-            which = f"makes cell {number} ({told or 'the only one'}) not valid"
-            self._faults[said] = self._sweep.document.fault(place, f"{which}: {said}")
+            values = ", ".join(f"{name} {row[name]!r:.40}" for name in self._sweep.axes if name in row)
+            which = f"makes cell {number} ({values or 'the only one'}) not valid"
+            self._faults[text] = self._sweep.document.fault(place, f"{which}: {text}")
 
     def allows(self, request: Request, row: Mapping[str, Any]) -> bool:
-        """True where every constraint holds; one that cannot be evaluated is a fault."""
-        values = {name: _told(request, row, name) for name in FIELDS}
+        """True if every constraint holds; one that cannot be evaluated is a fault."""
+        values = {name: _value(request, row, name) for name in FIELDS}
         for constraint in self._sweep.constraints:
             try:
                 if not constraint.holds(values):
@@ -172,7 +179,7 @@ class _Combinations:
         return True
 
     def refuse(self, cells: list[Cell]) -> None:
-        """Raise InvalidDocument where there is a fault, or nothing to make."""
+        """Raise InvalidDocument if there is a fault, or no cell."""
         faults = list(self._faults.values())
         if not cells and not faults:
             faults.append(self._sweep.document.fault(("constraints",), "leave no cell"))

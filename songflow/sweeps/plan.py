@@ -1,4 +1,4 @@
-"""What a sweep would cost and take, told before anything is sent: the run then does exactly this."""
+"""Plan a sweep: its requests, price and duration, before anything is sent. The run then does exactly this."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Plan", "PlannedCell", "plan_cells"]
 
 @dataclass(frozen=True, slots=True)
 class PlannedCell:
-    """One cell, what a run does with it, and the units that costs."""
+    """One cell, its next step, and the price of that step in units."""
 
     cell: Cell
     step: Step
@@ -28,14 +28,14 @@ class PlannedCell:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run does.
+    """The plan of a sweep's run.
 
     Attributes:
         cells: Each cell with its step.
-        posts: Requests that it sends.
+        posts: Requests that the run sends.
         price: Units that these cost.
-        existing: Cells that were paid for before.
-        seconds: How long it takes at that concurrency.
+        existing: Cells that are paid for already.
+        seconds: Expected duration of the run.
     """
 
     cells: tuple[PlannedCell, ...]
@@ -46,11 +46,11 @@ class Plan:
 
     @property
     def steps(self) -> Mapping[Step, int]:
-        """How many cells there are of each step."""
+        """The number of cells by step."""
         return Counter(one.step for one in self.cells)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """The plan as plain data, for JSON."""
         return {
             "cells": len(self.cells),
             "posts": self.posts,
@@ -69,7 +69,7 @@ async def plan_cells(
     concurrency: int,
     retry_errors: bool = False,
 ) -> Plan:
-    """The plan of a run over cells; `ledger` is None where there is no library yet.
+    """Plan a run over cells; `ledger` is None if there is no library yet.
 
     Raises:
         InputError: the account's gateway cannot make one of the cells that are still to be paid for.
@@ -96,7 +96,7 @@ async def plan_cells(
 async def _seconds(
     paid: Sequence[PlannedCell], access: Access, ledger: KeySummaries | None, concurrency: int
 ) -> float:
-    """The work spread over the slots, but never less than the longest generation."""
+    """Expected duration: all generations divided by the slots, and at least the longest generation."""
     kinds = Counter((one.cell.request.model_type, one.cell.request.mode.value) for one in paid)
     if not kinds:
         return 0.0

@@ -250,7 +250,7 @@ class SweepRun:
             self._failures += 1
         most = self._options.max_failures
         if most is not None and self._failures >= most:
-            self._stop(f"{self._failures} cells did not end well, and {most} is the most")
+            self._stop(f"{self._failures} cells have failed, and the maximum is {most}")
 
     def _stop(self, reason: str) -> None:
         """Start no more cells; those that run are still collected."""

@@ -1,7 +1,7 @@
-"""Shards: groups of a sweep's cells that one run works off, as plain data that travels to another machine.
+"""Shards: groups of a sweep's cells for one run each, as plain data that can be sent to another machine.
 
-A cell that arrives is given its key again by whoever will pay for it: where that is another one, the accounts
-differ, and nothing is sent.
+The receiving process computes each cell's key again for its own account. If the keys differ, the accounts differ, and
+nothing is sent.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from songflow.sweeps.cells import Cell, cell_key
 __all__ = ["MAX_SHARD_CELLS", "packed", "shards_of", "unpacked"]
 
 MAX_SHARD_CELLS = 1000
-# Prefect takes half a megabyte of parameters.
+# Prefect accepts half a megabyte of parameters.
 _MAX_BYTES = 300_000
 
 
 def shards_of(cells: Sequence[Cell], size: int) -> list[list[Cell]]:
-    """Cells in their order, at most `size` of them in a shard, and fewer where their texts are long."""
+    """Divide cells into shards in order: at most `size` cells each, fewer if their texts are long."""
     return list(_shards(cells, size))
 
 
@@ -42,7 +42,7 @@ def _shards(cells: Sequence[Cell], size: int) -> Iterator[list[Cell]]:
 
 
 def packed(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """Cells as plain data."""
+    """Convert cells to plain data."""
     return [
         {
             "key": cell.key,
@@ -54,10 +54,10 @@ def packed(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 
 
 def unpacked(data: Sequence[Mapping[str, Any]], access: Access) -> list[Cell]:
-    """Cells from plain data, for the account that will pay.
+    """Rebuild cells from plain data, for the account that pays.
 
     Raises:
-        InputError: they are not cells, or cells of another account.
+        InputError: they are not cells, or belong to another account.
     """
     cells = []
     for one in data:

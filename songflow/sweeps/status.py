@@ -1,4 +1,4 @@
-"""How a sweep stands, read from the ledger alone: from any machine, while it runs and after."""
+"""The status of a sweep, from the ledger alone: on any machine, during the run and afterwards."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ RATE_OVER = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class SweepStatus:
-    """Counts of cells, and how fast they end.
+    """Counts of cells, and the rate at which they are stored.
 
     Attributes:
-        cells: All of the sweep's.
-        stored: With a song on the store at least.
-        running: Paid for, and neither failed nor stored yet.
-        failed: Failed at the gateway.
-        unsettled: Unknown or lost: `rescue` lists them.
-        left: Not paid for yet (refused and unsent ones are).
-        songs: Takes on the store.
+        cells: All cells of the sweep.
+        stored: Cells with at least one stored song.
+        running: Cells that are paid for, and neither failed nor stored yet.
+        failed: Cells that failed at the gateway.
+        unsettled: Cells that are unknown or lost: `rescue` lists them.
+        left: Cells that are not paid for yet, refused and unsent ones included.
+        songs: Stored takes.
         spent: Units that are or may be billed.
-        per_hour: Cells that ended well in the last ten minutes, as a rate.
-        eta_seconds: Until all are stored at that rate; None where nothing is left or nothing moves.
+        per_hour: Cells that succeeded in the last ten minutes, per hour.
+        eta_seconds: Seconds until all are stored at that rate; None if no cell is left, or the rate is 0.
     """
 
     cells: int
@@ -48,18 +48,18 @@ class SweepStatus:
     eta_seconds: float | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """The status as plain data, for JSON."""
         return asdict(self)
 
 
 async def status_of(cells: Sequence[Cell], ledger: KeySummaries | None) -> SweepStatus:
-    """The status of a sweep's cells; `ledger` is None where there is no library yet."""
+    """The status of a sweep's cells; `ledger` is None if there is no library yet."""
     now = datetime.now(UTC)
     summaries = {} if ledger is None else await ledger.of_keys([cell.key for cell in cells])
     groups = Counter(_group(summary) for summary in summaries.values())
     left = groups["left"] + len(cells) - len(summaries)
-    lately = sum(_ended_since(summary, now - RATE_OVER) for summary in summaries.values())
-    per_second = lately / RATE_OVER.total_seconds()
+    recent = sum(_ended_since(summary, now - RATE_OVER) for summary in summaries.values())
+    per_second = recent / RATE_OVER.total_seconds()
     to_go = left + groups["running"]
     return SweepStatus(
         cells=len(cells),
@@ -78,7 +78,7 @@ async def status_of(cells: Sequence[Cell], ledger: KeySummaries | None) -> Sweep
 def tally_of(
     cells: Sequence[Cell], before: Mapping[str, KeySummary], after: Mapping[str, KeySummary]
 ) -> Tally:
-    """What a run on other machines has come to, from how its cells stood before and after it."""
+    """The tally of a run on other machines, from the ledger's summaries before and after it."""
     tally = Tally(cells=len(cells))
     for cell in cells:
         summary = after.get(cell.key)

@@ -1,4 +1,4 @@
-"""What has become of a sweep's cells so far, in numbers: a sweep of any size is told in the same few lines."""
+"""Running counts of cell outcomes, and the result of a sweep: a few numbers for a sweep of any size."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from songflow.sweeps.cells import Cell
 
 __all__ = ["RUN_AGAIN", "Failure", "SweepResult", "SweepUnfinished", "Tally"]
 
-MAX_TOLD_FAILURES = 100
-RUN_AGAIN = "run the sweep again: it goes on where it stands, and pays for no cell twice."
+MAX_LISTED_FAILURES = 100
+RUN_AGAIN = "run the sweep again: it continues from here, and pays for no cell twice."
 _COUNT_OF_CODE = {3: "refused", 4: "failed", 5: "unsettled", 6: "not_started"}
-# Where no request has left, "nothing was sent" is the truth, and says best what to mend.
+# If no request was sent, exit code 2 ("nothing was sent") is true, and the most helpful.
 _NOTHING_SENT = InputError.exit_code
 _ALSO_NOTHING_SENT = frozenset({_NOTHING_SENT, 3})
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A cell that did not end well, and what to do next."""
+    """A cell that failed, and what to do next."""
 
     key: str
     error: str
@@ -33,29 +33,29 @@ class Failure:
 
     @classmethod
     def of(cls, key: str, error: SongflowError) -> Failure:
-        """From a cell's error."""
+        """Take the facts of a cell's error."""
         return cls(key, error.message, error.state, error.billed, error.generation_id, error.next)
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of cells, moved as they end.
+    """Counts of cells, updated as they end.
 
     Attributes:
         cells: All cells.
-        existing: Whose songs were stored before this run.
-        stored: Whose songs this run has stored.
-        songs: Takes that this run has stored.
-        refused: The gateway did not take them, or was not reached: not billed.
-        failed: The gateway took them and failed.
-        unsettled: They still run, or nobody knows what became of them; `rescue` looks after them.
-        troubled: Something else went wrong.
-        not_started: What was left when the run stopped.
-        running: At the gateway now.
-        collecting: Finished there, being fetched.
-        stopped: Why nothing more was started.
-        codes: The exit codes of cells that did not end well, and of what stopped the run.
-        failures: The first cells that did not end well.
+        existing: Cells whose songs an earlier run stored.
+        stored: Cells whose songs this run stored.
+        songs: Takes that this run stored.
+        refused: Cells that the gateway refused, or that were not sent: not billed.
+        failed: Cells that the gateway accepted and that failed there.
+        unsettled: Cells that still run or whose outcome is unknown; `rescue` collects or lists them.
+        troubled: Cells with any other error.
+        not_started: Cells that were left when the run stopped.
+        running: Cells at the gateway now.
+        collecting: Cells that have ended there and are being fetched.
+        stopped: Why no more cells are started (None: they are).
+        codes: The exit codes of failed cells, and of the error that stopped the run.
+        failures: The first failed cells.
     """
 
     cells: int = 0
@@ -75,22 +75,22 @@ class Tally:
 
     @property
     def ended(self) -> int:
-        """Cells that are done with, however they ended."""
+        """Cells that have an outcome."""
         bad = self.refused + self.failed + self.unsettled + self.troubled
         return self.existing + self.stored + bad + self.not_started
 
     def error(self, cell: Cell, error: SongflowError) -> None:
-        """A cell did not end well."""
+        """Count a failed cell."""
         count = _COUNT_OF_CODE.get(error.exit_code, "troubled")
         setattr(self, count, getattr(self, count) + 1)
         self.codes.add(error.exit_code)
-        if len(self.failures) < MAX_TOLD_FAILURES and count != "not_started":
+        if len(self.failures) < MAX_LISTED_FAILURES and count != "not_started":
             self.failures.append(Failure.of(cell.key, error))
 
     def exit_code(self, posts: int) -> int:
-        """The worst code, in the order 0 3 4 5 6, of a run that has sent so many requests.
+        """The exit code of a run that has sent so many requests: the worst of its cells, in the order 0 3 4 5 6.
 
-        Trouble with the library (2, "nothing was sent") is only that as long as this is true.
+        2 ("nothing was sent") is possible only if that is true.
         """
         if not posts and _NOTHING_SENT in self.codes and self.codes <= _ALSO_NOTHING_SENT:
             return _NOTHING_SENT
@@ -99,17 +99,17 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What a run of a sweep has come to.
+    """The result of a sweep's run.
 
     Attributes:
         name: The sweep's.
         cells, existing, stored, songs, refused, failed, unsettled, troubled, not_started: As in `Tally`.
-        posts: Requests that this run has sent.
+        posts: Requests that this run sent.
         price: Units that these cost or may cost.
-        seconds: How long the run took.
-        stopped: Why it started no more cells, where it did not start all.
-        exit_code: The worst of its cells and of what stopped it, in the order 0 3 4 5 6; 2 where nothing was sent.
-        failures: The first cells that did not end well, each with what to do next.
+        seconds: Duration of the run.
+        stopped: Why it did not start all cells (None: it did).
+        exit_code: The worst of its cells and of what stopped it, in the order 0 3 4 5 6; 2 if nothing was sent.
+        failures: The first failed cells, each with what to do next.
     """
 
     name: str
@@ -131,7 +131,7 @@ class SweepResult:
 
     @classmethod
     def of(cls, name: str, tally: Tally, *, posts: int, price: float, seconds: float) -> SweepResult:
-        """From a run's final counts."""
+        """Make a result of a run's final counts."""
         counts = {one: getattr(tally, one) for one in _COUNTS}
         return cls(
             name=name,
@@ -145,27 +145,27 @@ class SweepResult:
         )
 
     def summary(self, unit: str = "units") -> str:
-        """One sentence of counts and money."""
-        told = ", ".join(
+        """One sentence with the counts and the price."""
+        words = ", ".join(
             f"{getattr(self, name)} {word}" for name, word in _WORDS.items() if getattr(self, name)
         )
         stopped = f" Stopped: {self.stopped}" if self.stopped else ""
-        counts = f"{self.cells} cells: {told or 'none'}"
+        counts = f"{self.cells} cells: {words or 'none'}"
         return f"{counts}; {self.posts} requests for {self.price:g} {unit}, {self.songs} songs.{stopped}"
 
     def notice(self) -> Notice:
-        """The same for whoever listens (`songflow.events`)."""
+        """The result as an event (`songflow.events`)."""
         facts = {name: value for name, value in self.as_dict().items() if name != "failures"}
-        told = {"said": self.summary(), "next": "look at its report." if self.exit_code == 0 else RUN_AGAIN}
-        return Notice("sweep.ended", f"sweep.{self.name}", {**facts, **told})
+        text = {"said": self.summary(), "next": "look at its report." if self.exit_code == 0 else RUN_AGAIN}
+        return Notice("sweep.ended", f"sweep.{self.name}", {**facts, **text})
 
     def as_dict(self) -> Mapping[str, Any]:
-        """Plain data, for JSON."""
+        """The result as plain data, for JSON."""
         return asdict(self)
 
 
 class SweepUnfinished(SongflowError):
-    """Some cells of a sweep did not end well; `result` has the counts and the worst exit code."""
+    """Some cells of a sweep failed; `result` has the counts and the worst exit code."""
 
     def __init__(self, message: str, *, result: SweepResult, **facts: Any) -> None:
         super().__init__(message, **facts)

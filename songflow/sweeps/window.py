@@ -1,7 +1,7 @@
-"""How many generations run at the gateway at once: at most what was asked, and no more than it takes.
+"""Limit the generations at the gateway at once: to the sweep's concurrency, and to what the gateway accepts.
 
-A 429 closes the window to what the gateway has taken and not finished; each round of generations that end
-without another one opens it by one again. Several processes with one key find their shares in the same way.
+A 429 narrows the window to the generations that the gateway runs now. Each round of generations that end without
+another 429 widens it by one. Several processes with one key find their shares in the same way.
 """
 
 from __future__ import annotations
@@ -13,19 +13,23 @@ __all__ = ["Window"]
 
 
 class Window:
-    """Slots at the gateway, held from the submit until the generation has ended there; for one event loop."""
+    """Slots at the gateway, each occupied from the submit until the generation has ended; for one event loop.
+
+    Attributes:
+        limit: Slots that there are now.
+        inside: Slots that are occupied.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self.limit = most
         self.inside = 0
-        """Who holds a slot now."""
         self._running = 0
         self._ended_in_a_row = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def enter(self) -> None:
-        """Wait for a slot and take it."""
+        """Wait for a free slot and occupy it."""
         while self.inside >= self.limit:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
@@ -37,17 +41,17 @@ class Window:
         self.inside += 1
 
     def leave(self) -> None:
-        """Give the slot back."""
+        """Free the slot."""
         self.inside -= 1
         self._wake()
 
     def accepted(self) -> None:
-        """The gateway took what holds a slot: it takes this many at least."""
+        """The gateway accepted the request in a slot: the window is at least as wide as what runs."""
         self._running += 1
         self.limit = max(self.limit, min(self._running, self._most))
 
     def ended(self) -> None:
-        """A generation that was accepted has ended, or we do not wait for it any more."""
+        """An accepted generation has ended, or is no longer waited for."""
         self._running -= 1
         self._ended_in_a_row += 1
         if self._ended_in_a_row >= self.limit and self.limit < self._most:
@@ -56,7 +60,7 @@ class Window:
             self._wake()
 
     def refused(self) -> None:
-        """The gateway said "too many"."""
+        """The gateway answered 429 (too many requests)."""
         self.limit = max(1, min(self.limit, self._running))
         self._ended_in_a_row = 0
 

@@ -11,6 +11,7 @@ import pytest
 
 import songflow.downloads.downloader
 from songflow.downloads.downloader import DOWNLOAD_BACKOFF, DownloadProblem
+from songflow.runtime.retry import without_pauses
 
 SONG = "/files/My%2520Song%252F1.mp3"
 
@@ -214,18 +215,13 @@ async def test_after_five_attempts_the_problem_is_told(
 
 
 async def test_pauses_grow_between_attempts(
-    song_host: Any, canned: Any, downloads: Any, part: Path, monkeypatch: pytest.MonkeyPatch
+    song_host: Any, canned: Any, downloads: Any, part: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Each is twice the one before."""
-    pauses: list[float] = []
-
-    async def note(seconds: float) -> None:
-        pauses.append(seconds)
-
     host = await song_host(canned.http(500))
-    monkeypatch.setattr(songflow.downloads.downloader.asyncio, "sleep", note)
-    with pytest.raises(DownloadProblem):
+    with without_pauses(), pytest.raises(DownloadProblem):
         await downloads(backoff=DOWNLOAD_BACKOFF).fetch(host.url + SONG, part, 2.0)
+    pauses = [getattr(record, "retry_pause", None) for record in caplog.records]
     assert [pause for pause in pauses if pause] == [0.5, 1.0, 2.0, 4.0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from dataclasses import replace
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -20,8 +20,7 @@ from songflow.generation.submit import submit_once
 from songflow.ledger import State, sqlite_file
 from songflow.ledger.lease import Lease
 from songflow.ledger.spool import Spool, SpoolEntry
-from songflow.runtime import retry
-from songflow.runtime.concurrency import shielded
+from songflow.runtime.retry import without_pauses
 from songflow.settings import LibrarySettings
 
 AGO = datetime.now(UTC) - timedelta(hours=1)
@@ -96,62 +95,15 @@ async def test_cancelled_while_waiting_it_runs_on_and_is_collected_later(
     assert (left.state, left.lease.is_dead()) == (State.RUNNING, True)
 
 
-async def test_shielded_work_that_fails_after_a_cancellation_is_logged(caplog) -> None:
-    """Who is cancelled is cancelled, but an error that nobody will see otherwise is written down."""
-    begun, go = asyncio.Event(), asyncio.Event()
-
-    async def work() -> None:
-        begun.set()
-        await go.wait()
-        raise errors.OutcomeUnknown("the answer was lost")
-
-    task = asyncio.create_task(shielded(work()))
-    await begun.wait()
-    task.cancel()
-    await asyncio.sleep(0)
-    go.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert "the answer was lost" in caplog.text
-
-
-async def test_shielded_work_gives_its_result_or_its_error() -> None:
-    """Without a cancellation nothing is different."""
-
-    async def good() -> int:
-        return 7
-
-    async def bad() -> int:
-        await asyncio.sleep(0)
-        raise KeyError
-
-    assert await shielded(good()) == 7
-    with pytest.raises(KeyError):
-        await shielded(bad())
-
-
-async def test_shielded_work_that_is_itself_cancelled_is_cancelled() -> None:
-    """A loop that shuts down cancels every task, ours too."""
-    inner: asyncio.Future[asyncio.Task] = asyncio.get_running_loop().create_future()
-
-    async def work() -> None:
-        inner.set_result(asyncio.current_task())
-        await asyncio.Event().wait()
-
-    outer = asyncio.create_task(shielded(work()))
-    (await inner).cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await outer
-
-
 # --- the ledger cannot be written -------------------------------------------------------------------------
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locks are waited for as short as can be."""
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No lock is waited for, and ledger calls are tried twice without a pause."""
     monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0)
-    monkeypatch.setattr(retry, "LEDGER_BACKOFF", replace(retry.LEDGER_BACKOFF, within=0.15))
+    with without_pauses(attempts=2):
+        yield
 
 
 @pytest.fixture
@@ -359,22 +311,21 @@ async def test_while_another_process_is_at_work_on_the_key_one_waits_and_then_ta
 ) -> None:
     """Nothing is sent beside a live lease; what the other brought is what one gets."""
     opened, server, left = await left_behind(state, dead=False)
-    looks = 0
-    sleep = asyncio.sleep
+    submissions = opened.library.ledger.submissions
+    intend, looks = submissions.intend, 0
 
-    async def other_works_on(seconds: float) -> None:
+    async def other_works_on(*args: object, **named: object) -> object:
         nonlocal looks
         looks += 1
-        ledger = opened.library.ledger.submissions
-        if looks == 2:
-            await ledger.begin_send(left.id, left.lease)
-            await ledger.accepted(left.id, "theirs", (), None)
-        await sleep(0)
+        if looks == 3:
+            await submissions.begin_send(left.id, left.lease)
+            await submissions.accepted(left.id, "theirs", (), None)
+        return await intend(*args, **named)
 
-    monkeypatch.setattr(submit.asyncio, "sleep", other_works_on)
+    monkeypatch.setattr(submissions, "intend", other_works_on)
     got = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert (got.id, got.generation_id, server.bill()) == (left.id, "theirs", [])
-    assert looks == 2
+    assert looks == 3
 
 
 async def test_an_intent_that_was_taken_over_meanwhile_is_not_sent(

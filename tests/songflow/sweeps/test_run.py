@@ -113,7 +113,7 @@ async def test_enough_failures_stop_the_sweep(simulator, session, cells, run) ->
     server = simulator({"fault": "failure", "times": 2})
     result = await run(await session(), server, cells(server, 6), concurrency=1, max_failures=2)
     assert (counts(result), result.exit_code) == ({"failed": 2, "not_started": 4}, 4)
-    assert "2 cells did not end well" in result.stopped
+    assert "2 cells have failed, and the maximum is 2" in result.stopped
     again = await run(await session(), server, cells(server, 6), concurrency=1, max_failures=2)
     assert counts(again) == {"failed": 2, "stored": 4}
 
