@@ -13,7 +13,7 @@ from flows.song import make_song
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.prefect,
-    pytest.mark.xdist_group("prefect"),
+    pytest.mark.xdist_group("prefect-ui"),
     pytest.mark.timeout(400),
 ]
 

@@ -24,7 +24,7 @@ from songflow.simulator import SimulatorServer, SimulatorSettings
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.prefect,
-    pytest.mark.xdist_group("prefect"),
+    pytest.mark.xdist_group("prefect-ui"),
     pytest.mark.timeout(600),
 ]
 

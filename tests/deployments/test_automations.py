@@ -16,7 +16,7 @@ from deployments.automations import TAG, crash_zombies, install
 from flows.generate import generate_song
 from songflow.errors import OutcomeUnknown
 
-pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
+pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect-ui")]
 
 
 @flow(name="vanishes")

@@ -11,7 +11,7 @@ from deployments.doctor import unmet
 from songflow.library.library import Library
 from songflow.settings import LibrarySettings
 
-pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
+pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect-ui")]
 
 
 def states(done):

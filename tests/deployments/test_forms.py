@@ -57,7 +57,7 @@ def test_any_account_and_any_library_can_be_picked(name):
 
 
 @pytest.mark.prefect
-@pytest.mark.xdist_group("prefect")
+@pytest.mark.xdist_group("prefect-ui")
 @pytest.mark.usefixtures("prefect_server")
 @pytest.mark.parametrize(
     ("deployment", "wrong", "said"),

@@ -17,7 +17,7 @@ from deployments.setup import set_up
 from songflow.errors import InputError
 from songflow.settings import LibrarySettings
 
-pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
+pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect-ui")]
 
 KEY = "sk-of-the-setup-0123456789abcdef"
 

@@ -223,7 +223,7 @@ def id_of(page: Path) -> str:
 def marked(page: Path) -> object:
     if not any(chunk.kind in {"commands", "python"} for chunk in chunks(page)):
         return pytest.param(page, marks=pytest.mark.skip(reason="no commands"), id=id_of(page))
-    marks = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")] if needs_server(page) else []
+    marks = [pytest.mark.prefect, pytest.mark.xdist_group("prefect-ui")] if needs_server(page) else []
     return pytest.param(page, marks=marks, id=id_of(page))
 
 

@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
-import asyncpg
 import httpx
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import make_url
+from support import databases
 
 from songflow.accounts import Access
 from songflow.families.udio import SongRequest
@@ -32,8 +28,6 @@ from songflow.ledger.engine import ledger_url as to_ledger_url
 from songflow.settings import LibrarySettings
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 
-POSTGRES = os.environ.get("SONGFLOW_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
-SERVICES_REQUIRED = os.environ.get("SONGFLOW_REQUIRE_SERVICES") == "1"
 CONFIGURATION = (
     "SONGFLOW_LIBRARY",
     "SONGFLOW_LEDGER_URL",
@@ -174,41 +168,10 @@ def stored(simulator: Any, access: Any, session: Any, song_request: Any) -> Call
 # --- databases --------------------------------------------------------------------------------------------------
 
 
-def in_own_loop(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run a coroutine from a synchronous fixture, away from the test's event loop."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, work).result()
-
-
-async def _command(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url, timeout=10)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-@contextmanager
-def _database() -> Iterator[str]:
-    """The URL of a new database, dropped at the end."""
-    name = f"songflow_test_{uuid.uuid4().hex[:12]}"
-    try:
-        in_own_loop(_command(POSTGRES, f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"))
-    except (OSError, asyncpg.PostgresError) as error:
-        reason = f"PostgreSQL cannot be used at SONGFLOW_TEST_POSTGRES ({type(error).__name__})"
-        if SERVICES_REQUIRED:
-            pytest.fail(f"{reason}, and SONGFLOW_REQUIRE_SERVICES=1")
-        pytest.skip(reason)
-    try:
-        yield make_url(POSTGRES).set(database=name).render_as_string(hide_password=False)
-    finally:
-        in_own_loop(_command(POSTGRES, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-
-
 @pytest.fixture
 def new_postgres() -> Iterator[str]:
     """The URL of a PostgreSQL database without a schema (half a second; `postgres_url` is faster)."""
-    with _database() as url:
+    with databases.database() as url:
         yield url
 
 
@@ -218,16 +181,16 @@ def _migrated_postgres() -> Iterator[str]:
         async with Ledger(to_ledger_url(url, Path())):
             pass
 
-    with _database() as url:
-        in_own_loop(migrate(url))
+    with databases.database() as url:
+        databases.in_own_loop(migrate(url))
         yield url
 
 
 @pytest.fixture
 def postgres_url(_migrated_postgres: str) -> str:
     """The URL of an empty PostgreSQL ledger: one database per test process, emptied for each test."""
-    in_own_loop(
-        _command(
+    databases.in_own_loop(
+        databases.execute(
             _migrated_postgres,
             "TRUNCATE songs, answers, submissions, generations, budgets, switches, paces, choices RESTART IDENTITY",
         )

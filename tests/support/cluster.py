@@ -20,6 +20,7 @@ from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from support.databases import POSTGRES, SERVICES_REQUIRED, execute
 
 from deployments.cluster import Cluster, Plan
 from deployments.processes import free_port
@@ -27,9 +28,6 @@ from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import State
 from songflow.library.library import Library
 from songflow.settings import LibrarySettings
-
-POSTGRES = os.environ.get("SONGFLOW_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/test")
-REQUIRED = os.environ.get("SONGFLOW_REQUIRE_SERVICES") == "1"
 
 # What waits for minutes in real life is quicker here; nothing else is different.
 QUICK = {
@@ -148,12 +146,8 @@ async def _patiently(client: PrefectClient, run: UUID) -> FlowRun | None:
 
 
 async def _drop(name: str) -> None:
-    connection = await asyncpg.connect(POSTGRES, timeout=10)
-    try:
-        for part in ("prefect", "ledger"):
-            await connection.execute(f'DROP DATABASE IF EXISTS "{name}_{part}" WITH (FORCE)')
-    finally:
-        await connection.close()
+    for part in ("prefect", "ledger"):
+        await execute(POSTGRES, f'DROP DATABASE IF EXISTS "{name}_{part}" WITH (FORCE)')
 
 
 def _unusable() -> str | None:
@@ -176,7 +170,7 @@ def _unusable() -> str | None:
 def running_team(folder: Path) -> Iterator[Team]:
     """Three workers, PostgreSQL, Redis; gone with all its databases at the end."""
     if reason := _unusable():
-        if REQUIRED:
+        if SERVICES_REQUIRED:
             pytest.fail(f"{reason}, and SONGFLOW_REQUIRE_SERVICES=1")
         pytest.skip(reason)
     name = f"songflow_test_{uuid.uuid4().hex[:8]}"

@@ -1,4 +1,8 @@
-"""One real Prefect server per test session, and what tests ask of it. Conftests import this as `support`."""
+"""A real Prefect server for each test process, and the requests that tests make to it.
+
+Its database is PostgreSQL where there is one: on SQLite, parallel flows meet "database is locked", after which
+Prefect's client waits about two seconds. One test runs on SQLite (tests/flows/test_on_sqlite.py).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 from prefect.client.orchestration import get_client
@@ -37,6 +42,8 @@ from prefect.settings import (
     temporary_settings,
 )
 from prefect.states import Cancelling
+from sqlalchemy import make_url
+from support import databases
 
 from deployments.processes import Group, free_port
 
@@ -45,10 +52,11 @@ _LOG_SECONDS = 90.0
 
 @dataclass(frozen=True)
 class PrefectServer:
-    """A running server: its API and the folder of its database."""
+    """A running server: its API, its folder, and its database where that is PostgreSQL."""
 
     url: str
     home: Path
+    database: str | None = None
 
     @property
     def ui(self) -> str:
@@ -133,65 +141,87 @@ class PrefectServer:
             await client.set_flow_run_state(flow_run_id, Cancelling())
 
     def dump(self) -> str:
-        """The whole database as SQL text, and every other file of the server's folder."""
-        database = next(self.home.glob("*.db"))
-        with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            texts = list(connection.iterdump())
-        texts += [
-            path.read_bytes().decode("latin-1")
-            for path in self.home.rglob("*")
-            if path.is_file() and not path.name.startswith(database.name)
-        ]
-        return "\n".join(texts)
+        """The whole database as text, and every other file of the server's folder."""
+        files = [path for path in self.home.rglob("*") if path.is_file()]
+        if self.database is not None:
+            texts = [databases.dump(self.database)]
+        else:
+            database = next(self.home.glob("*.db"))
+            files = [path for path in files if not path.name.startswith(database.name)]
+            with contextlib.closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+                texts = list(connection.iterdump())
+        return "\n".join([*texts, *(path.read_bytes().decode("latin-1") for path in files)])
 
 
 def _uuid(value: object) -> UUID:
     return value if isinstance(value, UUID) else UUID(str(value))
 
 
+@contextlib.contextmanager
+def serving(*, ui: bool = False, database: str | None = None) -> Iterator[PrefectServer]:
+    """A running Prefect server with a folder of its own; on SQLite unless a PostgreSQL database is named."""
+    with tempfile.TemporaryDirectory(prefix="songflow-prefect-", ignore_cleanup_errors=True) as folder:
+        home, port = Path(folder), str(free_port())
+        url = f"http://127.0.0.1:{port}/api"
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
+            "PREFECT_HOME": str(home),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_UI_ENABLED": str(ui).lower(),
+            "PREFECT_SERVER_UI_API_URL": url,
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+        }
+        if database is not None:
+            driver = make_url(database).set(drivername="postgresql+asyncpg")
+            environment["PREFECT_API_DATABASE_CONNECTION_URL"] = driver.render_as_string(hide_password=False)
+        processes = Group(home, environment)
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
+        try:
+            processes.start("server", command)
+            processes.until_it_answers("server", f"{url}/health")
+            yield PrefectServer(url, home, database)
+        finally:
+            processes.stop("server")
+
+
 @cache
 def _start(config: pytest.Config, ui: bool) -> PrefectServer:
-    """Start it once, for whichever conftest asks first; it ends with the session."""
-    folder = tempfile.TemporaryDirectory(prefix="songflow-prefect-")
-    home, port = Path(folder.name), str(free_port())
-    url = f"http://127.0.0.1:{port}/api"
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
-        "PREFECT_HOME": str(home),
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_UI_ENABLED": str(ui).lower(),
-        "PREFECT_SERVER_UI_API_URL": url,
-        "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    }
-    processes = Group(home, environment)
-
-    def end() -> None:
-        processes.stop("server")
-        with contextlib.suppress(OSError):
-            folder.cleanup()
-
-    config.add_cleanup(end)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
-    processes.start("server", command)
-    processes.until_it_answers("server", f"{url}/health")
-    return PrefectServer(url, home)
+    """Start the test process's server for whichever conftest asks first; it ends with the session."""
+    exits = contextlib.ExitStack()
+    config.add_cleanup(exits.close)
+    database = None
+    try:
+        database = databases.create_database()
+    except (OSError, asyncpg.PostgresError):
+        if databases.SERVICES_REQUIRED:
+            raise
+    else:
+        exits.callback(databases.drop_database, database)
+    return exits.enter_context(serving(ui=ui, database=database))
 
 
 @pytest.fixture(scope="session")
 def running_prefect_server(request: pytest.FixtureRequest) -> PrefectServer:
-    """The session's server; with its user interface where there are tests that look at it."""
+    """The test process's server; with its user interface where tests look at it."""
     ui = any(item.get_closest_marker("browser") for item in request.session.items)
     return _start(request.config, ui)
 
 
-@pytest.fixture
-def prefect_server(running_prefect_server: PrefectServer, tmp_path: Path) -> Iterator[PrefectServer]:
-    """The session's server, as the one that Prefect talks to during this test."""
+@contextlib.contextmanager
+def talking_to(server: PrefectServer, home: Path) -> Iterator[PrefectServer]:
+    """Have Prefect in this process talk to a server, with a home folder of its own."""
     with temporary_settings(
         {
-            PREFECT_API_URL: running_prefect_server.url,
-            PREFECT_HOME: tmp_path / "prefect",
+            PREFECT_API_URL: server.url,
+            PREFECT_HOME: home,
             PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.1,
         }
     ):
+        yield server
+
+
+@pytest.fixture
+def prefect_server(running_prefect_server: PrefectServer, tmp_path: Path) -> Iterator[PrefectServer]:
+    """The test process's server, as the one that Prefect talks to during this test."""
+    with talking_to(running_prefect_server, tmp_path / "prefect"):
         yield running_prefect_server
