@@ -1,9 +1,8 @@
-"""Where one recording lies inside another, and how much of it: aligned correlation of the decoded audio.
+"""Locate one recording inside another by cross-correlation, and measure how much of it is there.
 
-Both are decoded to one channel. A coarse search (FFT, about 5.5 kHz, first differences so that steady bass does not
-drown the rest) finds the place; sample by sample around it the place is made exact. Then every second of the source
-is compared by itself: a piece of music that only shares key, tempo and instruments is not found again, a source that
-was coded anew, made quieter or cut is.
+Both are decoded to mono. A coarse search (FFT at about 5.5 kHz, on first differences so that steady bass does not
+dominate) finds the offset, which is then refined to the sample. Then each second of the source is compared separately:
+a source that was re-encoded, made quieter or cut is found; music that only shares key, tempo and instruments is not.
 """
 
 from __future__ import annotations
@@ -20,24 +19,24 @@ if TYPE_CHECKING:
 __all__ = ["HOLDS", "Match", "find_source", "search"]
 
 HOLDS = 0.8
-"""A song holds its source when it repeats at least this share of the source's seconds."""
+"""A song contains its source if it repeats at least this share of the source's seconds."""
 
 _COARSE_RATE = 5512
 _WINDOW_SECONDS = 1.0
 _FINE_SECONDS = 8.0
-# Correlation of a second that is the same music: above 0.9 in mp3 at 160 kbit/s, above 0.75 at 56. Two takes of
-# one request (same key, beat and instruments) stay below it in all but a few seconds.
+# Correlation of one second of the same music: above 0.9 for mp3 at 160 kbit/s, above 0.75 at 56. Two takes of one
+# request (same key, beat and instruments) are below this threshold in all but a few seconds.
 _SAME = 0.7
 _SILENCE = 1e-4  # root mean square, of 1
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where a source lies in a whole.
+    """Position of a source in a longer recording.
 
     Attributes:
-        at: Seconds into the whole at which the source begins; below 0 where its beginning was cut off.
-        share: How much of the source's seconds are there (0..1), silent ones aside.
+        at: Start of the source in seconds; below 0 if its beginning was cut off.
+        share: Share of the source's seconds that are there (0..1), without silent ones.
     """
 
     at: float
@@ -45,10 +44,10 @@ class Match:
 
 
 def find_source(source: Path, whole: Path) -> Match:
-    """Look for a recording in another (about 1 s of CPU for songs of two minutes).
+    """Locate a recording in another (about 1 s of CPU for songs of two minutes).
 
     Raises:
-        AudioProblem: one of them cannot be decoded, holds no sound, or is longer than `LONGEST_SECONDS`.
+        AudioProblem: one of them cannot be decoded, is silent, or is longer than `LONGEST_SECONDS`.
     """
     part, rate = read_mono(source)
     inside, its_rate = read_mono(whole)
@@ -56,18 +55,20 @@ def find_source(source: Path, whole: Path) -> Match:
 
 
 def search(source: Samples, whole: Samples, rate: int) -> Match:
-    """The same for samples of one channel, both at `rate` (Hz).
+    """Locate mono samples in others, both at `rate` (Hz).
 
     Raises:
-        AudioProblem: the source holds no sound.
+        AudioProblem: the source is silent.
     """
     factor = max(1, rate // _COARSE_RATE)
-    at = _exactly(source, whole, _roughly(source, whole, factor), factor, round(_FINE_SECONDS * rate))
+    at = _exact_offset(
+        source, whole, _coarse_offset(source, whole, factor), factor, round(_FINE_SECONDS * rate)
+    )
     return Match(at / rate, _share(source, whole, at, factor, round(_WINDOW_SECONDS * rate)))
 
 
 def _at_rate(samples: Samples, rate: int, wanted: int) -> Samples:
-    """Straight lines between samples: good enough below the few kHz that are compared."""
+    """Resample by linear interpolation: accurate enough for the few kHz that are compared."""
     import numpy as np
 
     if rate == wanted:
@@ -77,8 +78,8 @@ def _at_rate(samples: Samples, rate: int, wanted: int) -> Samples:
     return moved
 
 
-def _roughly(source: Samples, whole: Samples, factor: int) -> int:
-    """The sample of the whole at which the source fits best, to `factor` samples; half of it may hang over."""
+def _coarse_offset(source: Samples, whole: Samples, factor: int) -> int:
+    """Find the best offset to within `factor` samples; up to half of the source may lie outside."""
     import numpy as np
 
     part = _coarse(source, factor)
@@ -92,23 +93,23 @@ def _roughly(source: Samples, whole: Samples, factor: int) -> int:
     products = np.fft.irfft(spectrum, size)[: len(field) - len(part) + 1]
     sums = np.concatenate(([0.0], np.cumsum(np.square(field, dtype=np.float64))))
     energies = sums[len(part) :] - sums[: -len(part)]
-    # A nearly silent stretch correlates by chance: it counts as at least a thousandth of the source's energy.
-    likeness = products / np.sqrt(energy * np.maximum(energies, energy / 1000))
-    return (int(np.argmax(likeness)) - over) * factor
+    # Nearly silent stretches correlate by chance: their energy counts as at least a thousandth of the source's.
+    similarity = products / np.sqrt(energy * np.maximum(energies, energy / 1000))
+    return (int(np.argmax(similarity)) - over) * factor
 
 
-def _exactly(source: Samples, whole: Samples, roughly: int, factor: int, length: int) -> int:
-    """The best place to the sample: between two points of the coarse grid high tones are out of phase."""
+def _exact_offset(source: Samples, whole: Samples, coarse: int, factor: int, length: int) -> int:
+    """Refine the offset to the sample: between points of the coarse grid, high tones are out of phase."""
     start = _loudest(source, length)
     part = _coarse(source[start : start + length], factor)
     return max(
-        range(roughly - factor, roughly + factor + 1),
+        range(coarse - factor, coarse + factor + 1),
         key=lambda at: _correlation(part, _coarse(_slice(whole, at + start, length), factor)[: len(part)]),
     )
 
 
 def _loudest(samples: Samples, length: int) -> int:
-    """Where the loudest stretch of a length begins, among those end to end."""
+    """Start of the loudest of consecutive stretches of a length."""
     import numpy as np
 
     starts = range(0, max(1, len(samples) - length + 1), length)
@@ -116,7 +117,7 @@ def _loudest(samples: Samples, length: int) -> int:
 
 
 def _coarse(samples: Samples, factor: int) -> Samples:
-    """Means of `factor` samples each, then their differences."""
+    """Average each `factor` samples, then take differences."""
     import numpy as np
 
     length = len(samples) // factor
@@ -126,7 +127,7 @@ def _coarse(samples: Samples, factor: int) -> Samples:
 
 
 def _slice(samples: Samples, at: int, length: int) -> Samples:
-    """Samples from `at`, with silence where there are none."""
+    """Samples from `at`, padded with silence outside of the recording."""
     import numpy as np
 
     inside = samples[max(0, at) : max(0, at + length)]
@@ -135,7 +136,7 @@ def _slice(samples: Samples, at: int, length: int) -> Samples:
 
 
 def _share(source: Samples, whole: Samples, at: int, factor: int, window: int) -> float:
-    """Of the source's windows with sound in them, how many are in the whole at their place."""
+    """Share of the source's non-silent windows that the whole repeats at their position."""
     import numpy as np
 
     there = _slice(whole, at, len(source))
@@ -153,7 +154,7 @@ def _share(source: Samples, whole: Samples, at: int, factor: int, window: int) -
 
 
 def _correlation(one: Samples, other: Samples) -> float:
-    """Of two pieces of one length, -1..1; 0 where one of them is silent."""
+    """Normalised correlation of two pieces of equal length, -1..1; 0 if one is silent."""
     import numpy as np
 
     norm = float(np.sqrt(np.vdot(one, one) * np.vdot(other, other)))

@@ -1,7 +1,7 @@
-"""What a stored song sounds like in numbers that the manifest does not hold: tempo and brightness.
+"""Audio features of stored songs that are not in the manifest: tempo and spectral centroid.
 
-They are measured when somebody looks (a report, an export), from the file, and remembered in the library's
-folder by the file's sha256: a report drawn again decodes nothing, and a copy of a song is never measured twice.
+They are computed on demand (for a report) from the file, and cached in the library's folder by the file's SHA-256: a
+repeated report decodes nothing, and copies of a song are measured once.
 """
 
 from __future__ import annotations
@@ -29,26 +29,28 @@ log = logging.getLogger(__name__)
 
 CACHE_NAME = "measures.jsonl"
 _VERSION = 1
-"""Of the figures in the cache: raised when they are computed in another way."""
+"""Version of the cached features; increased when their computation changes."""
 
-# A tempo holds for a whole song, so a minute of it is enough, and a long song costs no more than a short one.
+# The tempo is the same in the whole song, so one minute of it is enough.
 _LONGEST_SECONDS = 60
 _LEAST_SECONDS = 4.0
 _WINDOW, _HOP = 2048, 512
 _SLOWEST, _FASTEST = 45.0, 200.0
-# Where people tap: a pulse is felt twice as slow or fast as another reading of it, and most near this one.
+# Prior of perceived tempi: of a pulse, its half and its double, listeners tap the one nearest to this.
 _USUAL_TEMPO, _OCTAVES = 120.0, 2.0
-# Bass and kick drum say where the beat is; what is above them plays its halves and quarters, too.
+# Bass and kick drum mark the beat; higher instruments also play halves and quarters of it.
 _BASS_BANDS, _BASS_WEIGHT = 6, 4.0
 _AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """Attributes:
-    tempo: Beats a minute, 45..200; None where the song has no pulse or is shorter than 4 s. Half or twice the
-        tempo that a person would tap is possible.
-    centroid_hz: The spectrum's centre of gravity over time, weighted by loudness: how bright it sounds.
+    """Features of a song.
+
+    Attributes:
+        tempo: Beats per minute, 45..200; None if the song has no pulse or is shorter than 4 s. It may be half or
+            twice the tempo that a person would tap.
+        centroid_hz: Spectral centroid over time, weighted by loudness: how bright the song sounds.
     """
 
     tempo: float | None
@@ -71,13 +73,13 @@ def measure_songs(
     cache: Path,
     measured: Callable[[int, int], None] | None = None,
 ) -> dict[str, Measures]:
-    """The measures of songs given as (sha256, path or URL), by sha256; those that cannot be read are left out.
+    """Measure songs given as (sha256, path or URL); return measures by sha256, without unreadable songs.
 
     Args:
-        cache: The file that remembers them, one line of JSON for each.
-        measured: Told (how many are done, of how many) after each song that had to be decoded.
+        cache: A file of one JSON line per song.
+        measured: Called with (number done, number to do) after each decoded song.
     """
-    known = _remembered(cache)
+    known = _read_cache(cache)
     wanted = dict(songs)
     missing = {sha256: path for sha256, path in wanted.items() if sha256 not in known}
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="measure") as threads:
@@ -86,7 +88,7 @@ def measure_songs(
         ):
             if found is not None:
                 known[sha256] = found
-                _remember(cache, sha256, found)
+                _append_to_cache(cache, sha256, found)
             if measured is not None:
                 measured(done, len(missing))
     return {sha256: known[sha256] for sha256 in wanted if sha256 in known}
@@ -103,8 +105,8 @@ def _measured(path: str) -> Measures | None:
 # --- the cache ---
 
 
-def _remembered(cache: Path) -> dict[str, Measures]:
-    """What earlier reports have measured. A line that was cut off or is of another version counts for nothing."""
+def _read_cache(cache: Path) -> dict[str, Measures]:
+    """Read the cache; skip truncated lines and those of other versions."""
     try:
         lines = cache.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
@@ -120,8 +122,8 @@ def _remembered(cache: Path) -> dict[str, Measures]:
     return known
 
 
-def _remember(cache: Path, sha256: str, found: Measures) -> None:
-    """Append a line. One write of a short line is whole among those of other processes; losing it costs a decode."""
+def _append_to_cache(cache: Path, sha256: str, found: Measures) -> None:
+    """Append a line. A single short write does not mix with other processes' lines; a lost one costs a decode."""
     line = json.dumps({"sha256": sha256, "version": _VERSION, **asdict(found)}) + "\n"
     try:
         with cache.open("ab", buffering=0) as file:
@@ -130,18 +132,18 @@ def _remember(cache: Path, sha256: str, found: Measures) -> None:
         log.warning("%s cannot be written (%s); the songs will be measured again.", cache, error.strerror)
 
 
-# --- the figures ---
+# --- the features ---
 
 
 def _magnitudes(sound: Samples) -> Samples:
-    """The magnitude spectrum of overlapping windows, of shape (windows, bins)."""
+    """Magnitude spectrum of overlapping windows, of shape (windows, bins)."""
     import numpy as np
 
     if len(sound) < _WINDOW:
         return np.zeros((0, _WINDOW // 2 + 1), dtype=np.float32)
     windows = np.lib.stride_tricks.sliding_window_view(sound, _WINDOW)[::_HOP]
     shape = np.hanning(_WINDOW).astype(np.float32)
-    # In blocks: all windows of a minute at once would be 40 MB three times over.
+    # In blocks: all windows of a minute at once would take 120 MB.
     blocks = [
         np.abs(np.fft.rfft(windows[at : at + 512] * shape, axis=1)).astype(np.float32)
         for at in range(0, len(windows), 512)
@@ -150,7 +152,7 @@ def _magnitudes(sound: Samples) -> Samples:
 
 
 def spectral_centroid(spectrum: Samples, rate: int) -> float | None:
-    """The centre of gravity (Hz) of a magnitude spectrum of shape (windows, bins); None for silence."""
+    """Spectral centroid (Hz) of a magnitude spectrum of shape (windows, bins); None for silence."""
     import numpy as np
 
     total = float(spectrum.sum())
@@ -161,11 +163,11 @@ def spectral_centroid(spectrum: Samples, rate: int) -> float | None:
 
 
 def estimate_tempo(spectrum: Samples, rate: int) -> float | None:
-    """The tempo (beats a minute) at which a magnitude spectrum repeats its onsets; None where it has no pulse.
+    """Estimate the tempo (beats per minute) from a magnitude spectrum's onsets; None if there is no pulse.
 
-    The autocorrelation of the onset envelope peaks at the beat and at its multiples; each candidate collects
-    what it finds at once and twice its own length. A wide log-normal preference for usual tempi, as listeners
-    have it (Ellis 2007, "Beat tracking by dynamic programming"), decides between a tempo, its half and its double.
+    The autocorrelation of the onset envelope peaks at the beat and at its multiples; each candidate sums
+    its values at one and two beats. A wide log-normal prior, modelled on listeners (Ellis 2007, "Beat tracking by
+    dynamic programming"), chooses between a tempo, its half and its double.
     """
     import numpy as np
 
@@ -181,13 +183,13 @@ def estimate_tempo(spectrum: Samples, rate: int) -> float | None:
     tempi = np.geomspace(_SLOWEST, _FASTEST, 600)
     lags, places = 60.0 * per_second / tempi, np.arange(len(repeats))
     pulse = np.interp(lags, places, repeats) + np.interp(2 * lags, places, repeats)
-    usual = np.exp(-0.5 * (np.log2(tempi / _USUAL_TEMPO) / _OCTAVES) ** 2)
-    best = int(np.argmax(pulse * usual))
+    prior = np.exp(-0.5 * (np.log2(tempi / _USUAL_TEMPO) / _OCTAVES) ** 2)
+    best = int(np.argmax(pulse * prior))
     return round(float(tempi[best]), 1) if pulse[best] > 0 else None
 
 
 def _onsets(spectrum: Samples, rate: int) -> NDArray[np.float64]:
-    """How much starts at each window: the rise of the log spectrum, less what is usual around it (1 s)."""
+    """Onset strength of each window: the rise of the log spectrum, minus its average over 1 s."""
     import numpy as np
 
     loud = np.log1p(100.0 * _bands(spectrum, rate) / max(1e-9, float(spectrum.max())))
@@ -199,7 +201,7 @@ def _onsets(spectrum: Samples, rate: int) -> NDArray[np.float64]:
 
 
 def _bands(spectrum: Samples, rate: int) -> Samples:
-    """The spectrum summed over at most 32 bands, equally wide to the ear from 60 Hz on."""
+    """Sum the spectrum over at most 32 logarithmically spaced bands from 60 Hz."""
     import numpy as np
 
     hertz = np.geomspace(60.0, min(12_000.0, rate / 2), 33)

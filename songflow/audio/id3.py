@@ -1,8 +1,8 @@
-"""ID3 tags: a small writer of ID3v2.4 and a reader of 2.3 and 2.4 that no file can harm.
+"""ID3 tags: a small writer of ID3v2.4, and a reader of 2.3 and 2.4 that is safe for untrusted files.
 
-Written are text frames, TXXX, COMM, USLT and APIC, all of them in UTF-8 with syncsafe sizes and without
-unsynchronisation: UTF-8 holds no byte 0xFF, and whoever reads the tag at all skips a picture by its size.
-Read are the same frames, unsynchronised ones too; compressed and encrypted ones are passed over.
+The writer supports text frames, TXXX, COMM, USLT and APIC, in UTF-8 with syncsafe sizes and without unsynchronisation:
+UTF-8 has no byte 0xFF, and readers skip a picture by its size. The reader supports the same frames, including
+unsynchronised ones, and skips compressed and encrypted frames.
 
 Source: the informal standards id3v2.4.0-structure, id3v2.4.0-frames and id3v2.3.0 (id3.org).
 """
@@ -18,7 +18,7 @@ from typing import BinaryIO
 __all__ = ["Picture", "Tag", "audio_span", "encode", "is_mpeg_audio", "read_tag"]
 
 MAX_TAG_BYTES = 16 * 1024 * 1024
-"""A larger tag is passed over, not read."""
+"""Larger tags are skipped."""
 
 _MAX_FRAMES = 4096
 _MAX_TAGS = 64
@@ -29,7 +29,7 @@ _FRONT_COVER = 3
 _UTF_8 = b"\x03"
 _ENCODINGS = {0: "latin-1", 1: "utf-16", 2: "utf-16-be", 3: "utf-8"}
 _FRAME_ID = re.compile(rb"[A-Z][A-Z0-9]{3}")
-# How far behind its tag an mp3 may begin: some writers do not count their padding.
+# Search range for the first mp3 frame after the tag: some writers do not count their padding.
 _SEARCHED_BYTES = 4096
 
 
@@ -43,7 +43,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """What a tag says. No text holds a NUL: in a file that is where one value ends and the next begins.
+    """Content of a tag. Texts contain no NUL, which separates values in the file.
 
     Attributes:
         texts: Text frames by their id, such as TIT2 (title) or TPE1 (artist).
@@ -64,10 +64,10 @@ class Tag:
 
 
 def encode(tag: Tag) -> bytes:
-    """The tag as it stands at the head of a file.
+    """Encode a tag for the head of a file.
 
     Raises:
-        ValueError: it is larger than a reader of ours would read.
+        ValueError: it is larger than `MAX_TAG_BYTES`.
     """
     frames = b"".join(_frames(tag))
     if len(frames) > MAX_TAG_BYTES:
@@ -98,17 +98,17 @@ def _plain(text: str) -> bytes:
 
 
 def _syncsafe(number: int) -> bytes:
-    """28 bits in four bytes, the highest bit of each unset: no decoder takes them for the start of audio."""
+    """28 bits in four bytes whose highest bits are unset, so that no decoder mistakes them for audio."""
     return bytes((number >> shift) & 0x7F for shift in (21, 14, 7, 0))
 
 
-# --- where the audio is -----------------------------------------------------------------------------------------
+# --- locating the audio -----------------------------------------------------------------------------------------
 
 
 def audio_span(file: BinaryIO) -> tuple[int, int]:
-    """Where the audio begins and ends (bytes): behind every leading ID3v2 tag, before an ID3v1 tag at the end.
+    """Byte offsets of the audio: after all leading ID3v2 tags, before an ID3v1 tag at the end.
 
-    A tag that claims more bytes than the file has is none.
+    A tag that claims more bytes than the file has does not count as one.
     """
     size = file.seek(0, os.SEEK_END)
     start = 0
@@ -122,7 +122,7 @@ def audio_span(file: BinaryIO) -> tuple[int, int]:
 
 
 def is_mpeg_audio(file: BinaryIO, start: int) -> bool:
-    """Whether a frame of MPEG audio begins at `start`, or shortly behind it."""
+    """True if a frame of MPEG audio begins at `start`, or after some zero bytes."""
     file.seek(start)
     head = file.read(_SEARCHED_BYTES)
     place = head.find(0xFF)
@@ -134,7 +134,7 @@ def is_mpeg_audio(file: BinaryIO, start: int) -> bool:
 
 
 def _is_frame_header(four: bytes) -> bool:
-    """Eleven bits set, and neither a version, a layer, a bit rate nor a sample rate that does not exist."""
+    """Check the eleven sync bits, and that version, layer, bit rate and sample rate exist."""
     version, layer = four[1] >> 3 & 3, four[1] >> 1 & 3
     bit_rate, sample_rate = four[2] >> 4, four[2] >> 2 & 3
     return four[1] >> 5 == 7 and version != 1 and layer != 0 and bit_rate != 15 and sample_rate != 3
@@ -151,14 +151,14 @@ class _Header:
 
     @property
     def total(self) -> int:
-        """Bytes with the header, and with the footer where there is one."""
+        """Bytes including the header, and the footer if there is one."""
         return _HEADER + self.size + (_HEADER if self.version == 4 and self.flags & _TAG_FOOTER else 0)
 
 
 def read_tag(file: BinaryIO) -> Tag:
-    """The tag at the head of a file; an empty one where there is none that can be read. Nothing is raised.
+    """Read the tag at the head of a file; an empty one if there is no readable tag. Never raises.
 
-    Of several frames of one kind and description the first counts, several values of one text are joined.
+    The first of several frames of one kind and description counts; several values of a text are joined.
     """
     header = _header_at(file, 0)
     if header is None or header.version not in (3, 4) or header.size > MAX_TAG_BYTES:
@@ -196,7 +196,7 @@ def _synchronised(data: bytes) -> bytes:
 def _extended_size(data: bytes, version: int) -> int:
     if len(data) < 4:
         return len(data)
-    # Only 2.4 counts the size's own four bytes.
+    # Only 2.4 includes the four bytes of the size itself.
     return _from_syncsafe(data[:4]) if version == 4 else 4 + int.from_bytes(data[:4])
 
 
@@ -205,17 +205,17 @@ def _frames_in(data: bytes, version: int, unsynchronised: bool) -> Iterator[tupl
     for _ in range(_MAX_FRAMES):
         head = data[place : place + _HEADER]
         if len(head) < _HEADER or not _FRAME_ID.fullmatch(head[:4]):
-            return  # padding, or what is no frame any more
+            return  # padding, or garbage
         size = _from_syncsafe(head[4:8]) if version == 4 else int.from_bytes(head[4:8])
         body = data[place + _HEADER : place + _HEADER + size]
         place += _HEADER + size
-        plain = _plain_body(body, head[9], version, unsynchronised)
+        plain = _unpacked_body(body, head[9], version, unsynchronised)
         if plain is not None:
             yield head[:4].decode("ascii"), plain
 
 
-def _plain_body(body: bytes, flags: int, version: int, unsynchronised: bool) -> bytes | None:
-    """A frame's body without what its flags add; None where it is compressed or encrypted."""
+def _unpacked_body(body: bytes, flags: int, version: int, unsynchronised: bool) -> bytes | None:
+    """A frame's body without the extra bytes its flags announce; None if it is compressed or encrypted."""
     packed, grouped = (0x0C, 0x40) if version == 4 else (0xC0, 0x20)
     if flags & packed:
         return None
@@ -228,7 +228,7 @@ def _plain_body(body: bytes, flags: int, version: int, unsynchronised: bool) -> 
 
 
 class _Reader:
-    """Gathers what frames say."""
+    """Collects the content of frames."""
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
@@ -238,41 +238,41 @@ class _Reader:
         self.picture: Picture | None = None
 
     def take(self, name: str, body: bytes) -> None:
-        """One frame; one that says nothing to us is passed over."""
+        """Add a frame; unsupported ones are skipped."""
         if not body or body[0] not in _ENCODINGS:
             return
-        encoding, said = body[0], body[1:]
+        encoding, content = body[0], body[1:]
         if name == "TXXX":
-            description, text = _divided(said, encoding)
+            description, text = _split(content, encoding)
             self.own.setdefault(_text(description, encoding), _text(text, encoding))
         elif name.startswith("T"):
-            self.texts.setdefault(name, _text(said, encoding))
+            self.texts.setdefault(name, _text(content, encoding))
         elif name in ("COMM", "USLT"):
-            description, text = _divided(said[3:], encoding)
+            description, text = _split(content[3:], encoding)
             if name == "COMM":
                 self.comments.setdefault(_text(description, encoding), _text(text, encoding))
             elif self.lyrics is None:
                 self.lyrics = _text(text, encoding)
         elif name == "APIC" and self.picture is None:
-            mime, _, rest = said.partition(b"\0")
-            _, data = _divided(rest[1:], encoding)
+            mime, _, rest = content.partition(b"\0")
+            _, data = _split(rest[1:], encoding)
             self.picture = Picture(mime.decode("latin-1"), data)
 
 
-def _divided(said: bytes, encoding: int) -> tuple[bytes, bytes]:
-    """A description and what follows its end."""
+def _split(content: bytes, encoding: int) -> tuple[bytes, bytes]:
+    """Split a description from the bytes after its terminator."""
     if encoding in (0, 3):
-        description, _, rest = said.partition(b"\0")
+        description, _, rest = content.partition(b"\0")
         return description, rest
-    for place in range(0, len(said) - 1, 2):
-        if said[place : place + 2] == b"\0\0":
-            return said[:place], said[place + 2 :]
-    return said, b""
+    for place in range(0, len(content) - 1, 2):
+        if content[place : place + 2] == b"\0\0":
+            return content[:place], content[place + 2 :]
+    return content, b""
 
 
-def _text(said: bytes, encoding: int) -> str:
+def _text(content: bytes, encoding: int) -> str:
     name = _ENCODINGS[encoding]
-    if name == "utf-16" and said[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        name = "utf-16-le"  # the byte order mark was forgotten, or belongs to the description alone
-    values = said.decode(name, "replace").rstrip("\0").split("\0")
+    if name == "utf-16" and content[:2] not in (b"\xff\xfe", b"\xfe\xff"):
+        name = "utf-16-le"  # the byte order mark is missing, or only the description has one
+    values = content.decode(name, "replace").rstrip("\0").split("\0")
     return "; ".join(value.removeprefix("\ufeff") if encoding == 1 else value for value in values)

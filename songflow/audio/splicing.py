@@ -1,4 +1,4 @@
-"""Two recordings become one: laid over each other where they hold the same music, with a crossfade at the seam."""
+"""Join two recordings: overlap the music that both contain, and crossfade at the seam."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Joined", "join", "read_like", "write_mp3"]
 
-# So much of the source's edge is looked for in the new part: a gateway may give back what its model heard last, too.
+# Lengths of the source's edge to search for in the new part: a gateway may also return the audio its model continued.
 _EDGES_SECONDS = (5.0, 2.0)
 _COMPRESSION = 0.2  # libsndfile's level: about 200 kbit/s
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """Samples (n, channels) of a whole.
+    """Joined samples of shape (n, channels).
 
-    `seam` is where the middle of the crossfade lies, `overlap` how much music both parts held (seconds).
+    `seam` is the middle of the crossfade, `overlap` the length of the music that both parts contained (seconds).
     """
 
     samples: Samples
@@ -35,12 +35,12 @@ class Joined:
 def join(source: Samples, new: Samples, rate: int, *, new_first: bool, crossfade: float) -> Joined:
     """Join a source and its new part (samples (n, channels) of one width, at `rate` Hz).
 
-    The source sounds to its very edge; there it passes into the new part. Where that repeats the source's edge, the
-    repetition is left out and the fade is even, as for the same music; otherwise the two overlap for the
-    crossfade and keep their power. Outside of the crossfade every sample is one of theirs.
+    The source is used up to its edge, where it crossfades into the new part. If the new part repeats the source's edge,
+    the repetition is dropped and the crossfade is linear, as both are the same music; otherwise it keeps the power
+    constant. Outside of the crossfade, samples are copied unchanged.
 
     Args:
-        new_first: The new part stands before the source (precede).
+        new_first: The new part comes before the source (precede).
         crossfade: Seconds; at most half of the shorter part.
     """
     import numpy as np
@@ -65,56 +65,56 @@ def join(source: Samples, new: Samples, rate: int, *, new_first: bool, crossfade
 
 
 def _shared(source: Samples, new: Samples, rate: int, *, new_first: bool) -> int:
-    """How many samples of the new part, from the seam on, are the source's own edge."""
+    """Number of samples at the new part's seam that repeat the source's edge."""
     one, other = source.mean(axis=1), new.mean(axis=1)
     for seconds in _EDGES_SECONDS:
         length = min(round(seconds * rate), len(one), len(other))
         edge = one[:length] if new_first else one[-length:]
-        found = _place_of(edge, other, rate)
+        found = _offset_in(edge, other, rate)
         if found is None:
             continue
         shared = len(other) - found if new_first else found + length
         if not 0 < shared <= min(len(one), len(other)):
             continue
-        # A loop may sound like the edge anywhere: only where all from there to the seam is the source's it counts.
-        mine = one[:shared] if new_first else one[-shared:]
+        # A loop may match the edge anywhere: a match counts only if everything from there to the seam matches, too.
+        ours = one[:shared] if new_first else one[-shared:]
         theirs = other[-shared:] if new_first else other[:shared]
-        if _place_of(mine, theirs, rate) is not None:
+        if _offset_in(ours, theirs, rate) is not None:
             return shared
     return 0
 
 
-def _place_of(part: Samples, whole: Samples, rate: int) -> int | None:
-    """The sample at which a part lies wholly inside; None where it does not."""
+def _offset_in(part: Samples, whole: Samples, rate: int) -> int | None:
+    """Offset of a part that is completely inside; None if it is not."""
     try:
         match = search(part, whole, rate)
-    except AudioProblem:  # silence is everywhere
+    except AudioProblem:  # silence has no position
         return None
     at = round(match.at * rate)
     return at if match.share >= HOLDS and -rate // 100 <= at <= len(whole) - len(part) + rate // 100 else None
 
 
 def read_like(path: Path, rate: int, channels: int) -> Samples:
-    """A file's samples, at the rate and in as many channels as another's.
+    """Read a file's samples, converted to another file's sample rate and number of channels.
 
     Raises:
-        AudioProblem: see `read_samples`.
+        AudioProblem: as `read_samples`.
     """
     import numpy as np
 
-    samples, its_rate = read_samples(path)
-    if its_rate != rate:
+    samples, own_rate = read_samples(path)
+    if own_rate != rate:
         from scipy.signal import resample_poly
 
-        common = math.gcd(rate, its_rate)
-        samples = resample_poly(samples, rate // common, its_rate // common, axis=0).astype(np.float32)
+        common = math.gcd(rate, own_rate)
+        samples = resample_poly(samples, rate // common, own_rate // common, axis=0).astype(np.float32)
     if samples.shape[1] != channels:
         samples = np.repeat(samples.mean(axis=1, keepdims=True), channels, axis=1)
     return samples
 
 
 def write_mp3(path: Path, samples: Samples, rate: int, *, title: str, comment: str) -> None:
-    """Encode as mp3, with what players show.
+    """Encode as mp3, with a title and a comment.
 
     Raises:
         OSError: it cannot be written.
