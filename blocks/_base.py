@@ -1,4 +1,4 @@
-"""What all gateway credentials share: the account, its prices, and how the ledger names them."""
+"""Base class of gateway credentials: the account, its prices, and its alias in the ledger."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from songflow.gateways import Account, Dialect, Gateway
 
 __all__ = ["ALIAS_PREFIX", "UNSAVED", "GatewayCredentials", "web_address"]
 
-# The one place that knows where the project is published. It has no public address yet, and `.invalid` belongs
-# to nobody: better no picture in the UI than a stranger's.
+# The only place with the project's public address. It has none yet, and nobody can own `.invalid`: better no picture
+# in the UI than a stranger's.
 _HOME = "https://songflow.invalid"
 
 ALIAS_PREFIX = "block:"
@@ -27,18 +27,18 @@ _URL = TypeAdapter(HttpUrl)
 
 
 def web_address(path: str, *, logo: bool = False) -> HttpUrl:
-    """The public address of a page of the documentation, or of a logo in this folder."""
+    """Public address of a documentation page, or of a logo in this folder."""
     return _URL.validate_python(f"{_HOME}/blocks/logos/{path}" if logo else f"{_HOME}/{path}")
 
 
 class GatewayCredentials(CredentialsBlock, ABC):
-    """One account at one gateway. Subclasses say which dialect it speaks.
+    """One account at one gateway. Subclasses define its dialect.
 
-    The key is a `SecretStr`: Prefect stores it encrypted, and neither a flow run's parameters, a log nor an
-    error ever shows it. Wrong values are refused here, before anything is saved or spent.
+    The key is a `SecretStr`: Prefect stores it encrypted, and it never appears in parameters of flow runs, logs or
+    errors. Invalid values are refused before the block is saved or money is spent.
     """
 
-    # Without this, pydantic's message for a key that is refused would quote the key.
+    # Otherwise pydantic's error for an invalid key would quote the key.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     _documentation_url: ClassVar[HttpUrl | None] = web_address("README.md")
@@ -72,7 +72,7 @@ class GatewayCredentials(CredentialsBlock, ABC):
 
     @abstractmethod
     def _dialect(self) -> Dialect:
-        """How the gateway is spoken to; ValueError where the fields do not fit together."""
+        """The gateway's dialect; ValueError if fields contradict each other."""
 
     @abstractmethod
     def _address(self) -> str:
@@ -84,26 +84,26 @@ class GatewayCredentials(CredentialsBlock, ABC):
 
     @property
     def alias(self) -> str:
-        """The account's name in the ledger: `block:<type>/<document>`, by which its key is found again."""
+        """The account's name in the ledger, `block:<type>/<document>`, from which its key is loaded again."""
         return f"{ALIAS_PREFIX}{self.get_block_type_slug()}/{self._block_document_name or UNSAVED}"
 
     def _account(self, alias: str) -> Account:
         return Account(self._dialect(), self._address(), alias, self._secret)
 
     def get_access(self) -> Access:
-        """The account with its prices, as the paid step takes it."""
+        """The account with its prices, for the paid step."""
         return Access(self._account(self.alias), dict(self.prices), self.refunds_failed)
 
     def get_client(self) -> Gateway:
-        """A client of the gateway, not opened yet: `async with block.get_client() as gateway`.
+        """Create a client of the gateway, to be opened by `async with block.get_client() as gateway`.
 
         Raises:
-            InputError: the embedded simulator has no address of its own outside a session.
+            InputError: the embedded simulator has no address outside of a session.
         """
         access = self.get_access()
         if access.is_embedded:
             raise InputError(
-                "The embedded simulator runs only inside a Songflow session, so it has no client of its own.",
+                "The embedded simulator runs only inside a Songflow session, so it has no separate client.",
                 next="give the block the base URL of a simulator started with `songflow simulate`.",
             )
         return Gateway(access.account)

@@ -1,4 +1,4 @@
-"""Credentials of the gateways, as blocks that Prefect's UI can fill in."""
+"""Gateway credentials as Prefect blocks."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class OpenAIHKCredentials(GatewayCredentials):
     _logo_url: ClassVar[HttpUrl | None] = web_address("openai-hk.png", logo=True)
     _description: ClassVar[str | None] = "An account at OpenAI-HK, which sells Udio songs per request."
 
-    api_key: SecretStr = Field(title="API key", description="The account's key (hk-...), sent as it is.")
+    api_key: SecretStr = Field(title="API key", description="The account's key (hk-...), sent unchanged.")
     base_url: str = Field(
         default=_OPENAI_HK.base_url or "",
         title="Base URL",
@@ -99,7 +99,7 @@ class SimulatorCredentials(GatewayCredentials):
     _block_type_name: ClassVar[str | None] = "Song Simulator Credentials"
     _block_type_slug: ClassVar[str | None] = "song-simulator-credentials"
     _logo_url: ClassVar[HttpUrl | None] = web_address("simulator.png", logo=True)
-    _description: ClassVar[str | None] = "A simulated song gateway, for trying everything out without paying."
+    _description: ClassVar[str | None] = "A simulated song gateway, to try everything without paying."
 
     base_url: str | None = Field(
         default=None,
@@ -107,7 +107,7 @@ class SimulatorCredentials(GatewayCredentials):
         description="A simulator started with `songflow simulate`; empty for one inside the flow's process.",
     )
     api_key: SecretStr | None = Field(
-        default=None, title="API key", description="A key, where the simulator was told to ask for one."
+        default=None, title="API key", description="The key, if the simulator was started with one."
     )
 
     def _dialect(self) -> Dialect:
@@ -118,7 +118,7 @@ class SimulatorCredentials(GatewayCredentials):
 
 
 class CustomGatewayCredentials(GatewayCredentials):
-    """Any other gateway that takes the same request: its address, two paths and the shape of its answers.
+    """Any other gateway that accepts the same request: its address, two paths and the shape of its responses.
 
     Example:
         Load stored credentials of a custom gateway:
@@ -136,12 +136,12 @@ class CustomGatewayCredentials(GatewayCredentials):
 
     base_url: str = Field(title="Base URL", description="The gateway's address, without a path.")
     submit_path: str = Field(
-        default=SUBMIT_PATH, title="Submit path", description="Where requests are posted."
+        default=SUBMIT_PATH, title="Submit path", description="Path that requests are posted to."
     )
     fetch_path: str = Field(
         default=FETCH_PATH,
         title="Fetch path",
-        description="Where a generation is asked for, with {id} for one id or {ids} for several.",
+        description="Path that reports a generation, with {id} for one id or {ids} for several.",
     )
     shape: Shape = Field(
         default=SHAPE,
@@ -149,7 +149,7 @@ class CustomGatewayCredentials(GatewayCredentials):
         description="Place of the songs: A songs, B data.data.songs, C data.songs, D data.data[].songs.",
     )
     api_key: SecretStr | None = Field(
-        default=None, title="API key", description="The account's key, where the gateway asks for one."
+        default=None, title="API key", description="The account's key, if the gateway requires one."
     )
 
     def _dialect(self) -> Dialect:

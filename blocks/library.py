@@ -1,4 +1,4 @@
-"""Where songs and their ledger live, as a block."""
+"""The song library as a Prefect block."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ class SongLibrary(Block):
         ```
     """
 
-    # A ledger's URL may hold a password, which a message about it must not quote.
+    # A ledger's URL may contain a password, which errors must not quote.
     model_config = ConfigDict(hide_input_in_errors=True)
 
     _block_type_name: ClassVar[str | None] = "Song Library"
     _block_type_slug: ClassVar[str | None] = "song-library"
     _logo_url: ClassVar[HttpUrl | None] = web_address("library.png", logo=True)
     _documentation_url: ClassVar[HttpUrl | None] = web_address("README.md")
-    _description: ClassVar[str | None] = "Where songs, and the ledger of what was paid for, are kept."
+    _description: ClassVar[str | None] = "Location of songs and of the ledger of payments."
 
-    # Without a default, on purpose: where everything of a block is optional, Prefect's form validation takes the
-    # reference to a saved one for its fields as well, and refuses it as ambiguous.
+    # Required on purpose: if all fields of a block are optional, Prefect's form validation also accepts a reference to
+    # a saved block as its fields, and refuses it as ambiguous.
     folder: str = Field(
         min_length=1,
         title="Folder",
@@ -88,7 +88,7 @@ class SongLibrary(Block):
         default="units",
         min_length=1,
         title="Unit",
-        description="What the units of prices and budgets are called.",
+        description="Name of the unit of prices and budgets.",
     )
 
     @field_validator("name_template")
@@ -102,12 +102,12 @@ class SongLibrary(Block):
 
     @classmethod
     def of(cls, settings: LibrarySettings) -> Self:
-        """A block, not saved, for settings found elsewhere (the command line's options and environment)."""
+        """Create an unsaved block from settings of the command line or the environment."""
         given = asdict(settings) | {"folder": str(settings.folder), "ledger_url": settings.ledger_url or None}
         return cls(**given)
 
     def get_settings(self) -> LibrarySettings:
-        """The library's settings; a relative folder starts where the flow runs."""
+        """The library's settings; a relative folder is resolved where the flow runs."""
         given = {one.name: getattr(self, one.name) for one in fields(LibrarySettings)}
         given["folder"] = Path(self.folder).expanduser().resolve()
         given["ledger_url"] = self.ledger_url.get_secret_value() if self.ledger_url else None

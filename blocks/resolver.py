@@ -1,4 +1,4 @@
-"""From names to blocks: what `--credentials` and the ledger's account aliases stand for."""
+"""Find credentials blocks by name: for `--credentials` and for account aliases in the ledger."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ CREDENTIALS_TYPES: dict[str, type[GatewayBlock]] = {
 }
 """The credentials blocks by the slug of their type."""
 
-# What Prefect's client raises where there is no API to talk to (ValueError: no address is configured).
+# Exceptions of Prefect's client if its API cannot be reached (ValueError: no address is configured).
 _UNREACHABLE = (httpx.TransportError, PrefectHTTPStatusError, RuntimeError, OSError, ValueError)
 
 
 async def load_credentials(reference: str) -> GatewayBlock:
-    """The saved credentials block that `<type>/<name>` or, where that is clear, `<name>` stands for.
+    """Load a saved credentials block by `<type>/<name>`, or by `<name>` if that is unique.
 
     Raises:
-        MissingCredentials: no such block (the message lists those there are), several of that name, one that
-            cannot be used any more, or no Prefect API to ask.
+        MissingCredentials: no such block (the message lists the saved ones), several of that name, one that cannot be
+            loaded, or no Prefect API.
     """
     slug, _, name = reference.removeprefix(ALIAS_PREFIX).rpartition("/")
     try:
@@ -59,9 +59,9 @@ async def load_credentials(reference: str) -> GatewayBlock:
 
 
 async def resolve_access(submission: Submission) -> Access | None:
-    """The access that took a stored submission: its block, else what the environment gives.
+    """The access that made a stored submission: from its block, else from the environment.
 
-    A block that was moved to another gateway or address since is not used: its key is not for the old one.
+    A block that was changed to another gateway or address is not used: its key is not for the old one.
     """
     reference = submission.account.removeprefix(ALIAS_PREFIX)
     if submission.account == reference or reference.endswith(f"/{UNSAVED}"):
@@ -73,7 +73,7 @@ async def resolve_access(submission: Submission) -> Access | None:
         return await resolve_from_environment(submission)
     if access.took(submission):
         return access
-    log.warning("The block %s is not at %s any more.", reference, submission.base_url)
+    log.warning("The block %s no longer has the address %s.", reference, submission.base_url)
     return None
 
 
@@ -84,7 +84,7 @@ async def _saved_blocks(client: PrefectClient) -> list[tuple[str, str]]:
         try:
             documents = await client.read_block_documents_by_type(slug, include_secrets=False)
         except ObjectNotFound:
-            continue  # a new server does not know a type before its first block
+            continue  # a new server registers a type with its first block
         saved += [(slug, document.name) for document in documents if document.name]
     return saved
 
@@ -93,9 +93,9 @@ async def _load(slug: str, name: str) -> GatewayBlock:
     try:
         return await CREDENTIALS_TYPES[slug].aload(name)
     except (ValueError, RuntimeError, ValidationError) as error:
-        # Not the error's text: it may quote what is stored.
+        # Without the error's text, which may quote stored values.
         raise MissingCredentials(
-            f"The credentials block {slug}/{name} cannot be used as it is saved ({type(error).__name__}).",
+            f"The credentials block {slug}/{name} cannot be loaded ({type(error).__name__}).",
             next="open it in Prefect's UI, correct it and save it again; nothing was sent.",
         ) from None
 

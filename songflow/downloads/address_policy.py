@@ -1,7 +1,7 @@
-"""Which addresses a song may come from: the open web, or a private network only where the gateway is private.
+"""Address policy for downloads: public addresses, and private ones only if the gateway itself is private.
 
-A gateway's answer names the song's URL. Nothing says that the answer is honest, so a URL into the user's own
-network (a router, a cloud's metadata service) is not followed unless the gateway itself lives there.
+A gateway's response contains the song's URL and cannot be trusted: a URL into the user's own network (a router, a
+cloud's metadata service) is not followed unless the gateway is in that network, too.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ __all__ = ["AddressRefused", "check_peer", "check_url", "is_private_host", "uses
 
 
 class AddressRefused(Exception):
-    """The URL is not one that a song may be fetched from."""
+    """The policy forbids this URL."""
 
 
 async def check_url(url: str, *, allow_private: bool) -> None:
-    """Allow only http(s) to a host whose addresses are all allowed.
+    """Check that a URL is http(s) and that all addresses of its host are allowed.
 
     Raises:
-        AddressRefused: it may not be fetched from.
+        AddressRefused: it is not.
         OSError: the host's name cannot be resolved.
     """
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises for one that no machine has
+        _ = parts.port  # raises for an invalid one
     except ValueError as error:
-        raise AddressRefused(f"it is no address ({error})") from None
+        raise AddressRefused(f"it is not a valid URL ({error})") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        said = parts.scheme or "a URL without a scheme"
-        raise AddressRefused(f"only http and https are followed, not {said}")
+        scheme = parts.scheme or "a URL without a scheme"
+        raise AddressRefused(f"only http and https are followed, not {scheme}")
     if parts.username or parts.password:
-        raise AddressRefused("a URL that carries a user name is not followed")
+        raise AddressRefused("a URL with a user name is not followed")
     if not allow_private and not uses_proxy(url) and await is_private_host(parts.hostname):
         raise AddressRefused(f"{parts.hostname} is a private address, and the gateway is not")
 
 
 def check_peer(response: httpx.Response, *, allow_private: bool) -> None:
-    """The same for the machine that really answered, before its answer is read: names can change."""
+    """Check the address of the connection, before the response is read: DNS may have changed since `check_url`."""
     if allow_private or uses_proxy(str(response.url)):
         return
     stream = response.extensions.get("network_stream")
@@ -54,7 +54,7 @@ def check_peer(response: httpx.Response, *, allow_private: bool) -> None:
 
 
 async def is_private_host(host: str) -> bool:
-    """True where any address of a host name is not on the open web.
+    """True if any address of a host name is not public.
 
     Raises:
         OSError: the name cannot be resolved.
@@ -71,7 +71,7 @@ async def is_private_host(host: str) -> bool:
 
 
 def uses_proxy(url: str) -> bool:
-    """True where the environment sends this URL through a proxy, which then does the resolving."""
+    """True if the environment configures a proxy for this URL, which then resolves the name."""
     parts = urlsplit(url)
     proxies = getproxies()
     return (parts.scheme in proxies or "all" in proxies) and not proxy_bypass(parts.hostname or "")

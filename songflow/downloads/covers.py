@@ -1,7 +1,7 @@
-"""Cover art: a small picture from wherever the gateway says, fetched as songs are, and never worth a song.
+"""Download cover art in parallel with its song.
 
-It is fetched while its song is, from addresses that a song may come from, without any key, once. Whatever goes
-wrong with it is a line in the log.
+The address policy of songs applies, no key is sent, and there is one attempt. A failure is logged and never fails the
+song.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 
 MAX_COVER_BYTES = 4 * 1024 * 1024
 COVER_SECONDS = 15.0
-"""A song that is whole waits no longer for its cover."""
+"""A complete song waits no longer for its cover."""
 
 ENDINGS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", "image/gif": ".gif"}
-"""File endings of the pictures that are kept, by their MIME type."""
+"""File endings of supported pictures, by MIME type."""
 
 _BEGINNINGS = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
 
@@ -36,7 +36,7 @@ _BEGINNINGS = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png",
 async def fetching_cover(
     downloads: Downloads, url: str | None
 ) -> AsyncIterator[asyncio.Task[Picture | None]]:
-    """Fetch a cover beside what happens in the block; the task never fails, and ends with the block."""
+    """Download a cover while the block runs; the task never raises, and is cancelled at the end of the block."""
     task = asyncio.create_task(_fetch(downloads, url))
     try:
         yield task
@@ -55,14 +55,14 @@ async def _fetch(downloads: Downloads, url: str | None) -> Picture | None:
     except TimeoutError:
         problem = f"it took longer than {COVER_SECONDS:.0f} s"
     except (AddressRefused, DownloadProblem, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        # Libraries quote what they stumble over, and a gateway that is the host knows a key to put there.
+        # Error messages quote the response, in which a gateway that is also the host could put its key.
         problem = without_keys(str(error)) or type(error).__name__
     else:
         mime = sniff(data)
         if mime is not None:
             return Picture(mime, data)
-        problem = "it is no picture of a known kind"
-    log.info("A cover is left out: %s.", problem)
+        problem = "it is not a supported picture"
+    log.info("A cover was skipped: %s.", problem)
     return None
 
 
@@ -76,7 +76,7 @@ async def _body(response: httpx.Response) -> bytes:
 
 
 def sniff(data: bytes) -> str | None:
-    """The MIME type of a picture by its own first bytes (what a host says of it counts for nothing)."""
+    """The MIME type of a picture from its first bytes; the host's Content-Type is ignored."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     return next((mime for beginning, mime in _BEGINNINGS.items() if data.startswith(beginning)), None)

@@ -1,7 +1,7 @@
-"""Fetching one song: into a `.part` file, resumed after interruptions, verified whole, then stored.
+"""Download a song into a `.part` file: resume after interruptions, and verify that it is complete.
 
-The part file outlives a killed process. Beside it lies what is needed to resume it safely: the URL and the
-validator (ETag or Last-Modified) of the answer it came from. Without a validator it is fetched anew.
+The part file survives a killed process. A JSON file beside it has what a safe resume needs: the URL and the validator
+(ETag or Last-Modified) of the response. Without a validator the download starts again.
 """
 
 from __future__ import annotations
@@ -26,25 +26,24 @@ from songflow.gateways.redaction import without_keys
 from songflow.runtime.failpoints import reached
 from songflow.runtime.retry import Backoff, retry
 
-__all__ = ["DownloadProblem", "Downloaded", "Downloads", "download_client", "locked"]
+__all__ = ["DownloadProblem", "Downloaded", "Downloads", "discard_part", "download_client", "locked"]
 
 MAX_SONG_BYTES = 256 * 1024 * 1024
 MAX_REDIRECTS = 5
-# A host may send a byte now and then for ever; a song of 256 MiB comes within this at 0.5 MB/s.
+# A host may trickle bytes without end; at 0.5 MB/s a song of 256 MiB takes less than this.
 TRANSFER_SECONDS = 600.0
 DOWNLOAD_BACKOFF = Backoff(first=0.5, attempts=5)
-"""Long enough for a storage host to recover from a blip, short enough not to delay a flow."""
+"""Long enough for a storage host to recover, short enough not to delay a flow."""
 
 _READ_TIMEOUT_SECONDS = 30.0
-# Gone or forbidden at the song's host: the gateway may know a fresh URL.
+# The URL no longer works: the gateway may have a new one.
 _DEAD_STATUSES = frozenset({401, 403, 404, 410})
 
-
-AskAgain = Callable[[], Awaitable[str | None]]
+RefreshUrl = Callable[[], Awaitable[str | None]]
 
 
 class DownloadProblem(Exception):
-    """The song cannot be fetched now. `dead` is True where the URL itself is at fault."""
+    """The song cannot be downloaded now. `dead`: the URL will not work again."""
 
     def __init__(self, message: str, *, dead: bool = False) -> None:
         super().__init__(message)
@@ -53,7 +52,7 @@ class DownloadProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """A whole song in its part file; `facts` is None where decoding was switched off."""
+    """A complete song in its part file; `facts` is None if decoding is switched off."""
 
     part: Path
     bytes: int
@@ -61,7 +60,7 @@ class Downloaded:
 
 
 def download_client() -> httpx.AsyncClient:
-    """The client for song hosts: it never carries a gateway's key, and follows no redirect by itself."""
+    """An HTTP client for song hosts: it sends no gateway key, and leaves redirects to `Downloads`."""
     return httpx.AsyncClient(
         follow_redirects=False,
         headers={"Accept-Encoding": "identity", "User-Agent": "songflow"},
@@ -72,7 +71,7 @@ def download_client() -> httpx.AsyncClient:
 
 @asynccontextmanager
 async def locked(part: Path, poll_seconds: float = 0.1) -> AsyncIterator[None]:
-    """Hold a part file against other processes; the lock goes with the process, however it ends."""
+    """Lock a part file against other processes; the lock ends with the process in any case."""
     descriptor = os.open(part.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         while not _try_lock(descriptor):  # noqa: ASYNC110 - other processes give no events
@@ -85,7 +84,7 @@ async def locked(part: Path, poll_seconds: float = 0.1) -> AsyncIterator[None]:
 def _try_lock(descriptor: int) -> bool:
     try:
         import fcntl
-    except ImportError:  # Windows: two processes may fetch the same song, which is only waste
+    except ImportError:  # Windows: two processes may download the same song, which is only wasteful
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,13 +94,13 @@ def _try_lock(descriptor: int) -> bool:
 
 
 class Downloads:
-    """Fetches songs with one shared client.
+    """Downloads songs with one shared client.
 
     Args:
         client: From `download_client`.
-        allow_private: Whether songs may come from private addresses (only when the gateway's is one).
+        allow_private: Whether private addresses are allowed (only if the gateway's is private).
         verify_audio: Decode each song to its end.
-        backoff: How a transfer is retried.
+        backoff: The retries of a transfer.
     """
 
     def __init__(
@@ -118,27 +117,27 @@ class Downloads:
         self._backoff = backoff
 
     async def fetch(
-        self, url: str, part: Path, announced_seconds: float | None, ask_again: AskAgain | None = None
+        self, url: str, part: Path, announced_seconds: float | None, refresh_url: RefreshUrl | None = None
     ) -> Downloaded:
-        """Bring a whole song into its part file; what an earlier process left there is used.
+        """Download a complete song into its part file, resuming what an earlier process left there.
 
         Args:
             url: The song's address, byte for byte as announced.
             part: The local file to fill.
-            announced_seconds: Its length as announced, where it was.
-            ask_again: Called once, when the address is dead, for the one that the gateway gives now.
+            announced_seconds: The announced length, if any.
+            refresh_url: Asks the gateway for a new URL; called at most once, if the first is dead.
 
         Raises:
-            DownloadProblem: after the last attempt; the part file stays where resuming it makes sense.
+            DownloadProblem: after the last attempt; the part file stays if it can be resumed.
         """
 
         async def attempt() -> Downloaded:
-            nonlocal url, ask_again
+            nonlocal url, refresh_url
             try:
                 return await self._attempt(url, part, announced_seconds)
             except DownloadProblem as problem:
                 if problem.dead:
-                    fresh, ask_again = (await ask_again() if ask_again else None), None
+                    fresh, refresh_url = (await refresh_url() if refresh_url else None), None
                     if fresh is not None and fresh != url:
                         url, problem.dead = fresh, False
                 raise
@@ -155,24 +154,24 @@ class Downloads:
         except AddressRefused as error:
             raise DownloadProblem(f"its URL is refused: {error}", dead=True) from None
         except AudioProblem as error:
-            # Whole by its size but not by its sound: what is there is worth nothing.
-            _discard(part)
+            # Complete by size but not playable: resuming it would not help.
+            discard_part(part)
             raise DownloadProblem(f"it is not a whole song: {error}") from None
         except (httpx.HTTPError, httpx.InvalidURL, socket.gaierror, TimeoutError) as error:
             if _resume_point(url, part) is None:
-                _discard(part)
-            # Libraries quote what they stumble over, and a gateway that is the host knows a key to put there.
-            said = without_keys(str(error)) or type(error).__name__
-            raise DownloadProblem(f"its host could not be read ({said})", dead=_is_gone(error)) from None
+                discard_part(part)
+            # Error messages quote the response, in which a gateway that is also the host could put its key.
+            reason = without_keys(str(error)) or type(error).__name__
+            raise DownloadProblem(f"its host could not be read ({reason})", dead=_is_gone(error)) from None
         except OSError as error:
-            said = error.strerror or str(error)
-            raise DownloadProblem(f"it could not be written to {part.parent} ({said})") from None
+            reason = error.strerror or str(error)
+            raise DownloadProblem(f"it could not be written to {part.parent} ({reason})") from None
 
     async def _transfer(self, url: str, part: Path) -> None:
-        """One GET (and its redirects) that leaves the part file complete.
+        """Send one GET (and its redirects) and complete the part file.
 
         Raises:
-            TimeoutError: a host that drips; the next attempt resumes what came.
+            TimeoutError: the host is too slow; the next attempt resumes.
         """
         async with asyncio.timeout(TRANSFER_SECONDS):
             await self._follow(url, part)
@@ -185,11 +184,11 @@ class Downloads:
 
     @asynccontextmanager
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[httpx.Response]:
-        """One GET and its redirects, each to an address that is allowed; the body is still to be read.
+        """Send one GET and follow its redirects to allowed addresses; the caller reads the body.
 
         Raises:
-            AddressRefused: an address on the way may not be fetched from.
-            DownloadProblem: it is redirected for ever.
+            AddressRefused: the URL or a redirect has a forbidden address.
+            DownloadProblem: too many redirects.
             httpx.HTTPError, httpx.InvalidURL, OSError: its host cannot be read.
         """
         target = url
@@ -200,7 +199,7 @@ class Downloads:
                 if not response.has_redirect_location:
                     yield response
                     return
-                # A gateway that is the host could hand its key on to another.
+                # A gateway that is also the host could pass its key to another host.
                 target = str(response.url.join(without_keys(response.headers["location"])))
         raise DownloadProblem(f"it was redirected more than {MAX_REDIRECTS} times", dead=True)
 
@@ -212,16 +211,16 @@ class Downloads:
             raise DownloadProblem(f"its host answered {status}", dead=True)
         if status == 416:
             if resume is not None and _content_range_total(response) == resume.size:
-                return  # all of it is here: a process died, or its store failed, after the transfer
-            _discard(part)
-            raise DownloadProblem("the song at its host is not the one that was begun")
+                return  # already complete: a process died, or the store failed, after the transfer
+            discard_part(part)
+            raise DownloadProblem("the song at its host has changed since the download began")
         if status not in {200, 206} or (status == 206 and resume is None):
             raise DownloadProblem(f"its host answered {status}")
         start = 0
         if status == 206 and resume is not None:
             if _content_range_start(response) != resume.size:
-                _discard(part)
-                raise DownloadProblem("its host sent another range than was asked for")
+                discard_part(part)
+                raise DownloadProblem("its host sent a range that was not requested")
             start = resume.size
         if start == 0:
             _remember(part, url, response)
@@ -231,7 +230,7 @@ class Downloads:
             whole = await _copy(response, file, start)
             await asyncio.to_thread(_sync, file)
         if not whole:
-            _discard(part)
+            discard_part(part)
             raise DownloadProblem(f"it is larger than {MAX_SONG_BYTES >> 20} MiB", dead=True)
 
 
@@ -248,7 +247,7 @@ class _ResumePoint:
 
 
 def _resume_point(url: str, part: Path) -> _ResumePoint | None:
-    """Where to go on, if the part and the note beside it belong to this URL."""
+    """The point to resume from, if the part and its JSON file belong to this URL."""
     try:
         note = json.loads(_note(part).read_bytes())
         size = part.stat().st_size
@@ -260,7 +259,7 @@ def _resume_point(url: str, part: Path) -> _ResumePoint | None:
 
 
 def _remember(part: Path, url: str, response: httpx.Response) -> None:
-    """Note what this answer can be resumed by; an encoded or weakly tagged one cannot, nor one that tells a key."""
+    """Store the response's validator; none if it is encoded, weakly tagged, or the validator contains a key."""
     tag = response.headers.get("etag", "")
     validator = tag if tag and not tag.startswith("W/") else response.headers.get("last-modified")
     encoded = response.headers.get("content-encoding", "identity") != "identity"
@@ -270,9 +269,9 @@ def _remember(part: Path, url: str, response: httpx.Response) -> None:
 
 
 async def _copy(response: httpx.Response, file: IO[bytes], start: int) -> bool:
-    """Copy the body; False where it is larger than a song can be."""
+    """Copy the body; return False if it is larger than `MAX_SONG_BYTES`."""
     size = start
-    # As they come: what is gathered first would be lost with a cut.
+    # Without buffering: buffered bytes would be lost if the connection breaks.
     async for chunk in response.aiter_bytes():
         size += len(chunk)
         if size > MAX_SONG_BYTES:
@@ -302,18 +301,14 @@ def _note(part: Path) -> Path:
     return part.with_suffix(".json")
 
 
-def _discard(part: Path) -> None:
+def discard_part(part: Path) -> None:
+    """Delete a part file and its resume data, not its lock file: other processes may wait for that."""
     part.unlink(missing_ok=True)
     _note(part).unlink(missing_ok=True)
 
 
-def forget(part: Path) -> None:
-    """Remove what lay beside a part that has become a song; the lock file stays, others may wait on it."""
-    _discard(part)
-
-
 def _is_gone(error: Exception) -> bool:
-    """True where nobody listens at the address any more, or it is no address at all."""
+    """True if nothing listens at the address, or it is invalid."""
     return isinstance(
         error, httpx.ConnectError | httpx.InvalidURL | httpx.UnsupportedProtocol | socket.gaierror
     )

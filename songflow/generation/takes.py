@@ -48,16 +48,16 @@ async def store_song(
             return song
         downloads = await session.downloads(submission.base_url)
 
-        async def ask_again() -> str | None:
+        async def refresh_url() -> str | None:
             return await _fresh_url(session, access, submission, song)
 
         try:
-            url = song.song_url or await ask_again()
+            url = song.song_url or await refresh_url()
             if url is None:
                 raise DownloadProblem("the gateway has announced no address for it")
             offered = song.image_url if library.settings.covers else None
             async with fetching_cover(downloads, offered) as cover:
-                done = await downloads.fetch(url, part, song.announced_seconds, ask_again)
+                done = await downloads.fetch(url, part, song.announced_seconds, refresh_url)
                 song = await _store(session, origin, done, await cover)
         except (DownloadProblem, OSError) as problem:
             log.warning("'%s' could not be stored: %s.", song.title, problem)

@@ -22,7 +22,7 @@ from typing import BinaryIO
 from songflow.audio.checksums import hash_range
 from songflow.audio.id3 import Picture, Tag, audio_span, encode, is_mpeg_audio, read_tag
 from songflow.downloads.covers import ENDINGS
-from songflow.downloads.downloader import Downloaded, forget
+from songflow.downloads.downloader import Downloaded, discard_part
 from songflow.ledger.rows import SourceFound, StoredFile
 from songflow.ledger.songs import Origin
 from songflow.library.file_names import file_name
@@ -85,7 +85,7 @@ async def tag_and_store(
     finally:
         if ready.file != done.part:
             ready.file.unlink(missing_ok=True)
-    forget(done.part)
+    discard_part(done.part)
     return StoredFile(
         path=path,
         bytes=ready.bytes,

@@ -1,4 +1,4 @@
-"""The listening room: a library in a browser on this machine, to hear, compare and rate its songs.
+"""The listening room: play, compare and rate a library's songs in a browser on this machine.
 
 uvicorn.run(listening_app(LibrarySettings.from_environment()), host="127.0.0.1")
 """

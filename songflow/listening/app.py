@@ -1,9 +1,8 @@
-"""The listening room as an application: a page, the songs as JSON, their audio, and ratings.
+"""ASGI application of the listening room: a page, the songs as JSON, their audio, and ratings.
 
-It is for the person at this machine. A web page elsewhere must neither read it nor rate in it: the Host header must
-be this machine's (so that a foreign name that was pointed at 127.0.0.1 gets nothing), what changes something must be
-JSON from the same origin, and the page runs nothing but its own script. Audio is addressed by a row's number, never by
-a path.
+Only the user of this machine may use it; other web sites must neither read nor rate songs. So the Host header must name
+this machine (which stops DNS rebinding), writes must be JSON from the same origin, and the page runs only its own
+script. Audio is addressed by row id, never by path.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ Next = Callable[[Request], Awaitable[Response]]
 
 
 def listening_app(settings: LibrarySettings) -> FastAPI:
-    """The application for a library, which it opens when it starts."""
+    """Create the application for a library, which is opened at startup."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -64,17 +63,17 @@ def listening_app(settings: LibrarySettings) -> FastAPI:
 
 
 async def _guard(request: Request, call_next: Next) -> Response:
-    """Turn away whoever is not this machine's own page."""
+    """Refuse requests that do not come from this machine's own page."""
     host = request.headers.get("host", "")
     origin = request.headers.get("origin")
     if not _THIS_MACHINE.fullmatch(host):
-        return Response("This room is for this machine only.", 421, _HEADERS)
+        return Response("The listening room can be used only on this machine.", 421, _HEADERS)
     if origin is not None and origin != f"http://{host}":
-        return Response("Other sites cannot use this room.", 403, _HEADERS)
+        return Response("Requests from other sites are not allowed.", 403, _HEADERS)
     if request.method not in {"GET", "HEAD"}:
         kind = request.headers.get("content-type", "").partition(";")[0].strip()
         if kind != "application/json":
-            return Response("Send JSON.", 415, _HEADERS)
+            return Response("The content type must be application/json.", 415, _HEADERS)
     response = await call_next(request)
     response.headers.update(_HEADERS)
     return response
@@ -97,20 +96,20 @@ async def _songs(request: Request) -> dict[str, Any]:
 
 
 async def _audio(request: Request, number: int) -> Response:
-    """A song's file, in parts where the player asks for a part."""
+    """A song's file; range requests return a part."""
     path = await stored_path(request.app.state.library.ledger, number)
     if path is None:
-        raise HTTPException(404, "There is no such song on the store.")
+        raise HTTPException(404, "There is no stored song with this id.")
     if is_remote(path):
         return await _remote_audio(path)
     local = local_path(path)
     if not local.is_file():
-        raise HTTPException(404, "Its file is not there any more.")
+        raise HTTPException(404, "The song's file is missing.")
     return FileResponse(local, media_type="audio/mpeg")
 
 
 async def _remote_audio(url: str) -> Response:
-    """A song of a remote store, whole: a few megabytes."""
+    """A complete song of a remote store: a few megabytes."""
 
     def read() -> bytes:
         with as_os_error("the download failed", url), open_file(url) as file:

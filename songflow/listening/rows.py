@@ -1,4 +1,4 @@
-"""What the listening room shows of each song."""
+"""Song data for the listening room, from the ledger."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def room_songs(ledger: Ledger) -> list[dict[str, Any]]:
 
 
 async def stored_path(ledger: Ledger, row_id: int) -> str | None:
-    """Where a song is stored, by the number of its row; None where there is none."""
+    """Path or URL of a stored song, by row id; None if there is none."""
     async with ledger.database.read() as connection:
         found = await connection.execute(select(_songs.c.path).where(_songs.c.id == row_id))
         path: str | None = found.scalar_one_or_none()

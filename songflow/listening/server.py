@@ -1,4 +1,4 @@
-"""The listening room on a socket of this machine."""
+"""Serve the listening room on a local socket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HOST = "127.0.0.1"
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, which tells when it takes requests."""
+    """A uvicorn server that calls `ready` once it accepts requests."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
@@ -30,7 +30,7 @@ class _Server(uvicorn.Server):
 
 
 def serve_room(settings: LibrarySettings, port: int, ready: Callable[[str], None]) -> None:
-    """Serve a library until Ctrl-C; `ready` is told the address. Port 0 takes a free one.
+    """Serve a library until Ctrl-C; `ready` is called with the address. Port 0 selects a free port.
 
     Raises:
         OSError: the port is taken.

@@ -1,4 +1,4 @@
-// The listening room: every text of a song enters the page as text (textContent), never as HTML.
+// Listening room. All texts of songs are inserted as text (textContent), never as HTML.
 const byId = (id) => document.getElementById(id);
 const [list, audio, find, least, order] = ["songs", "audio", "find", "least", "order"].map(byId);
 let songs = [];
@@ -20,14 +20,14 @@ const length = (seconds) =>
 
 const takesOf = (song) => songs.filter((one) => one.submission_id === song.submission_id && one.stored);
 
-// --- hearing and comparing ---
+// --- playing and comparing ---
 
-// The other take of a pair goes on at the same place, so that the two can be compared.
+// The other take continues at the same position, so that the two can be compared.
 const play = (song, at = 0) => {
   current = song;
   audio.src = `/songs/${song.id}/audio`;
   audio.addEventListener("loadedmetadata", () => { audio.currentTime = Math.min(at, audio.duration); }, { once: true });
-  audio.play().catch((error) => { if (error.name !== "AbortError") trouble(`It cannot be played: ${error.message}`); });
+  audio.play().catch((error) => { if (error.name !== "AbortError") trouble(`The song cannot be played: ${error.message}`); });
   byId("player").hidden = false;
   byId("playing").textContent = `${song.title ?? "untitled"} (take ${song.take + 1})`;
   byId("other").hidden = takesOf(song).length < 2;
@@ -60,7 +60,7 @@ const stars = (song) => {
     const star = element("button", { type: "button", textContent: "★", title: `${value} of 5`, ariaLabel: `${value} of 5` });
     star.addEventListener("click", async () => {
       try {
-        await rate(song, song.rating === value ? null : value);  // a second click takes it back
+        await rate(song, song.rating === value ? null : value);  // a second click removes the rating
         trouble("");
       } catch (error) {
         trouble(`The rating was not stored: ${error.message}`);
@@ -79,22 +79,22 @@ const lineage = (song) => {
   if (song.parent_song_id === null) return "";
   const parent = songs.find((one) => one.song_id === song.parent_song_id);
   const name = parent ? parent.title ?? "untitled" : song.parent_song_id;
-  const said = `${song.mode} of `;
-  if (!parent) return element("span", { className: "from" }, said, name);
-  return element("span", { className: "from" }, said, element("a", { href: `#song-${parent.id}`, textContent: name }));
+  const relation = `${song.mode} of `;
+  if (!parent) return element("span", { className: "from" }, relation, name);
+  return element("span", { className: "from" }, relation, element("a", { href: `#song-${parent.id}`, textContent: name }));
 };
 
 const card = (song, indent) => {
-  const asked = song.request;
+  const request = song.request;
   const button = element("button", { type: "button", className: "play", textContent: "▶", ariaLabel: `Play ${song.title ?? "untitled"}`, disabled: !song.stored });
   button.addEventListener("click", () => play(song));
-  const facts = [`take ${song.take + 1}`, length(song.seconds), asked.model_type, `prompt ${asked.prompt_strength}`,
-    `clarity ${asked.clarity_strength}`, `quality ${asked.generation_quality}`, asked.seed === -1 ? "" : `seed ${asked.seed}`];
+  const facts = [`take ${song.take + 1}`, length(song.seconds), request.model_type, `prompt ${request.prompt_strength}`,
+    `clarity ${request.clarity_strength}`, `quality ${request.generation_quality}`, request.seed === -1 ? "" : `seed ${request.seed}`];
   const made = element("article", { id: `song-${song.id}` },
     button,
     element("div", { className: "what" },
       element("h2", { textContent: song.title ?? "untitled" }),
-      element("p", { className: "prompt", textContent: asked.prompt }),
+      element("p", { className: "prompt", textContent: request.prompt }),
       element("p", { className: "facts" }, facts.filter(Boolean).join(" · "), " ", lineage(song)),
       song.error || song.note ? element("p", { className: "note", textContent: song.error ?? song.note }) : ""),
     stars(song));
@@ -102,7 +102,7 @@ const card = (song, indent) => {
   return made;
 };
 
-const wanted = () => {
+const matching = () => {
   const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
   return songs.filter((song) => {
     const text = [song.title, song.request.prompt, song.song_id, song.mode, ...song.tags].join(" ").toLowerCase();
@@ -112,7 +112,7 @@ const wanted = () => {
   });
 };
 
-// Each song below its parent; what has no parent in the list begins a tree.
+// Each song below its parent; songs without a parent in the list are roots.
 const asTree = (shown) => {
   const ids = new Set(shown.map((song) => song.song_id));
   const below = Map.groupBy(shown, (song) => (ids.has(song.parent_song_id) ? song.parent_song_id : null));
@@ -126,7 +126,7 @@ const asTree = (shown) => {
 };
 
 const show = () => {
-  const shown = wanted();
+  const shown = matching();
   if (order.value === "rating") shown.sort((one, other) => (other.rating ?? -1) - (one.rating ?? -1));
   const rows = order.value === "tree" ? asTree(shown) : shown.map((song) => [song, 0]);
   list.replaceChildren(...rows.map(([song, indent]) => card(song, indent)));

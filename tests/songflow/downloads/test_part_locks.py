@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from songflow.downloads.downloader import forget, locked
+from songflow.downloads.downloader import discard_part, locked
 
 HOLDER = """
 import asyncio, sys
@@ -77,8 +77,8 @@ def test_what_lay_beside_a_song_is_removed_but_not_the_lock(part: Path) -> None:
     """Others may be waiting on it."""
     for path in (part, part.with_suffix(".json"), part.with_suffix(".lock")):
         path.touch()
-    forget(part)
-    forget(part)
+    discard_part(part)
+    discard_part(part)
     assert [path.suffix for path in part.parent.iterdir()] == [".lock"]
 
 
