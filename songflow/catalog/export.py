@@ -1,10 +1,10 @@
-"""Exports: the manifest and its songs in a folder of their own, in the forms that other tools read.
+"""Export the manifest and its songs to a folder, in formats of other tools.
 
-    csv, parquet, jsonl   manifest.<form> with every column, and the songs in audio/ where wanted
-    audiofolder           metadata.jsonl beside the songs, as Hugging Face's `load_dataset("audiofolder")` reads it
-    nemo                  manifest.jsonl with audio_filepath, duration and text, as NVIDIA NeMo reads it
+    csv, parquet, jsonl   manifest.<form> with every column, and optionally the songs in audio/
+    audiofolder           metadata.jsonl for Hugging Face's `load_dataset("audiofolder")`, and the songs
+    nemo                  manifest.jsonl with audio_filepath, duration and text for NVIDIA NeMo
 
-The same library gives the same bytes. Nothing is overwritten unless it is asked for.
+The same library gives the same bytes. Nothing is overwritten unless `force` is set.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ Format = Literal["csv", "parquet", "jsonl", "audiofolder", "nemo"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
 Audio = Literal["none", "copy", "link"]
-"""What becomes of the songs' files: left where they are, copied, or linked (a hard link, else a symbolic one)."""
+"""How songs are exported: not at all, as copies, or as links (a hard link, else a symbolic one)."""
 
 AUDIO_FOLDER = "audio"
-# These name songs by files beside them.
+# Forms that name songs by files in the export.
 _NEEDS_AUDIO = frozenset({"audiofolder"})
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What was written: the table, and how many rows and files."""
+    """The result of an export: the table's path, and the number of rows and files."""
 
     table: Path
     rows: int
@@ -49,14 +49,14 @@ class Exported:
 def export(
     frame: pandas.DataFrame, folder: Path, form: Format, *, audio: Audio = "none", force: bool = False
 ) -> Exported:
-    """Write a manifest, and its songs where wanted, into a folder.
+    """Write a manifest, and optionally its songs, to a folder.
 
     Args:
-        force: Replace files of an earlier export; others in the folder are left alone.
+        force: Replace files of an earlier export; other files in the folder are not touched.
 
     Raises:
-        InputError: a file is in the way, cannot be read or written, or the form needs the songs' files. Files that
-            are in the way are found before anything is written.
+        InputError: a file exists already (checked before anything is written), cannot be read or written, or the
+            form needs the songs' files.
     """
     if form in _NEEDS_AUDIO and audio == "none":
         raise InputError(f"The form {form} needs the songs' files.", next="add --audio copy or --audio link.")
@@ -66,7 +66,7 @@ def export(
         raise InputError("There is nothing to export.", next="choose other rows, or make some songs.")
     names = _names(rows) if audio != "none" else {}
     table = folder / _TABLES[form]
-    _refuse_in_the_way([table, *(folder / name for name in names.values())], force)
+    _refuse_existing([table, *(folder / name for name in names.values())], force)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, name in names.items():
@@ -76,13 +76,13 @@ def export(
     except OSError as error:
         raise InputError(
             f"{getattr(error, 'filename', None) or folder} cannot be exported: {error.strerror or error}.",
-            next="choose another --output, or see that the files are there.",
+            next="choose another --output, or check that the files exist.",
         ) from None
     return Exported(table, len(rows), len(names))
 
 
 def _names(rows: pandas.DataFrame) -> dict[str, str]:
-    """Each stored song's name in the export, by its path; two stores may hold files of one name."""
+    """Each stored song's file name in the export, by its path; equal names get a number."""
     names: dict[str, str] = {}
     taken: set[str] = set()
     for path in dict.fromkeys(str(path) for path in rows["path"].dropna()):
@@ -95,12 +95,12 @@ def _names(rows: pandas.DataFrame) -> dict[str, str]:
     return names
 
 
-def _refuse_in_the_way(targets: Sequence[Path], force: bool) -> None:
-    there = [target for target in targets if target.exists() or target.is_symlink()]
-    if there and not force:
-        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+def _refuse_existing(targets: Sequence[Path], force: bool) -> None:
+    existing = [target for target in targets if target.exists() or target.is_symlink()]
+    if existing and not force:
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         raise InputError(
-            f"{there[0]}{more} is there already.", next="choose another --output, or add --force."
+            f"{existing[0]}{more} exists already.", next="choose another --output, or add --force."
         )
 
 
@@ -140,12 +140,12 @@ def _jsonl(rows: pandas.DataFrame) -> bytes:
 
 
 def _audiofolder(rows: pandas.DataFrame) -> bytes:
-    """`file_name` first, relative to the folder; every other column beside it."""
+    """`file_name`, relative to the folder, and every other column."""
     return _lines([{"file_name": row.pop("path"), **row} for row in _records(rows)])
 
 
 def _nemo(rows: pandas.DataFrame) -> bytes:
-    """The lyrics as the text, the prompt and ids as fields of their own; seconds as floats."""
+    """Lyrics as the text, seconds as the duration, and fields for prompt and ids."""
     return _lines(
         [
             {

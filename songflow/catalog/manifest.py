@@ -94,7 +94,7 @@ COLUMNS: Mapping[str, str] = {
     "task_run_id": _STRING,
     **{f"request.{name}": dtype for name, dtype in _REQUEST_COLUMNS.items()},
 }
-"""Every column and its dtype. `price` is what the whole generation costs, on each of its rows."""
+"""Every column and its dtype. `price` is the price of the whole generation, repeated on each of its rows."""
 
 _FROM_SUBMISSION = (
     "key", "state", "gateway", "base_url", "account", "generation_id", "price", "intended_at", "sending_at",
@@ -109,7 +109,7 @@ _FROM_SONG = (
 
 
 async def read_manifest(ledger: Ledger, *, root_song_id: str | None = None) -> pandas.DataFrame:
-    """The whole ledger as a frame with `COLUMNS`, oldest first; or only the songs that come from one."""
+    """Read the ledger into a frame with `COLUMNS`, oldest first; with `root_song_id` only that song's descendants."""
     songs, submissions, generations = schema.songs, schema.submissions, schema.generations
     song_columns = [songs.c[name].label(f"song_{name}") for name in (*_FROM_SONG, "state", "tags", "lyrics")]
     statement = (
@@ -131,11 +131,10 @@ async def read_manifest(ledger: Ledger, *, root_song_id: str | None = None) -> p
 
 
 def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFrame:
-    """The rows for which an expression over the columns holds, such as `seconds > 30 and state == "failed"`.
+    """Select rows by an expression over the columns, such as `seconds > 30 and state == "failed"`.
 
-    Columns with a dot are written in backticks. The expression is data, not code: columns, values,
-    comparisons, `and`, `or`, `not`, `in` and plain arithmetic are all there is. A value that is missing
-    compares as false.
+    Column names with a dot are quoted in backticks. The expression is data, not code: only columns, values,
+    comparisons, `and`, `or`, `not`, `in` and plain arithmetic are allowed. Missing values compare as false.
 
     Raises:
         InputError: it cannot be read, names an unknown column, or is not a condition.
@@ -149,16 +148,16 @@ def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFram
         raise _bad_condition(expression, str(error)) from None
     try:
         holds = frame.rename(columns=columns).eval(plain, engine="python")
-    except Exception as error:  # pandas raises what its parser and its dtypes happen to raise
+    except Exception as error:  # pandas' parser and dtypes raise various exceptions
         raise _bad_condition(expression, f"cannot be evaluated ({error})") from None
     if not isinstance(holds, pandas.Series) or not pandas.api.types.is_bool_dtype(holds.dtype):
         raise _bad_condition(expression, "is not a condition")
     return frame[holds.fillna(False).astype(bool)]
 
 
-def _bad_condition(expression: str, what: str) -> InputError:
+def _bad_condition(expression: str, fault: str) -> InputError:
     return InputError(
-        f"The condition {expression!r} {what}.",
+        f"The condition {expression!r} {fault}.",
         next='write it like: seconds > 30 and title == "Rain" and `request.seed` >= 0; '
         f"the columns are {', '.join(COLUMNS)}.",
     )
@@ -199,5 +198,5 @@ def _frame(records: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
 
 
 def empty_manifest() -> pandas.DataFrame:
-    """A manifest without rows, with every column and its dtype."""
+    """A manifest without rows but with every column and its dtype."""
     return _frame([])

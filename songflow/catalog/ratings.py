@@ -1,4 +1,4 @@
-"""Ratings: what a person thinks of a song, 0..5, kept in the ledger beside it."""
+"""Rate songs, 0..5; ratings are stored in the ledger."""
 
 from __future__ import annotations
 
@@ -17,27 +17,26 @@ BEST_RATING = 5.0
 async def rate_song(
     ledger: Ledger, reference: str, rating: float | None, *, folder: Path | None = None
 ) -> Song:
-    """Rate a song; None takes its rating back.
+    """Rate a song; None removes its rating.
 
     Args:
-        reference: The song's id at the gateway, or where it is stored: a URL, or a path (of `folder`, where it is
-            not absolute).
+        reference: The song's id at the gateway, or its URL or path (a relative path starts at `folder`).
         rating: 0..5.
 
     Raises:
-        InputError: the rating is out of range, or the reference names no song, or several.
+        InputError: the rating is out of range, or the reference matches no song or several.
     """
     _check(rating)
-    song = await _the_song(ledger, reference, folder or Path())
+    song = await _find_song(ledger, reference, folder or Path())
     await ledger.songs.rate(song, rating)
     return await ledger.songs.get(song.id)
 
 
 async def rate_row(ledger: Ledger, row_id: int, rating: float | None) -> Song:
-    """Rate the song of a row of the ledger.
+    """Rate a song by its row id in the ledger.
 
     Raises:
-        InputError: the rating is out of range, or there is no such row.
+        InputError: the rating is out of range, or the row does not exist.
     """
     _check(rating)
     song = await ledger.songs.find(row_id)
@@ -55,18 +54,18 @@ def _check(rating: float | None) -> None:
         )
 
 
-async def _the_song(ledger: Ledger, reference: str, folder: Path) -> Song:
+async def _find_song(ledger: Ledger, reference: str, folder: Path) -> Song:
     found = await ledger.songs.by_song_id(reference) or await ledger.songs.at_path(reference)
     if not found and "://" not in reference:
         found = await ledger.songs.at_path(str((folder / reference).resolve()))
     if not found:
         raise InputError(
-            f"No song of this library is {reference!r}.",
+            f"This library has no song {reference!r}.",
             next="`songflow songs` lists them with their ids and files.",
         )
     if len(found) > 1:
         places = ", ".join(song.path or f"take {song.take + 1} of {song.key}" for song in found)
         raise InputError(
-            f"{len(found)} songs have the id {reference!r}: {places}.", next="name the one by its file."
+            f"{len(found)} songs have the id {reference!r}: {places}.", next="give the path of one of them."
         )
     return found[0]

@@ -1,1 +1,1 @@
-"""Documents that people write: YAML with line numbers, conditions."""
+"""Reading of YAML documents: line numbers, validation, conditions."""

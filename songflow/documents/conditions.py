@@ -1,7 +1,7 @@
-"""Conditions that people write, over the manifest's columns or a sweep's fields: data, and never code.
+"""Parse and evaluate conditions over the manifest's columns or a sweep's fields, as data and never as code.
 
-Names, values, comparisons, `and`, `or`, `not`, `in` and plain arithmetic are all there is. Names that are no
-words (`request.seed`) stand in backticks. A value that is missing compares as false.
+Only names, values, comparisons, `and`, `or`, `not`, `in` and plain arithmetic are allowed. Names that are not
+identifiers (`request.seed`) are quoted in backticks. Missing values compare as false.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 __all__ = ["BadExpression", "Condition", "read_condition", "read_expression"]
 
 Condition = Callable[[Mapping[str, Any]], bool]
-"""Whether a condition holds for values by name."""
+"""Evaluates a condition for values by name."""
 
 _Part = Callable[[Mapping[str, Any]], Any]
 
-# No call, attribute, subscript, lambda or f-string; no power or shift, which could fill the memory.
+# No call, attribute, subscript, lambda or f-string; no power or shift, which could exhaust memory.
 _ALLOWED_NODES = (
     ast.Expression, ast.BoolOp, ast.boolop, ast.Compare, ast.cmpop, ast.UnaryOp, ast.unaryop, ast.BinOp,
     ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.BitAnd, ast.BitOr,
@@ -36,7 +36,7 @@ _COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.In: lambda value, among: value in among,
     ast.NotIn: lambda value, among: value not in among,
 }
-_SUMS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
+_OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -49,22 +49,22 @@ _SUMS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 class BadExpression(ValueError):
-    """What is wrong with a condition, as the end of a sentence: "cannot be read (...)"."""
+    """A fault of a condition, as the end of a sentence: "cannot be read (...)"."""
 
 
 def read_expression(text: str, names: Mapping[str, str], *, called: str) -> ast.Expression:
-    """The expression over plain names, rebuilt from nothing but what is allowed in it.
+    """Parse an expression and replace its names by plain ones.
 
     Args:
-        text: What a person wrote.
-        names: The plain name of each name that may stand there.
-        called: What a person calls such a name, such as "column".
+        text: The expression.
+        names: The plain name of each allowed name.
+        called: The word for such a name in messages, such as "column".
 
     Raises:
-        BadExpression: it cannot be read, or holds more than is allowed.
+        BadExpression: it cannot be parsed, or contains something that is not allowed.
     """
     quoted = {f"`{name}`": plain for name, plain in names.items()}
-    # A backtick inside a text is the text's own.
+    # A backtick inside a quoted text is part of the text.
     unquoted = re.sub(
         r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\"|`[^`]*`",
         lambda found: quoted.get(found[0], found[0]),
@@ -78,7 +78,7 @@ def read_expression(text: str, names: Mapping[str, str], *, called: str) -> ast.
     plain_names = frozenset(names.values())
     for node in ast.walk(tree):
         if not isinstance(node, _ALLOWED_NODES):
-            raise BadExpression(f"is not allowed: it may hold {called}s, values and comparisons only")
+            raise BadExpression(f"is not allowed: use {called}s, values and comparisons only")
         if isinstance(node, ast.Name):
             if node.id not in names and node.id not in plain_names:
                 raise BadExpression(f"names {node.id!r}, which is not a {called}")
@@ -87,12 +87,12 @@ def read_expression(text: str, names: Mapping[str, str], *, called: str) -> ast.
 
 
 def read_condition(text: str, names: Mapping[str, str], *, called: str) -> Condition:
-    """A condition on single values, to be asked many times.
+    """Compile a condition, to be evaluated many times.
 
-    The condition raises BadExpression where it cannot be evaluated for the values, or is not a condition.
+    The compiled condition raises BadExpression if it cannot be evaluated for the values or its result is not a bool.
 
     Raises:
-        BadExpression: it cannot be read, or holds more than is allowed.
+        BadExpression: it cannot be parsed, or contains something that is not allowed.
     """
     try:
         part = _part(read_expression(text, names, called=called).body)
@@ -112,7 +112,7 @@ def read_condition(text: str, names: Mapping[str, str], *, called: str) -> Condi
 
 
 def _part(node: ast.expr) -> _Part:
-    """One node as a function of the values."""
+    """Compile one node to a function of the values."""
     match node:
         case ast.Constant(value=value):
             return lambda _: value
@@ -124,7 +124,7 @@ def _part(node: ast.expr) -> _Part:
         case ast.UnaryOp():
             return _unary(node)
         case ast.BinOp():
-            return _sum(node)
+            return _arithmetic(node)
         case ast.BoolOp(op=op, values=nodes):
             parts = [_part(one) for one in nodes]
             decide = all if isinstance(op, ast.And) else any
@@ -146,14 +146,14 @@ def _unary(node: ast.UnaryOp) -> _Part:
             return lambda values: not _truth(operand(values))
 
 
-def _sum(node: ast.BinOp) -> _Part:
-    left, right, work = _part(node.left), _part(node.right), _SUMS[type(node.op)]
+def _arithmetic(node: ast.BinOp) -> _Part:
+    left, right, work = _part(node.left), _part(node.right), _OPERATORS[type(node.op)]
 
     def value(values: Mapping[str, Any]) -> Any:
         one, other = left(values), right(values)
         if one is None or other is None:
             return None
-        # A text times a number could fill the memory, and a text has fields of its own for `%`.
+        # A text times a number could exhaust memory, and `%` formats a text.
         if not isinstance(one, int | float) or not isinstance(other, int | float):
             raise TypeError("arithmetic is for numbers")
         return work(one, other)

@@ -1,4 +1,4 @@
-"""YAML that people write (recipes, sweeps): read with its line numbers, so that every fault is told with its place.
+"""Read YAML documents (recipes, sweeps) with line numbers, so that every fault can name its line.
 
 document = read_document(text, "radio.yaml")
 faults = [Fault("steps.2.take", "is 'best': allowed are first, longest", document.line_of(("steps", 2, "take")))]
@@ -22,12 +22,12 @@ MAX_BYTES = 4 * 1024 * 1024
 _MAX_DEPTH = 50
 
 Place = tuple[str | int, ...]
-"""Where something stands in a document: keys and list positions (from 0), from the top."""
+"""A path in a document: keys and list positions (from 0), from the top."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong: a dotted place, what is wrong there, and its line (from 1) where it is known."""
+    """One fault: its dotted place, a message, and its line (from 1) if known."""
 
     place: str
     message: str
@@ -40,14 +40,14 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a YAML text holds, as plain data, and the line on which each part of it begins."""
+    """The plain data of a YAML text, and the line of each part."""
 
     name: str
     data: Any
     lines: Mapping[Place, int] = field(default_factory=dict, repr=False)
 
     def line_of(self, place: Place) -> int | None:
-        """The line (from 1) of a place; of the nearest thing around it where it is not in the text."""
+        """The line (from 1) of a place; of the nearest enclosing part if the place is not in the text."""
         for length in range(len(place), -1, -1):
             if (line := self.lines.get(place[:length])) is not None:
                 return line
@@ -63,7 +63,7 @@ def read_file(path: Path, *, twice: list[Fault] | None = None) -> Document:
 
     Raises:
         InputError: it cannot be read.
-        InvalidDocument: it is not valid YAML, or holds what a spec never does.
+        InvalidDocument: as `read_document`.
     """
     try:
         with path.open("rb") as file:
@@ -79,11 +79,11 @@ def read_file(path: Path, *, twice: list[Fault] | None = None) -> Document:
 
 
 def read_document(text: str, name: str, *, twice: list[Fault] | None = None) -> Document:
-    """Read YAML text; `name` is what messages call it.
+    """Read YAML text; `name` is its name in messages.
 
     Args:
-        twice: Takes the keys that stand twice, for a reader that tells them with faults of its own; the last
-            one of each counts then. None: they are refused here.
+        twice: Receives the faults of duplicate keys, for a caller that reports them with other faults; the last
+            duplicate counts then. None: they are refused here.
 
     Raises:
         InvalidDocument: it is not valid YAML, a key is a duplicate, or it refers to itself.
@@ -109,7 +109,7 @@ def read_document(text: str, name: str, *, twice: list[Fault] | None = None) -> 
 
 
 def refuse_faults(name: str, faults: Sequence[Fault]) -> None:
-    """Raise InvalidDocument with every fault, in the order of the text; nothing where there are none."""
+    """Raise InvalidDocument with every fault, in the order of the text; do nothing without faults."""
     if not faults:
         return
     ordered = sorted(faults, key=lambda fault: (fault.line is None, fault.line or 0))

@@ -1,4 +1,4 @@
-"""The ledger: the SQL tables that are the truth about what was paid for and what became of it."""
+"""The ledger: the SQL record of every paid request and its outcome."""
 
 from songflow.ledger.ledger import Ledger
 from songflow.ledger.rows import Generation, Intent, RequestKind, RunIds, Song, StoredFile, Submission, Timing

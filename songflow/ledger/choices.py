@@ -1,4 +1,4 @@
-"""Choices: with which takes of a step a recipe goes on, committed before anything of the next step is paid for."""
+"""Choices: the takes of a step that a recipe continues from, committed before the next step is paid for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _choices = schema.choices
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The songs that a step's takes were narrowed down to, by whom or by which rule, and when (UTC)."""
+    """The chosen takes of a step, who or which rule chose them, and when (UTC)."""
 
     key: str
     song_ids: tuple[str, ...]
@@ -29,13 +29,13 @@ class Choice:
 
 
 class Choices:
-    """A choice is made once: whoever comes later, in this process or another, is given what stands."""
+    """Choices by request key. A choice is made once: later callers, in any process, get the first one."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def get(self, key: str) -> Choice | None:
-        """The choice that stands for a step's request key, or None."""
+        """The choice for a step's request key, or None."""
         async with self._database.read() as connection:
             rows = await connection.execute(select(_choices).where(_choices.c.key == key))
             row = rows.mappings().one_or_none()
@@ -44,7 +44,7 @@ class Choices:
         return Choice(row["key"], tuple(row["song_id"].split("\n")), row["chosen_by"], row["chosen_at"])
 
     async def choose(self, key: str, song_ids: Sequence[str], chosen_by: str) -> Choice:
-        """Commit a choice; what returns is the one that stands, which may be an earlier one."""
+        """Commit a choice unless the key has one; returns the committed choice, which may be an earlier one."""
         async with self._database.write("choice") as connection:
             await upsert(
                 connection,
@@ -56,6 +56,6 @@ class Choices:
                     "chosen_at": datetime.now(UTC),
                 },
             )
-        standing = await self.get(key)
-        assert standing is not None, "it was committed, by us or by somebody before us"
-        return standing
+        committed = await self.get(key)
+        assert committed is not None, "it was committed here or before"
+        return committed

@@ -1,4 +1,4 @@
-"""The ledger's database: how it is opened, what is refused, and what a transaction is on each kind."""
+"""The ledger's database: opening it, checking where it lies, and its read and write transactions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Connection", "Database", "ledger_url"]
 
 _T = TypeVar("_T")
 
-# SQLite's locks do not hold across machines on these: two machines would both believe that they may pay.
+# SQLite's locks do not work across machines on these: two machines could both pay for one request.
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre",
      "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "fuse.mergerfs"}
@@ -43,7 +43,7 @@ def ledger_url(given: str | None, folder: Path) -> URL:
         return URL.create("sqlite", database=str(folder / "ledger.sqlite"))
     try:
         url = make_url(given)
-    except (ArgumentError, ValueError):  # ValueError: a port that is no number
+    except (ArgumentError, ValueError):  # ValueError: a port that is not a number
         raise LibraryError(
             "SONGFLOW_LEDGER_URL is not a database URL.",
             next="give one like postgresql://user:password@host/database, or leave it out for SQLite.",
@@ -56,12 +56,12 @@ def ledger_url(given: str | None, folder: Path) -> URL:
     driver = drivers.get(url.get_backend_name())
     if driver is None:
         raise LibraryError(
-            f"The ledger cannot be kept in {url.get_backend_name()}.",
+            f"The ledger does not support {url.get_backend_name()}.",
             next="use SQLite (the default) or a postgresql:// URL.",
         )
     if driver.startswith("sqlite") and url.database in (None, "", ":memory:"):
         raise LibraryError(
-            "A ledger in memory would forget what was paid for.",
+            "A ledger in memory would lose the record of what was paid for.",
             next="give a file, as in sqlite:////home/me/songs/ledger.sqlite, or leave the URL out.",
         )
     if (
@@ -72,11 +72,11 @@ def ledger_url(given: str | None, folder: Path) -> URL:
 
 
 class Connection(Protocol):
-    """What a transaction's code may do with it, on either kind of database."""
+    """The operations of a transaction, the same for SQLite and PostgreSQL."""
 
     @property
     def dialect(self) -> Dialect:
-        """How the database speaks."""
+        """The SQL dialect of the database."""
         ...
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
@@ -84,7 +84,7 @@ class Connection(Protocol):
         ...
 
     async def rollback(self) -> None:
-        """Undo what this transaction has done; nothing may follow."""
+        """Undo this transaction; no statement may follow."""
         ...
 
     async def run_sync(self, work: Callable[[sqlalchemy.Connection], _T]) -> _T:
@@ -93,24 +93,24 @@ class Connection(Protocol):
 
 
 class Database:
-    """One open ledger database: `read()` and `write()` are its two kinds of transaction."""
+    """One open ledger database, with the transactions `read()` and `write()`."""
 
     def __init__(self, url: URL) -> None:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._place = SqliteFile(url) if self.is_sqlite else _Server(url)
-        self._troubles: tuple[type[Exception], ...] = (
-            DBAPIError, PoolTimeoutError, OSError, *self._place.errors
+        self._backend = SqliteFile(url) if self.is_sqlite else _Server(url)
+        self._errors: tuple[type[Exception], ...] = (
+            DBAPIError, PoolTimeoutError, OSError, *self._backend.errors
         )  # fmt: skip
-        self._troubles_of_opening: tuple[type[Exception], ...] = (SQLAlchemyError, *self._troubles)
+        self._opening_errors: tuple[type[Exception], ...] = (SQLAlchemyError, *self._errors)
 
     @property
     def name(self) -> str:
-        """The database for people: no password (a URL's options can hold one, too)."""
+        """The database's URL for messages, without passwords (URL options can contain one, too)."""
         return self.url.set(query={}).render_as_string(hide_password=True)
 
     async def open(self) -> None:
-        """Check the place, connect, and bring the schema to this code's version.
+        """Check the location, connect, and migrate the schema to this version.
 
         Raises:
             LibraryError: a network file system, a newer schema, a server that may lose commits, no connection.
@@ -127,12 +127,12 @@ class Database:
                     f"The ledger {self.name} has schema {version}; this songflow knows {SCHEMA_VERSION}.",
                     next="upgrade songflow; the ledger was not touched.",
                 )
-            # Alembic takes most of a second to import, so only a ledger that needs it pays for it.
+            # Importing Alembic takes most of a second: only when a migration is needed.
             from songflow.ledger.migrate import upgrade
 
             async with self.write("migrate") as connection:
                 await connection.run_sync(upgrade)
-        except self._troubles_of_opening as error:
+        except self._opening_errors as error:
             await self.close()
             raise self.problem(error) from None
         except LibraryError:
@@ -140,48 +140,48 @@ class Database:
             raise
 
     async def close(self) -> None:
-        """Give the connections back."""
-        await self._place.close()
+        """Close all connections."""
+        await self._backend.close()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
-        """A transaction that sees one moment of the ledger.
+        """Open a transaction that reads one snapshot of the ledger.
 
         Raises:
-            LibraryError: the database cannot be used just now; so does `write`.
+            LibraryError: the database cannot be used now (`write` raises it too).
         """
-        with self._in_words():
-            async with self._place.read() as connection:
+        with self._errors_translated():
+            async with self._backend.read() as connection:
                 yield connection
 
     @asynccontextmanager
     async def write(self, act: str) -> AsyncIterator[Connection]:
-        """A transaction that is on the disk when the block ends.
+        """Open a transaction that is durable when the block ends.
 
-        `act` names it among the fail points: a process can be killed before and after its commit.
+        `act` names its fail points: tests kill the process before and after its commit.
         """
-        with self._in_words():
-            async with self._place.write() as connection:
+        with self._errors_translated():
+            async with self._backend.write() as connection:
                 yield connection
                 reached(f"{act}: before commit")
         reached(f"{act}: after commit")
 
     @contextmanager
-    def _in_words(self) -> Iterator[None]:
+    def _errors_translated(self) -> Iterator[None]:
         try:
             yield
-        except self._troubles as error:
+        except self._errors as error:
             raise self.problem(error) from error
 
     def problem(self, error: Exception) -> LibraryError:
-        """A database's error in a person's words."""
+        """Translate a database error into a LibraryError."""
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0:1]
-        said = reason[0] if reason else type(error).__name__
-        if "locked" in said:
-            said = f"another process has held its lock for over {sqlite_file.BUSY_TIMEOUT_SECONDS} s"
+        message = reason[0] if reason else type(error).__name__
+        if "locked" in message:
+            message = f"another process has held its lock for over {sqlite_file.BUSY_TIMEOUT_SECONDS} s"
         return LibraryError(
-            f"The ledger {self.name} cannot be used: {said}.",
-            next="check that the place exists, can be written and has space; nothing more was sent.",
+            f"The ledger {self.name} cannot be used: {message}.",
+            next="check that the location exists, is writable and has space; nothing more was sent.",
         )
 
     async def _check_durability(self) -> None:
@@ -190,7 +190,7 @@ class Database:
         try:
             async with self.read() as connection:
                 mode = (await connection.execute(text("SHOW synchronous_commit"))).scalar_one()
-        except (TypeError, ValueError) as error:  # the driver meets the URL's options only here
+        except (TypeError, ValueError) as error:  # the driver reads the URL's options only here
             raise self.problem(error) from None
         if mode == "off":
             raise LibraryError(
@@ -200,7 +200,7 @@ class Database:
 
     async def _version(self) -> str | None:
         try:
-            async with self._place.read() as connection:
+            async with self._backend.read() as connection:
                 version: str | None = (
                     await connection.execute(text("SELECT version_num FROM alembic_version"))
                 ).scalar()
@@ -212,19 +212,19 @@ class Database:
 
 
 def _is_missing_table(error: DBAPIError) -> bool:
-    said = str(error.orig).lower()
-    return "no such table" in said or ("alembic_version" in said and "does not exist" in said)
+    message = str(error.orig).lower()
+    return "no such table" in message or ("alembic_version" in message and "does not exist" in message)
 
 
 class _Server:
-    """A PostgreSQL server: transactions side by side, whose commits it groups by itself."""
+    """A PostgreSQL server: concurrent transactions, whose commits the server groups."""
 
     def __init__(self, url: URL) -> None:
-        import asyncpg  # who keeps the ledger in SQLite need not load it
+        import asyncpg  # not loaded for SQLite
 
-        # SQLAlchemy 2.0 hands on as it is what goes wrong while asyncpg connects.
+        # SQLAlchemy 2.0 does not wrap errors that asyncpg raises while it connects.
         self.errors: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError)
-        # Transactions take milliseconds, and a server takes 100 connections in all unless told otherwise.
+        # Transactions take milliseconds, and by default a server accepts 100 connections in all.
         self._engine = create_async_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=0)
 
     async def close(self) -> None:
@@ -242,36 +242,36 @@ class _Server:
 
 
 def _check_file(path: Path) -> None:
-    """Raise OSError where the file cannot be used: the operating system's reason is clearer than SQLite's.
+    """Raise OSError if the file cannot be used: the operating system's reason is clearer than SQLite's.
 
-    The file itself is never opened for that. Closing it would end every lock that this process holds on it (POSIX),
-    also those of another open ledger: SQLite in another process would then believe that it is alone, and tidy up the
+    The file itself is not opened: closing it would release every lock that this process holds on it (POSIX), including
+    those of another open ledger. SQLite in another process would then take itself for the only user and remove the
     write-ahead log that is in use here.
     """
     refuse_network_file_system(path)
-    trouble = None
+    code = None
     if path.is_dir():
-        trouble = errno.EISDIR
+        code = errno.EISDIR
     elif not path.parent.is_dir():
-        trouble = errno.ENOENT
+        code = errno.ENOENT
     elif not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK):
-        trouble = errno.EACCES
-    if trouble is not None:
-        raise OSError(trouble, os.strerror(trouble), str(path))
+        code = errno.EACCES
+    if code is not None:
+        raise OSError(code, os.strerror(code), str(path))
 
 
 def refuse_network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> None:
-    """Raise LibraryError where `path` lies on a file system whose locks do not hold between machines."""
+    """Raise LibraryError if `path` is on a file system whose locks do not work across machines."""
     kind = file_system_of(path, mounts)
     if kind in NETWORK_FILE_SYSTEMS:
         raise LibraryError(
-            f"The ledger {path} lies on a network file system ({kind}), where SQLite's locks do not hold.",
+            f"The ledger {path} is on a network file system ({kind}), where SQLite's locks do not work.",
             next="put the library on a local disk, or set SONGFLOW_LEDGER_URL to a PostgreSQL database.",
         )
 
 
 def file_system_of(path: Path, mounts: Path) -> str | None:
-    """The type of the file system that holds `path`, as the mount table names it (None: no such table)."""
+    """The type of the file system of `path` from the mount table; None without such a table."""
     try:
         lines = mounts.read_bytes().splitlines()
     except OSError:
@@ -280,7 +280,7 @@ def file_system_of(path: Path, mounts: Path) -> str | None:
     best, kind = "", None
     for line in lines:
         _device, escaped, found, *_ = line.split()
-        # Spaces stand as \040; everything else, non-ASCII names too, as it is.
+        # Spaces are escaped as \040; other characters, including non-ASCII ones, are not.
         point = os.fsdecode(re.sub(rb"\\([0-7]{3})", lambda code: bytes([int(code[1], 8)]), escaped))
         inside = target == point or target.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):

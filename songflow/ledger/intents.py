@@ -1,4 +1,4 @@
-"""The intent to pay: what one transaction decides before anything is sent."""
+"""Commit the intent to pay, in one transaction before anything is sent."""
 
 from __future__ import annotations
 
@@ -37,11 +37,14 @@ _BEFORE_THE_ANSWER = frozenset({State.INTENDED, State.SENDING})
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What `intend` found or made.
+    """The result of `intend`.
 
-    `mine` is True where the submission is in state `intended` under the caller's lease: the caller, and
-    nobody else, may send it. `conflict` is the stored generation where the key stands for another body, `stopped`
-    the reason why no money may be spent.
+    Attributes:
+        submission: The submission of the key: a new one, or the leading one of those it had.
+        mine: True if it is `intended` under the caller's lease: only the caller may send it.
+        conflict: The stored generation if the key belongs to another body.
+        twin: The unsettled generation of the same body under another key, if there is one.
+        stopped: The reason why no money may be spent.
     """
 
     submission: Submission | None = None
@@ -52,7 +55,7 @@ class Claim:
 
     @property
     def refused(self) -> bool:
-        """True where nothing of the transaction may stay."""
+        """True if the transaction must be rolled back."""
         return self.twin is not None or self.stopped is not None
 
 
@@ -71,12 +74,12 @@ async def intend(
     stop_at_twin: bool,
     pay_again: frozenset[State],
 ) -> Claim:
-    """Decide, inside the caller's transaction, who pays for an intent; see `Submissions.intend`."""
+    """Decide who pays for an intent, inside the caller's transaction; see `Submissions.intend`."""
     if await _insert_generation(connection, intent):
         twin = await _find_twin(connection, intent) if stop_at_twin else None
         return Claim(twin=twin) if twin is not None else await _admit(connection, intent, lease, ordinal=1)
     generation = await one_generation(connection, intent.key, lock=True)
-    assert generation is not None, "the insert found it there"
+    assert generation is not None, "the insert found its row"
     known = await submissions_of(connection, intent.key)
     return await _reattach(connection, intent, lease, generation, known, pay_again)
 
@@ -103,17 +106,17 @@ async def _reattach(
     known: Sequence[Submission],
     pay_again: frozenset[State],
 ) -> Claim:
-    """What a process that meets an existing key may do: send, or take what stands there."""
+    """Decide what a caller with an existing key may do: send, or reattach to its submission."""
     if not _same_body(generation, intent):
         return Claim(conflict=generation)
     if any(one.state is State.FAILED and _of_this_run(one, intent) for one in known):
-        # To pay again was asked before this run: a retry of it must not take its own failure for the one meant.
+        # `pay_again` is about failures before this run: a retry of the run must not pay again for its own failure.
         pay_again -= {State.FAILED}
     current = leading_submission(known)
     if current is None:
         return await _admit(connection, intent, lease, ordinal=1)
     if RULES[current.state].sends or current.state in pay_again:
-        # A person's second try may be under way without speaking yet (an overdue first ranks higher): no third.
+        # A second attempt may be in flight although another one leads (an overdue one ranks higher): no third one.
         current = next((one for one in reversed(known) if one.state in _BEFORE_THE_ANSWER), current)
     if current.state is State.INTENDED and current.lease.is_dead():
         return await _take_over(connection, intent, lease, current)
@@ -123,7 +126,7 @@ async def _reattach(
 
 
 async def _admit(connection: Connection, intent: Intent, lease: Lease, ordinal: int) -> Claim:
-    """A new submission, if money may be spent: the switch, the budgets and the row are one transaction."""
+    """Insert a submission if money may be spent; pause switch, budgets and row are one transaction."""
     stopped = await _permit(connection, intent)
     if stopped is not None:
         return Claim(stopped=stopped)
@@ -136,7 +139,7 @@ async def _admit(connection: Connection, intent: Intent, lease: Lease, ordinal: 
             "ordinal": ordinal,
             "state": State.INTENDED,
             "intended_at": datetime.now(UTC),
-            **_who_takes_it(intent),
+            **_account_columns(intent),
             **lease_columns(lease),
         },
     )
@@ -144,9 +147,9 @@ async def _admit(connection: Connection, intent: Intent, lease: Lease, ordinal: 
 
 
 def _new_id() -> str:
-    """A UUID of version 7 (RFC 9562): its time comes first, so new rows lie beside each other in every index.
+    """A UUID of version 7 (RFC 9562): it starts with the time, so new rows are adjacent in every index.
 
-    A random one would touch another page with each row: the larger the ledger, the slower.
+    A random one touches a different page with each row, which gets slower as the ledger grows.
     """
     milliseconds = time.time_ns() // 1_000_000
     return uuid.UUID(
@@ -155,23 +158,23 @@ def _new_id() -> str:
 
 
 async def _take_over(connection: Connection, intent: Intent, lease: Lease, current: Submission) -> Claim:
-    """An intent that nobody sent: the same row under a new fence. Its old holder, should it wake, finds it gone."""
+    """Take over an intent of a dead process: its row gets a new fence, so that its old holder cannot send it."""
     found = await one_submission(connection, current.id, lock=True)
     if (found.state, found.lease.fence) != (State.INTENDED, current.lease.fence):
-        return Claim(found)  # PostgreSQL: its holder woke up between our look and our lock
+        return Claim(found)  # PostgreSQL: its holder resumed between the read and the lock
     stopped = await _permit(connection, intent, instead_of=current.id)
     if stopped is not None:
         return Claim(stopped=stopped)
     await connection.execute(
         update(_submissions)
         .where(_submissions.c.id == current.id)
-        .values(**lease_columns(lease), **_who_takes_it(intent))
+        .values(**lease_columns(lease), **_account_columns(intent))
     )
     return Claim(await one_submission(connection, current.id), mine=True)
 
 
 async def _permit(connection: Connection, intent: Intent, instead_of: str | None = None) -> str | None:
-    """Reserve the price; what returns is the reason why nothing may be spent, or None."""
+    """Reserve the price; returns the reason why nothing may be spent, or None."""
     stopped = await stop_reason(connection)
     return stopped or await reserve(
         connection,
@@ -184,19 +187,19 @@ async def _permit(connection: Connection, intent: Intent, instead_of: str | None
 
 
 def _of_this_run(submission: Submission, intent: Intent) -> bool:
-    """Whether one root flow run asked for both. Without Prefect nothing runs again by itself: each call is a run."""
+    """Whether both belong to one root flow run. Without Prefect there are no automatic retries: each call is a run."""
     root = intent.runs.root_flow_run_id
     return root is not None and submission.runs.root_flow_run_id == root
 
 
 def _same_body(generation: Generation, intent: Intent) -> bool:
-    """Equal over the fields of the stored row's hash version: a later default makes no new body of an old one."""
+    """Compare over the fields of the stored row's hash version, so that a field added later does not matter."""
     if generation.hash_version == intent.hash_version:
         return generation.body_hash == intent.body_hash
     return body_hash(json.loads(intent.body), generation.hash_version) == generation.body_hash
 
 
-def _who_takes_it(intent: Intent) -> dict[str, Any]:
+def _account_columns(intent: Intent) -> dict[str, Any]:
     return {
         "model_type": intent.model_type,
         "mode": intent.mode,
@@ -216,9 +219,9 @@ def _who_takes_it(intent: Intent) -> dict[str, Any]:
 
 
 async def _find_twin(connection: Connection, intent: Intent) -> Twin | None:
-    """The oldest generation of the same body that was perhaps paid for, and that no live process looks after."""
+    """Find the oldest generation of the same body that may have been paid for and has no live process."""
     body = json.loads(intent.body)
-    # As each hash version up to the intent's own would have stored it.
+    # The body's hash under each hash version up to the intent's own.
     hashes = {f"hash_{version}": body_hash(body, version) for version in range(1, intent.hash_version)}
     rows = await connection.execute(
         _twins(intent.hash_version, intent.gateway == SIMULATOR),
@@ -226,7 +229,7 @@ async def _find_twin(connection: Connection, intent: Intent) -> Twin | None:
     )
     for row in rows.mappings():
         submission = Submission.from_row(dict(row))
-        # Replicates of one cell are asked for on purpose, and each is found again by its own key.
+        # Replicates of one cell are intended, and each is found by its own key.
         wanted = intent.kin is not None and submission.key.startswith(intent.kin)
         if not wanted and submission.lease.is_dead():
             return Twin(submission.key, submission)
@@ -235,7 +238,7 @@ async def _find_twin(connection: Connection, intent: Intent) -> Twin | None:
 
 @cache
 def _twins(hash_version: int, simulated: bool) -> Select[Any]:
-    """Generations under other keys whose body has one of the hashes, unsettled or uncollected; oldest first."""
+    """Select unsettled or uncollected generations under other keys by body hash, oldest first."""
     uncollected = (
         select(_songs.c.id)
         .where(_songs.c.submission_id == _submissions.c.id, _songs.c.state == SongState.ANNOUNCED)
@@ -246,7 +249,7 @@ def _twins(hash_version: int, simulated: bool) -> Select[Any]:
         (_generations.c.hash_version == version) & (_generations.c.body_hash == bindparam(f"hash_{version}"))
         for version in range(1, hash_version + 1)
     )
-    # A simulated song costs nothing: it does not stand in the way of a paid one.
+    # A simulated song costs nothing, so it does not block a paid one.
     same_kind = _submissions.c.gateway == SIMULATOR if simulated else _submissions.c.gateway != SIMULATOR
     return (
         select(_submissions)

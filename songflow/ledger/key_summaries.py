@@ -1,4 +1,4 @@
-"""How many request keys stand at once, a query for a thousand of them: what plans, runs and views of sweeps read."""
+"""Summaries of many request keys, read in batches of 1,000."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ __all__ = ["KeySummaries", "KeySummary"]
 
 _submissions, _songs = schema.submissions, schema.songs
 
-# Databases take some 30,000 parameters at once; a thousand keys are a few milliseconds.
+# Databases accept about 30,000 parameters per statement; a thousand keys take a few milliseconds.
 _CHUNK = 1000
-# How long a kind of request takes: the newest ones say it best.
+# The newest generations that typical durations are computed from.
 _HISTORY = 200
 
 
 @dataclass(frozen=True, slots=True)
 class KeySummary:
-    """One key: the state that speaks for it, and what became of its songs.
+    """The state of one key and counts of its songs.
 
     Attributes:
-        state: That of the submission furthest along.
-        dead: Whether no live process looks after that submission.
-        stored: Its takes on the store.
-        missing: Its takes that were announced and are not stored yet.
+        state: The state of the leading submission.
+        dead: Whether no live process works on that submission.
+        stored: Stored takes.
+        missing: Takes that were announced and are not stored yet.
         spent: Units that are or may be billed, over all its submissions.
-        error: Why it did not end well, where it did not.
-        generation_id: The gateway's id, where it gave one.
+        error: The reason of a failure.
+        generation_id: The gateway's id, if it returned one.
         settled_at: When it ended.
     """
 
@@ -51,26 +51,28 @@ class KeySummary:
 
 
 class KeySummaries:
-    """Reads of many keys."""
+    """Reads summaries of many keys."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def of_keys(self, keys: Sequence[str]) -> dict[str, KeySummary]:
-        """How each key stands; keys without a submission are left out."""
+        """The summary of each key; keys without a submission are left out."""
         found: dict[str, KeySummary] = {}
         async with self._database.read() as connection:
             for start in range(0, len(keys), _CHUNK):
                 chunk = keys[start : start + _CHUNK]
-                rows = (await connection.execute(_STANDING.where(_submissions.c.key.in_(chunk)))).mappings()
+                rows = (
+                    await connection.execute(_SUMMARY_ROWS.where(_submissions.c.key.in_(chunk)))
+                ).mappings()
                 of_key: dict[str, list[RowMapping]] = {}
                 for row in rows:
                     of_key.setdefault(row["key"], []).append(row)
-                found |= {key: _standing(rows_of_key) for key, rows_of_key in of_key.items()}
+                found |= {key: _summary(rows_of_key) for key, rows_of_key in of_key.items()}
         return found
 
     async def typical_seconds(self, gateway: str, model_type: str, mode: str) -> float | None:
-        """The median time from accepted to ended of the newest such generations, in seconds; None without any."""
+        """The median seconds from acceptance to end of the newest generations of this kind; None without any."""
         columns = [_submissions.c[name] for name in ("ran_seconds", "answered_at", "settled_at")]
         statement = (
             select(*columns)
@@ -95,7 +97,7 @@ class KeySummaries:
         return statistics.median(took) if took else None
 
     async def of_run(self, budget_run: str) -> tuple[int, float]:
-        """What a run has sent: POSTs that left, and the units that these cost or may cost."""
+        """A run's POSTs that were sent, and the units that they cost or may cost."""
         billed = _submissions.c.state.in_(
             [state for state, rule in RULES.items() if rule.billed is not Billed.NO]
         )
@@ -120,7 +122,7 @@ _READ = (
     "key", "ordinal", "state", "price", "error", "generation_id", "settled_at",
     "fence", "lease_host", "lease_boot", "lease_pid", "lease_start", "lease_expires_at",
 )  # fmt: skip
-_STANDING = (
+_SUMMARY_ROWS = (
     select(
         *[_submissions.c[name] for name in _READ],
         _count(SongState.STORED).label("stored"),
@@ -131,22 +133,22 @@ _STANDING = (
 )
 
 
-def _standing(rows: Iterable[RowMapping]) -> KeySummary:
-    """The standing of one key from the rows of all its submissions."""
+def _summary(rows: Iterable[RowMapping]) -> KeySummary:
+    """Summarize one key from the rows of all its submissions."""
     known = sorted(rows, key=lambda row: (RULES[State(row["state"])].rank, row["ordinal"]))
-    speaks = known[-1]
+    leading = known[-1]
     owner = ProcessIdentity(
-        speaks["lease_host"], speaks["lease_boot"], speaks["lease_pid"], speaks["lease_start"]
+        leading["lease_host"], leading["lease_boot"], leading["lease_pid"], leading["lease_start"]
     )
-    state = State(speaks["state"])
+    state = State(leading["state"])
     return KeySummary(
         state=state,
-        # Asked of the system for what is under way only: the rest has no process.
-        dead=not RULES[state].then or Lease(owner, speaks["fence"], speaks["lease_expires_at"]).is_dead(),
-        stored=speaks["stored"],
-        missing=speaks["missing"],
+        # Processes are looked up for unfinished submissions only: the others have none.
+        dead=not RULES[state].then or Lease(owner, leading["fence"], leading["lease_expires_at"]).is_dead(),
+        stored=leading["stored"],
+        missing=leading["missing"],
         spent=sum(row["price"] for row in known if RULES[State(row["state"])].billed is not Billed.NO),
-        error=speaks["error"],
-        generation_id=speaks["generation_id"],
-        settled_at=speaks["settled_at"],
+        error=leading["error"],
+        generation_id=leading["generation_id"],
+        settled_at=leading["settled_at"],
     )

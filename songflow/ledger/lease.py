@@ -1,8 +1,8 @@
-"""Leases: which process is at work on a submission, and whether it is still alive.
+"""Leases: which process works on a submission, and whether it is still alive.
 
-A process is named by host, boot, process id and start time, so that a reused process id is not taken for
-the old process. On its own host a process that is gone is seen at once; from another host only the lease's
-end tells. A lease that has ended is dead even if its process lives: it may have been suspended.
+A process is identified by host, boot, process id and start time, so that a reused process id is not taken for
+the old process. On its own host a dead process is detected at once; from another host only by the end of its
+lease. An expired lease is dead even if its process lives: the process may have been suspended.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ class ProcessIdentity:
     start: str
 
     def is_gone(self) -> bool:
-        """True only where it is certain: the process ran on this host and boot, and no longer does."""
+        """True only if it is certain: the process ran on this host and boot, and no longer does."""
         here = this_process()
         if (self.host, self.boot) != (here.host, here.boot) or not self.start:
             return False
         found = _start_time(self.pid)
-        # What /proc does not show may still be there: some systems hide other users' processes.
+        # A process without an entry in /proc may still run: some systems hide other users' processes.
         return not _exists(self.pid) if found is None else found != self.start
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A process's claim on a submission until `expires_at`; the fence names this claim and no other."""
+    """A process's claim on a submission until `expires_at`; the fence is unique to this claim."""
 
     owner: ProcessIdentity
     fence: str
@@ -47,35 +47,35 @@ class Lease:
 
     @classmethod
     def take(cls, seconds: float) -> Lease:
-        """A new lease of this process, with a fence of its own."""
+        """A new lease of this process, with a new fence."""
         return cls(this_process(), uuid.uuid4().hex, datetime.now(UTC) + timedelta(seconds=seconds))
 
     def extended(self, seconds: float) -> Lease:
-        """The same claim with another end, `seconds` from now."""
+        """The same claim, expiring `seconds` from now."""
         return replace(self, expires_at=datetime.now(UTC) + timedelta(seconds=seconds))
 
     def lasts(self, seconds: float) -> bool:
-        """True where it does not end within so many seconds."""
+        """True if it does not expire within so many seconds."""
         return datetime.now(UTC) + timedelta(seconds=seconds) <= self.expires_at
 
     def is_ours(self) -> bool:
-        """True where it is this process's, and has not ended."""
+        """True if this process owns it and it has not expired."""
         return self.owner == this_process() and self.lasts(0.0)
 
     def is_dead(self, now: datetime | None = None) -> bool:
-        """True where its time is up or its process is certainly gone."""
+        """True if it has expired or its process is certainly gone."""
         return (now or datetime.now(UTC)) >= self.expires_at or self.owner.is_gone()
 
 
 def this_process() -> ProcessIdentity:
-    """The identity of the running process (asked again after a fork)."""
+    """The identity of the running process (read anew after a fork)."""
     pid = os.getpid()
     return ProcessIdentity(socket.gethostname(), _boot(), pid, _own_start_time(pid))
 
 
 @cache
 def _boot() -> str:
-    """This boot and process-id namespace; a random text where the system does not tell (never equal later)."""
+    """This boot and process-id namespace; a random text (never equal later) if the system does not provide them."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
@@ -99,9 +99,9 @@ def _exists(pid: int) -> bool:
 
 
 def _start_time(pid: int) -> str | None:
-    """The kernel's start time of a process in clock ticks since boot; empty for a zombie, None for none to be seen."""
+    """A process's start time in clock ticks since boot; empty for a zombie, None for a process without an entry."""
     try:
-        # The command name stands in parentheses and may hold any byte; what follows is plain.
+        # The command name is in parentheses and may contain any byte; the fields after it are plain.
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()
     except OSError:
         return None

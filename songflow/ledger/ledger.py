@@ -20,16 +20,16 @@ class Ledger:
     """One open ledger, to be used as an async context manager in one event loop.
 
     Attributes:
-        submissions: The paid step.
+        submissions: Submissions and their state changes.
         songs: The takes of each generation and their files.
-        money: Budgets, and whether spending is paused.
+        money: Budgets, and the pause of spending.
         pace: The submit rate of accounts that were rate-limited.
         restore: Rows rebuilt from the metadata of song files.
         choices: The takes that recipes continue from.
         key_summaries: Summaries of many request keys.
 
     Raises:
-        LibraryError: on entering, when the database cannot be used. Nothing was changed then.
+        LibraryError: on entering, if the database cannot be used; nothing is changed then.
     """
 
     def __init__(self, url: URL) -> None:

@@ -1,4 +1,4 @@
-"""Bringing a ledger to this code's schema with Alembic."""
+"""Migrate a ledger to the current schema with Alembic."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sqlalchemy import Connection, text
 __all__ = ["alembic_config", "upgrade"]
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-# Any number that other users of the same database are unlikely to lock.
+# An arbitrary number that other users of the same database are unlikely to lock.
 _ADVISORY_LOCK = 0x50_4E_47_46
 
 
 def alembic_config() -> Config:
-    """Alembic's settings for the ledger (there is no alembic.ini: the package carries its migrations)."""
+    """Alembic's settings for the ledger (without alembic.ini: the package contains its migrations)."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     return config

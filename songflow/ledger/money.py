@@ -1,9 +1,9 @@
-"""Money: what a library has spent, what it may spend, and whether it may spend at all.
+"""Money: counters of spent and reserved units, their caps, and the pause of spending.
 
-Three counters stand for each submission: its library's, its day's (UTC) and its run's. A price is *reserved* in
-the transaction that writes the intent, becomes *spent* when the gateway accepts, and is released when nothing
-was or will be billed. An unknown outcome keeps its reservation until somebody settles it. Each counter is one
-row that moves by one conditional UPDATE, so any number of processes together never go over a cap.
+A submission is counted three times: for its library, its day (UTC) and its run. A price is *reserved* in the
+transaction that writes the intent, becomes *spent* when the gateway accepts, and is released when nothing is
+billed. An unknown outcome keeps its reservation until it is settled. Each counter is one row that is changed
+by one conditional UPDATE, so that any number of processes together never exceed a cap.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _budgets, _submissions, _switches = schema.budgets, schema.submissions, schema.s
 LIBRARY_SCOPE = "library"
 _SPENDING = "spending"
 _NO_CAP = 1e18
-# Sums of decimal prices are off by a little in binary; a cap of 10 takes ten songs at 0.1 a hundred times over.
+# Binary sums of decimal prices are slightly off; a cap of 10 must still allow a hundred songs at 0.1.
 _ROUNDING = 1e-6
 
 
@@ -52,7 +52,7 @@ _RESERVE = (
     )
     .values(reserved=_budgets.c.reserved + bindparam("price"))
 )
-# Locked: every transaction takes the submission before the counters, so that none waits in a circle.
+# Locked: every transaction locks the submission before the counters, so that there are no deadlocks.
 _COUNTED = (
     select(*(_submissions.c[name] for name in ("price", "held", "refunded", "budget_day", "budget_run")))
     .where(_submissions.c.id == _wanted)
@@ -63,7 +63,7 @@ _SET = update(_submissions).where(_submissions.c.id == _wanted)
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """One counter: units spent, reserved for what is under way or unknown, and refunded."""
+    """One counter: units spent, units reserved (in flight or unknown), and units refunded."""
 
     scope: str
     spent: float
@@ -77,7 +77,7 @@ def scopes_of(day: str, run: str | None) -> list[str]:
 
 
 async def stop_reason(connection: Connection) -> str | None:
-    """Why nothing may be spent now (`songflow pause`), or None."""
+    """The reason why spending is paused (`songflow pause`), or None."""
     rows = await connection.execute(_STOPPED)
     row = rows.mappings().one_or_none()
     if row is None:
@@ -95,13 +95,13 @@ async def reserve(
     caps: Caps,
     instead_of: str | None = None,
 ) -> str | None:
-    """Reserve a price on its counters; what returns is the reason why it cannot be, or None.
+    """Reserve a price on its counters; returns the reason why it cannot be reserved, or None.
 
-    `instead_of` is the submission whose own reservation this one replaces. The caller rolls its transaction back
-    on a reason: a counter that was moved before the full one moves back.
+    `instead_of` is the submission whose reservation this one replaces. If a reason is returned, the caller rolls its
+    transaction back, and with it the counters that were changed before the full one.
     """
     scopes = scopes_of(day, run)
-    # Before any counter is locked: who makes a row holds off others that make it until its commit.
+    # Before any counter is locked: inserting a row blocks others that insert it until the commit.
     await _make_rows(connection, scopes)
     if instead_of is not None:
         await release_held(connection, instead_of)
@@ -116,7 +116,7 @@ async def reserve(
 
 
 async def count_spent(connection: Connection, *, price: float, day: str) -> None:
-    """Count a price that was paid before this ledger knew of it; no cap is asked, the money is gone."""
+    """Count a price that was paid without this ledger; no cap applies, because it is spent already."""
     scopes = scopes_of(day, None)
     await _make_rows(connection, scopes)
     for scope in scopes:
@@ -125,10 +125,10 @@ async def count_spent(connection: Connection, *, price: float, day: str) -> None
 
 
 async def settle_money(connection: Connection, submission_id: str, to: State, *, refund: bool) -> None:
-    """Move a submission's price as its state moved, in the same transaction."""
+    """Update the counters for a submission's new state, in the same transaction."""
     if to is State.ACCEPTED:
         row = await _counted(connection, submission_id)
-        # Without a reservation (it was written off meanwhile) it is spent all the same.
+        # Without a reservation (written off meanwhile) it counts as spent all the same.
         await _move(connection, row, reserved=-row["held"], spent=row["price"])
         await _set(connection, submission_id, held=0.0)
     elif to in {State.REFUSED, State.UNSENT}:
@@ -145,7 +145,7 @@ async def settle_money(connection: Connection, submission_id: str, to: State, *,
 
 
 async def release_held(connection: Connection, submission_id: str) -> None:
-    """Nothing is billed, or nobody waits for it any more: what was reserved is free again."""
+    """Release a submission's reservation: nothing is billed, or it was written off."""
     row = await _counted(connection, submission_id)
     if row["held"]:
         await _move(connection, row, reserved=-row["held"])
@@ -187,36 +187,36 @@ async def _over(connection: Connection, scope: str, price: float, cap: float) ->
 
 
 def _shown(amount: float) -> str:
-    """An amount for people, without what binary sums leave behind."""
+    """An amount for messages, without binary rounding errors."""
     return f"{round(amount, 6) + 0.0:.12g}"
 
 
 class Money:
-    """What a person asks and says about money."""
+    """Balances, and pausing and resuming of spending."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def balance(self, scope: str = LIBRARY_SCOPE) -> Balance:
-        """One counter as it stands now."""
+        """The current value of one counter."""
         async with self._database.read() as connection:
             rows = await connection.execute(select(_budgets).where(_budgets.c.scope == scope))
             row = rows.mappings().one_or_none()
         return Balance(**row) if row is not None else Balance(scope, 0.0, 0.0, 0.0)
 
     async def pause(self, reason: str | None = None) -> None:
-        """Stop all new spending of this library at once, everywhere; what runs is still collected."""
+        """Stop all new spending of this library in every process; running generations are still collected."""
         values = {"since": datetime.now(UTC), "reason": clean_text(reason)}
         async with self._database.write("pause") as connection:
             await upsert(connection, _switches, {"name": _SPENDING, **values}, replace=tuple(values))
 
     async def resume(self) -> bool:
-        """Allow spending again; False where it was not paused."""
+        """Allow spending again; False if it was not paused."""
         async with self._database.write("resume") as connection:
             result = await connection.execute(delete(_switches).where(_switches.c.name == _SPENDING))
             return result.rowcount == 1
 
     async def stop_reason(self) -> str | None:
-        """Why nothing may be spent now, or None."""
+        """The reason why spending is paused, or None."""
         async with self._database.read() as connection:
             return await stop_reason(connection)

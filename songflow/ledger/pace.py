@@ -1,8 +1,8 @@
-"""The pace of submits: when a gateway says "too many", everybody who uses that key slows down, then recovers.
+"""The pace of submits: after a 429, all processes that use the same key slow down, then recover.
 
-One row for each key that was told to slow down, shared through the ledger. While it stands, each submit takes
-the next slot of `pause` seconds; a 429 doubles the pause (or takes the gateway's Retry-After), an accepted
-submit halves it, and below half a second the row goes.
+Each rate-limited key has one row, shared through the ledger. While it exists, each submit takes the next slot of
+`pause` seconds; a 429 doubles the pause (or uses the gateway's Retry-After), an accepted submit halves it, and
+below half a second the row is deleted.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _FORGET_BELOW_SECONDS = 0.5
 
 
 class Pace:
-    """How fast requests may be submitted with a key; `account` names gateway and key without being the key."""
+    """The submit rate of each key; `account` identifies gateway and key without containing the key."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def slot(self, account: str, longest: float = LONGEST_PAUSE_SECONDS) -> float | None:
-        """Take the next slot: seconds to wait for it, or None where nothing slows this key down.
+        """Take the next slot; returns the seconds to wait for it, or None if this key is not limited.
 
-        A slot that is further away than `longest` seconds is not taken, only told: the caller gives up, and a slot
-        that nobody uses would hold up all others.
+        A slot that is more than `longest` seconds away is returned but not taken: the caller gives up, and an unused
+        slot would delay all others.
         """
         async with self._database.read() as connection:
             known = await connection.execute(select(_paces.c.pause).where(_paces.c.account == account))
@@ -48,7 +48,7 @@ class Pace:
             if row is None:
                 return None
             now = datetime.now(UTC)
-            # A clock that jumped must not hold submits up for longer than a pause can be.
+            # After a clock jump, submits must not wait longer than the longest pause.
             slot = min(max(now, row["not_before"]), now + timedelta(seconds=LONGEST_PAUSE_SECONDS))
             seconds: float = (slot - now).total_seconds()
             if seconds <= longest:
@@ -60,10 +60,10 @@ class Pace:
             return seconds
 
     async def slow_down(self, account: str, asked: float | None, *, paced: bool = True) -> None:
-        """The gateway said "too many"; `asked` is its Retry-After in seconds, where it gave one.
+        """Record a 429; `asked` is its Retry-After in seconds, if present.
 
-        `paced` is False for a request that was sent before anybody was slowed down: of fifty that left together and
-        are refused, only the first says something new.
+        `paced` is False for a request that was sent without a pause: of fifty concurrent requests that are refused,
+        only the first one changes the pause.
         """
         async with self._database.write("pace") as connection:
             rows = await connection.execute(
@@ -77,7 +77,7 @@ class Pace:
             await upsert(connection, _paces, {"account": account, **values}, replace=tuple(values))
 
     async def speed_up(self, account: str) -> None:
-        """A submit was accepted: half the pause, and none once it is short."""
+        """Record an accepted submit: halve the pause, and delete a short one."""
         async with self._database.write("pace") as connection:
             await connection.execute(
                 delete(_paces).where(_paces.c.account == account, _paces.c.pause < 2 * _FORGET_BELOW_SECONDS)

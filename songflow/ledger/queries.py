@@ -1,7 +1,7 @@
 """Rows of generations and submissions, read inside the caller's transaction.
 
-Here and in its neighbours a statement that every generation needs is made once: SQLAlchemy takes longer to
-build one and to find its compiled form than SQLite takes to answer it.
+Here and in the other modules of the ledger, statements that every generation needs are built once: SQLAlchemy takes
+longer to build one and to look up its compiled form than SQLite takes to run it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ONE_GENERATION_LOCKED = _ONE_GENERATION.with_for_update()
 
 
 def leading_submission(submissions: Sequence[Submission]) -> Submission | None:
-    """Of a generation's submissions, the one that speaks for it: the furthest along, then the newest."""
+    """The submission that represents a generation: the one of the highest rank, then the newest."""
     return max(submissions, key=lambda one: (RULES[one.state].rank, one.ordinal), default=None)
 
 

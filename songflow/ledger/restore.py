@@ -1,7 +1,7 @@
-"""Rows made from songs' own stories: added where the ledger knows nothing, never over what it knows.
+"""Restore ledger rows from the metadata of song files; existing rows are never overwritten.
 
-A rebuilt submission has succeeded and was paid for, so its price is counted as spent (in all and on its day)
-without asking any cap: that money is gone.
+A restored submission has succeeded and was paid for, so its price is counted as spent (in total and on its day)
+regardless of caps.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from songflow.ledger.upsert import upsert
 __all__ = ["RestorableSong", "Restore", "RestoreOutcome"]
 
 _generations, _submissions, _songs = schema.generations, schema.submissions, schema.songs
-# No fingerprint of a key is in a song's file.
+# A song file contains no fingerprint of a key.
 _UNKNOWN_FINGERPRINT = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class RestorableSong:
-    """One stored song as its story tells it: what was asked for, and the columns of its two rows.
+    """One stored song from its file's metadata: its request and the columns of its two rows.
 
-    `submission` and `song` hold what this module does not know itself: states, leases and money are its own.
+    `submission` and `song` lack the columns that this module sets itself: states, leases and money.
     """
 
     key: str
@@ -48,7 +48,7 @@ class RestorableSong:
 
 @dataclass(frozen=True, slots=True)
 class RestoreOutcome:
-    """What became of it: `added`, or `known` already by this row, or refused for a `reason`."""
+    """The outcome for one song: `added`, or already `known` as this row, or refused for a `reason`."""
 
     added: bool = False
     known: Song | None = None
@@ -56,7 +56,7 @@ class RestoreOutcome:
 
 
 class Restore:
-    """The transactions of a rebuild; each may be repeated by anybody at any time."""
+    """The transactions of a rebuild; each may be repeated at any time, by any process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -70,12 +70,12 @@ class Restore:
             return {(row.gateway, row.base_url) for row in rows}
 
     async def add(self, found: Sequence[RestorableSong]) -> list[RestoreOutcome]:
-        """Add what the ledger does not know, in one transaction; an outcome for each, in order."""
+        """Add unknown songs in one transaction; returns one outcome per song, in order."""
         async with self._database.write("rebuilt") as connection:
             return [await _restore(connection, one) for one in found]
 
     async def adopt(self, song: Song, found: RestorableSong) -> bool:
-        """A file whose row was never written is the take that still waits for one; False where it no longer waits."""
+        """Assign a file to an announced take that has no file yet; False if the take got one meanwhile."""
         async with self._database.write("rebuilt") as connection:
             if await songs_where(connection, "path", found.song["path"]):
                 return False
@@ -87,7 +87,7 @@ class Restore:
             return result.rowcount == 1
 
     async def move(self, song: Song, path: str, cover_path: str | None) -> bool:
-        """The very same file lies elsewhere now; False where the row has moved meanwhile."""
+        """Record the new path of a moved file; False if the row has changed meanwhile."""
         async with self._database.write("rebuilt") as connection:
             if await songs_where(connection, "path", path):
                 return False
@@ -128,27 +128,27 @@ async def _restore(connection: Connection, one: RestorableSong) -> RestoreOutcom
 
 
 async def _contradiction(connection: Connection, one: RestorableSong) -> str | None:
-    """Why a story cannot stand beside what the ledger knows, or None."""
+    """Why a file's metadata contradicts the ledger, or None."""
     generation = await one_generation(connection, one.key)
     if generation is not None:
-        told = body_hash(one.request.body(), generation.hash_version)
-        if told != generation.body_hash:
-            return "its key stands for another request in the ledger"
-    told_id, ordinal = one.submission["id"], one.submission["ordinal"]
+        found = body_hash(one.request.body(), generation.hash_version)
+        if found != generation.body_hash:
+            return "its key belongs to another request in the ledger"
+    found_id, ordinal = one.submission["id"], one.submission["ordinal"]
     of_place = (_submissions.c.key == one.key) & (_submissions.c.ordinal == ordinal)
-    rows = await connection.execute(select(_submissions).where((_submissions.c.id == told_id) | of_place))
+    rows = await connection.execute(select(_submissions).where((_submissions.c.id == found_id) | of_place))
     for row in rows.mappings():
         known = Submission.from_row(dict(row))
         if known.state is not State.SUCCEEDED:
-            return f"the ledger still looks after its generation (state '{known.state}')"
+            return f"its generation is unfinished in the ledger (state '{known.state}')"
         place = place_of(one.submission["gateway"], one.submission["base_url"])
         same_place = known.place == place and known.key == one.key
-        if not same_place or any(getattr(known, name) != one.submission[name] for name in _TELL_APART):
-            return "the ledger knows its generation otherwise"
+        if not same_place or any(getattr(known, name) != one.submission[name] for name in _IDENTITY):
+            return "its generation differs in the ledger"
     return None
 
 
-_TELL_APART = ("id", "ordinal", "generation_id")
+_IDENTITY = ("id", "ordinal", "generation_id")
 
 
 async def _add_generation(connection: Connection, one: RestorableSong) -> None:
@@ -166,14 +166,14 @@ async def _add_generation(connection: Connection, one: RestorableSong) -> None:
 
 
 async def _add_submission(connection: Connection, one: RestorableSong) -> None:
-    told = one.submission
-    known = await connection.execute(select(_submissions.c.id).where(_submissions.c.id == told["id"]))
+    columns = one.submission
+    known = await connection.execute(select(_submissions.c.id).where(_submissions.c.id == columns["id"]))
     if known.first() is not None:
         return
-    day = told["intended_at"].date().isoformat()
+    day = columns["intended_at"].date().isoformat()
     await connection.execute(
         insert(_submissions).values(
-            **told,
+            **columns,
             key=one.key,
             state=State.SUCCEEDED,
             key_fingerprint=_UNKNOWN_FINGERPRINT,
@@ -183,4 +183,4 @@ async def _add_submission(connection: Connection, one: RestorableSong) -> None:
             **lease_columns(Lease.take(0.0)),
         )
     )
-    await count_spent(connection, price=told["price"], day=day)
+    await count_spent(connection, price=columns["price"], day=day)

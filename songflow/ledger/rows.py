@@ -1,4 +1,4 @@
-"""What the ledger hands out: frozen copies of its rows, and what it takes in."""
+"""The ledger's data classes: frozen copies of its rows, and its inputs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class RunIds:
-    """The Prefect runs that asked for a generation, where there were any."""
+    """The Prefect runs that requested a generation, if any."""
 
     flow_run_id: str | None = None
     root_flow_run_id: str | None = None
@@ -47,7 +47,7 @@ class Caps:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What is about to be paid for: one request, and the account that will take it.
+    """A request to be paid for, and the account that pays.
 
     Attributes:
         key: The request key.
@@ -55,13 +55,13 @@ class Intent:
         body_hash: Its hash over the fields of `hash_version`.
         model_type: The request's model.
         mode: How the request uses a source song.
-        gateway: The adapter's name; `dialect` holds its paths and shape as JSON, for a custom gateway.
-        account: The alias of the credentials; `key_fingerprint` tells keys apart without being one.
+        gateway: The adapter's name; `dialect` is a custom gateway's paths and shape as JSON.
+        account: The alias of the credentials; `key_fingerprint` identifies the key without revealing it.
         price: Units the gateway charges for the request.
-        caps: What may be spent in all, on this day and by this run.
+        caps: The caps in total, for this day and for this run.
         day: The day that the price is counted on, in UTC.
         budget_run: The run that the price is counted for.
-        kin: How the keys of wanted repeats of the same body begin: none of these is a twin.
+        kin: The key prefix of intended repeats of the same body, which do not count as twins.
     """
 
     key: str
@@ -85,7 +85,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One request key and what it asks for."""
+    """One request key and its request."""
 
     key: str
     body: str
@@ -198,11 +198,11 @@ def lease_columns(lease: Lease) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Song:
-    """One take of a generation, whether it is stored, still to be collected, or failed at the gateway.
+    """One take of a generation: stored, not yet collected, or failed at the gateway.
 
-    `announced_seconds` is the gateway's word, `seconds` what was decoded; `peak` is 0..1, `rms_db` in dBFS.
-    `sha256` is the file's, `audio_sha256` that of the audio without its tags. An extension has `source_score`
-    (0..1, how surely it holds its source), `source_at` and `added_seconds`. `rating` is a person's, 0..5.
+    `announced_seconds` is the gateway's value, `seconds` the decoded length; `peak` is 0..1, `rms_db` in dBFS.
+    `sha256` is of the file, `audio_sha256` of the audio without its tags. An extension has `source_score`
+    (0..1, the confidence that it contains its source), `source_at` and `added_seconds`. `rating` is 0..5.
     """
 
     id: int
@@ -250,7 +250,7 @@ class Song:
 
 @dataclass(frozen=True, slots=True)
 class RequestKind:
-    """Requests that take about equally long: those of one model and mode at one place."""
+    """Requests of similar duration: those of one model and mode at one place."""
 
     place: Place
     model_type: str
@@ -259,10 +259,10 @@ class RequestKind:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a generation took, as the wait for it saw it: what the next waits learn from.
+    """The observed duration of a generation, from which later waits learn.
 
-    `pending_at` is the last look that found it unfinished and `finished_at` the first that found it finished (None
-    where there was none); `ran_seconds` is the gateway's own figure, by its own clock.
+    `pending_at` is the last poll that found it unfinished and `finished_at` the first that found it finished (None
+    without one); `ran_seconds` is the gateway's own value, by its own clock.
     """
 
     accepted_at: datetime
@@ -274,9 +274,9 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A whole song on the store: its address, size (bytes), sha256 (hex) and what decoding it measured.
+    """A complete song on the store: its address, size (bytes), sha256 (hex) and decoded properties.
 
-    `audio_sha256` is that of the audio without its tags, `cover_path` the address of the cover beside it.
+    `audio_sha256` is of the audio without its tags, `cover_path` the address of its cover.
     """
 
     path: str
@@ -295,7 +295,7 @@ class StoredFile:
 
 @dataclass(frozen=True, slots=True)
 class SourceFound:
-    """Whether an extension holds its source: how much of it (0..1), from where on and how much is new (s), a remark."""
+    """How an extension contains its source: a score (0..1), its offset and the added length (s), and a remark."""
 
     source_score: float | None = None
     source_at: float | None = None
@@ -304,7 +304,7 @@ class SourceFound:
 
 
 def clean_text(text: str | None) -> str | None:
-    """Text that every database takes: no NUL (PostgreSQL), no lone surrogate (UTF-8)."""
+    """Replace characters that a database refuses: NUL (PostgreSQL) and lone surrogates (UTF-8)."""
     if text is None:
         return None
     return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -1,4 +1,4 @@
-"""The ledger's tables. `migrations/` builds them; a test holds the two equal."""
+"""The ledger's tables. `migrations/` creates them; a test checks that both are equal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = "0003"
-"""The newest migration that this code knows. Versions are four digits and compare as text."""
+"""The newest migration of this version. Revisions are four digits and compare as text."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -83,7 +83,7 @@ submissions = Table(
     Column("key", String(255), ForeignKey("generations.key"), nullable=False),
     Column("ordinal", Integer, nullable=False),
     Column("state", String(16), nullable=False),
-    # Who took it: enough to ask again from another machine, but never the key itself.
+    # The account: enough to poll from another machine, but never the key itself.
     Column("gateway", String(64), nullable=False),
     Column("dialect", Text, nullable=False),
     Column("base_url", Text, nullable=False),
@@ -93,14 +93,14 @@ submissions = Table(
     Column("generation_id", Text),
     Column("track_ids", Text, nullable=False, server_default="[]"),
     Column("error", Text),
-    # The lease: which process is at work on it, and until when it may be believed.
+    # The lease: the process that works on it, and its expiry.
     Column("fence", String(32), nullable=False),
     Column("lease_host", String(255), nullable=False),
     Column("lease_boot", String(255), nullable=False),
     Column("lease_pid", Integer, nullable=False),
     Column("lease_start", String(64), nullable=False),
     Column("lease_expires_at", UtcDateTime, nullable=False),
-    # The Prefect runs that asked for it, where there were any.
+    # The Prefect runs that requested it, if any.
     Column("flow_run_id", String(64), index=True),
     Column("root_flow_run_id", String(64), index=True),
     Column("task_run_id", String(64)),
@@ -109,13 +109,13 @@ submissions = Table(
     Column("answered_at", UtcDateTime),
     Column("running_at", UtcDateTime),
     Column("settled_at", UtcDateTime),
-    # Money: what is still reserved for it, what came back, and the counters that it stands on.
+    # Money: units still reserved, units refunded, and its counters.
     Column("held", Float, nullable=False, server_default="0"),
     Column("refunded", Float, nullable=False, server_default="0"),
     Column("budget_day", String(10), nullable=False, server_default=text("''")),
     Column("budget_run", String(255)),
     Column("written_off_at", UtcDateTime),
-    # How long this kind of request takes: the last look that found it unfinished, and the gateway's own figure (s).
+    # The duration of this kind of request: the last poll that found it unfinished, and the gateway's own value (s).
     Column("model_type", String(64)),
     Column("mode", String(16)),
     Column("pending_at", UtcDateTime),
@@ -169,15 +169,15 @@ songs = Table(
     Column("rms_db", Float),
     Column("announced_at", UtcDateTime, nullable=False),
     Column("stored_at", UtcDateTime),
-    # The audio alone, without the tags around it; and the cover beside it.
+    # The hash of the audio without its tags, and the cover.
     Column("audio_sha256", String(64)),
     Column("cover_path", Text),
-    # An extension: how surely it holds its source (0..1), where that begins and how much is new (s), and a remark.
+    # An extension: the confidence that it contains its source (0..1), its offset and added length (s), a remark.
     Column("source_score", Float),
     Column("source_at", Float),
     Column("added_seconds", Float),
     Column("note", Text),
-    # A person's opinion, 0..5.
+    # A person's rating, 0..5.
     Column("rating", Float),
     Column("rated_at", UtcDateTime),
     UniqueConstraint("submission_id", "take"),
@@ -191,7 +191,7 @@ choices = Table(
     Column("chosen_by", String(64), nullable=False),
     Column("chosen_at", UtcDateTime, nullable=False),
 )
-"""Which takes of a step a recipe goes on with (their ids, one a line); a resumed run then goes the same way."""
+"""The takes of a step that a recipe continues from (ids, one per line); a resumed run uses the same ones."""
 
 budgets = Table(
     "budgets",

@@ -1,4 +1,4 @@
-"""Songs: what a finished generation announced, and what became of each take."""
+"""Songs: the takes that a finished generation announced, and their storage."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _SET_WAITING_SONG = _SET_SONG.where(_songs.c.state != SongState.STORED)
 
 @dataclass(frozen=True, slots=True)
 class AnnouncedTake:
-    """One take as a gateway announced it; `error` is the gateway's reason where the take failed."""
+    """One take as announced by a gateway; `error` is the gateway's reason if the take failed."""
 
     song_id: str | None
     title: str | None
@@ -79,7 +79,7 @@ class AnnouncedTake:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Where a song comes from: depth 0 is a song without a source."""
+    """The request's mode and the song it extends, if any."""
 
     mode: str
     parent_song_id: str | None
@@ -87,7 +87,7 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A song and where it comes from: the submission and generation as they stand, the gateway's whole word on it."""
+    """A song with its submission, its generation and the gateway's raw payload."""
 
     song: Song
     submission: Submission
@@ -96,7 +96,7 @@ class Origin:
 
 
 class Songs:
-    """Transactions on songs, and what the manifest reads."""
+    """Transactions on songs."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -114,14 +114,22 @@ class Songs:
     ) -> list[Song]:
         """Commit the end of a generation in one transaction: its state, the raw payload and a row per take.
 
-        A second call (a late take, a fresh URL) updates the takes that it knows and adds those it does not.
-        `failure` is the reason where the generation failed as a whole, `refund` whether its price comes back,
-        `timing` what the wait saw of its end.
+        A second call (a late take, a fresh URL) updates known takes and adds new ones.
+
+        Args:
+            submission_id: The submission.
+            key: Its request key.
+            lineage: The request's mode and source.
+            takes: The announced takes, in order.
+            payload: The gateway's raw answer.
+            failure: The reason if the generation failed as a whole.
+            refund: Whether the gateway refunds a failure.
+            timing: The observed duration, if it was waited for.
         """
         state = State.SUCCEEDED if failure is None else State.FAILED
         async with self._database.write(str(state)) as connection:
             if not self._database.is_sqlite:
-                # Two processes that saw the same end take turns, so that no take gets two rows.
+                # Serialize processes that see the same end, so that no take gets two rows.
                 await connection.execute(_LOCK_SUBMISSION, {"wanted": submission_id})
             moved = await connection.execute(
                 _END[state],
@@ -129,7 +137,7 @@ class Songs:
                     "which": submission_id,
                     "state": state,
                     "error": clean_text(failure),
-                    "written_off_at": None,  # it was given up too early: its songs are looked after again
+                    "written_off_at": None,  # written off too early: its songs are collected after all
                     **_ending(timing),
                 },
             )
@@ -157,7 +165,7 @@ class Songs:
             return await songs_where(connection, "submission_id", submission_id)
 
     async def stored(self, song: Song, file: StoredFile, source: SourceFound | None = None) -> Song:
-        """The take is whole on the store; `source` is what an extension was found to hold of its source."""
+        """Record that a take is stored; `source` describes how an extension contains its source."""
         found = source or SourceFound()
         return await self._update(
             "song stored",
@@ -172,31 +180,31 @@ class Songs:
         )
 
     async def problem(self, song: Song, error: str) -> Song:
-        """The take could not be stored now; it stays announced, so that it is tried again."""
+        """Record why a take could not be stored; it stays announced and is tried again later."""
         async with self._database.write("song problem") as connection:
             await connection.execute(_SET_WAITING_SONG, {"which": song.id, "error": clean_text(error)})
             return (await songs_where(connection, "id", song.id))[0]
 
     async def rate(self, song: Song, rating: float | None) -> None:
-        """Note a person's opinion of a take, 0..5 (None takes it back)."""
+        """Set a take's rating, 0..5 (None removes it)."""
         rated_at = None if rating is None else datetime.now(UTC)
         await self._update("song rated", song, {"rating": rating, "rated_at": rated_at})
 
     async def add_note(self, song: Song, note: str) -> None:
-        """A remark behind those that stand on a song; one that stands there already is not doubled."""
+        """Append a remark to a song's note, unless the note contains it."""
         async with self._database.write("song noted") as connection:
             [current] = await songs_where(connection, "id", song.id)
             notes = [*(current.note.split("; ") if current.note else ()), clean_text(note)]
-            kept = "; ".join(dict.fromkeys(one for one in notes if one))
-            await connection.execute(update(_songs).where(_songs.c.id == song.id).values(note=kept))
+            note_text = "; ".join(dict.fromkeys(one for one in notes if one))
+            await connection.execute(update(_songs).where(_songs.c.id == song.id).values(note=note_text))
 
     async def get(self, row_id: int) -> Song:
-        """One song as it stands now."""
+        """The current row of a song."""
         async with self._database.read() as connection:
             return (await songs_where(connection, "id", row_id))[0]
 
     async def origin(self, row_id: int) -> Origin:
-        """What a song's own story is told from."""
+        """A song with everything that its file's metadata contains."""
         async with self._database.read() as connection:
             rows = await connection.execute(_ORIGIN, {"wanted": row_id})
             row = dict(rows.mappings().one())
@@ -215,7 +223,7 @@ class Songs:
             return await songs_where(connection, "submission_id", submission_id)
 
     async def by_song_id(self, song_id: str) -> list[Song]:
-        """The songs that a gateway calls by this id (ids of two gateways may meet), newest last."""
+        """The songs with this gateway id (ids of two gateways may coincide), newest last."""
         async with self._database.read() as connection:
             return await songs_where(connection, "song_id", song_id)
 
@@ -225,7 +233,7 @@ class Songs:
             return next(iter(await songs_where(connection, "id", row_id)), None)
 
     async def at_path(self, path: str) -> list[Song]:
-        """The song that is stored at an absolute path or URL."""
+        """The song stored at an absolute path or URL."""
         async with self._database.read() as connection:
             return await songs_where(connection, "path", path)
 
@@ -236,7 +244,7 @@ class Songs:
 
 
 def _ending(timing: Timing | None) -> dict[str, Any]:
-    """When it ended, and what was seen of it. What an earlier wait saw stays where this one saw nothing."""
+    """The columns of a generation's end. An earlier `pending_at` stays if this wait has none."""
     if timing is None:
         return {"settled_at": datetime.now(UTC)}
     pending = {} if timing.pending_at is None else {"pending_at": timing.pending_at}
@@ -245,7 +253,7 @@ def _ending(timing: Timing | None) -> dict[str, Any]:
 
 
 def _match(known: Sequence[Song], takes: Sequence[AnnouncedTake]) -> list[Song | None]:
-    """For each take the row that already stands for it: by song id, each row once (ids can be doubled)."""
+    """The existing row of each take, matched by song id, each row once (ids can be duplicated)."""
     free = list(known)
     matched: list[Song | None] = []
     for take in takes:
@@ -279,7 +287,7 @@ def _announced_columns(take: AnnouncedTake) -> dict[str, Any]:
 
 
 async def _descent(connection: Connection, submission_id: str, parent_song_id: str | None) -> dict[str, Any]:
-    """Root and depth below a parent; a parent that the ledger does not know at this gateway is itself the root."""
+    """Root and depth below a parent; a parent unknown at this gateway is itself the root."""
     if parent_song_id is None:
         return {"root_song_id": None, "depth": 0}
     place = (await one_submission(connection, submission_id)).place
@@ -301,5 +309,5 @@ async def songs_where(connection: Connection, column: str, wanted: str | int) ->
 
 
 def payload_text(payload: Mapping[str, Any]) -> str:
-    """A take's payload as the text that the ledger keeps: whole, unknown fields included."""
+    """A take's complete payload as JSON text, including unknown fields."""
     return json.dumps(payload, ensure_ascii=False, default=str)

@@ -1,8 +1,8 @@
-"""The spool: accepted ids on the local disk before anything else can go wrong.
+"""The spool: accepted ids, written to the local disk before the ledger.
 
-An accepted id is worth money and exists nowhere but in our memory when the answer arrives. It is appended
-here and synced before the ledger's own commit is tried, so a ledger that is locked, full or away loses
-nothing: whoever finds a submission in state `sending` with a dead lease reads the spool first.
+An accepted id is worth money and exists only in memory when the answer arrives. It is appended here and synced
+before the ledger's commit, so that nothing is lost if the ledger is locked, full or unreachable. A process that
+finds a submission in state `sending` with a dead lease reads the spool first.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ class SpoolEntry:
 
 
 class Spool:
-    """An append-only file of JSON lines for each host, in one folder."""
+    """Append-only files of JSON lines in one folder, one file per host."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / f"accepted.{socket.gethostname()}.jsonl"
 
     def append(self, entry: SpoolEntry) -> None:
-        """Write one entry and wait until it is on the disk.
+        """Write one entry and sync it to disk.
 
         Raises:
-            OSError: the disk would not take it.
+            OSError: it cannot be written.
         """
-        # ASCII takes any id, even one that is no valid Unicode. A leading newline ends a line that a crash cut
-        # short, so that it cannot swallow this one.
+        # ASCII JSON can represent any id, even invalid Unicode. The leading newline ends a line that a crash
+        # truncated, so that this entry stays readable.
         line = f"\n{json.dumps(asdict(entry))}\n".encode()
         is_new = not self._file.exists()
         descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -63,7 +63,7 @@ class Spool:
             sync_folder(self._folder)
 
     def entries(self) -> list[SpoolEntry]:
-        """Every whole entry of every host's file in this folder, oldest first within a file."""
+        """Every complete entry of every host's file in this folder, oldest first within a file."""
         return [
             entry
             for file in sorted(self._folder.glob("accepted.*.jsonl"))
@@ -72,13 +72,13 @@ class Spool:
         ]
 
     def find(self, submission_id: str) -> SpoolEntry | None:
-        """The entry of one submission, if its answer reached this disk."""
+        """The entry of one submission, or None."""
         found = [entry for entry in self.entries() if entry.submission_id == submission_id]
         return found[-1] if found else None
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a folder's own entries (new and renamed files) survive a power loss."""
+    """Sync a folder's entries (new and renamed files) to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         reached("folder: before fsync")
@@ -93,4 +93,4 @@ def _parse(line: bytes) -> SpoolEntry | None:
         fields = json.loads(line)
         return SpoolEntry(**{**fields, "track_ids": tuple(fields["track_ids"])})
     except (ValueError, TypeError, KeyError):
-        return None  # blank, or cut short by a crash
+        return None  # blank, or truncated by a crash

@@ -1,13 +1,13 @@
-"""A ledger in one SQLite file: statements run in the event loop, commits in a thread, and writers share them.
+"""A ledger in one SQLite file: statements run in the event loop, group commits in a thread.
 
-SQLite answers a statement in microseconds; handing each one to a thread, as async drivers do, costs ten times
-that. What takes long is the commit's fsync. It runs in a thread, and whoever wants to write meanwhile queues:
+SQLite runs a statement in microseconds; passing each one to a thread, as async drivers do, costs ten times that.
+Only the commit's fsync is slow. It runs in a thread, and writers that arrive meanwhile queue for the next commit:
 
     block, block, block, COMMIT (in a thread) ..............., block, block, COMMIT ...
-    one transaction, a savepoint for each block                those that came meanwhile
+    one transaction, a savepoint for each block                those that queued
 
-A block ends only when the transaction that it is part of is on the disk. A block that fails undoes its own
-savepoint and no other; a commit that fails, fails for all of its blocks.
+A block ends only when its transaction is on the disk. A block that fails rolls back its own savepoint only; a commit
+that fails, fails for all of its blocks.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 
 
 class InLoop:
-    """A connection whose statements run where they are called: what is awaited is there at once."""
+    """A connection with an async interface whose statements run synchronously, in the event loop."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -48,7 +48,7 @@ class InLoop:
 
     @property
     def dialect(self) -> Dialect:
-        """How the database speaks."""
+        """The SQL dialect of the database."""
         return self._connection.dialect
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
@@ -72,9 +72,9 @@ class SqliteFile:
     def __init__(self, url: URL) -> None:
         self._engine = create_engine(
             url.set(drivername="sqlite+pysqlite"),
-            isolation_level="AUTOCOMMIT",  # BEGIN and COMMIT are said below
+            isolation_level="AUTOCOMMIT",  # BEGIN and COMMIT are issued below
             pool_reset_on_return=None,
-            max_overflow=-1,  # a reader that waited for a connection would hold up the loop
+            max_overflow=-1,  # a reader that waited for a connection would block the loop
             connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
         )
         event.listen(self._engine, "connect", _configure)
@@ -85,7 +85,7 @@ class SqliteFile:
         self._commit: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
-        """Wait for what is being committed, then close the file."""
+        """Wait for a commit in progress, then close the file."""
         if self._commit is not None:
             await asyncio.wait([self._commit])
         async with self._turn:
@@ -93,7 +93,7 @@ class SqliteFile:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[InLoop]:
-        """A transaction that sees one moment of what is committed."""
+        """Open a transaction that reads one committed snapshot."""
         await self._opened()
         with self._engine.connect() as connection:
             raw = _raw(connection)
@@ -105,10 +105,10 @@ class SqliteFile:
 
     @asynccontextmanager
     async def write(self) -> AsyncIterator[InLoop]:
-        """A block that is on the disk when this ends (BEGIN IMMEDIATE, so that it waits for other processes)."""
+        """Open a block that is durable when it ends (BEGIN IMMEDIATE, so that it waits for other processes)."""
         writer = await self._turn_to_write()
         try:
-            # Made now, it queues behind those that wait already: they come into the same transaction.
+            # Created now, it queues behind the waiting writers, which join the same transaction.
             commit = self._commit = self._commit or asyncio.create_task(self._commit_in_turn(_raw(writer)))
             with _savepoint(writer) as block:
                 yield block
@@ -117,7 +117,7 @@ class SqliteFile:
         await asyncio.shield(commit)
 
     async def _turn_to_write(self) -> Connection:
-        """The writing connection inside a transaction; the turn is the caller's to give back."""
+        """The writing connection inside a transaction; the caller releases the turn."""
         writer = await self._opened()
         await self._turn.acquire()
         try:
@@ -132,7 +132,7 @@ class SqliteFile:
         await self._turn.acquire()
         self._commit = None
         done = self._in_thread(_commit, raw)
-        # Whatever becomes of us, the connection is the thread's until it has ended.
+        # Even if this task is cancelled, the connection belongs to the thread until the commit ends.
         done.add_done_callback(lambda _: self._turn.release())
         await asyncio.shield(done)
 
@@ -145,7 +145,7 @@ class SqliteFile:
     def _connect(self) -> None:
         if self._writer is None:
             self._writer = self._engine.connect()
-            self._writer.begin()  # in SQLAlchemy's own eyes: whoever gets the connection begins nothing then
+            self._writer.begin()  # SQLAlchemy's own transaction, so that it begins no other one on this connection
 
     def _disconnect(self) -> None:
         if self._writer is not None:
@@ -159,26 +159,28 @@ class SqliteFile:
 
 @contextmanager
 def _savepoint(writer: Connection) -> Iterator[InLoop]:
-    """What one block does, and nothing of it where it fails or asks for that."""
+    """Run one block in a savepoint, which is rolled back if the block fails or calls `rollback`."""
     raw, block = _raw(writer), InLoop(writer)
-    if not raw.in_transaction:  # trouble with the disk in an earlier block: SQLite has undone them all
-        raise sqlite3.OperationalError("the transaction was undone")
+    if (
+        not raw.in_transaction
+    ):  # after a disk error in an earlier block, SQLite has rolled back the transaction
+        raise sqlite3.OperationalError("the transaction was rolled back")
     raw.execute("SAVEPOINT block")
-    kept = False
+    succeeded = False
     try:
         yield block
-        kept = not block.undone
+        succeeded = not block.undone
     finally:
         if raw.in_transaction:
-            if not kept:
+            if not succeeded:
                 raw.execute("ROLLBACK TO block")
             raw.execute("RELEASE block")
 
 
 async def _begin(raw: sqlite3.Connection) -> None:
-    """Begin to write, after any other process that does.
+    """Begin to write, after any other process that is writing.
 
-    SQLite's own wait looks again every 100 ms: among many writers some would never find the lock free.
+    SQLite's own wait retries every 100 ms: among many writers, some would never find the lock free.
     """
     attempts = Attempts(_lock_backoff())
     while True:
@@ -193,10 +195,10 @@ async def _begin(raw: sqlite3.Connection) -> None:
 
 
 def _lock_backoff() -> Backoff:
-    """How a lock of another process is waited for.
+    """The backoff while another process has the lock.
 
-    Not by `retry`: a lock is the normal course of things, so that nothing is logged, it is waited for in tests, too,
-    and a new file's is waited for in a thread, where a connection is made.
+    `retry` is not used: a lock is normal, so it is not logged and tests do not skip the wait, and a new file's lock is
+    waited for in the thread that connects.
     """
     return Backoff(first=0.02, factor=1.0, jitter=0.95, within=BUSY_TIMEOUT_SECONDS)
 
@@ -227,24 +229,24 @@ def _configure(raw: sqlite3.Connection, _record: Any) -> None:
     raw.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
     _switch_to_wal(raw)
     raw.execute("PRAGMA synchronous=FULL")
-    # Pages that many rows touch are moved from the log into the file once for all of these, and not each 4 MB anew.
+    # Checkpoint after 4,000 pages, so that pages that many rows touch are copied to the file less often.
     raw.execute("PRAGMA wal_autocheckpoint=4000")
     raw.execute("PRAGMA foreign_keys=ON")
 
 
 def _keep_connection(context: ExceptionContext) -> None:
-    """Keep the connection that a signal's exception (SIGTERM, Ctrl-C) came up in.
+    """Keep a connection that a signal's exception (SIGTERM, Ctrl-C) interrupted.
 
-    SQLAlchemy closes it, as half an answer may be left on a network's connection. Here it would undo what others
-    have written in the same transaction, and its errors would take the place of the signal. Python raises between
-    the calls of SQLite, never inside of one.
+    SQLAlchemy would close it, as a network connection could contain half an answer. Here that would roll back the
+    blocks of other writers, and its errors would hide the signal. Python raises such exceptions between calls of
+    SQLite, never inside one.
     """
     if not isinstance(context.original_exception, Exception):
         context.is_disconnect = False
 
 
 def _switch_to_wal(raw: sqlite3.Connection) -> None:
-    """Give a new file its write-ahead log. SQLite does not wait for that lock where another process is writing."""
+    """Switch a file to write-ahead logging. SQLite does not wait for this lock while another process is writing."""
     attempts = Attempts(_lock_backoff())
     while True:
         try:

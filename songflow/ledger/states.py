@@ -1,7 +1,7 @@
-"""The states of a submission: one table that says what each means for money and for the next step.
+"""The states of a submission: one table of what each means for billing and for the next step.
 
 intended -> sending -> accepted -> running -> succeeded | failed
-with the ways out: unsent, refused (nothing billed), unknown (perhaps billed), overdue, lost
+other states: unsent, refused (not billed), unknown (may be billed), overdue, lost
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["RULES", "Billed", "SongState", "State", "StateRule", "sources_of"]
 
 
 class State(StrEnum):
-    """Where a submission (one POST) stands."""
+    """The state of a submission (one POST)."""
 
     INTENDED = "intended"
     SENDING = "sending"
@@ -38,7 +38,7 @@ class Billed(StrEnum):
 
 
 class SongState(StrEnum):
-    """Where one take stands: announced by the gateway, whole on disk, or failed at the gateway."""
+    """The state of one take: announced by the gateway, stored, or failed at the gateway."""
 
     ANNOUNCED = "announced"
     STORED = "stored"
@@ -47,14 +47,14 @@ class SongState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StateRule:
-    """What a state means.
+    """The rules of one state.
 
     Attributes:
         billed: Whether the gateway bills a submission in this state.
-        rank: Which of several submissions of one generation speaks for it: the highest.
-        sends: True where a new POST for the same generation is safe.
-        waits: True where the stored id is to be asked for.
-        unsettled: True where money may have been spent and the end is not known.
+        rank: The submission of the highest rank represents its generation.
+        sends: True if a new POST for the same generation is safe.
+        waits: True if the generation is polled by its stored id.
+        unsettled: True if money may have been spent and the outcome is not final.
         then: The states it may move to.
     """
 
@@ -69,7 +69,7 @@ class StateRule:
 _ENDS = frozenset({State.SUCCEEDED, State.FAILED, State.OVERDUE, State.LOST})
 
 RULES: Mapping[State, StateRule] = {
-    # An intent that nobody sent costs nothing: whoever holds its lease (or finds it dead) may send it.
+    # An unsent intent costs nothing: the holder of its lease (or who finds it dead) may send it.
     State.INTENDED: StateRule(Billed.NO, rank=5, then=frozenset({State.SENDING, State.UNSENT})),
     State.SENDING: StateRule(
         Billed.MAYBE,
@@ -80,14 +80,14 @@ RULES: Mapping[State, StateRule] = {
     State.ACCEPTED: StateRule(Billed.YES, rank=8, waits=True, unsettled=True, then=_ENDS | {State.RUNNING}),
     State.RUNNING: StateRule(Billed.YES, rank=8, waits=True, unsettled=True, then=_ENDS),
     State.OVERDUE: StateRule(Billed.YES, rank=7, waits=True, unsettled=True, then=_ENDS | {State.RUNNING}),
-    # A gateway that forgot an id may remember it later (a restarted relay): rescue asks again.
+    # A gateway that does not know an id may know it again later (a restarted relay): rescue polls again.
     State.LOST: StateRule(Billed.MAYBE, rank=4, unsettled=True, then=_ENDS | {State.RUNNING}),
     State.SUCCEEDED: StateRule(Billed.YES, rank=9),
-    # Gateways differ on refunds and document none; a song that shows up after a failure is still collected.
+    # Gateways differ on refunds and do not document them; songs that appear after a failure are still collected.
     State.FAILED: StateRule(Billed.MAYBE, rank=2, then=frozenset({State.SUCCEEDED})),
     State.UNSENT: StateRule(Billed.NO, rank=1, sends=True),
     State.REFUSED: StateRule(Billed.NO, rank=1, sends=True),
-    # A late writer may still bring the answer, even after a person has resubmitted.
+    # The answer may still be recorded later, even after a resubmission.
     State.UNKNOWN: StateRule(
         Billed.MAYBE, rank=3, unsettled=True, then=frozenset({State.ACCEPTED, State.UNSENT, State.REFUSED})
     ),

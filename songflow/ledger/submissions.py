@@ -1,4 +1,4 @@
-"""Submissions: each method is one committed transaction of the paid step."""
+"""Submissions: each method is one committed transaction."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ __all__ = ["Claim", "Submissions", "Twin", "store_answer"]
 
 _submissions, _songs = schema.submissions, schema.songs
 
-# What they set are the parameters that name columns.
+# Parameters named like columns are the values to set.
 _SET = update(_submissions).where(_submissions.c.id == bindparam("which"))
-_SET_UNDER_FENCE = _SET.where(_submissions.c.fence == bindparam("held_under"))
+_SET_UNDER_FENCE = _SET.where(_submissions.c.fence == bindparam("expected_fence"))
 _STORE_ANSWER = insert(schema.answers)
 
 
 class Submissions:
-    """The paid step's transactions. Every move is a compare-and-set: it says whether it happened."""
+    """Transactions on submissions. Every state change is a compare-and-set that returns whether it happened."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -53,14 +53,14 @@ class Submissions:
         stop_at_twin: bool = True,
         pay_again: frozenset[State] = frozenset(),
     ) -> Claim:
-        """Commit the intent to pay, or find what the key already stands for.
+        """Commit the intent to pay, or find the key's existing submission.
 
         Args:
-            intent: What is to be paid for.
-            lease: The caller's lease; it is stored only where the caller may send.
-            stop_at_twin: Look for an unsettled generation of the same body before a new one is made.
-            pay_again: States of the last submission from which a person allows a new one; a failure of the same root
-                flow run never does.
+            intent: The request to be paid for.
+            lease: The caller's lease; it is stored only if the caller may send.
+            stop_at_twin: Refuse a new generation if an unsettled one has the same body.
+            pay_again: States of the last submission in which a new one is allowed; a failure of the same root flow
+                run never counts.
         """
         async with self._database.write("intent") as connection:
             claim = await intend(connection, intent, lease, stop_at_twin, pay_again)
@@ -69,7 +69,7 @@ class Submissions:
             return claim
 
     async def begin_send(self, submission_id: str, lease: Lease) -> bool:
-        """`intended` -> `sending`, only for the holder of the fence; False: somebody else has it, do not send."""
+        """`intended` -> `sending`, only for the holder of the fence; False: another process has it, do not send."""
         return await self._move(
             submission_id,
             State.SENDING,
@@ -101,29 +101,29 @@ class Submissions:
     async def settle_sending(
         self, submission_id: str, to: State, error: str, answer: Mapping[str, Any] | None = None
     ) -> bool:
-        """The end of a POST that was not accepted: `unsent`, `refused` or `unknown`. Nobody is at work on it then."""
+        """Settle a POST that was not accepted as `unsent`, `refused` or `unknown`, and end its lease."""
         now = datetime.now(UTC)
         values = {"error": clean_text(error), "settled_at": now, "lease_expires_at": now}
         return await self._move(submission_id, to, values, answer=answer)
 
     async def never_sent(self, submission_id: str, fence: str, error: str) -> bool:
-        """`intended` -> `unsent` where nothing will be sent, by the fence's holder or whoever found it dead.
+        """`intended` -> `unsent`: nothing will be sent. For the fence's holder, or who found it dead.
 
-        It reserves nothing any more, and whoever meets the key next need not wait for its lease to end. A sender
-        that was only asleep keeps its fence, so a request that it has begun meanwhile is left alone.
+        Its reservation is released, and the next user of the key need not wait for the lease to expire. A sender that
+        was only suspended and has begun to send meanwhile is not affected: the state is `sending` then.
         """
         now = datetime.now(UTC)
         values = {"error": error, "settled_at": now, "lease_expires_at": now}
         return await self._move(submission_id, State.UNSENT, values, fence=fence, origin=State.INTENDED)
 
     async def unknown(self, submission_id: str, fence: str, error: str) -> bool:
-        """`sending` -> `unknown` for a sender found dead; the fence makes sure that it is still that sender's."""
+        """`sending` -> `unknown` for a dead sender; the fence ensures that it is still that sender's."""
         return await self._move(
             submission_id, State.UNKNOWN, {"error": error, "settled_at": datetime.now(UTC)}, fence=fence
         )
 
     async def running(self, submission_id: str) -> bool:
-        """The gateway says that it works on it."""
+        """The gateway reports that it is running."""
         return await self._move(submission_id, State.RUNNING, {"running_at": datetime.now(UTC)})
 
     async def stop_waiting(
@@ -135,9 +135,9 @@ class Submissions:
         refund: bool = False,
         pending_at: datetime | None = None,
     ) -> bool:
-        """`overdue`, `lost` or `failed`: why we no longer wait.
+        """End the wait as `overdue`, `lost` or `failed`, with the reason.
 
-        `refund` says that the gateway gives a failure's price back, `pending_at` when it was last seen unfinished.
+        `refund` is whether the gateway refunds a failure, `pending_at` when it was last seen unfinished.
         """
         values: dict[str, Any] = {"error": clean_text(error)}
         if to is not State.OVERDUE:
@@ -147,30 +147,30 @@ class Submissions:
         return await self._move(submission_id, to, values, refund=refund)
 
     async def hold(self, submission_id: str, lease: Lease) -> None:
-        """Say that this process now waits for or collects it."""
+        """Take the lease to wait for or collect it."""
         async with self._database.write("hold") as connection:
             await connection.execute(_SET, {"which": submission_id, **lease_columns(lease)})
 
     async def release(self, submission_id: str, fence: str) -> None:
-        """Say that nobody is at work on it any more (only by the lease's holder)."""
+        """End the lease (only by its holder)."""
         async with self._database.write("release") as connection:
             await connection.execute(
                 _SET_UNDER_FENCE,
-                {"which": submission_id, "held_under": fence, "lease_expires_at": datetime.now(UTC)},
+                {"which": submission_id, "expected_fence": fence, "lease_expires_at": datetime.now(UTC)},
             )
 
     async def get(self, submission_id: str) -> Submission:
-        """One submission as it stands now."""
+        """The current row of a submission."""
         async with self._database.read() as connection:
             return await one_submission(connection, submission_id)
 
     async def of_key(self, key: str) -> list[Submission]:
-        """Every submission of a request key, first to last; empty for a key that the ledger does not know."""
+        """Every submission of a request key, first to last; empty for an unknown key."""
         async with self._database.read() as connection:
             return await submissions_of(connection, key)
 
     async def generation(self, key: str) -> Generation | None:
-        """What a request key asks for."""
+        """The generation of a request key."""
         async with self._database.read() as connection:
             return await one_generation(connection, key)
 
@@ -185,7 +185,7 @@ class Submissions:
             return [Submission.from_row(dict(row)) for row in rows.mappings()]
 
     async def uncollected(self) -> list[Submission]:
-        """Everything that was perhaps paid for and has neither its songs nor an end, oldest first."""
+        """Submissions that may have been paid for and lack their songs or an outcome, oldest first."""
         unsettled = [state for state, rule in RULES.items() if rule.unsettled]
         async with self._database.read() as connection:
             rows = await connection.execute(
@@ -199,7 +199,7 @@ class Submissions:
             return [Submission.from_row(dict(row)) for row in rows.mappings()]
 
     async def of_one_take(self, ended_after: datetime) -> list[Submission]:
-        """Succeeded generations that ended lately with one take only: the second of the usual two may be late."""
+        """Recently succeeded submissions with one take only: the second of the usual two may come late."""
         takes = select(func.count()).where(_songs.c.submission_id == _submissions.c.id).scalar_subquery()
         async with self._database.read() as connection:
             rows = await connection.execute(
@@ -212,7 +212,7 @@ class Submissions:
             return [Submission.from_row(dict(row)) for row in rows.mappings()]
 
     async def timings(self, kind: RequestKind, limit: int) -> list[Timing]:
-        """How long the newest generations of a kind took that ended with songs, oldest first."""
+        """Durations of the newest succeeded generations of a kind, oldest first."""
         columns = _submissions.c
         async with self._database.read() as connection:
             rows = await connection.execute(
@@ -237,7 +237,7 @@ class Submissions:
             return [Timing(*row) for row in reversed(rows.all())]
 
     async def by_generation_id(self, generation_id: str) -> list[Submission]:
-        """The submissions that a gateway answered with this id."""
+        """The submissions with this gateway id."""
         async with self._database.read() as connection:
             rows = await connection.execute(
                 select(_submissions).where(_submissions.c.generation_id == generation_id)
@@ -245,14 +245,14 @@ class Submissions:
             return [Submission.from_row(dict(row)) for row in rows.mappings()]
 
     async def write_off(self, submission_id: str) -> bool:
-        """Stop looking for what became of it and release its reservation; False where it has an end already."""
-        open_ends = [State.UNKNOWN, State.LOST, State.OVERDUE]
+        """Give up a submission and release its reservation; False if it has an outcome already."""
+        may_be_written_off = [State.UNKNOWN, State.LOST, State.OVERDUE]
         async with self._database.write("write-off") as connection:
             result = await connection.execute(
                 update(_submissions)
                 .where(
                     _submissions.c.id == submission_id,
-                    _submissions.c.state.in_(open_ends)
+                    _submissions.c.state.in_(may_be_written_off)
                     | ((_submissions.c.state == State.SUCCEEDED) & _has_announced()),
                     _submissions.c.written_off_at.is_(None),
                 )
@@ -263,14 +263,14 @@ class Submissions:
             return result.rowcount == 1
 
     async def release_run(self, flow_run_id: str) -> int:
-        """A flow run has crashed or was cancelled: nobody looks after its submissions. How many there were."""
+        """End the leases of a crashed or cancelled flow run; returns how many."""
         async with self._database.write("release") as connection:
             result = await connection.execute(
                 update(_submissions)
                 .where(
                     _submissions.c.flow_run_id == flow_run_id,
                     _submissions.c.lease_expires_at > datetime.now(UTC),
-                    # A POST under way keeps its lease: its process may live and bring the answer.
+                    # A POST in flight keeps its lease: its process may be alive and record the answer.
                     _submissions.c.state != State.SENDING,
                 )
                 .values(lease_expires_at=datetime.now(UTC))
@@ -278,7 +278,7 @@ class Submissions:
             return result.rowcount
 
     async def of_flow_run(self, flow_run_id: str) -> list[Submission]:
-        """The submissions that a flow run asked for."""
+        """The submissions that a flow run requested."""
         async with self._database.read() as connection:
             rows = await connection.execute(
                 select(_submissions).where(_submissions.c.flow_run_id == flow_run_id)
@@ -296,7 +296,7 @@ class Submissions:
         answer: Mapping[str, Any] | None = None,
         refund: bool = False,
     ) -> bool:
-        chosen = {"which": submission_id, **({} if fence is None else {"held_under": fence})}
+        chosen = {"which": submission_id, **({} if fence is None else {"expected_fence": fence})}
         async with self._database.write(str(to)) as connection:
             result = await connection.execute(
                 _move_to(to, fence is not None, origin), {**chosen, "state": to, **values}
@@ -310,13 +310,13 @@ class Submissions:
 
 @cache
 def _move_to(state: State, fenced: bool, origin: State | None) -> Update:
-    """The compare-and-set of a move, from wherever the machine allows it or from one state only."""
+    """The compare-and-set of a state change, from all allowed states or from one only."""
     sources = sources_of(state) if origin is None else {origin}
     return (_SET_UNDER_FENCE if fenced else _SET).where(_submissions.c.state.in_(sources))
 
 
 def _has_announced() -> ColumnElement[bool]:
-    """A take of the submission was announced and is not stored."""
+    """Whether a take of the submission was announced and is not stored."""
     return (
         select(_songs.c.id)
         .where(_songs.c.submission_id == _submissions.c.id, _songs.c.state == SongState.ANNOUNCED)
@@ -327,7 +327,7 @@ def _has_announced() -> ColumnElement[bool]:
 async def store_answer(
     connection: Connection, submission_id: str, kind: str, answer: Mapping[str, Any]
 ) -> None:
-    """Keep a gateway's raw answer: `status`, `headers`, `body`."""
+    """Store a gateway's raw answer: `status`, `headers`, `body`."""
     await connection.execute(
         _STORE_ANSWER,
         {

@@ -1,4 +1,4 @@
-"""The songs that a sweep extends: what each was asked with, so that its extensions inherit the rest."""
+"""Find the requests of the songs that a sweep extends, from which its extensions inherit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SOURCE = "source_song_id"
 
 
 async def find_parents(sweep: Sweep, access: Access, settings: LibrarySettings) -> Parents:
-    """The parents of a sweep in a library; looking at one that is not there does not make it.
+    """Find the parents of a sweep in a library; a missing library is not created.
 
     Raises:
         InputError: a source failed, or is at another gateway than the account.
@@ -28,10 +28,10 @@ async def find_parents(sweep: Sweep, access: Access, settings: LibrarySettings) 
 
 
 async def parents_in(session: Session, sweep: Sweep, access: Access) -> Parents:
-    """The same in an open session."""
+    """Find the parents of a sweep in an open session; see `find_parents`."""
     found: dict[str, Request] = {}
     for song_id in _sources(sweep):
-        # A bare id that only the gateway knows has nothing to inherit.
+        # An id that only the gateway knows has nothing to inherit from.
         if not await session.library.ledger.songs.by_song_id(song_id):
             continue
         parent = await find_parent(session, song_id, access)

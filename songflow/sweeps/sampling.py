@@ -1,7 +1,7 @@
-"""Points drawn from several fields at once: at random, from a Sobol sequence, or as a Latin hypercube.
+"""Draw points over several fields: at random, from a Sobol sequence, or as a Latin hypercube.
 
-The same seed gives the same points on every machine. Of `random` and `sobol`, more points are the earlier
-ones and some more, so that a sweep that grows pays only for what is new; a Latin hypercube is another one.
+The same seed gives the same points on every machine. With `random` and `sobol`, a larger count only adds points,
+so that a sweep that grows pays only for new ones; a Latin hypercube changes as a whole.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ MAX_SEED = 2**32 - 1
 
 
 class Choices:
-    """Values of which one is drawn."""
+    """A list of values to draw from."""
 
     def __init__(self, values: Sequence[Any]) -> None:
         self.values = tuple(values)
 
     def at(self, share: float) -> Any:
-        """The value at a share (0..1) of the way."""
+        """The value at a fraction (0..1) of the list."""
         return self.values[min(int(share * len(self.values)), len(self.values) - 1)]
 
 
 def draw(kind: str, count: int, seed: int, axes: Mapping[str, Range | Choices]) -> list[dict[str, Any]]:
-    """`count` points over the axes, each as values by field."""
+    """Draw `count` points over the axes, each as values by field."""
     points = KINDS[kind](len(axes), count, seed)
     return [
         {name: axis.at(share) for (name, axis), share in zip(axes.items(), point, strict=True)}
@@ -39,15 +39,15 @@ def draw(kind: str, count: int, seed: int, axes: Mapping[str, Range | Choices]) 
 
 
 def _random(dimensions: int, count: int, seed: int) -> Iterable[Sequence[float]]:
-    luck = random.Random(seed)
-    return ([luck.random() for _ in range(dimensions)] for _ in range(count))
+    generator = random.Random(seed)
+    return ([generator.random() for _ in range(dimensions)] for _ in range(count))
 
 
 def _sobol(dimensions: int, count: int, seed: int) -> Iterable[Sequence[float]]:
-    from scipy.stats import qmc  # takes a second to load: only those who use it pay
+    from scipy.stats import qmc  # takes a second to import, so only when needed
 
     with warnings.catch_warnings():
-        # Balance is best at powers of two; any other number is a person's choice.
+        # Balance is best at powers of two; any other count is the user's choice.
         warnings.filterwarnings("ignore", message="The balance properties of Sobol", category=UserWarning)
         points: Iterable[Sequence[float]] = (
             qmc.Sobol(dimensions, scramble=True, seed=seed).random(count).tolist()
@@ -67,4 +67,4 @@ KINDS: Mapping[str, Callable[[int, int, int], Iterable[Sequence[float]]]] = {
     "sobol": _sobol,
     "lhs": _latin_hypercube,
 }
-"""The ways to draw points in the unit cube, by their names in a spec: (dimensions, count, seed)."""
+"""Samplers of the unit cube by their names in a spec: (dimensions, count, seed) to points."""

@@ -1,8 +1,8 @@
-"""What to make next: cells of a sweep's space, searched for what a person rated well (the extra `search`).
+"""Suggest new cells of a sweep's space that should be rated well (needs the extra `search`).
 
-The rated songs of the library that lie in a sweep's space are what the search has seen; it asks Optuna (TPE) for
-points that should please more, and the sweep's constraints and what was made already are left out. It makes
-nothing and pays nothing: the suggestions are rows of a spec's `list`.
+The search learns from the library's rated songs in the sweep's space and asks Optuna (TPE) for promising points,
+without those that the constraints exclude or that exist already. It makes nothing and pays nothing: suggestions
+are rows for a spec's `list`.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ __all__ = ["MAX_SUGGESTIONS", "Seen", "next_spec", "seen_in", "suggest"]
 
 MAX_SUGGESTIONS = 1000
 _ASKS_FOR_EACH = 30
-# A seed is chance: ratings say nothing about the next one.
+# Seeds are random: the ratings of some do not predict others.
 _NOT_SEARCHED = fields_of_kind(FieldKind.SEED)
 
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """One thing to choose: a number of a range, or one of several rows of fields.
+    """One search dimension: a number of a range, or one of several rows of fields.
 
     Attributes:
-        fields: What it sets.
+        fields: The fields that it sets.
         rows: The values of all its fields, for each choice; empty for a range.
     """
 
@@ -48,11 +48,11 @@ class Knob:
 
     @property
     def name(self) -> str:
-        """What Optuna calls it."""
+        """Its name in Optuna."""
         return "+".join(self.fields)
 
     def read(self, values: Mapping[str, Any]) -> float | int | None:
-        """The number, or the choice, that a request's values stand for; None where they lie outside."""
+        """The number or choice of a request's values; None if they are outside the space."""
         if self.span is not None:
             value = values[self.fields[0]]
             return value if value is not None and self.span.low <= value <= self.span.high else None
@@ -60,7 +60,7 @@ class Knob:
         return next((place for place, fit in enumerate(fits) if fit), None)
 
     def row(self, chosen: float) -> Row:
-        """The fields that a number or a choice sets."""
+        """The field values of a number or choice."""
         if self.span is None:
             return self.rows[int(chosen)]
         share = (chosen - self.span.low) / (self.span.high - self.span.low)
@@ -69,14 +69,14 @@ class Knob:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A generation in the space: what was chosen, and how its takes were rated on average (None: not yet)."""
+    """A generation in the space: its choices, and the mean rating of its takes (None: not rated)."""
 
     chosen: Mapping[str, float]
     rating: float | None
 
 
 def seen_in(sweep: Sweep, frame: pandas.DataFrame) -> list[Seen]:
-    """The generations of a manifest that lie in a sweep's space, oldest first."""
+    """The generations of a manifest in a sweep's space, oldest first."""
     knobs = _knobs(sweep)
     seen: list[Seen] = []
     for _, rows in frame.groupby("key", sort=False):
@@ -89,9 +89,9 @@ def seen_in(sweep: Sweep, frame: pandas.DataFrame) -> list[Seen]:
 
 
 def suggest(sweep: Sweep, seen: Iterable[Seen], count: int, *, seed: int = 0) -> list[Row]:
-    """Up to `count` new rows of fields that should be rated well; the same for the same history and seed.
+    """Suggest up to `count` new rows of fields that should be rated well; repeatable for one history and seed.
 
-    Fewer come where the space has no more that are new and allowed.
+    Fewer are returned if the space has no more rows that are new and allowed.
 
     Raises:
         InputError: Optuna is not installed, `count` is out of range, or the sweep has nothing to search.
@@ -144,7 +144,7 @@ def next_spec(sweep: Sweep, rows: Sequence[Row]) -> str:
 
 
 def _knobs(sweep: Sweep) -> tuple[Knob, ...]:
-    """What can be chosen: each field of a sample by itself, each grid axis, and the rows of a zip or a list."""
+    """The search dimensions: each sampled field, each grid axis, and the rows of a zip or a list."""
     ranges, sampled = _sampled(sweep)
     knobs: list[Knob] = []
     for factor in sweep.factors:
@@ -166,7 +166,7 @@ def _knobs(sweep: Sweep) -> tuple[Knob, ...]:
 
 
 def _sampled(sweep: Sweep) -> tuple[dict[str, Range], set[str]]:
-    """The ranges that samples draw from, and every field that is sampled."""
+    """The ranges of samples, and all sampled fields."""
     fields = {
         name: given
         for kind in KINDS
@@ -181,7 +181,7 @@ def _sampled(sweep: Sweep) -> tuple[dict[str, Range], set[str]]:
 
 
 def _read(sweep: Sweep, knobs: Sequence[Knob], request: Request) -> dict[str, float] | None:
-    """What was chosen for a request of the space; None for one that differs in anything else."""
+    """The choices of a request in the space; None if it differs in any other field."""
     values = {name: getattr(request, name, None) for name in FIELDS if name != PLACE}
     values[PLACE] = place_at(request.model_type, request.mode, request.start)
     chosen = {knob.name: knob.read(values) for knob in knobs}
@@ -190,7 +190,7 @@ def _read(sweep: Sweep, knobs: Sequence[Knob], request: Request) -> dict[str, fl
         return None
     row: dict[str, Any] = {}
     for knob in knobs:
-        # A number of more digits than a sample has is in the range all the same.
+        # A number with more digits than a sample is still in the range.
         row |= (
             knob.row(known[knob.name]) if knob.span is None else {name: values[name] for name in knob.fields}
         )
@@ -220,7 +220,7 @@ def _allowed(sweep: Sweep, request: Request, row: Row) -> bool:
 
 
 def _request_of(row: pandas.Series[Any]) -> Request | None:
-    """The request of a manifest's row."""
+    """Rebuild the request of a manifest row."""
     import pandas
 
     columns: dict[str, Any] = {
@@ -228,7 +228,7 @@ def _request_of(row: pandas.Series[Any]) -> Request | None:
     }
     fields = columns | {"mode": row["mode"], "source_song_id": row["parent_song_id"]}
     known = {name: value for name, value in fields.items() if pandas.notna(value)}
-    # numpy's numbers are none to a strict field.
+    # Strict fields refuse numpy's numbers.
     plain = {name: value.item() if hasattr(value, "item") else value for name, value in known.items()}
     try:
         return family_of_fields(plain).request.from_sent_fields(plain)
@@ -255,12 +255,12 @@ def _optuna() -> Any:
 
 
 def _study(history: Sequence[Seen], knobs: Sequence[Knob], seed: int) -> optuna.Study:
-    """A study that has seen every rated generation."""
+    """An Optuna study with every rated generation."""
     found = _optuna()
     found.logging.set_verbosity(found.logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", found.exceptions.ExperimentalWarning)
-        # constant_liar: suggestions of one batch keep away from each other.
+        # constant_liar: suggestions of one batch differ from each other.
         sampler = found.samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
     study: optuna.Study = found.create_study(direction="maximize", sampler=sampler)
     distributions = _distributions(knobs)

@@ -1,11 +1,11 @@
-"""The values of a sweep's fields: written out, as a range of numbers, or from files beside the spec.
+"""Read the values of a sweep's fields: lists, ranges of numbers, or files in the spec's folder.
 
-[0.25, 0.5]                          values
-{from: 0, to: 1, steps: 5}           numbers, evenly spaced, both ends among them
+[0.25, 0.5]                          a list of values
+{from: 0, to: 1, steps: 5}           evenly spaced numbers, including both ends
 {lines: prompts.txt}                 a value for each line that is not blank
 {files: lyrics/*.txt}                a value for each file: its whole text
 {csv: table.csv, column: prompt}     a value for each row (without `column`: the column named like the field)
-{file: words.txt}                    in the place of one value: the whole text of a file
+{file: words.txt}                    instead of one value: the whole text of a file
 """
 
 from __future__ import annotations
@@ -23,44 +23,44 @@ __all__ = ["FIELDS", "BadValue", "Files", "Range", "read_range", "value_fault"]
 
 PLACE = "place"
 FIELDS = (*request_fields(), PLACE)
-"""What a sweep may set: the request's fields, and `place` (intro, front, back, outro) for mode and section start."""
+"""The fields of a sweep: the request's, and `place` (intro, front, back, outro) for mode and section start."""
 
 _TEXT_FIELDS = fields_of_kind(FieldKind.TEXT, FieldKind.CHOICE) | {PLACE}
 _RANGED = fields_of_kind(FieldKind.NUMBER, FieldKind.SEED)
 _WHOLE = fields_of_kind(FieldKind.SEED)
-# Sampled numbers go into the wire body and into the key: short ones, the same on every machine.
+# Sampled numbers are part of the body and the key: rounded, so that they are the same on every machine.
 DIGITS = 6
 MAX_FILE_BYTES = 16 * 1024 * 1024
 
 
 class BadValue(ValueError):
-    """What is wrong with a value, as the end of a sentence that begins with its place."""
+    """A fault of a value, as the end of a sentence that begins with its place."""
 
 
 class Range:
-    """Numbers from `low` to `high` of one field; whole ones for a seed."""
+    """A range of numbers of one field, `low` to `high`; whole numbers for a seed."""
 
     def __init__(self, field: str, low: float, high: float) -> None:
         self._whole = field in _WHOLE
         self.low, self.high = low, high
 
     def at(self, share: float) -> float:
-        """The number at a share (0..1) of the way."""
+        """The number at a fraction (0..1) of the range."""
         if self._whole:
             return min(int(self.low + share * (self.high - self.low + 1)), int(self.high))
         return round(self.low + share * (self.high - self.low), DIGITS)
 
     def steps(self, count: int) -> list[float]:
-        """`count` numbers, evenly spaced, both ends among them."""
+        """`count` evenly spaced numbers, including both ends."""
         spaced = [self.low + (self.high - self.low) * number / (count - 1) for number in range(count)]
         return [round(one) if self._whole else round(one, DIGITS) for one in spaced]
 
 
 def read_range(field: str, given: Mapping[str, Any], *, extra: frozenset[str] = frozenset()) -> Range:
-    """A range as `{from: 0, to: 1}`; `extra` are other keys that may stand there.
+    """Read a range such as `{from: 0, to: 1}`; `extra` are other allowed keys.
 
     Raises:
-        BadValue: it is none, or its ends are no values of the field.
+        BadValue: it is not a range, or its ends are not valid for the field.
     """
     if unknown := sorted(map(str, given.keys() - {"from", "to"} - extra)):
         raise BadValue(
@@ -82,7 +82,7 @@ def read_range(field: str, given: Mapping[str, Any], *, extra: frozenset[str] = 
 
 
 def value_fault(field: str, value: Any) -> str | None:
-    """What is wrong with a value of a field by itself, or None."""
+    """The fault of a single value of a field, or None."""
     if field == PLACE:
         return None if value in place_names() else f"is {value!r}: allowed are {', '.join(place_names())}"
     if isinstance(value, list):
@@ -91,16 +91,16 @@ def value_fault(field: str, value: Any) -> str | None:
 
 
 class Files:
-    """The files that a spec names, below its folder."""
+    """Reads the files that a spec names, relative to its folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
 
     def values(self, field: str, given: Any) -> list[Any]:
-        """All values that are written for an axis.
+        """All values of an axis.
 
         Raises:
-            BadValue: they cannot be had, or there are none.
+            BadValue: they cannot be read, or there are none.
         """
         found = self._values(field, given)
         if not found:
@@ -134,21 +134,21 @@ class Files:
         return ends.steps(steps)
 
     def one(self, given: Any) -> Any:
-        """One value as written: `{file: F}` is the text of a file, everything else is itself."""
+        """One value: `{file: F}` becomes the text of the file, any other value is unchanged."""
         match given:
             case {"file": str(name), **rest} if not rest:
                 return self.text(name)
         return given
 
     def rows(self, name: str, columns: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-        """The rows of a CSV file, values in their fields' types; an empty cell is left out.
+        """Read the rows of a CSV file, with values in their fields' types and without empty cells.
 
-        `columns` says which column holds which field (None: each is named like its field).
+        `columns` maps columns to fields (None: columns are named like fields).
 
         Raises:
-            BadValue: it cannot be read, or a column is no field or missing.
+            BadValue: it cannot be read, or a column is missing or not a field.
         """
-        # A byte-order mark is what spreadsheets write.
+        # Spreadsheets write a byte-order mark.
         reader = csv.DictReader(io.StringIO(self.text(name).removeprefix("\ufeff"), newline=""), strict=True)
         try:
             heads = [head.strip() for head in reader.fieldnames or ()]
@@ -170,7 +170,7 @@ class Files:
             raise BadValue(f"{name} cannot be read as CSV ({error})") from None
 
     def text(self, name: str) -> str:
-        """The text of a file, as a line of a spec names it.
+        """Read the text of a file that the spec names.
 
         Raises:
             BadValue: it cannot be read.
@@ -198,7 +198,7 @@ class Files:
 
 
 def _typed(field: str, text: str) -> Any:
-    """A CSV cell as its field's type; what is none stays text, so that the field itself refuses it."""
+    """Convert a CSV cell to its field's type; other text stays text, and the field refuses it."""
     if field in _TEXT_FIELDS:
         return text
     plain = text.strip().lower()

@@ -18,7 +18,7 @@ def test_songs_are_exported_and_never_over_others(shell: Any, gateways: Any, to:
     assert row["song_id"] == made[0]["song_id"]
     assert (shell.folder / "out" / row["file_name"]).read_bytes()[:3] == b"ID3"
     again = shell.run(*options, "--json")
-    assert (again.code, "is there already" in again.json["error"]) == (2, True)
+    assert (again.code, "exists already" in again.json["error"]) == (2, True)
     forced = shell.run(*options, "--force")
     assert (forced.code, forced.out) == (0, "out/metadata.jsonl: 1 rows, 1 songs beside it.\n")
 

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs the migrations on the connection that the ledger hands over."""
+"""Alembic's entry point: run the migrations on the ledger's connection."""
 
 from __future__ import annotations
 

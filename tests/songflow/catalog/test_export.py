@@ -96,7 +96,7 @@ def test_nothing_is_overwritten_unless_asked(songs: pd.DataFrame, tmp_path: Path
     (out / there).parent.mkdir(parents=True)
     (out / there).write_bytes(b"mine")
     (out / "other").write_bytes(b"other")
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         export(songs, out, "csv", audio="copy")
     assert tree(out) == {there: b"mine", "other": b"other"}
     export(songs, out, "csv", audio="copy", force=True)

@@ -137,7 +137,7 @@ def test_every_commit_names_its_act() -> None:
 def test_only_the_ledger_writes_to_its_database() -> None:
     """No transaction is begun around `Database.write`, so none can miss its fail points."""
     homes = {
-        ("_engine.begin", "create_async_engine", "_place.write"): "ledger/engine.py",
+        ("_engine.begin", "create_async_engine", "_backend.write"): "ledger/engine.py",
         ("create_engine", "_engine.connect", "sqlite3.connect"): "ledger/sqlite_file.py",
     }
     for file, tree in FILES.items():

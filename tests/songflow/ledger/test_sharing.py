@@ -174,7 +174,7 @@ class Stopped(BaseException):
 @pytest.fixture
 def signalled(shared: Ledger) -> Iterator[None]:
     """Statements that hold the word 'signal' meet a SIGTERM, as they are run."""
-    place = shared.database._place
+    place = shared.database._backend
     assert isinstance(place, sqlite_file.SqliteFile)
 
     def run(cursor: sqlite3.Cursor, statement: str, parameters: Any, _context: object) -> bool:

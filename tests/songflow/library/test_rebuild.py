@@ -238,10 +238,10 @@ async def test_an_uncollected_take_is_left_to_rescue(made: Any) -> None:
 @pytest.mark.parametrize(
     ("table", "change", "reason"),
     [
-        (schema.submissions, {"state": State.OVERDUE}, "still looks after its generation"),
-        (schema.submissions, {"generation_id": "another"}, "knows its generation otherwise"),
-        (schema.submissions, {"ordinal": 7}, "knows its generation otherwise"),
-        (schema.generations, {"body_hash": "0" * 64}, "its key stands for another request"),
+        (schema.submissions, {"state": State.OVERDUE}, "its generation is unfinished"),
+        (schema.submissions, {"generation_id": "another"}, "its generation differs"),
+        (schema.submissions, {"ordinal": 7}, "its generation differs"),
+        (schema.generations, {"body_hash": "0" * 64}, "its key belongs to another request"),
         (schema.songs, {"song_id": "another"}, "knows this take as the song another"),
         (schema.songs, {"take": 7}, "knows this path as another song's"),
     ],

@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Build the tables."""
+    """Create the tables."""
     op.create_table(
         "generations",
         sa.Column("key", sa.String(length=255), nullable=False),

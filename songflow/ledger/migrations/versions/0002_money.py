@@ -15,7 +15,7 @@ _RESERVED = "('sending', 'unknown')"
 
 
 def upgrade() -> None:
-    """Build the tables, and count what an older ledger has spent already."""
+    """Create the tables, and count what an existing ledger has spent."""
     op.add_column("submissions", sa.Column("held", sa.Float(), server_default="0", nullable=False))
     op.add_column("submissions", sa.Column("refunded", sa.Float(), server_default="0", nullable=False))
     op.add_column(

@@ -1,4 +1,4 @@
-"""What a file tells of itself, what an extension was found to be, choices, ratings, and how long gateways took."""
+"""Columns for file metadata, extensions, ratings and durations; the table of choices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Build the columns, and tell apart what an older ledger has asked for."""
+    """Add the columns, and fill in model and mode of existing submissions."""
     op.add_column("submissions", sa.Column("model_type", sa.String(length=64), nullable=True))
     op.add_column("submissions", sa.Column("mode", sa.String(length=16), nullable=True))
     op.add_column("submissions", sa.Column("pending_at", sa.DateTime(timezone=True), nullable=True))
@@ -41,10 +41,10 @@ def upgrade() -> None:
         sa.Column("chosen_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_choices")),
     )
-    _tell_requests_apart()
+    _fill_in_model_and_mode()
 
 
-def _tell_requests_apart() -> None:
+def _fill_in_model_and_mode() -> None:
     connection = op.get_bind()
     for key, body in connection.execute(sa.text("SELECT key, body FROM generations")).all():
         params = json.loads(body).get("gen_params", {})
