@@ -122,14 +122,11 @@ class _Command:
 
     async def run(self) -> int:
         """Everything that spends nothing."""
+        if self.choice.adopt or self.choice.write_off:
+            self.common.existing_library()
         settings = self.common.library_settings()
         if not settings.exists():
             self.output.say(f"There is no library at {settings.folder}.")
-            if self.choice.adopt or self.choice.write_off:
-                raise InputError(
-                    f"There is no library at {settings.folder}, so nothing is unknown in it.",
-                    next="name the right one with --library.",
-                )
             self._tell([], stranded=[] if self.choice.list else None)
             return 0
         async with self._session(0.0) as session:

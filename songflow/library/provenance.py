@@ -31,6 +31,7 @@ from songflow.ledger.rows import SourceFound, clean_text
 from songflow.ledger.songs import Origin
 
 __all__ = [
+    "MEASURES",
     "AudioRecord",
     "NoProvenance",
     "Provenance",
@@ -39,6 +40,9 @@ __all__ = [
     "read_provenance",
     "tag_of",
 ]
+
+MEASURES = ("seconds", "sample_rate", "channels", "peak", "rms_db")
+"""Fields of `AudioFacts` that the ledger and the song's file store."""
 
 PROVENANCE, REQUEST, PAYLOAD = "songflow", "songflow request", "songflow payload"
 MAX_PAYLOAD_BYTES = 64 * 1024
@@ -175,7 +179,7 @@ def provenance_of(
 ) -> Provenance:
     """Build the provenance of a take that is about to be stored."""
     song, paid, generation = origin.song, origin.submission, origin.generation
-    measured = {name: getattr(facts, name) for name in _MEASURED} if facts else {}
+    measured = {name: getattr(facts, name) for name in MEASURES} if facts else {}
     # The values come from our own rows: validation is skipped.
     return Provenance.model_construct(
         key=generation.key,
@@ -203,7 +207,6 @@ _OF_SONG = (
     "take", "song_id", "title", "tags", "lyrics", "announced_seconds", "song_url", "image_url",
     "root_song_id", "depth", "announced_at",
 )  # fmt: skip
-_MEASURED = ("seconds", "sample_rate", "channels", "peak", "rms_db")
 _PATHS = ("submit_path", "fetch_path", "shape")
 
 

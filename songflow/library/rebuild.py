@@ -27,8 +27,8 @@ from songflow.ledger.restore import RestorableSong, RestoreOutcome
 from songflow.ledger.rows import Song, json_list
 from songflow.ledger.states import SongState
 from songflow.library.library import Library
-from songflow.library.provenance import AudioRecord, NoProvenance, SongMetadata, read_provenance
-from songflow.library.storing import MEASURES, OTHER_ENDINGS
+from songflow.library.provenance import MEASURES, AudioRecord, NoProvenance, SongMetadata, read_provenance
+from songflow.library.storing import OTHER_ENDINGS
 
 __all__ = ["Finding", "Found", "Place", "rebuild", "require_folder"]
 

@@ -27,9 +27,9 @@ from songflow.ledger.rows import SourceFound, StoredFile
 from songflow.ledger.songs import Origin
 from songflow.library.file_names import file_name
 from songflow.library.library import Library
-from songflow.library.provenance import provenance_of, tag_of
+from songflow.library.provenance import MEASURES, provenance_of, tag_of
 
-__all__ = ["MEASURES", "OTHER_ENDINGS", "tag_and_store"]
+__all__ = ["OTHER_ENDINGS", "tag_and_store"]
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,6 @@ _MP4, _UNKNOWN = ".m4a", ".audio"
 
 OTHER_ENDINGS = (*_CONTAINERS.values(), _MP4, _UNKNOWN)
 """File endings of songs that are not mp3."""
-MEASURES = ("seconds", "sample_rate", "channels", "peak", "rms_db")
-"""Fields of `AudioFacts` that the ledger stores."""
 
 
 async def tag_and_store(

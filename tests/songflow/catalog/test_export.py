@@ -1,4 +1,4 @@
-"""Exports: whole, the same each time, and never over something that is there."""
+"""Exports are complete and reproducible, and never overwrite existing files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def songs(tmp_path: Path) -> pd.DataFrame:
-    """Three songs, two of them with files of one name in two folders, and a failure."""
+    """Three songs, two of them with equal file names in two folders, and a failure."""
     rows: list[dict[str, Any]] = []
     for number, place in enumerate(("one/Räin.mp3", "two/räin.mp3", "one/Sun #1.mp3")):
         path = tmp_path / "store" / place
@@ -43,10 +43,10 @@ def songs(tmp_path: Path) -> pd.DataFrame:
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("audio", ["copy", "link"])
-def test_an_export_is_whole_and_the_same_each_time(
+def test_an_export_is_complete_and_reproducible(
     songs: pd.DataFrame, tmp_path: Path, form: Any, audio: Any
 ) -> None:
-    """Every stored song is beside the table under a name of its own."""
+    """Every stored song is exported under its own name."""
     done = [export(songs, tmp_path / name, form, audio=audio) for name in ("a", "b")]
     first, second = tree(tmp_path / "a"), tree(tmp_path / "b")
     assert first == second
@@ -58,8 +58,8 @@ def test_an_export_is_whole_and_the_same_each_time(
     }
 
 
-def test_tables_hold_every_row_and_column(songs: pd.DataFrame, tmp_path: Path) -> None:
-    """The failure, too; without the songs the paths stay what they are."""
+def test_tables_contain_every_row_and_column(songs: pd.DataFrame, tmp_path: Path) -> None:
+    """Including the failure; without exported songs the paths are unchanged."""
     for form in ("csv", "parquet", "jsonl"):
         assert export(songs, tmp_path / form, form).rows == 4  # type: ignore[arg-type]  # one of the forms
     csv = pd.read_csv(tmp_path / "csv" / "manifest.csv")
@@ -71,7 +71,7 @@ def test_tables_hold_every_row_and_column(songs: pd.DataFrame, tmp_path: Path) -
 
 
 def test_an_audiofolder_names_its_files(songs: pd.DataFrame, tmp_path: Path) -> None:
-    """As Hugging Face asks: metadata.jsonl with file_name, relative; without the songs there is none."""
+    """As Hugging Face requires: metadata.jsonl with a relative file_name; it needs the songs."""
     export(songs, tmp_path / "out", "audiofolder", audio="copy")
     rows = [json.loads(line) for line in (tmp_path / "out" / "metadata.jsonl").read_text().splitlines()]
     assert [row["file_name"] for row in rows] == ["audio/Räin.mp3", "audio/räin-2.mp3", "audio/Sun #1.mp3"]
@@ -82,7 +82,7 @@ def test_an_audiofolder_names_its_files(songs: pd.DataFrame, tmp_path: Path) -> 
 
 
 def test_a_nemo_manifest_has_its_three_fields(songs: pd.DataFrame, tmp_path: Path) -> None:
-    """audio_filepath, duration in seconds, text; absolute where the songs stay."""
+    """audio_filepath, duration in seconds, text; absolute paths if the songs are not exported."""
     export(songs, tmp_path / "out", "nemo")
     rows = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
     assert [(row["duration"], row["text"]) for row in rows] == [(30.5, "la\nla")] * 3
@@ -90,8 +90,10 @@ def test_a_nemo_manifest_has_its_three_fields(songs: pd.DataFrame, tmp_path: Pat
 
 
 @pytest.mark.parametrize("there", ["manifest.csv", "audio/Sun #1.mp3"])
-def test_nothing_is_overwritten_unless_asked(songs: pd.DataFrame, tmp_path: Path, there: str) -> None:
-    """What is in the way is found before anything is written; --force replaces it and leaves the rest."""
+def test_existing_files_are_overwritten_only_with_force(
+    songs: pd.DataFrame, tmp_path: Path, there: str
+) -> None:
+    """They are found before anything is written; --force replaces them and no other file."""
     out = tmp_path / "out"
     (out / there).parent.mkdir(parents=True)
     (out / there).write_bytes(b"mine")
@@ -104,7 +106,7 @@ def test_nothing_is_overwritten_unless_asked(songs: pd.DataFrame, tmp_path: Path
     assert tree(out)["other"] == b"other"
 
 
-def test_replacing_a_link_leaves_the_song_alone(songs: pd.DataFrame, tmp_path: Path) -> None:
+def test_replacing_a_link_does_not_change_the_song(songs: pd.DataFrame, tmp_path: Path) -> None:
     """A second export with copies does not write through the first one's links."""
     export(songs, tmp_path / "out", "csv", audio="link")
     export(songs, tmp_path / "out", "csv", audio="copy", force=True)
@@ -112,7 +114,7 @@ def test_replacing_a_link_leaves_the_song_alone(songs: pd.DataFrame, tmp_path: P
     assert Path(songs["path"][2]).read_bytes() == b"song 2"
 
 
-def test_another_disk_is_linked_by_name(
+def test_songs_on_another_disk_get_symbolic_links(
     songs: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Hard links do not cross file systems."""
@@ -127,8 +129,8 @@ def test_another_disk_is_linked_by_name(
     assert link.read_bytes() == b"song 2"
 
 
-def test_songs_of_a_remote_store_are_fetched(songs: pd.DataFrame, tmp_path: Path) -> None:
-    """A link to them would lead nowhere."""
+def test_songs_of_a_remote_store_are_downloaded(songs: pd.DataFrame, tmp_path: Path) -> None:
+    """They cannot be linked."""
     songs["path"] = [f"local://{path}" if isinstance(path, str) else None for path in songs["path"]]
     export(songs, tmp_path / "out", "audiofolder", audio="link")
     assert (tmp_path / "out" / "audio" / "Sun #1.mp3").read_bytes() == b"song 2"
@@ -137,8 +139,8 @@ def test_songs_of_a_remote_store_are_fetched(songs: pd.DataFrame, tmp_path: Path
         export(songs, tmp_path / "more", "audiofolder", audio="copy")
 
 
-def test_what_cannot_be_exported_is_told(songs: pd.DataFrame, tmp_path: Path) -> None:
-    """No rows, a song that is gone, a folder that is a file."""
+def test_an_export_that_fails_names_the_reason(songs: pd.DataFrame, tmp_path: Path) -> None:
+    """No rows, a missing song, a folder that is a file."""
     with pytest.raises(InputError, match="nothing to export"):
         export(songs[songs["key"] == "failed"], tmp_path / "out", "nemo")
     (tmp_path / "file").write_text("")

@@ -1,4 +1,4 @@
-"""The manifest as trees: who extends whom, whatever the gateways call their songs."""
+"""Lineage trees of a manifest: which song extends which, for any ids."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Manifest = Callable[..., pd.DataFrame]
 
 @pytest.fixture
 def manifest() -> Manifest:
-    """A manifest of these rows; what a row does not say is that of a stored core."""
+    """A manifest of these rows; missing columns are those of a stored core."""
 
     def frame(*rows: dict[str, Any]) -> pd.DataFrame:
         usual = {
@@ -48,12 +48,12 @@ def extends(song_id: str | None, parent: str, place: str = "intro", **more: Any)
 
 
 def drawn(roots: list[Node]) -> list[str]:
-    """A line for each song, indented by its depth."""
+    """One line per song, indented by its depth."""
     return [f"{'  ' * depth}{node.title} [{node.text}]" for root in roots for depth, node in root.walk()]
 
 
-def test_songs_stand_under_the_song_that_they_extend(manifest: Manifest) -> None:
-    """Whatever the order of the rows; a core by itself is a tree, too."""
+def test_songs_are_children_of_the_song_they_extend(manifest: Manifest) -> None:
+    """In any order of rows; a core alone is a tree, too."""
     frame = manifest(
         extends("c", "b", "outro", seconds=98.4, source_score=1.0, source_at=0.0),
         {"song_id": "a"},
@@ -75,8 +75,8 @@ def test_songs_stand_under_the_song_that_they_extend(manifest: Manifest) -> None
     assert found[0].as_dict()["children"][0]["children"][0]["song_id"] == "c"
 
 
-def test_a_source_that_is_not_here_has_a_stand_in(manifest: Manifest) -> None:
-    """One for all that extend it."""
+def test_a_missing_source_has_one_placeholder(manifest: Manifest) -> None:
+    """One for all songs that extend it."""
     found = trees(manifest(extends("b", "gone"), extends("c", "gone", "outro")))
     assert drawn(found) == [
         "song gone [not in this library]",
@@ -87,7 +87,7 @@ def test_a_source_that_is_not_here_has_a_stand_in(manifest: Manifest) -> None:
 
 
 def test_ids_of_two_gateways_are_two_songs(manifest: Manifest) -> None:
-    """The chain stays with its gateway."""
+    """A chain stays at its gateway."""
     there = {"gateway": "openai-hk"}
     found = trees(
         manifest(
@@ -99,8 +99,8 @@ def test_ids_of_two_gateways_are_two_songs(manifest: Manifest) -> None:
     assert [(root.title, len(root.children)) for root in found] == [("mine", 0), ("theirs", 1)]
 
 
-def test_odd_ids_close_no_circle(manifest: Manifest) -> None:
-    """A song that extends itself, two that extend each other, and two of one id."""
+def test_malformed_ids_do_not_form_a_cycle(manifest: Manifest) -> None:
+    """A song that extends itself, two that extend each other, and two with one id."""
     found = trees(
         manifest(extends("a", "a"), extends("b", "c"), extends("c", "b"), {"song_id": "d"}, {"song_id": "d"})
     )
@@ -108,8 +108,8 @@ def test_odd_ids_close_no_circle(manifest: Manifest) -> None:
     assert sorted(shown) == ["a", "b", "c", "d", "d"]
 
 
-def test_what_became_nothing_says_why(manifest: Manifest) -> None:
-    """A failed take, one that waits, a generation without songs."""
+def test_a_generation_without_a_song_shows_the_reason(manifest: Manifest) -> None:
+    """A failed take, one not stored yet, a generation without songs."""
     found = trees(
         manifest(
             {"song_id": "a"},
@@ -130,13 +130,13 @@ def test_what_became_nothing_says_why(manifest: Manifest) -> None:
 
 
 def test_an_empty_manifest_has_no_trees() -> None:
-    """Nor does its picture fail."""
+    """And its picture is drawn without an error."""
     assert trees(empty_manifest()) == []
     assert _size(lineage_png([]))[0] > 0
 
 
 def test_titles_are_one_line() -> None:
-    """Without control characters or marks that turn the text around."""
+    """Without control characters or marks that reorder text."""
     assert one_line("a\nb\t\x1b[31m\u202egnp  c") == "a b [31m gnp c"
     assert one_line("x" * 80, 10) == f"{'x' * 9}…"
 
@@ -148,7 +148,7 @@ def _size(png: bytes) -> tuple[int, int]:
 
 
 def test_a_picture_has_a_row_for_each_leaf_and_a_column_for_each_depth() -> None:
-    """However the tree branches."""
+    """For any branching."""
     core = Node(
         "a", "a", children=[Node("b", "b", children=[Node("c", "c"), Node("d", "d")]), Node("e", "e")]
     )
@@ -159,16 +159,16 @@ def test_a_picture_has_a_row_for_each_leaf_and_a_column_for_each_depth() -> None
     assert whole[1] > 2 * one[1]
 
 
-def test_a_picture_shows_any_title_as_it_is() -> None:
-    """Formulas, markup, and scripts that no font here has; without a warning."""
+def test_a_picture_shows_titles_literally() -> None:
+    """Formulas, markup, and scripts without an installed font; without a warning."""
     titles = ["$x_1^{", "<b>bold</b>", "\\frac{1}{0}$", "歌🎸", "a\nb", "%s {x}", ""]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert _size(lineage_png([Node("a", title) for title in titles]))[1] > 300
 
 
-def test_a_picture_has_an_end() -> None:
-    """Of ten thousand songs it shows some, and says how many more there are."""
+def test_a_picture_shows_a_limited_number_of_songs() -> None:
+    """Of ten thousand songs it shows some, and the number of the others."""
     many = [Node(str(number), str(number)) for number in range(10_000)]
     one = _size(lineage_png(many[:1]))[1]
     assert _size(lineage_png(many))[1] <= one * MOST_SONGS

@@ -1,4 +1,4 @@
-"""Conditions on the manifest: data that a person types, and never code."""
+"""Conditions on the manifest are data, and never run as code."""
 
 from __future__ import annotations
 
@@ -56,17 +56,15 @@ def frame() -> pd.DataFrame:
         ("seconds > 1000", ""),
     ],
 )
-def test_a_condition_keeps_the_rows_for_which_it_holds(
-    frame: pd.DataFrame, condition: str, keys: str
-) -> None:
-    """A value that is missing compares as false; dtypes stay."""
+def test_a_condition_selects_rows(frame: pd.DataFrame, condition: str, keys: str) -> None:
+    """Missing values compare as false; dtypes stay."""
     kept = filter_manifest(frame, condition)
     assert "".join(kept["key"]) == keys
     assert {name: str(dtype) for name, dtype in kept.dtypes.items()} == dict(COLUMNS)
 
 
-def test_a_condition_on_an_empty_manifest_keeps_nothing() -> None:
-    """And does not fail."""
+def test_a_condition_on_an_empty_manifest_selects_nothing() -> None:
+    """Without an error."""
     assert len(filter_manifest(empty_manifest(), "seconds > 30 and `request.seed` == 7")) == 0
 
 
@@ -92,8 +90,8 @@ def test_a_condition_on_an_empty_manifest_keeps_nothing() -> None:
         ("'Rain'", "is not a condition"),
     ],
 )
-def test_what_is_no_condition_is_refused(frame: pd.DataFrame, condition: str, words: str) -> None:
-    """With the reason, an example, and the columns there are."""
+def test_an_invalid_condition_is_refused(frame: pd.DataFrame, condition: str, words: str) -> None:
+    """With the reason, an example, and the columns."""
     with pytest.raises(InputError, match=re.escape(words)) as caught:
         filter_manifest(frame, condition)
     assert caught.value.exit_code == 2
@@ -143,7 +141,7 @@ def test_what_is_no_condition_is_refused(frame: pd.DataFrame, condition: str, wo
 def test_code_is_refused_and_not_run(
     frame: pd.DataFrame, condition: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No call, attribute, subscript, local or global name, however it is dressed up."""
+    """No call, attribute, subscript, local or global name in any disguise."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=r"is not allowed|is not a column|cannot be read"):
         filter_manifest(frame, condition)

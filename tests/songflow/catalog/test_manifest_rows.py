@@ -1,4 +1,4 @@
-"""The manifest: a row per song and per generation without one, typed, with lineage, and the same in every format."""
+"""The manifest: one row per song and per generation without one, typed, with lineage, equal in every format."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def manifest(session: Session) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def full(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    """Songs, an extension, and every way in which a generation has none; in the order of their keys."""
+    """Songs, an extension, and every kind of generation without a song; in the order of their keys."""
     faults = FaultScript.of(
         {"fault": "moderated", "match": "moderated"},
         {"fault": "quota_not_enough", "match": "refused"},
@@ -87,21 +87,21 @@ def test_a_manifest_has_its_columns_and_dtypes(full: pd.DataFrame) -> None:
     assert list(full.columns) == list(COLUMNS)
 
 
-def test_so_has_an_empty_one() -> None:
-    """A first look at nothing has the shape of everything."""
+def test_an_empty_manifest_has_the_same_columns_and_dtypes() -> None:
+    """Without any ledger."""
     assert dtypes(empty_manifest()) == dict(COLUMNS)
     assert len(empty_manifest()) == 0
 
 
-async def test_so_has_that_of_an_empty_ledger(session: Any) -> None:
+async def test_the_manifest_of_an_empty_ledger_has_the_same_columns_and_dtypes(session: Any) -> None:
     """The same frame."""
     pd.testing.assert_frame_equal(await manifest(await session()), empty_manifest())
 
 
-async def test_so_has_one_of_failures_only(
+async def test_a_manifest_of_failures_has_the_same_columns_and_dtypes(
     simulator: Any, session: Any, access: Any, song_request: Any
 ) -> None:
-    """Columns without one value keep their dtype."""
+    """Columns without any value keep their dtype."""
     opened = await session()
     server = simulator({"fault": "quota_not_enough"})
     with pytest.raises(RequestRefused):
@@ -111,7 +111,7 @@ async def test_so_has_one_of_failures_only(
     assert frame["song_id"].isna().all()
 
 
-def test_nothing_that_was_asked_for_is_missing(full: pd.DataFrame) -> None:
+def test_every_generation_has_a_row(full: pd.DataFrame) -> None:
     """Two rows for two takes, one for a generation without songs."""
     assert full["key"].value_counts(sort=False).to_dict() == {
         "a-whole": 2,
@@ -138,10 +138,10 @@ def test_nothing_that_was_asked_for_is_missing(full: pd.DataFrame) -> None:
         ("i-accepted", "accepted", "yes", None, None),
     ],
 )
-def test_a_row_says_how_its_generation_stands(
+def test_a_row_shows_the_state_of_its_generation(
     full: pd.DataFrame, key: str, state: str, billed: str, song_state: str | None, error: str | None
 ) -> None:
-    """Its state, whether it is billed, and why it has no song."""
+    """State, billing, and the reason for a missing song."""
     row = full[full["key"] == key].iloc[0]
     assert (row["state"], row["billed"]) == (state, billed)
     assert (None if pd.isna(row["song_state"]) else row["song_state"]) == song_state
@@ -160,8 +160,8 @@ def test_a_failed_generation_names_the_reason_on_each_take(full: pd.DataFrame) -
     assert rows["path"].isna().all()
 
 
-def test_a_take_that_failed_stands_beside_the_one_that_did_not(full: pd.DataFrame) -> None:
-    """With its own error."""
+def test_a_failed_take_has_its_own_row_and_error(full: pd.DataFrame) -> None:
+    """Beside the take that succeeded."""
     good, bad = (row for _, row in full[full["key"] == "c-half"].iterrows())
     assert (good["song_state"], bad["song_state"]) == ("stored", "failed")
     assert "GENERATION_ERROR" in bad["error"]
@@ -169,8 +169,8 @@ def test_a_take_that_failed_stands_beside_the_one_that_did_not(full: pd.DataFram
     assert pd.isna(bad["path"])
 
 
-def test_a_song_carries_its_file_and_its_measures(full: pd.DataFrame) -> None:
-    """Size, length, rate, peak and loudness are those of the file."""
+def test_a_row_has_the_properties_of_the_songs_file(full: pd.DataFrame) -> None:
+    """Size, length, rate, peak and loudness."""
     row = full.iloc[0]
     assert Path(row["path"]).stat().st_size == row["bytes"]
     assert row["seconds"] == pytest.approx(2.0)
@@ -183,8 +183,8 @@ def test_a_song_carries_its_file_and_its_measures(full: pd.DataFrame) -> None:
     )
 
 
-def test_a_song_carries_its_request_and_its_gateway(full: pd.DataFrame) -> None:
-    """Every field of the request under its wire name; the account by its alias, never by its key."""
+def test_a_row_has_the_request_and_the_gateway(full: pd.DataFrame) -> None:
+    """Every field of the request under its wire name; the account's alias, never its key."""
     row = full.iloc[0]
     assert (row["request.prompt"], row["request.seed"], row["request.prompt_strength"]) == ("whole", 7, 0.5)
     assert (row["request.lyrics_type"], row["request.model_type"]) == ("generate", "udio32-v1.5")
@@ -195,7 +195,7 @@ def test_a_song_carries_its_request_and_its_gateway(full: pd.DataFrame) -> None:
     assert "sk-0123456789abcdef" not in full.to_csv()
 
 
-def test_an_extension_knows_its_parent_and_root(full: pd.DataFrame) -> None:
+def test_an_extension_has_parent_root_and_depth(full: pd.DataFrame) -> None:
     """Depth 1 below a song of depth 0."""
     root, child = full.iloc[0], full[full["key"] == "b-extended"].iloc[0]
     assert (root["mode"], root["depth"]) == ("regular", 0)
@@ -210,7 +210,7 @@ def test_an_extension_knows_its_parent_and_root(full: pd.DataFrame) -> None:
 async def test_a_chain_of_extensions_has_one_root(
     simulator: Any, session: Any, access: Any, song_request: Any
 ) -> None:
-    """Intro, then outro: depths 0, 1, 2; a parent that the ledger does not know is itself the root."""
+    """Intro, then outro: depths 0, 1, 2; an unknown parent is itself the root."""
     opened, server = await session(), simulator(takes=1)
     account = access(server.url)
     source, ids = None, []
@@ -231,10 +231,10 @@ async def test_a_chain_of_extensions_has_one_root(
     assert (row["parent_song_id"], row["root_song_id"], row["depth"]) == (ids[0], ids[0], 1)
 
 
-async def test_a_generation_that_is_not_finished_knows_its_parent(
+async def test_an_unfinished_extension_has_its_parent(
     simulator: Any, session: Any, access: Any, song_request: Any
 ) -> None:
-    """Before it has a song of its own."""
+    """Before it has a song."""
     opened, server = await session(), simulator(takes=1)
     account = access(server.url)
     source = (await generate_in(opened, song_request(), account, key="a")).songs[0].song_id
@@ -253,7 +253,7 @@ def test_a_manifest_survives_parquet(full: pd.DataFrame) -> None:
 
 
 def test_a_manifest_survives_csv(full: pd.DataFrame) -> None:
-    """Read back with the published dtypes, it is the same."""
+    """Read with the published dtypes, it is equal."""
     times = [name for name, dtype in COLUMNS.items() if dtype.startswith("datetime")]
     dtypes = {name: dtype for name, dtype in COLUMNS.items() if name not in times}
     again = pd.read_csv(io.StringIO(full.to_csv(index=False)), dtype=dtypes, parse_dates=times)
@@ -267,7 +267,7 @@ def test_a_manifest_survives_csv(full: pd.DataFrame) -> None:
 
 
 def test_a_manifest_survives_json(full: pd.DataFrame) -> None:
-    """The numbers exactly."""
+    """With exact numbers."""
     text = full.to_json(orient="records", date_format="iso", date_unit="us", double_precision=15)
     records = json.loads(text)
     assert [record["seconds"] for record in records[:2]] == full["seconds"].tolist()[:2]

@@ -1,4 +1,4 @@
-"""Conditions over single values: data that a person types, and never code."""
+"""Conditions over single values are data, and never run as code."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def holds(text: str) -> bool:
         ("`seed` == 7", True),
     ],
 )
-def test_a_condition_is_answered_for_values(text: str, so: bool) -> None:
-    """A value that is missing compares as false."""
+def test_a_condition_is_evaluated_for_values(text: str, so: bool) -> None:
+    """Missing values compare as false."""
     assert holds(text) is so
 
 
@@ -67,7 +67,7 @@ def test_a_condition_is_answered_for_values(text: str, so: bool) -> None:
         ("not " * 5000 + "raw", "cannot be read"),
     ],
 )
-def test_what_is_no_condition_is_refused(text: str, words: str) -> None:
+def test_an_invalid_condition_is_refused(text: str, words: str) -> None:
     """With the reason, as the end of a sentence."""
     with pytest.raises(BadExpression, match=words):
         holds(text)

@@ -1,4 +1,4 @@
-"""YAML that people write is read with its lines, and its faults are told all at once."""
+"""YAML documents are read with line numbers, and all faults are reported at once."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def test_data_and_lines_are_read():
     assert document.line_of(("steps", 1)) == 5
 
 
-def test_what_is_missing_has_the_line_of_what_is_around_it():
+def test_a_missing_place_has_the_line_of_its_enclosing_part():
     document = read_document(TEXT, "waltz.yaml")
     assert document.line_of(("steps", 1, "take")) == 5
     assert document.line_of(("nowhere",)) == 1
 
 
-def test_every_fault_is_told_in_the_order_of_the_text():
+def test_faults_are_reported_in_the_order_of_the_text():
     document = read_document(TEXT, "waltz.yaml")
     faults = [document.fault(("steps", 1, "take"), "is required"), document.fault(("prompt",), "is dull")]
     with pytest.raises(InvalidDocument) as caught:
@@ -61,16 +61,16 @@ def test_the_faults_survive_pickling():
         ("---\na: 1\n---\nb: 2\n", "is not valid YAML"),
     ],
 )
-def test_what_is_no_plain_yaml_is_refused(text, said):
+def test_invalid_yaml_is_refused(text, said):
     with pytest.raises(InvalidDocument, match=said):
         read_document(text, "it")
 
 
-def test_an_empty_text_holds_nothing():
+def test_an_empty_text_has_no_data():
     assert read_document("", "it").data is None
 
 
-def test_files_that_cannot_be_read_are_told(tmp_path: Path):
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path):
     with pytest.raises(InputError, match=r"cannot be read: No such file"):
         read_file(tmp_path / "none.yaml")
     latin = tmp_path / "latin.yaml"

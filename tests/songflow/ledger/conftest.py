@@ -1,4 +1,4 @@
-"""What the ledger's tests hand to it: intents, leases of the living and of the dead, announced takes."""
+"""Inputs of the ledger's tests: intents, leases of live and dead processes, announced takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from songflow.ledger.songs import AnnouncedTake
 
 @pytest.fixture
 def intent() -> Callable[..., Intent]:
-    """Intents to pay, of which only the key and what matters need to be said."""
+    """Makes intents to pay; tests give only the fields that matter."""
 
     def make(key: str = "key", *, prompt: str = "a slow waltz", **changes: Any) -> Intent:
         request = SongRequest(prompt=prompt)
@@ -58,7 +58,7 @@ def dead() -> Callable[[], Lease]:
 def in_state(
     ledger: Ledger, intent: Callable[..., Intent], alive: Callable[[], Lease]
 ) -> Callable[..., Awaitable[Submission]]:
-    """Submissions as they stand in any state, under any lease."""
+    """Makes submissions in any state, under any lease."""
 
     async def make(
         state: State,

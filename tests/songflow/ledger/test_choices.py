@@ -1,4 +1,4 @@
-"""Choices are made once, and whoever comes later is given what stands."""
+"""Choices are made once; later callers get the first one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 from songflow.ledger import Ledger
 
 
-async def test_what_was_never_chosen_is_not_there(ledger: Ledger):
+async def test_a_key_without_a_choice_has_none(ledger: Ledger):
     assert await ledger.choices.get("song:core") is None
 
 
@@ -18,20 +18,20 @@ async def test_a_choice_is_read_back_as_it_was_made(ledger: Ledger):
     assert made.chosen_at.tzinfo is not None
 
 
-async def test_the_first_choice_stands(ledger: Ledger):
+async def test_the_first_choice_wins(ledger: Ledger):
     first = await ledger.choices.choose("song:core", ["one"], "first")
     later = await ledger.choices.choose("song:core", ["two"], "a person")
     assert later == first
 
 
-async def test_of_many_at_once_all_are_given_the_same(ledger: Ledger):
+async def test_concurrent_choosers_all_get_the_same_choice(ledger: Ledger):
     made = await asyncio.gather(
         *(ledger.choices.choose("song:core", [f"song {number}"], "first") for number in range(20))
     )
     assert len({choice.song_ids for choice in made}) == 1
 
 
-async def test_another_step_has_a_choice_of_its_own(ledger: Ledger):
+async def test_each_step_has_its_own_choice(ledger: Ledger):
     await ledger.choices.choose("song:core", ["one"], "first")
     other = await ledger.choices.choose("song:core.1", ["two"], "first")
     assert other.song_ids == ("two",)

@@ -1,4 +1,4 @@
-"""The intent to pay: who may send, who re-attaches, who stops."""
+"""The intent to pay: who may send, who reattaches, who stops."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAYLOAD = {"status": 200, "body": "{}"}
 
 
 async def test_a_new_key_is_the_callers_to_send(ledger: Ledger, intent, alive) -> None:
-    """The intent is committed with body, account, price, runs and lease, and belongs to its maker."""
+    """The intent is committed with body, account, price, runs and lease, and belongs to the caller."""
     lease, runs = alive(), RunIds("flow", "root", "task")
     claim = await ledger.submissions.intend(intent("key", runs=runs), lease)
     assert claim.mine
@@ -38,8 +38,8 @@ async def test_a_new_key_is_the_callers_to_send(ledger: Ledger, intent, alive) -
     assert await ledger.submissions.generation("another") is None
 
 
-async def test_the_ids_of_submissions_are_in_the_order_of_time(ledger: Ledger, intent, alive) -> None:
-    """So that new rows lie beside each other in every index: a ledger must not slow down as it grows."""
+async def test_submission_ids_sort_by_time(ledger: Ledger, intent, alive) -> None:
+    """So that new rows are adjacent in every index and a growing ledger stays fast."""
     before, ids = time.time_ns() // 1_000_000, []
     for number in range(5):
         claim = await ledger.submissions.intend(intent(f"key {number}"), alive())
@@ -55,18 +55,20 @@ async def test_the_ids_of_submissions_are_in_the_order_of_time(ledger: Ledger, i
     [State.SENDING, State.ACCEPTED, State.RUNNING, State.OVERDUE, State.SUCCEEDED, State.UNKNOWN, State.LOST],
 )
 @pytest.mark.parametrize("lease", ["alive", "dead"])
-async def test_a_key_that_may_be_paid_for_is_never_anybodys_to_send(
+async def test_a_key_that_may_be_paid_for_is_never_sent_again(
     ledger: Ledger, intent, alive, in_state, request: pytest.FixtureRequest, state: State, lease: str
 ) -> None:
-    """From `sending` on, a second caller gets what stands there, whether its process lives or not."""
+    """From `sending` on, a second caller gets the existing submission, whether its process lives or not."""
     before = await in_state(state, lease=request.getfixturevalue(lease)())
     claim = await ledger.submissions.intend(intent(), alive(), pay_again=frozenset({State.FAILED}))
     assert (claim.mine, claim.submission) == (False, before)
     assert len(await ledger.submissions.of_key("key")) == 1
 
 
-async def test_an_intent_under_a_live_lease_is_its_holders(ledger: Ledger, intent, alive, in_state) -> None:
-    """While the first process may still send, the second gets nothing but the sight of it."""
+async def test_an_intent_under_a_live_lease_belongs_to_its_holder(
+    ledger: Ledger, intent, alive, in_state
+) -> None:
+    """While the first process may still send, the second can only read it."""
     before = await in_state(State.INTENDED)
     claim = await ledger.submissions.intend(intent(), alive())
     assert (claim.mine, claim.submission) == (False, before)
@@ -75,7 +77,7 @@ async def test_an_intent_under_a_live_lease_is_its_holders(ledger: Ledger, inten
 async def test_an_intent_under_a_dead_lease_is_taken_over(
     ledger: Ledger, intent, alive, dead, in_state
 ) -> None:
-    """The same row gets a new fence and account; the old holder, should it wake, may no longer send."""
+    """The same row gets a new fence and account; the old holder may no longer send."""
     old = await in_state(State.INTENDED, lease=dead())
     claim = await ledger.submissions.intend(intent(account="block:mine", price=3.0), alive())
     assert claim.mine
@@ -85,8 +87,8 @@ async def test_an_intent_under_a_dead_lease_is_taken_over(
     assert await ledger.submissions.begin_send(old.id, claim.submission.lease) is True
 
 
-async def test_nobody_begins_to_send_twice(ledger: Ledger, in_state) -> None:
-    """The second compare-and-set of the same holder finds the row already moved."""
+async def test_begin_send_happens_once(ledger: Ledger, in_state) -> None:
+    """The second compare-and-set of the same holder fails: the row has changed."""
     submission = await in_state(State.INTENDED)
     assert await ledger.submissions.begin_send(submission.id, submission.lease) is True
     assert await ledger.submissions.begin_send(submission.id, submission.lease) is False
@@ -101,7 +103,7 @@ async def test_begin_send_prolongs_the_lease(ledger: Ledger, in_state) -> None:
 
 
 @pytest.mark.parametrize("state", [State.UNSENT, State.REFUSED])
-async def test_what_was_not_billed_is_sent_as_a_new_submission(
+async def test_an_unbilled_submission_is_repeated_as_a_new_row(
     ledger: Ledger, intent, alive, in_state, state: State
 ) -> None:
     """Rows are never overwritten: a repeat is another row of the same generation."""
@@ -112,10 +114,10 @@ async def test_what_was_not_billed_is_sent_as_a_new_submission(
     assert await ledger.submissions.get(first.id) == first
 
 
-async def test_a_failed_generation_is_paid_for_again_only_when_told_so(
+async def test_a_failed_generation_is_paid_again_only_if_allowed(
     ledger: Ledger, intent, alive, in_state
 ) -> None:
-    """The stored failure stands, until the caller allows a new submission."""
+    """The stored failure is returned until the caller allows a new submission."""
     failed = await in_state(State.FAILED)
     claim = await ledger.submissions.intend(intent(), alive())
     assert (claim.mine, claim.submission) == (False, failed)
@@ -124,10 +126,8 @@ async def test_a_failed_generation_is_paid_for_again_only_when_told_so(
     assert again.submission.ordinal == 2
 
 
-async def test_a_failure_is_not_paid_for_again_by_the_run_that_made_it(
-    ledger: Ledger, intent, alive, in_state
-) -> None:
-    """A retry of a flow run is the same root run, however many rows came between; a new run is another one."""
+async def test_a_run_does_not_pay_again_for_its_own_failure(ledger: Ledger, intent, alive, in_state) -> None:
+    """A retry of a flow run is the same root run, however many rows it made; a new run is another one."""
     errors = frozenset({State.FAILED})
     first, second = RunIds("a", "root-1", "b"), RunIds("c", "root-2", "d")
     await in_state(State.FAILED, runs=first)
@@ -142,17 +142,17 @@ async def test_a_failure_is_not_paid_for_again_by_the_run_that_made_it(
         assert claim.mine is mine, runs
 
 
-async def test_the_submission_furthest_along_speaks_for_its_generation(
+async def test_the_leading_submission_represents_its_generation(
     ledger: Ledger, intent, alive, in_state
 ) -> None:
-    """A success outweighs a later refusal, an unknown outweighs both kinds of certainty that nothing was billed."""
+    """A success outranks a later refusal; unknown outranks both states that were not billed."""
     await in_state(State.REFUSED)
     second = await in_state(State.UNKNOWN)
     assert (await ledger.submissions.intend(intent(), alive())).submission == second
     assert len(await ledger.submissions.of_key("key")) == 2
 
 
-async def test_a_key_stands_for_one_body(ledger: Ledger, intent, alive) -> None:
+async def test_a_key_belongs_to_one_body(ledger: Ledger, intent, alive) -> None:
     """The same key with another body gets the stored generation to compare with, and nothing is written."""
     await ledger.submissions.intend(intent(), alive())
     claim = await ledger.submissions.intend(intent(prompt="a fast polka"), alive())
@@ -165,7 +165,7 @@ async def test_a_key_stands_for_one_body(ledger: Ledger, intent, alive) -> None:
 async def test_a_generation_without_a_submission_gets_its_first(
     ledger: Ledger, intent, alive, in_state
 ) -> None:
-    """A ledger that was mended by hand is no dead end."""
+    """After a manual repair of the ledger, for example."""
     await in_state(State.INTENDED)
     async with ledger.database.write("test") as connection:
         await connection.execute(schema.submissions.delete())
@@ -178,7 +178,7 @@ async def test_a_generation_without_a_submission_gets_its_first(
 
 @pytest.fixture
 def second_version(monkeypatch: pytest.MonkeyPatch, intent):
-    """A later songflow, whose bodies have a field more: an intent of its hash version 2."""
+    """A later Songflow, whose bodies have another field: an intent of its hash version 2."""
     monkeypatch.setitem(UDIO.hashed_fields, 2, (*UDIO.hashed_fields[1], "swing"))
 
     def make(key: str = "key", **fields: object):
@@ -203,7 +203,7 @@ async def test_a_new_default_is_not_a_new_body(ledger: Ledger, intent, alive, se
 async def test_a_new_default_does_not_hide_a_twin(
     ledger: Ledger, in_state, dead, alive, second_version
 ) -> None:
-    """An unsettled generation from before a new field is still the same body's."""
+    """An unsettled generation from before a new field still counts as the same body."""
     old = await in_state(State.UNKNOWN, "old", lease=dead())
     claim = await ledger.submissions.intend(second_version("new"), alive())
     assert claim.twin.submission == old
@@ -219,7 +219,7 @@ UNSETTLED = [State.SENDING, State.ACCEPTED, State.RUNNING, State.OVERDUE, State.
 async def test_a_body_left_unsettled_by_a_dead_run_stops_the_next(
     ledger: Ledger, intent, alive, dead, in_state, state: State
 ) -> None:
-    """The twin is named, and the new key leaves no trace."""
+    """The twin is named, and nothing is written for the new key."""
     old = await in_state(state, "old", lease=dead())
     claim = await ledger.submissions.intend(intent("new"), alive())
     assert (claim.mine, claim.submission) == (False, None)
@@ -228,7 +228,7 @@ async def test_a_body_left_unsettled_by_a_dead_run_stops_the_next(
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in UNSETTLED])
-async def test_a_body_that_is_settled_or_was_never_billed_stops_nobody(
+async def test_a_settled_or_unbilled_body_is_not_a_twin(
     ledger: Ledger, intent, alive, dead, in_state, state: State
 ) -> None:
     """A new run of the same request makes a new song."""
@@ -236,38 +236,36 @@ async def test_a_body_that_is_settled_or_was_never_billed_stops_nobody(
     assert (await ledger.submissions.intend(intent("new"), alive())).mine
 
 
-async def test_a_twin_of_a_live_process_stops_nobody(ledger: Ledger, intent, alive, in_state) -> None:
-    """Somebody looks after it: two runs of the same request may go on side by side."""
+async def test_a_live_submission_is_not_a_twin(ledger: Ledger, intent, alive, in_state) -> None:
+    """Two concurrent runs of the same request are allowed."""
     await in_state(State.ACCEPTED, "old", lease=alive())
     assert (await ledger.submissions.intend(intent("new"), alive())).mine
 
 
-async def test_the_oldest_dead_twin_is_the_one_that_is_named(
-    ledger: Ledger, intent, alive, dead, in_state
-) -> None:
-    """Live ones in between are passed over."""
+async def test_the_oldest_dead_twin_is_named(ledger: Ledger, intent, alive, dead, in_state) -> None:
+    """Live ones in between are skipped."""
     await in_state(State.ACCEPTED, "live", lease=alive())
     await in_state(State.UNKNOWN, "older", lease=dead())
     await in_state(State.UNKNOWN, "newer", lease=dead())
     assert (await ledger.submissions.intend(intent("new"), alive())).twin.key == "older"
 
 
-async def test_another_body_is_no_twin(ledger: Ledger, intent, alive, dead, in_state) -> None:
+async def test_another_body_is_not_a_twin(ledger: Ledger, intent, alive, dead, in_state) -> None:
     """Only the same request counts."""
     await in_state(State.UNKNOWN, "old", lease=dead())
     assert (await ledger.submissions.intend(intent("new", prompt="a fast polka"), alive())).mine
 
 
-async def test_a_caller_may_pay_all_the_same(ledger: Ledger, intent, alive, dead, in_state) -> None:
-    """`stop_at_twin=False` does not look."""
+async def test_a_caller_may_ignore_twins(ledger: Ledger, intent, alive, dead, in_state) -> None:
+    """`stop_at_twin=False` does not look for them."""
     await in_state(State.UNKNOWN, "old", lease=dead())
     assert (await ledger.submissions.intend(intent("new"), alive(), stop_at_twin=False)).mine
 
 
-async def test_a_success_is_a_twin_until_each_of_its_songs_is_collected(
+async def test_a_success_is_a_twin_until_all_its_songs_are_collected(
     ledger: Ledger, intent, alive, dead, in_state, take
 ) -> None:
-    """Songs that were paid for and lie uncollected stop the next run; a failed take does not."""
+    """Uncollected songs stop the next run; a failed take does not."""
     old = await in_state(State.RUNNING, "old", lease=dead())
     takes = [take("a"), take("b", error="moderated")]
     songs = await ledger.songs.ended(old.id, "old", Lineage("regular", None), takes, PAYLOAD)
@@ -279,8 +277,8 @@ async def test_a_success_is_a_twin_until_each_of_its_songs_is_collected(
     assert (await ledger.submissions.intend(intent("new"), alive())).mine
 
 
-async def test_an_existing_key_is_not_held_up_by_twins(ledger: Ledger, intent, alive, dead, in_state) -> None:
-    """Who comes back to his own key gets it, whatever else is unsettled."""
+async def test_an_existing_key_is_not_stopped_by_twins(ledger: Ledger, intent, alive, dead, in_state) -> None:
+    """It gets its own submission, whatever else is unsettled."""
     await in_state(State.UNKNOWN, "other", lease=dead())
     mine = await in_state(State.ACCEPTED, "mine", lease=dead())
     assert (await ledger.submissions.intend(intent("mine"), alive())).submission == mine
@@ -295,10 +293,8 @@ async def _answers(ledger: Ledger) -> list[dict]:
         return [dict(row) for row in rows.mappings()]
 
 
-async def test_an_acceptance_keeps_its_ids_its_answer_and_its_new_lease(
-    ledger: Ledger, in_state, alive
-) -> None:
-    """Ids are opaque: whatever a database cannot hold is replaced, everything else kept as it is."""
+async def test_an_acceptance_stores_ids_answer_and_lease(ledger: Ledger, in_state, alive) -> None:
+    """Ids are opaque: only characters that a database refuses are replaced."""
     submission = await in_state(State.SENDING)
     answer = {"status": 200, "headers": {"x-oneapi-request-id": "r"}, "body": "{}\x00"}
     lease = alive()
@@ -312,7 +308,7 @@ async def test_an_acceptance_keeps_its_ids_its_answer_and_its_new_lease(
 
 
 async def test_track_ids_alone_name_a_generation(ledger: Ledger, in_state) -> None:
-    """Where a gateway gave only those, the first of them stands for the generation; the lease stays."""
+    """If a gateway returns only track ids, the first of them identifies the generation; the lease stays."""
     submission = await in_state(State.SENDING)
     await ledger.submissions.accepted(submission.id, None, ["t1", "t2"], None)
     stored = await ledger.submissions.get(submission.id)
@@ -320,8 +316,8 @@ async def test_track_ids_alone_name_a_generation(ledger: Ledger, in_state) -> No
     assert await _answers(ledger) == []
 
 
-async def test_a_late_writer_still_turns_unknown_into_accepted(ledger: Ledger, in_state, dead) -> None:
-    """An answer that comes after a sender was given up for dead is worth a paid song."""
+async def test_a_late_answer_turns_unknown_into_accepted(ledger: Ledger, in_state, dead) -> None:
+    """It may belong to a paid song."""
     submission = await in_state(State.SENDING, lease=dead())
     assert await ledger.submissions.unknown(submission.id, submission.lease.fence, "it died")
     assert (await ledger.submissions.get(submission.id)).error == "it died"
@@ -330,14 +326,14 @@ async def test_a_late_writer_still_turns_unknown_into_accepted(ledger: Ledger, i
     assert (stored.state, stored.error, stored.settled_at) == (State.ACCEPTED, None, None)
 
 
-async def test_only_the_sender_that_was_seen_is_given_up(ledger: Ledger, in_state, alive) -> None:
+async def test_only_the_sender_that_was_read_is_given_up(ledger: Ledger, in_state, alive) -> None:
     """A fence that has changed meanwhile is another sender's."""
     submission = await in_state(State.SENDING)
     assert await ledger.submissions.unknown(submission.id, alive().fence, "it died") is False
 
 
 @pytest.mark.parametrize("state", [State.UNSENT, State.REFUSED, State.UNKNOWN])
-async def test_a_post_that_has_ended_is_nobodys_work_any_more(ledger: Ledger, in_state, state: State) -> None:
+async def test_a_settled_post_ends_its_lease(ledger: Ledger, in_state, state: State) -> None:
     """Its process may live on for days: that must not hide an unknown outcome from the next run."""
     submission = await in_state(State.SENDING)
     await ledger.submissions.settle_sending(submission.id, state, "so it ended\x00", PAYLOAD)
@@ -347,8 +343,8 @@ async def test_a_post_that_has_ended_is_nobodys_work_any_more(ledger: Ledger, in
     assert len(await _answers(ledger)) == 1
 
 
-async def test_only_the_end_of_a_generation_has_a_time_of_settling(ledger: Ledger, in_state) -> None:
-    """Overdue is no end; lost and failed are."""
+async def test_only_final_states_set_settled_at(ledger: Ledger, in_state) -> None:
+    """Overdue is not final; lost and failed are."""
     submission = await in_state(State.ACCEPTED)
     assert await ledger.submissions.running(submission.id)
     assert (await ledger.submissions.get(submission.id)).running_at is not None
@@ -358,8 +354,8 @@ async def test_only_the_end_of_a_generation_has_a_time_of_settling(ledger: Ledge
     assert (await ledger.submissions.get(submission.id)).settled_at is not None
 
 
-async def test_a_lease_is_released_by_its_holder_only(ledger: Ledger, in_state, alive) -> None:
-    """Who waits now holds it; who waited before can no longer let go of it."""
+async def test_only_the_holder_releases_a_lease(ledger: Ledger, in_state, alive) -> None:
+    """An earlier holder cannot."""
     submission = await in_state(State.ACCEPTED)
     now = alive()
     await ledger.submissions.hold(submission.id, now)
@@ -370,7 +366,7 @@ async def test_a_lease_is_released_by_its_holder_only(ledger: Ledger, in_state, 
 
 
 async def test_submissions_are_found_by_state_oldest_first(ledger: Ledger, in_state) -> None:
-    """What rescue looks for."""
+    """As rescue reads them."""
     first, second = await in_state(State.UNKNOWN, "one"), await in_state(State.OVERDUE, "two")
     await in_state(State.SUCCEEDED, "three")
     assert await ledger.submissions.in_states([State.OVERDUE, State.UNKNOWN]) == [first, second]
@@ -379,8 +375,8 @@ async def test_submissions_are_found_by_state_oldest_first(ledger: Ledger, in_st
 # --- races ------------------------------------------------------------------------------------------------
 
 
-async def test_of_many_who_intend_at_once_one_may_send(ledger: Ledger, intent) -> None:
-    """Forty tasks meet one key: one row, one holder; the others all see it."""
+async def test_one_of_many_concurrent_intents_may_send(ledger: Ledger, intent) -> None:
+    """Forty tasks with one key: one row, one holder, and all get the submission."""
     claims = await asyncio.gather(*(ledger.submissions.intend(intent(), Lease.take(60.0)) for _ in range(40)))
     assert [claim.mine for claim in claims].count(True) == 1
     assert len({claim.submission.id for claim in claims}) == 1
@@ -388,17 +384,17 @@ async def test_of_many_who_intend_at_once_one_may_send(ledger: Ledger, intent) -
         assert (await connection.execute(select(func.count()).select_from(schema.submissions))).scalar() == 1
 
 
-async def test_of_many_who_take_over_one_may_send(ledger: Ledger, intent, dead, in_state) -> None:
-    """A dead process's intent passes to exactly one of those who find it."""
+async def test_one_of_many_concurrent_takeovers_may_send(ledger: Ledger, intent, dead, in_state) -> None:
+    """A dead process's intent passes to exactly one of them."""
     await in_state(State.INTENDED, lease=dead())
     claims = await asyncio.gather(*(ledger.submissions.intend(intent(), Lease.take(60.0)) for _ in range(20)))
     assert [claim.mine for claim in claims].count(True) == 1
 
 
-async def test_a_stopped_twin_makes_way_for_whoever_waits_on_its_key(
+async def test_an_intent_stopped_by_a_twin_leaves_its_key_free(
     ledger: Ledger, intent, alive, dead, in_state
 ) -> None:
-    """Of two who race for a new key, the one that stops at a twin leaves the key to the other."""
+    """Of two that race for a new key, the one that stops at a twin leaves the key to the other."""
     await in_state(State.UNKNOWN, "old", lease=dead())
     stopped, went_on = await asyncio.gather(
         ledger.submissions.intend(intent("new"), alive()),
@@ -412,10 +408,10 @@ async def test_a_stopped_twin_makes_way_for_whoever_waits_on_its_key(
 
 
 @pytest.mark.postgres
-async def test_a_holder_that_wakes_up_as_it_is_taken_over_keeps_its_submission(
+async def test_a_holder_that_resumes_during_a_takeover_keeps_its_submission(
     postgres_url: str, tmp_path: Path, intent, alive, dead, until
 ) -> None:
-    """PostgreSQL: its `sending` is committed between the other's look and the other's lock; one of them sends."""
+    """PostgreSQL: its `sending` is committed between the other's read and lock; only one of them sends."""
     async with Ledger(ledger_url(postgres_url, tmp_path)) as ledger:
         claim = await ledger.submissions.intend(intent(), dead())
         holder, watcher = await asyncpg.connect(postgres_url), await asyncpg.connect(postgres_url)

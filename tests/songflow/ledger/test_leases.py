@@ -33,16 +33,16 @@ def _lease_of(owner: ProcessIdentity, seconds: float = 60.0) -> Lease:
     return Lease(owner, "fence", datetime.now(UTC) + timedelta(seconds=seconds))
 
 
-def test_our_own_lease_lives_until_its_end() -> None:
-    """A lease of the running process is alive, and dead at the very moment it ends."""
+def test_a_lease_of_this_process_lives_until_it_expires() -> None:
+    """It is dead at the very moment it expires."""
     mine = Lease.take(60.0)
     assert not mine.is_dead()
     assert not mine.is_dead(mine.expires_at - timedelta(microseconds=1))
     assert mine.is_dead(mine.expires_at)
 
 
-def test_each_lease_has_a_fence_of_its_own_and_keeps_it_when_extended() -> None:
-    """A longer lease is the same claim; another lease is another."""
+def test_each_lease_has_its_own_fence_and_keeps_it_when_extended() -> None:
+    """An extended lease is the same claim; another lease is another."""
     mine = Lease.take(60.0)
     longer = mine.extended(120.0)
     assert (longer.fence, longer.owner) == (mine.fence, mine.owner)
@@ -50,13 +50,13 @@ def test_each_lease_has_a_fence_of_its_own_and_keeps_it_when_extended() -> None:
     assert Lease.take(60.0).fence != mine.fence
 
 
-def test_a_lease_that_has_ended_is_dead_though_its_process_lives() -> None:
-    """Its process may have been suspended: time alone decides."""
+def test_an_expired_lease_is_dead_even_if_its_process_lives() -> None:
+    """Its process may have been suspended."""
     assert Lease.take(0.0).is_dead()
 
 
-def test_a_live_process_of_this_host_holds_its_lease(child) -> None:
-    """Another process's lease is alive as long as it is."""
+def test_the_lease_of_a_live_process_of_this_host_is_alive(child) -> None:
+    """As long as the process is."""
     owner = _identity_of(child.pid)
     assert not _lease_of(owner).is_dead()
     child.kill()
@@ -65,14 +65,14 @@ def test_a_live_process_of_this_host_holds_its_lease(child) -> None:
 
 
 def test_a_process_that_is_stopped_is_not_gone(child) -> None:
-    """SIGSTOP is no death: it may wake and act, so only the lease's end counts."""
+    """After SIGSTOP it may resume, so only the lease's expiry counts."""
     os.kill(child.pid, signal.SIGSTOP)
     assert not _lease_of(_identity_of(child.pid)).is_dead()
     os.kill(child.pid, signal.SIGCONT)
 
 
 def test_a_zombie_is_gone(child) -> None:
-    """A killed process whose parent has not looked yet does nothing any more."""
+    """A killed process that its parent has not reaped."""
     owner = _identity_of(child.pid)
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
@@ -80,14 +80,14 @@ def test_a_zombie_is_gone(child) -> None:
     assert owner.is_gone()
 
 
-def test_a_process_id_that_is_used_again_is_another_process(child) -> None:
-    """The same id with another start time is not the one that took the lease."""
+def test_a_reused_process_id_is_another_process(child) -> None:
+    """Its start time differs."""
     assert replace(_identity_of(child.pid), start="1").is_gone()
 
 
 @pytest.mark.parametrize("field", ["host", "boot"])
-def test_of_another_host_or_boot_only_the_leases_end_tells(field: str) -> None:
-    """What cannot be seen from here is not called gone."""
+def test_for_another_host_or_boot_only_expiry_counts(field: str) -> None:
+    """Its processes cannot be seen from here."""
     owner = replace(this_process(), pid=2**22 + 1, start="1", **{field: "another"})
     assert not owner.is_gone()
     assert not _lease_of(owner).is_dead()
@@ -95,12 +95,12 @@ def test_of_another_host_or_boot_only_the_leases_end_tells(field: str) -> None:
 
 
 def test_without_a_start_time_nothing_is_certain() -> None:
-    """A system without /proc recorded none: a process id alone says nothing."""
+    """A system without /proc recorded none: a process id alone is not enough."""
     assert not replace(this_process(), pid=2**22 + 1, start="").is_gone()
 
 
 def test_a_process_that_proc_hides_is_not_gone(child, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where other users' processes are hidden from /proc, being there at all is enough."""
+    """If /proc hides other users' processes, existing is enough."""
     owner = _identity_of(child.pid)
     monkeypatch.setattr(lease, "_start_time", lambda pid: None)
     assert not owner.is_gone()
@@ -109,8 +109,8 @@ def test_a_process_that_proc_hides_is_not_gone(child, monkeypatch: pytest.Monkey
     assert owner.is_gone()
 
 
-def test_a_process_that_we_may_not_signal_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not being allowed to ask is an answer."""
+def test_a_process_that_may_not_be_signalled_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The refusal shows that it exists."""
 
     def refuse(pid: int, number: int) -> None:
         raise PermissionError
@@ -120,8 +120,8 @@ def test_a_process_that_we_may_not_signal_is_there(monkeypatch: pytest.MonkeyPat
     assert not replace(this_process(), pid=1, start="1").is_gone()
 
 
-def test_a_process_whose_name_is_no_text_can_be_asked_for(tmp_path: Path) -> None:
-    """The kernel cuts names after 15 bytes, in the middle of a character too, and they may hold ')'."""
+def test_a_process_name_may_contain_any_byte(tmp_path: Path) -> None:
+    """The kernel truncates names to 15 bytes, even inside a character, and they may contain ')'."""
     renames = "open('/proc/self/comm', 'wb').write(b') Z 1 \\xff\\xc3'); print(flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", renames], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -133,8 +133,8 @@ def test_a_process_whose_name_is_no_text_can_be_asked_for(tmp_path: Path) -> Non
         process.communicate(b"\n")
 
 
-def test_without_proc_each_process_is_its_own_boot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system does not tell its boot, a random one never equals another's."""
+def test_without_proc_each_process_has_a_boot_id_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A random one never equals another's."""
     monkeypatch.setattr(lease, "Path", lambda path: Path("/missing") / path.lstrip("/"))
     lease._boot.cache_clear()
     lease._own_start_time.cache_clear()
@@ -149,7 +149,7 @@ def test_without_proc_each_process_is_its_own_boot(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_forked_child_is_another_process() -> None:
-    """Identity is asked for again after a fork, not remembered from the parent."""
+    """Its identity is read anew after the fork."""
     parent = this_process()
     reader, writer = os.pipe()
     pid = os.fork()
@@ -164,8 +164,8 @@ def test_a_forked_child_is_another_process() -> None:
     assert told[1] >= parent.start
 
 
-async def test_a_flow_run_that_crashed_looks_after_nothing_any_more(ledger: Ledger, in_state) -> None:
-    """Its leases end at once, except that of a POST under way; those of other runs stand."""
+async def test_the_leases_of_a_crashed_flow_run_end(ledger: Ledger, in_state) -> None:
+    """At once, except that of a POST in flight; those of other runs stay."""
     mine = RunIds("crashed", "root", None)
     waiting = await in_state(State.RUNNING, "waiting", runs=mine)
     sending = await in_state(State.SENDING, "sending", runs=mine)

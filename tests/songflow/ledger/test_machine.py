@@ -61,7 +61,7 @@ some = st.integers(0, 10**6)
 
 @dataclass
 class Process:
-    """A simulated process. One on this host is stood for by a real child, so that its death can be seen."""
+    """A simulated process. One on this host is a real child, so that its death can be detected."""
 
     identity: ProcessIdentity
     child: subprocess.Popen[bytes] | None
@@ -70,7 +70,7 @@ class Process:
 
 @dataclass
 class Work:
-    """A submission in the hands of a process, and the answer that it has and has not told the ledger."""
+    """A submission in the hands of a process, and the answer that it has not recorded yet."""
 
     process: Process
     key: str
@@ -84,7 +84,7 @@ class Work:
 
 @dataclass
 class Gateway:
-    """What the gateway knows: each POST that reached it, and the id that it gave where it billed."""
+    """The gateway's record: each POST that reached it, and the id of each billed one."""
 
     posts: Counter[str] = field(default_factory=Counter)
     billed: dict[str, str] = field(default_factory=dict)
@@ -96,9 +96,9 @@ ACTIONS: list[tuple[int, str, Callable[[Any], object], dict[str, st.SearchStrate
 def action(
     weight: int, possible: Callable[[Any], object] = lambda _: True, **drawn: st.SearchStrategy[Any]
 ) -> Callable[[Any], Any]:
-    """Something that can happen: how often, when, and what is drawn for it.
+    """A possible event: its frequency, its condition, and what is drawn for it.
 
-    Hypothesis' own rules are equally likely and switched off at random, so that few examples came to a paid song.
+    Hypothesis' own rules are equally likely and switched off at random, so that few examples reached a paid song.
     """
 
     def add(method: Any) -> Any:
@@ -143,7 +143,7 @@ class LedgerMachine(RuleBasedStateMachine):
         raise NotImplementedError
 
     def fetch(self, table: str) -> list[dict[str, Any]]:
-        """A table as it stands, read past the ledger."""
+        """The rows of a table, read without the ledger."""
         raise NotImplementedError
 
     def expire(self, process: Process) -> None:
@@ -227,13 +227,13 @@ class LedgerMachine(RuleBasedStateMachine):
         look: bool,
         pay_again: frozenset[State],
     ) -> None:
-        """Somebody wants a song: under a new key, his own, another's, or to pay again."""
+        """A process wants a song: under a new key, its own, another's, or to pay again."""
         prompt = list(BODIES)[(KEYS.index(key) == 2) ^ other_body]
         intent = _intent(key, prompt, price, day, run, self.caps)
         self.pay(self.pick(self.processes, who), intent, look, pay_again)
 
     def pay(self, process: Process, intent: Intent, look: bool, pay_again: frozenset[State]) -> None:
-        """One intent, and whether what came of it is what may come of it."""
+        """One intent, and a check of its result."""
         key = intent.key
         known = self.run(self.ledger.submissions.of_key(key))
         counters, generations = self.counters(), self.fetch("generations")
@@ -265,7 +265,7 @@ class LedgerMachine(RuleBasedStateMachine):
             type(self).seen["paused" if self.paused else "over budget"] += 1
 
     def check_that_it_may_be_sent(self, mine: str, known: list[Any], pay_again: frozenset[State]) -> None:
-        """A new POST: the first, one after a POST that was not billed, or one that a person allows."""
+        """A new POST: the first, one after an unbilled POST, or one that a person allows."""
         current = leading_submission(known)
         type(self).seen["taken over" if mine in {one.id for one in known} else "new row"] += 1
         if mine in {one.id for one in known}:
@@ -287,7 +287,7 @@ class LedgerMachine(RuleBasedStateMachine):
         renew=st.booleans(),
     )
     def go_on(self, which: int, answer: str, spool: bool, renew: bool) -> None:
-        """A process takes its next step: fence, POST, spool, ledger. (One rule, so that many get to the end.)"""
+        """A process takes its next step: fence, POST, spool, ledger. (One rule, so that many reach the end.)"""
         work = self.pick(self.works, which)
         if work.stage == "intended":
             self.begin_send(work)
@@ -299,7 +299,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.commit_the_answer(work, renew)
 
     def begin_send(self, work: Work) -> None:
-        """The holder of the fence, and only it, goes on to send."""
+        """Only the holder of the fence begins to send."""
         row = self.rows[work.submission_id]
         mine = (row["state"], row["fence"]) == (State.INTENDED, work.lease.fence)
         act = self.ledger.submissions.begin_send(work.submission_id, work.lease.extended(3600))
@@ -310,7 +310,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.works.remove(work)
 
     def post(self, work: Work, answer: str) -> None:
-        """The POST leaves. `lost` was billed and its answer never came; `unknown` was not billed."""
+        """The POST is sent. `lost` was billed without an answer; `unknown` was not billed."""
         work.stage, work.answer = "answered", answer
         if answer != "unsent":
             self.gateway.posts[work.submission_id] += 1
@@ -321,7 +321,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.step(f"post {answer}")
 
     def write_to_the_spool(self, work: Work) -> None:
-        """An accepted id reaches the local disk."""
+        """An accepted id is written to the local disk."""
         entry = SpoolEntry(work.submission_id, work.key, "g", "u", "a", work.generation_id, (), "2026")
         self.spool.append(entry)
         work.spooled = True
@@ -329,7 +329,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.step("spool")
 
     def commit_the_answer(self, work: Work, renew: bool) -> None:
-        """The answer reaches the ledger, in time or after its sender was given up."""
+        """The answer is committed, in time or after its sender was given up."""
         self.works.remove(work)
         row = self.rows[work.submission_id]
         origin = State(row["state"])
@@ -348,7 +348,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @action(1, lambda self: self.at("intended"), which=some)
     def give_up_before_sending(self, which: int) -> None:
-        """Cancelled, or no gateway to send to: the intent is there for the next process."""
+        """Cancelled, or no gateway: the intent is left for the next process."""
         work = self.pick(self.at("intended"), which)
         self.works.remove(work)
         self.step("give up", self.ledger.submissions.release(work.submission_id, work.lease.fence))
@@ -357,7 +357,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @action(1, which=some)
     def crash(self, which: int) -> None:
-        """A process is gone with everything that only it knew; another starts in its place."""
+        """A process dies with all its memory; another starts in its place."""
         number = which % len(self.processes)
         process = self.processes[number]
         self.works = [work for work in self.works if work.process is not process]
@@ -369,13 +369,13 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @action(1, which=some)
     def sleep_too_long(self, which: int) -> None:
-        """A process is stopped until its leases have ended, and will go on as if nothing had happened."""
+        """A process is suspended until its leases have expired, and then continues."""
         self.expire(self.pick(self.processes, which))
         self.step("sleep too long")
 
     @action(2, lambda self: self.of_state({State.SENDING, State.UNKNOWN}), which=some)
     def settle_a_sender(self, which: int) -> None:
-        """Somebody meets a sender that may be dead: its answer is in the spool, or its outcome is unknown."""
+        """A sender that may be dead is settled: its answer is in the spool, or its outcome is unknown."""
         known = self.pick(self.of_state({State.SENDING, State.UNKNOWN}), which)
         submission = self.run(self.ledger.submissions.get(known))
         if submission.state is State.SENDING and not submission.lease.is_dead():
@@ -391,7 +391,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @action(1, lambda self: self.of_state({State.INTENDED}), which=some)
     def settle_an_intent(self, which: int) -> None:
-        """Rescue meets an intent whose process died before it sent anything."""
+        """Rescue finds an intent whose process died before it sent anything."""
         known = self.pick(self.of_state({State.INTENDED}), which)
         submission = self.run(self.ledger.submissions.get(known))
         if submission.lease.is_dead():
@@ -435,7 +435,7 @@ class LedgerMachine(RuleBasedStateMachine):
         refund=st.booleans(),
     )
     def hear(self, which: int, word: str, takes: list[tuple[str, bool]], fails: bool, refund: bool) -> None:
-        """What becomes of a generation; a late waiter may bring the gateway's word in any state."""
+        """A result of a generation is recorded, possibly by a late waiter in any state."""
         ended = self.of_state({*WAITED_FOR, State.SUCCEEDED, State.FAILED})
         announced = self.announced()
         if word == "collect" and announced:
@@ -447,7 +447,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.stop_or_go(known, State.RUNNING if word in {"collect", "end"} else State(word), refund)
 
     def stop_or_go(self, known: str, target: State, refund: bool) -> None:
-        """It runs; or nobody waits for it any more."""
+        """It is running, or the wait for it ends."""
         origin = State(self.rows[known]["state"])
         moves = self.ledger.submissions
         refund = refund and target is State.FAILED
@@ -462,7 +462,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.refunded.add(known)
 
     def end(self, known: str, takes: list[tuple[str, bool]], fails: bool, refund: bool) -> None:
-        """The end of a generation with its takes, the first time or once more (a fresh URL, a late take)."""
+        """The end of a generation with its takes, once or again (a fresh URL, a late take)."""
         row = self.rows[known]
         origin, target = State(row["state"]), State.FAILED if fails else State.SUCCEEDED
         announced = [_take(known, name, broken=broken or fails) for name, broken in takes]
@@ -487,7 +487,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.rows[known]["written_off_at"] is None, "its songs must be found again"
 
     def collect(self, song_row: int, problem: bool) -> None:
-        """A take is fetched, or cannot be fetched now."""
+        """A take is stored, or its download fails."""
         song = self.run(self.ledger.songs.get(song_row))
         if problem:
             self.last_problem.add(song.id)
@@ -501,7 +501,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @action(1, lambda self: self.of_state(WAITED_FOR), which=some, who=some, release=st.booleans())
     def look_after(self, which: int, who: int, release: bool) -> None:
-        """A process takes a generation into its care, and may let go of it."""
+        """A process takes a lease on a generation, and may release it."""
         known = self.pick(self.of_state(WAITED_FOR), which)
         lease = Lease(
             self.pick(self.processes, who).identity, uuid.uuid4().hex, datetime.now(UTC) + timedelta(hours=1)
@@ -515,14 +515,14 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @action(1, lambda self: self.rows, which=some)
     def write_off(self, which: int) -> None:
-        """A person gives up on a submission, or on its songs; only open ends can be given up, and only once."""
+        """A person gives up a submission or its songs; only open ones, and only once."""
         known = self.pick(list(self.rows), which)
         row = self.rows[known]
         expected = row["written_off_at"] is None and self.is_open(row)
         assert self.step("write off", self.ledger.submissions.write_off(known)) is expected
 
     def is_open(self, row: dict[str, Any]) -> bool:
-        """True where its outcome is not known, or where songs of it are not collected."""
+        """True if its outcome is not known, or songs of it are not collected."""
         announced = {song["submission_id"] for song in self.fetch("songs") if song["state"] == "announced"}
         state = State(row["state"])
         return state in OPEN_ENDS or (state is State.SUCCEEDED and row["id"] in announced)
@@ -538,7 +538,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @action(1)
     def list_what_is_open(self) -> None:
-        """`uncollected` is exactly what may have been paid for and has neither its songs nor an end."""
+        """`uncollected` returns exactly what may have been paid for and lacks its songs or an outcome."""
         listed = self.step("list", self.ledger.submissions.uncollected())
         waiting = {song["submission_id"] for song in self.fetch("songs") if song["state"] == "announced"}
         assert {one.id for one in listed} == {
@@ -551,7 +551,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_moves_off_the_table(self) -> None:
-        """Rows stay, states move along RULES, and what stands in a row is never overwritten."""
+        """Rows stay, states change along RULES, and values are never overwritten."""
         for known, old in self.before.items():
             new = self.rows[known]
             was, now = State(old["state"]), State(new["state"])
@@ -574,7 +574,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_pays_twice(self) -> None:
-        """One POST per row, and rows that may be billed only as many as the first and what a person allowed."""
+        """One POST per row, and no more billable rows than the first and those that a person allowed."""
         assert all(count == 1 for count in self.gateway.posts.values())
         maybe = Counter(row["key"] for row in self.rows.values() if State(row["state"]) not in FREE)
         assert all(count <= 1 + self.permitted[key] for key, count in maybe.items())
@@ -583,7 +583,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_paid_id_is_lost(self) -> None:
-        """What a process told the ledger stands in it; what is in the spool is there or can still be adopted."""
+        """Recorded ids are in the ledger; spooled ids are there or can still be adopted."""
         for known, generation_id in self.told.items():
             assert self.rows[known]["generation_id"] == generation_id
         for known, generation_id in self.spooled.items():
@@ -595,7 +595,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_counters_are_the_sum_of_the_rows(self) -> None:
-        """Spent, reserved and refunded, of the library, each day and each run; reserved only for what is open."""
+        """Spent, reserved and refunded, of the library, each day and each run; reserved only for open ones."""
         expected: dict[str, list[float]] = {}
         for known, row in self.rows.items():
             state = State(row["state"])
@@ -617,7 +617,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_song_has_its_file_or_its_reason(self) -> None:
-        """Once it was tried: stored with a path, or with a reason; failed takes have the gateway's."""
+        """After an attempt: stored with a path, or with a reason; failed takes have the gateway's."""
         for song in self.fetch("songs"):
             assert (song["state"] == SongState.STORED) == (song["path"] is not None) == bool(song["sha256"])
             if song["state"] == SongState.FAILED:
@@ -632,7 +632,7 @@ class LedgerMachine(RuleBasedStateMachine):
         }
 
     def everybody_dies_and_rescue_finds_it_all(self) -> None:
-        """At the end of all: the dead are settled, and every id that was told or spooled is in the ledger."""
+        """Finally all processes die: everything is settled, and every recorded or spooled id is in the ledger."""
         for process in self.processes:
             self.expire(process)
         session: Any = SimpleNamespace(
@@ -714,12 +714,12 @@ class PostgresMachine(LedgerMachine):
 
 
 def _memory() -> str | None:
-    """A folder in memory, where there is one: a sync is quick there."""
+    """A folder in memory, if there is one, where a sync is fast."""
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
 def _start(here: bool) -> Process:
-    """A process on this host (a real child), or on another host, of which only the leases tell."""
+    """A process on this host (a real child), or on another host, which only its leases show."""
     if not here:
         return Process(ProcessIdentity(f"host-{uuid.uuid4().hex[:8]}", "boot", 1, "1"), None)
     child = subprocess.Popen(["sleep", "3600"])
@@ -807,15 +807,15 @@ FEW = 3
 
 
 def _never(machine: type[LedgerMachine], expected: Iterable[str]) -> list[str]:
-    """What the examples left out, so that they prove nothing about it."""
+    """Events that no example reached, so that nothing is proved about them."""
     return [name for name in expected if not machine.seen[name]]
 
 
 @pytest.mark.timeout(900)
-def test_ten_thousand_steps_in_any_order_break_no_promise(
+def test_ten_thousand_steps_in_any_order_keep_every_invariant(
     loop: asyncio.AbstractEventLoop, tmp_path: Path
 ) -> None:
-    """On SQLite: nothing is paid twice, no paid id is lost, and the counters are what the rows say."""
+    """On SQLite: nothing is paid twice, no paid id is lost, and the counters equal the rows."""
 
     async def migrate() -> None:
         async with Ledger(ledger_url(None, tmp_path)):
@@ -833,7 +833,7 @@ def test_ten_thousand_steps_in_any_order_break_no_promise(
 
 @pytest.mark.postgres
 @pytest.mark.timeout(900)
-def test_a_thousand_steps_on_postgresql_break_no_promise(
+def test_a_thousand_steps_on_postgresql_keep_every_invariant(
     loop: asyncio.AbstractEventLoop, postgres_url: str
 ) -> None:
     """The same machine on the other database."""

@@ -1,4 +1,4 @@
-"""Money in the ledger: what is reserved, spent and released, and that no cap is ever passed."""
+"""Money in the ledger: reserving, spending and releasing, never beyond a cap."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def intent() -> Callable[..., Intent]:
 
 @pytest.fixture
 def pay(ledger: Ledger, intent):
-    """Tries to commit an intent; what returns is the claim."""
+    """Tries to commit an intent; returns the claim."""
 
     async def go(key: str = "key", *, dead: bool = False, pay_again=frozenset(), **changes: object):
         lease = Lease.take(-60.0 if dead else 60.0)
@@ -51,7 +51,7 @@ def pay(ledger: Ledger, intent):
 
 @pytest.fixture
 def sent(ledger: Ledger, pay):
-    """A submission whose POST has left."""
+    """A submission whose POST was sent."""
 
     async def go(key: str = "key", **changes: object):
         submission = (await pay(key, **changes)).submission
@@ -62,7 +62,7 @@ def sent(ledger: Ledger, pay):
 
 
 async def _balances(ledger: Ledger) -> set[tuple[float, float, float]]:
-    """(spent, reserved, refunded) of the library, the day and the run; one element where they are equal."""
+    """(spent, reserved, refunded) of the library, the day and the run; one element if they are equal."""
     found = [await ledger.money.balance(scope) for scope in SCOPES]
     assert [one.scope for one in found] == list(SCOPES)
     return {(one.spent, one.reserved, one.refunded) for one in found}
@@ -76,13 +76,13 @@ async def _end(ledger: Ledger, submission, failure: str | None = None, refund: b
     )
 
 
-async def test_a_counter_that_nobody_moved_stands_at_nothing(ledger: Ledger) -> None:
-    """Also where it has no row yet."""
+async def test_an_unused_counter_is_zero(ledger: Ledger) -> None:
+    """Even without a row."""
     assert await ledger.money.balance() == Balance("library", 0.0, 0.0, 0.0)
 
 
 async def test_a_price_is_reserved_with_the_intent_and_spent_when_accepted(ledger: Ledger, sent) -> None:
-    """On the library, the day and the run alike."""
+    """For the library, the day and the run alike."""
     submission = await sent()
     assert await _balances(ledger) == {(0.0, 1.0, 0.0)}
     await ledger.submissions.accepted(submission.id, "id", (), None)
@@ -92,15 +92,15 @@ async def test_a_price_is_reserved_with_the_intent_and_spent_when_accepted(ledge
 
 
 @pytest.mark.parametrize("state", [State.UNSENT, State.REFUSED])
-async def test_what_was_not_billed_is_free_again(ledger: Ledger, sent, state: State) -> None:
-    """Not sent, or refused: nothing is reserved any more."""
+async def test_an_unbilled_submission_releases_its_reservation(ledger: Ledger, sent, state: State) -> None:
+    """Not sent, or refused."""
     submission = await sent()
     await ledger.submissions.settle_sending(submission.id, state, "no")
     assert await _balances(ledger) == {(0.0, 0.0, 0.0)}
 
 
 async def test_an_unknown_outcome_keeps_its_reservation_until_it_is_settled(ledger: Ledger, sent) -> None:
-    """It may have been billed; an answer that comes late settles it either way."""
+    """It may have been billed; a late answer settles it either way."""
     one, two = await sent("one"), await sent("two")
     for submission in (one, two):
         await ledger.submissions.settle_sending(submission.id, State.UNKNOWN, "lost")
@@ -110,10 +110,8 @@ async def test_an_unknown_outcome_keeps_its_reservation_until_it_is_settled(ledg
     assert await _balances(ledger) == {(1.0, 0.0, 0.0)}
 
 
-async def test_a_write_off_releases_and_a_late_acceptance_is_charged_all_the_same(
-    ledger: Ledger, sent
-) -> None:
-    """The gateway bills it whether we had given up or not."""
+async def test_a_late_acceptance_after_a_write_off_is_spent(ledger: Ledger, sent) -> None:
+    """The gateway bills it all the same."""
     submission = await sent()
     await ledger.submissions.settle_sending(submission.id, State.UNKNOWN, "lost")
     assert await ledger.submissions.write_off(submission.id) is True
@@ -124,8 +122,8 @@ async def test_a_write_off_releases_and_a_late_acceptance_is_charged_all_the_sam
     assert (await ledger.submissions.get(submission.id)).written_off_at is None
 
 
-async def test_songs_of_what_was_written_off_too_early_are_looked_after_again(ledger: Ledger, sent) -> None:
-    """An overdue generation that a person gave up on, and that ended well after all, is not forgotten."""
+async def test_a_success_after_a_write_off_is_collected(ledger: Ledger, sent) -> None:
+    """An overdue generation that was given up but succeeded after all."""
     submission = await sent()
     await ledger.submissions.accepted(submission.id, "id", (), None)
     await ledger.submissions.stop_waiting(submission.id, State.OVERDUE, "late")
@@ -137,8 +135,8 @@ async def test_songs_of_what_was_written_off_too_early_are_looked_after_again(le
 
 
 @pytest.mark.parametrize("by", ["ended", "stop_waiting"])
-async def test_a_failure_is_given_back_only_by_a_gateway_that_refunds(ledger: Ledger, sent, by: str) -> None:
-    """And a song that shows up later is charged again."""
+async def test_a_failure_is_refunded_only_if_the_gateway_refunds(ledger: Ledger, sent, by: str) -> None:
+    """And a song that appears later is charged again."""
     kept, given_back = await sent("kept"), await sent("given back")
     for submission in (kept, given_back):
         await ledger.submissions.accepted(submission.id, submission.key, (), None)
@@ -153,8 +151,8 @@ async def test_a_failure_is_given_back_only_by_a_gateway_that_refunds(ledger: Le
     assert await _balances(ledger) == {(2.0, 0.0, 0.0)}
 
 
-async def test_who_takes_over_reserves_at_his_own_price_day_and_run(ledger: Ledger, pay) -> None:
-    """The dead holder's reservation goes with it, so a cap that fits one price is enough."""
+async def test_a_takeover_reserves_its_own_price_day_and_run(ledger: Ledger, pay) -> None:
+    """The dead holder's reservation is released, so a cap for one price is enough."""
     old = (await pay(dead=True, caps=Caps(total=1.0))).submission
     claim = await pay(price=3.0, day="2026-03-02", budget_run=None, caps=Caps(total=3.0))
     assert (claim.mine, claim.submission.id) == (True, old.id)
@@ -164,16 +162,16 @@ async def test_who_takes_over_reserves_at_his_own_price_day_and_run(ledger: Ledg
     assert (await ledger.money.balance("day:2026-03-02")).reserved == 3.0
 
 
-async def test_a_take_over_that_is_too_dear_leaves_everything_as_it_was(ledger: Ledger, pay) -> None:
-    """The old reservation stands where the new one has no room."""
+async def test_a_takeover_beyond_the_cap_changes_nothing(ledger: Ledger, pay) -> None:
+    """The old reservation stays."""
     old = (await pay(dead=True)).submission
     assert (await pay(price=3.0, caps=Caps(total=2.0))).stopped is not None
     assert await ledger.submissions.get(old.id) == old
     assert await _balances(ledger) == {(0.0, 1.0, 0.0)}
 
 
-async def test_an_intent_that_died_unsent_reserves_nothing_once_it_is_found(ledger: Ledger, pay) -> None:
-    """Only under the fence that was found dead; its old holder, should it wake, may not send."""
+async def test_a_dead_unsent_intent_releases_its_reservation(ledger: Ledger, pay) -> None:
+    """Only under the fence that was read; its old holder may no longer send."""
     old = (await pay(dead=True)).submission
     assert await ledger.submissions.never_sent(old.id, "another fence", "dead") is False
     assert await ledger.submissions.never_sent(old.id, old.lease.fence, "dead") is True
@@ -181,10 +179,8 @@ async def test_an_intent_that_died_unsent_reserves_nothing_once_it_is_found(ledg
     assert await ledger.submissions.begin_send(old.id, old.lease) is False
 
 
-async def test_an_intent_found_dead_that_has_woken_and_is_being_sent_is_left_alone(
-    ledger: Ledger, pay
-) -> None:
-    """Whoever found it dead read it before: the answer to its request must find its row."""
+async def test_an_intent_whose_holder_resumed_and_sends_is_not_changed(ledger: Ledger, pay) -> None:
+    """The row was read before: the answer must still find it."""
     old = (await pay(dead=True)).submission
     assert await ledger.submissions.begin_send(old.id, old.lease.extended(60.0)) is True
     assert await ledger.submissions.never_sent(old.id, old.lease.fence, "dead") is False
@@ -200,10 +196,10 @@ async def test_an_intent_found_dead_that_has_woken_and_is_being_sent_is_left_alo
         (Caps(total=0.0), "The library's budget of 0 units is used up: 1 are spent, 1 reserved, and this costs 1"),
     ],
 )  # fmt: skip
-async def test_a_full_budget_says_which_and_how_full(
+async def test_a_full_budget_is_named_with_its_numbers(
     ledger: Ledger, pay, sent, caps: Caps, said: str
 ) -> None:
-    """And leaves no trace: no row, no key, no counter moved."""
+    """Nothing is written: no row, no key, no counter."""
     await ledger.submissions.accepted((await sent("spent")).id, "id", (), None)
     await pay("reserved")
     claim = await pay("over", caps=caps)
@@ -213,16 +209,16 @@ async def test_a_full_budget_says_which_and_how_full(
 
 
 @pytest.mark.parametrize("caps", [Caps(total=1.0), Caps(per_day=1.0), Caps(per_run=1.0)])
-async def test_a_cap_of_one_takes_ten_songs_at_a_tenth(ledger: Ledger, pay, caps: Caps) -> None:
-    """Ten times 0.1 is 1, whatever binary sums say; the eleventh is over, and is told without their rest."""
+async def test_a_cap_of_one_allows_ten_songs_at_a_tenth(ledger: Ledger, pay, caps: Caps) -> None:
+    """In spite of binary rounding; the eleventh is refused, with rounded amounts."""
     for number in range(10):
         assert (await pay(f"song {number}", price=0.1, caps=caps)).mine
     stopped = (await pay("eleventh", price=0.1, caps=caps)).stopped
     assert stopped.endswith("budget of 1 units is used up: 0 are spent, 1 reserved, and this costs 0.1")
 
 
-async def test_another_day_and_another_run_have_budgets_of_their_own(ledger: Ledger, pay) -> None:
-    """The library's counter goes on."""
+async def test_each_day_and_each_run_has_its_own_budget(ledger: Ledger, pay) -> None:
+    """The library's counter continues."""
     caps = Caps(per_day=1.0, per_run=1.0)
     assert (await pay("one", caps=caps)).mine
     assert (await pay("two", caps=caps, budget_run="other")).stopped.startswith("Today's")
@@ -232,7 +228,7 @@ async def test_another_day_and_another_run_have_budgets_of_their_own(ledger: Led
 
 
 async def test_a_pause_stops_every_new_intent_until_spending_is_resumed(ledger: Ledger, pay) -> None:
-    """Also a take-over; a second pause changes the reason only."""
+    """Including a takeover; a second pause only changes the reason."""
     await pay("dead", dead=True)
     await ledger.money.pause("first")
     await ledger.money.pause("the bill\x00 is high")
@@ -249,21 +245,23 @@ async def test_a_pause_stops_every_new_intent_until_spending_is_resumed(ledger: 
     assert (await ledger.money.stop_reason()).endswith("UTC")
 
 
-async def test_two_that_pause_at_once_both_have(ledger: Ledger) -> None:
-    """Neither falls over the other's row."""
+async def test_two_concurrent_pauses_both_succeed(ledger: Ledger) -> None:
+    """Neither fails on the other's row."""
     await asyncio.gather(*(ledger.money.pause(f"person {number}") for number in range(8)))
     assert "paused" in await ledger.money.stop_reason()
 
 
 @pytest.fixture
 async def other_ledger(any_library, ledger: Ledger) -> AsyncIterator[Ledger]:
-    """The same database through connections of another process's kind."""
+    """The same database through separate connections, as of another process."""
     async with Ledger(ledger_url(any_library.ledger_url, any_library.folder)) as opened:
         yield opened
 
 
-async def test_thirty_at_once_never_pass_a_cap(ledger: Ledger, other_ledger: Ledger, intent) -> None:
-    """Through two connection pools; while some settle, others start, and each refusal says the truth."""
+async def test_thirty_concurrent_intents_never_exceed_a_cap(
+    ledger: Ledger, other_ledger: Ledger, intent
+) -> None:
+    """Through two connection pools; while some settle, others start, and each refusal is correct."""
     caps = Caps(total=7.0, per_day=6.0, per_run=5.0)
 
     async def one(number: int) -> bool:
@@ -284,10 +282,10 @@ async def test_thirty_at_once_never_pass_a_cap(ledger: Ledger, other_ledger: Led
     assert await _balances(ledger) == {(5.0, 0.0, 0.0)}
 
 
-async def test_many_that_take_over_one_dead_intent_leave_one_reservation(
+async def test_many_takeovers_of_one_intent_leave_one_reservation(
     ledger: Ledger, other_ledger: Ledger, intent, pay
 ) -> None:
-    """On new days and runs, whose counters do not exist yet: one gets it, nobody waits for ever."""
+    """On new days and runs, whose counters do not exist yet: one succeeds, without a deadlock."""
     await pay("dead", dead=True)
 
     async def one(number: int) -> bool:

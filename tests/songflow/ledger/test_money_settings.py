@@ -1,4 +1,4 @@
-"""Where budgets come from, and what an older ledger has spent already."""
+"""Budget settings, and the spending of an older ledger."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from songflow.settings import LibrarySettings
 def test_budgets_are_read_from_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, given: str, read: float | None
 ) -> None:
-    """A number from 0; nothing is no cap, and 0 is a cap."""
+    """A number from 0; empty is no cap, and 0 is a cap."""
     monkeypatch.setenv("SONGFLOW_BUDGET", given)
     monkeypatch.setenv("SONGFLOW_BUDGET_PER_DAY", given)
     monkeypatch.setenv("SONGFLOW_UNIT", "dollars" if given else "")
@@ -33,10 +33,10 @@ def test_budgets_are_read_from_the_environment(
 
 @pytest.mark.parametrize("variable", ["SONGFLOW_BUDGET", "SONGFLOW_BUDGET_PER_DAY"])
 @pytest.mark.parametrize("given", ["ten", "-1", "nan", "inf", "-inf", "1,5"])
-def test_a_budget_that_is_no_amount_is_refused(
+def test_an_invalid_budget_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str, given: str
 ) -> None:
-    """A typo must not mean "no cap"; the variable is named."""
+    """A typing error must not mean "no cap"; the variable is named."""
     monkeypatch.setenv(variable, given)
     with pytest.raises(LibraryError, match=f"{variable} is '{given}'") as caught:
         LibrarySettings.from_environment(tmp_path)
@@ -49,10 +49,10 @@ STATES = (*SPENT, "sending", "unknown", "intended", "unsent", "refused")
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 @pytest.mark.parametrize("states", [STATES, ()])
-async def test_an_older_ledgers_money_is_counted_when_it_is_migrated(
+async def test_a_migration_counts_an_older_ledgers_spending(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str, states: tuple[str, ...]
 ) -> None:
-    """What was accepted is spent, what may have been is reserved, and settling that later moves the counter."""
+    """Accepted is spent, possibly billed is reserved, and settling it later changes the counter."""
     url = ledger_url(request.getfixturevalue("new_postgres") if kind == "postgres" else None, tmp_path)
     database = Database(url)
 

@@ -1,4 +1,4 @@
-"""Opening a ledger: where it may lie, what it must promise, and what its errors never show."""
+"""Opening a ledger: allowed locations, required durability, and errors without passwords."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ async def _open(url: str | None, folder: Path = Path()) -> None:
 
 
 def test_without_a_url_the_ledger_is_a_file_in_the_folder(tmp_path: Path) -> None:
-    """The default is SQLite beside the songs."""
+    """SQLite in the library's folder is the default."""
     assert ledger_url(None, tmp_path).database == str(tmp_path / "ledger.sqlite")
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+asyncpg", "postgresql+psycopg2", "postgres"])
-def test_every_spelling_of_postgresql_gets_the_driver_that_comes_with_us(scheme: str) -> None:
-    """Whatever driver a URL names, asyncpg is used."""
+def test_every_postgresql_url_uses_asyncpg(scheme: str) -> None:
+    """Whatever driver it names."""
     assert ledger_url(f"{scheme}://h/d", Path()).drivername == "postgresql+asyncpg"
 
 
-def test_sslmode_is_understood_as_hosted_databases_print_it() -> None:
-    """`sslmode`, libpq's word in most providers' URLs, becomes asyncpg's `ssl`."""
+def test_sslmode_in_a_url_becomes_ssl() -> None:
+    """`sslmode`, libpq's name in most providers' URLs, becomes asyncpg's `ssl`."""
     assert ledger_url("postgresql://h/d?sslmode=require", Path()).query == {"ssl": "require"}
 
 
@@ -53,8 +53,8 @@ def test_sslmode_is_understood_as_hosted_databases_print_it() -> None:
         "sqlite:////no/such/folder/ledger.sqlite",
     ],
 )
-async def test_a_url_that_cannot_be_used_is_said_without_its_password(url: str) -> None:
-    """A wrong URL is bad input (exit 2), and nothing of a password stands in what is shown or chained."""
+async def test_an_invalid_url_is_reported_without_its_password(url: str) -> None:
+    """It is bad input (exit 2), and neither the message nor a chained exception contains the password."""
     with pytest.raises(LibraryError) as caught:
         await _open(url)
     assert caught.value.exit_code == 2
@@ -65,10 +65,8 @@ async def test_a_url_that_cannot_be_used_is_said_without_its_password(url: str) 
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("wrong", ["role", "database"])
-async def test_a_server_that_turns_us_away_is_named_without_the_password(
-    postgres_url: str, wrong: str
-) -> None:
-    """A wrong user or database shows the server's reason, not our password."""
+async def test_a_refusing_server_is_reported_without_the_password(postgres_url: str, wrong: str) -> None:
+    """A wrong user or database shows the server's reason."""
     url = make_url(postgres_url).set(password="sesame")
     bad = url.set(username="nobody-such") if wrong == "role" else url.set(database="no-such")
     with pytest.raises(LibraryError, match="does not exist") as caught:
@@ -79,8 +77,8 @@ async def test_a_server_that_turns_us_away_is_named_without_the_password(
 # --- durability -------------------------------------------------------------------------------------------
 
 
-async def test_sqlite_commits_are_on_the_disk(tmp_path: Path) -> None:
-    """SQLite runs with a write-ahead log, full synchronisation and foreign keys on every connection."""
+async def test_sqlite_commits_are_durable(tmp_path: Path) -> None:
+    """Write-ahead log, full synchronisation and foreign keys on every connection."""
     async with Ledger(ledger_url(None, tmp_path)) as ledger:
         for transaction in (ledger.database.read(), ledger.database.write("test")):
             async with transaction as connection:
@@ -139,14 +137,14 @@ server:/export /mnt/m\xc3\xbcsik fuse.sshfs rw 0 0
 def test_the_file_system_of_a_path_is_that_of_its_innermost_mount(
     tmp_path: Path, path: str, kind: str
 ) -> None:
-    """The mount table is read with its escapes, whole path segments deep."""
+    """The mount table's escapes and whole path segments are respected."""
     mounts = tmp_path / "mounts"
     mounts.write_bytes(MOUNTS)
     assert file_system_of(Path(path), mounts) == kind
 
 
 def test_sqlite_on_a_network_file_system_is_refused(tmp_path: Path) -> None:
-    """Where locks do not hold between machines, two could both believe that they may pay."""
+    """Its locks do not work across machines: two could both pay."""
     mounts = tmp_path / "mounts"
     mounts.write_bytes(MOUNTS)
     with pytest.raises(LibraryError, match=r"network file system \(nfs4\)") as caught:
@@ -164,10 +162,10 @@ def test_without_a_mount_table_nothing_is_refused(tmp_path: Path) -> None:
 # --- other processes ----------------------------------------------------------------------------------------
 
 
-async def test_a_ledger_that_stays_locked_is_said_in_words(
+async def test_a_ledger_that_stays_locked_is_a_library_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process that never lets go of its lock ends in a LibraryError, not in a driver's traceback."""
+    """Not a driver's traceback."""
     monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0)
     async with Ledger(ledger_url(None, tmp_path)) as ledger:
         other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
@@ -182,7 +180,7 @@ async def test_a_ledger_that_stays_locked_is_said_in_words(
 async def test_a_new_file_that_another_process_writes_to_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite itself gives up at once on a log mode that it cannot set; two first openings would collide."""
+    """SQLite itself fails at once on a locked journal mode; two first openings would collide."""
     other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
     monkeypatch.setattr(sqlite_file.time, "sleep", lambda seconds: other.close())
@@ -190,10 +188,10 @@ async def test_a_new_file_that_another_process_writes_to_is_waited_for(
         assert await ledger.submissions.of_key("any") == []
 
 
-async def test_a_new_file_that_another_process_never_lets_go_of_is_said_in_words(
+async def test_a_new_file_that_stays_locked_is_a_library_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Patience ends with the busy timeout."""
+    """After the busy timeout."""
     monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0)
     other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -203,7 +201,7 @@ async def test_a_new_file_that_another_process_never_lets_go_of_is_said_in_words
 
 
 async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_ledger_usable(tmp_path: Path) -> None:
-    """Cancelling somebody who waits for the lock neither keeps the lock nor breaks the connection."""
+    """Cancelling a wait for the lock neither keeps the lock nor breaks the connection."""
     async with Ledger(ledger_url(None, tmp_path)) as ledger:
         other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -219,10 +217,8 @@ async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_ledger_usable
         other.close()
 
 
-async def test_what_is_not_the_databases_trouble_is_not_put_into_its_words(
-    ledger: Ledger, intent, alive
-) -> None:
-    """An error of the caller's own passes through a transaction as it is, and undoes it."""
+async def test_other_exceptions_pass_through_a_transaction(ledger: Ledger, intent, alive) -> None:
+    """And roll it back."""
 
     async def fail() -> None:
         async with ledger.database.write("test") as connection:
@@ -235,8 +231,8 @@ async def test_what_is_not_the_databases_trouble_is_not_put_into_its_words(
     assert len(await ledger.submissions.of_key("key")) == 1
 
 
-async def test_a_file_that_is_no_ledger_is_left_as_it_is(tmp_path: Path) -> None:
-    """Whatever lies there under the ledger's name was somebody's."""
+async def test_a_file_that_is_not_a_ledger_is_not_changed(tmp_path: Path) -> None:
+    """Whatever has the ledger's name."""
     file = tmp_path / "ledger.sqlite"
     file.write_bytes(b"my diary, not a database " * 100)
     with pytest.raises(LibraryError, match="not a database"):

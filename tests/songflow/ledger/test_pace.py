@@ -1,4 +1,4 @@
-"""The pace of submits: a key that was told to slow down does so everywhere, and recovers."""
+"""The pace of submits: after a 429 all users of a key slow down, then recover."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from songflow.ledger.pace import LONGEST_PAUSE_SECONDS
 KEY = "https://gateway.example#0123"
 
 
-async def test_a_key_that_was_never_slowed_down_waits_for_nothing(ledger: Ledger) -> None:
-    """And leaves no row; another's pace is not its own."""
+async def test_a_key_without_a_429_does_not_wait(ledger: Ledger) -> None:
+    """It has no row, and another key's pace does not apply."""
     await ledger.pace.slow_down("another", None)
     assert await ledger.pace.slot(KEY) is None
 
 
-async def test_each_takes_the_next_slot(ledger: Ledger) -> None:
-    """The gateway's own word is kept to; after it the slots are a pause apart."""
+async def test_each_submit_takes_the_next_slot(ledger: Ledger) -> None:
+    """Retry-After is respected; then the slots are a pause apart."""
     await ledger.pace.slow_down(KEY, 100.0)
     first, second, third = [await ledger.pace.slot(KEY) for _ in range(3)]
     assert 0.0 < first <= 100.0
@@ -28,8 +28,8 @@ async def test_each_takes_the_next_slot(ledger: Ledger) -> None:
     assert third <= first + 2.0
 
 
-async def test_a_second_no_doubles_the_pause_and_an_acceptance_halves_it(ledger: Ledger) -> None:
-    """Two, four, two, one seconds, and then nothing slows it down any more."""
+async def test_a_second_429_doubles_the_pause_and_an_acceptance_halves_it(ledger: Ledger) -> None:
+    """Two, four, two, one seconds, and then no pause."""
     for _ in range(3):
         await ledger.pace.slow_down(KEY, None)
     await ledger.pace.slot(KEY)
@@ -42,18 +42,18 @@ async def test_a_second_no_doubles_the_pause_and_an_acceptance_halves_it(ledger:
     assert await ledger.pace.slot(KEY) is None
 
 
-async def test_nobody_is_held_up_for_longer_than_a_pause_can_be(ledger: Ledger) -> None:
-    """Whatever a gateway asks for, and however many wait."""
+async def test_no_wait_is_longer_than_the_longest_pause(ledger: Ledger) -> None:
+    """Whatever the gateway asks for, and however many wait."""
     await ledger.pace.slow_down(KEY, 1e6)
     for _ in range(12):
         await ledger.pace.slow_down(KEY, None)
     assert [await ledger.pace.slot(KEY) <= LONGEST_PAUSE_SECONDS for _ in range(3)] == [True] * 3
 
 
-async def test_a_pace_that_has_just_recovered_holds_up_nobody(
+async def test_a_pace_that_has_just_recovered_delays_nobody(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look and the lock another's acceptance may have ended it."""
+    """Another's acceptance may end it between the read and the lock."""
     await ledger.pace.slow_down(KEY, None)
     write = ledger.database.write
 
@@ -69,8 +69,8 @@ async def test_a_pace_that_has_just_recovered_holds_up_nobody(
     assert await ledger.pace.slot(KEY) is None
 
 
-async def test_a_burst_that_was_sent_before_counts_once(ledger: Ledger) -> None:
-    """Of fifty that left together, the first no says all there is to know."""
+async def test_a_concurrent_burst_counts_once(ledger: Ledger) -> None:
+    """Of fifty requests sent together, only the first 429 changes the pause."""
     for _ in range(50):
         await ledger.pace.slow_down(KEY, None, paced=False)
     await ledger.pace.slot(KEY)
@@ -79,8 +79,8 @@ async def test_a_burst_that_was_sent_before_counts_once(ledger: Ledger) -> None:
     assert second <= 2.0
 
 
-async def test_who_gives_up_leaves_the_slot_to_the_next(ledger: Ledger) -> None:
-    """A hundred that would not wait so long do not put off the one that would."""
+async def test_giving_up_leaves_the_slot_to_the_next(ledger: Ledger) -> None:
+    """A hundred that would not wait so long do not delay the one that would."""
     await ledger.pace.slow_down(KEY, 100.0)
     for _ in range(100):
         assert 45.0 < await ledger.pace.slot(KEY, longest=45.0) <= 100.0

@@ -1,4 +1,4 @@
-"""Ratings: a person's opinion of a take, on SQLite and PostgreSQL."""
+"""Ratings of takes, on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def rainy(ledger: Ledger, in_state, take):
 
 @pytest.mark.parametrize("reference", ["a", "/audio/rain.mp3", "rain.mp3", "../audio/./rain.mp3"])
 async def test_a_song_is_rated_by_its_id_or_its_file(ledger: Ledger, rainy, reference: str) -> None:
-    """The other take is left as it was, and the manifest shows it."""
+    """The other take is unchanged, and the manifest shows the rating."""
     song = await rate_song(ledger, reference, 4.5, folder=Path("/audio"))
     assert (song.id, song.rating) == (rainy[0].id, 4.5)
     assert song.rated_at is not None
@@ -38,8 +38,8 @@ async def test_a_song_is_rated_by_its_id_or_its_file(ledger: Ledger, rainy, refe
     assert frame["rating"].isna().to_list() == [False, True]
 
 
-async def test_a_new_rating_replaces_the_old_one_and_can_be_taken_back(ledger: Ledger, rainy) -> None:
-    """Also for a take that is not on the disk: a person may have heard it at the gateway."""
+async def test_a_rating_can_be_replaced_and_removed(ledger: Ledger, rainy) -> None:
+    """Also for a take that is not stored: it may have been heard at the gateway."""
     await rate_song(ledger, "b", 0)
     assert (await rate_song(ledger, "b", 5)).rating == 5
     cleared = await rate_song(ledger, "b", None)
@@ -56,14 +56,14 @@ async def test_a_rating_out_of_range_is_refused(ledger: Ledger, rainy, rating: f
 
 
 @pytest.mark.parametrize("reference", ["c", "", "/audio/other.mp3", "s3://rain.mp3", "%"])
-async def test_a_song_that_is_not_there_cannot_be_rated(ledger: Ledger, rainy, reference: str) -> None:
-    """Whatever it looks like."""
+async def test_an_unknown_song_cannot_be_rated(ledger: Ledger, rainy, reference: str) -> None:
+    """For any kind of reference."""
     with pytest.raises(InputError, match="No song of this library"):
         await rate_song(ledger, reference, 3)
 
 
 async def test_an_id_that_two_songs_share_asks_for_the_file(ledger: Ledger, in_state, take) -> None:
-    """Gateways have been seen to give one id twice."""
+    """Some gateways return one id twice."""
     submission = await in_state(State.RUNNING)
     await ledger.songs.ended(submission.id, submission.key, REGULAR, [take("a"), take("a")], {"body": ""})
     with pytest.raises(InputError, match=f"2 songs have the id 'a': take 1 of {submission.key}, take 2"):

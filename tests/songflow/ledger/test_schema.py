@@ -1,4 +1,4 @@
-"""The schema: migrations build what the code expects, and no other version is touched."""
+"""The schema: migrations create what the code expects, and no other version is touched."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def test_the_schema_version_is_the_newest_migration() -> None:
     assert ScriptDirectory.from_config(alembic_config()).get_heads() == [SCHEMA_VERSION]
 
 
-async def test_migrations_build_exactly_the_tables_of_the_code(ledger: Ledger) -> None:
-    """Alembic finds nothing to change between a migrated ledger and the metadata."""
+async def test_migrations_create_exactly_the_tables_of_the_code(ledger: Ledger) -> None:
+    """Alembic finds no difference between a migrated ledger and the metadata."""
 
     def differences(connection: Connection) -> list[object]:
         context = MigrationContext.configure(
@@ -42,7 +42,7 @@ async def test_migrations_build_exactly_the_tables_of_the_code(ledger: Ledger) -
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def fresh_url(request: pytest.FixtureRequest, tmp_path: Path):
-    """The URL of a database in which nothing is yet."""
+    """The URL of an empty database."""
     given = request.getfixturevalue("new_postgres") if request.param == "postgres" else None
     return ledger_url(given, tmp_path)
 
@@ -57,8 +57,8 @@ async def _set_version(ledger: Ledger, version: str) -> None:
         await connection.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": version})
 
 
-async def test_an_empty_database_is_migrated_and_opened_again_as_it_is(fresh_url) -> None:
-    """Opening builds the schema once; the second opening finds it."""
+async def test_an_empty_database_is_migrated_once(fresh_url) -> None:
+    """The second opening finds the schema."""
     for _ in range(2):
         async with Ledger(fresh_url) as ledger:
             assert await _version(ledger) == SCHEMA_VERSION
@@ -68,7 +68,7 @@ async def test_an_empty_database_is_migrated_and_opened_again_as_it_is(fresh_url
 async def test_an_older_schema_is_migrated(
     fresh_url, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A ledger of an earlier version gets the migrations that it lacks, and keeps what is in it."""
+    """It gets the missing migrations and keeps its data."""
     async with Ledger(fresh_url) as ledger, ledger.database.write("test") as connection:
         await connection.execute(
             text("INSERT INTO generations VALUES ('old', '{}', 'hash', 1, '2026-01-01 00:00:00+00')")
@@ -84,7 +84,7 @@ async def test_an_older_schema_is_migrated(
 
 
 async def test_a_newer_schema_is_refused_and_not_touched(fresh_url) -> None:
-    """A ledger that a later songflow has migrated is left alone, and the person told to upgrade."""
+    """The message recommends an upgrade."""
     async with Ledger(fresh_url) as ledger:
         await _set_version(ledger, "0999")
     with pytest.raises(LibraryError, match="schema 0999") as caught:
@@ -98,8 +98,8 @@ async def test_a_newer_schema_is_refused_and_not_touched(fresh_url) -> None:
     await database.database.close()
 
 
-async def test_processes_that_open_a_fresh_ledger_at_once_all_find_it_whole(fresh_url) -> None:
-    """Four processes race to build the schema: one does, none fails."""
+async def test_concurrent_first_openings_all_succeed(fresh_url) -> None:
+    """Four processes race to create the schema: one does, none fails."""
     script = (
         "import asyncio, sys\n"
         "from sqlalchemy import make_url\n"
@@ -128,7 +128,7 @@ async def test_processes_that_open_a_fresh_ledger_at_once_all_find_it_whole(fres
 async def test_a_migration_that_fails_leaves_an_empty_ledger_empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The schema is built in one transaction: a fault in its middle leaves nothing half-built."""
+    """The schema is created in one transaction."""
     broken = _with_another_migration(tmp_path / "migrations", upgrade="op.execute('SELECT nonsense')")
     monkeypatch.setattr("songflow.ledger.migrate._MIGRATIONS", broken)
     with pytest.raises(LibraryError):
@@ -142,7 +142,7 @@ async def test_a_migration_that_fails_leaves_an_empty_ledger_empty(
 def _with_another_migration(
     folder: Path, upgrade: str = "op.add_column('generations', sa.Column('note', sa.Text()))"
 ) -> Path:
-    """The package's migrations and one more, as a later version would have."""
+    """The package's migrations and one more, as of a later version."""
     import shutil
 
     import songflow.ledger.migrate as migrate

@@ -1,4 +1,4 @@
-"""Writers of one SQLite ledger share commits: each waits for the disk, and none pays for another's failure."""
+"""Writers of one SQLite ledger share commits: each waits for the disk, and failures stay separate."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def shared(tmp_path: Path) -> AsyncIterator[Ledger]:
 
 
 class Commits:
-    """Counts the commits; while `gate` is closed they do not get on, and with `trouble` they fail."""
+    """Counts the commits; while `gate` is closed they wait, and with `trouble` they fail."""
 
     def __init__(self) -> None:
         self.seen = 0
@@ -48,14 +48,14 @@ class Commits:
 
 @pytest.fixture
 def commits(monkeypatch: pytest.MonkeyPatch, shared: Ledger) -> Commits:
-    """What is committed from now on goes through this."""
+    """Routes all further commits through this counter."""
     counted = Commits()
     monkeypatch.setattr(sqlite_file, "_commit", counted)
     return counted
 
 
 async def note(ledger: Ledger, name: str, trouble: Exception | None = None) -> None:
-    """Write one row; then fail, where there is trouble."""
+    """Writes one row; then fails, if asked to."""
     async with ledger.database.write("pause") as connection:
         await connection.execute(
             text("INSERT INTO switches VALUES (:name, '2026-01-01', NULL)"), {"name": name}
@@ -65,7 +65,7 @@ async def note(ledger: Ledger, name: str, trouble: Exception | None = None) -> N
 
 
 def on_disk(ledger: Ledger) -> set[str]:
-    """The rows that another connection sees."""
+    """The rows that another connection reads."""
     other = sqlite3.connect(str(ledger.database.url.database))
     try:
         return {name for (name,) in other.execute("SELECT name FROM switches")}
@@ -74,20 +74,20 @@ def on_disk(ledger: Ledger) -> set[str]:
 
 
 async def until(condition) -> None:
-    """Let the loop and its threads run until something is so."""
+    """Runs the loop and its threads until a condition is true."""
     while not condition():  # noqa: ASYNC110 - a thread gives no events
         await asyncio.sleep(0.001)
 
 
-async def test_writers_that_come_together_share_one_commit(shared: Ledger, commits: Commits) -> None:
+async def test_concurrent_writers_share_one_commit(shared: Ledger, commits: Commits) -> None:
     """Fifty rows, one wait for the disk."""
     await asyncio.gather(*(note(shared, f"row {number}") for number in range(50)))
     assert commits.seen == 1
     assert len(on_disk(shared)) == 50
 
 
-async def test_nobody_goes_on_before_the_shared_commit(shared: Ledger, commits: Commits) -> None:
-    """What a writer is told to be stored is on the disk; those that come meanwhile are the next commit's."""
+async def test_no_writer_continues_before_the_shared_commit(shared: Ledger, commits: Commits) -> None:
+    """Later writers are in the next commit."""
     commits.gate.clear()
     early = [asyncio.create_task(note(shared, f"early {number}")) for number in range(3)]
     await until(lambda: commits.seen == 1)
@@ -102,8 +102,8 @@ async def test_nobody_goes_on_before_the_shared_commit(shared: Ledger, commits: 
     assert len(on_disk(shared)) == 6
 
 
-async def test_a_writer_that_fails_undoes_only_its_own_work(shared: Ledger, commits: Commits) -> None:
-    """Each has a savepoint of its own in the shared transaction."""
+async def test_a_failing_writer_rolls_back_only_its_own_work(shared: Ledger, commits: Commits) -> None:
+    """Each has its own savepoint in the shared transaction."""
     writers = (note(shared, "a"), note(shared, "b", KeyError("ours")), note(shared, "c"), note(shared, "a"))
     told = await asyncio.gather(*writers, return_exceptions=True)
     assert [type(one) for one in told] == [type(None), KeyError, type(None), LibraryError]
@@ -111,10 +111,8 @@ async def test_a_writer_that_fails_undoes_only_its_own_work(shared: Ledger, comm
     assert commits.seen == 1
 
 
-async def test_a_writer_that_takes_its_work_back_takes_back_no_other(
-    shared: Ledger, commits: Commits
-) -> None:
-    """`rollback` is for the block that says it."""
+async def test_rollback_undoes_only_the_writers_own_block(shared: Ledger, commits: Commits) -> None:
+    """Other blocks of the transaction are committed."""
 
     async def taken_back() -> None:
         async with shared.database.write("pause") as connection:
@@ -125,8 +123,8 @@ async def test_a_writer_that_takes_its_work_back_takes_back_no_other(
     assert on_disk(shared) == {"a", "c"}
 
 
-async def test_a_commit_that_fails_fails_for_all_that_share_it(shared: Ledger, commits: Commits) -> None:
-    """Nobody is told that something is stored which is not; the next commit is a new one."""
+async def test_a_failed_commit_fails_for_all_its_writers(shared: Ledger, commits: Commits) -> None:
+    """Nobody continues with an unstored row; the next commit is a new one."""
     commits.trouble = sqlite3.OperationalError("disk I/O error")
     told = await asyncio.gather(*(note(shared, name) for name in "abc"), return_exceptions=True)
     assert [type(one) for one in told] == [LibraryError] * 3
@@ -137,8 +135,8 @@ async def test_a_commit_that_fails_fails_for_all_that_share_it(shared: Ledger, c
     assert on_disk(shared) == {"d"}
 
 
-async def test_a_transaction_that_the_database_undoes_fails_for_all_that_share_it(shared: Ledger) -> None:
-    """A full disk makes SQLite undo everything at once: who wrote before is told, who comes after writes nothing."""
+async def test_a_transaction_rolled_back_by_sqlite_fails_for_all_its_writers(shared: Ledger) -> None:
+    """A full disk makes SQLite roll back everything: earlier writers fail, later ones write nothing."""
 
     async def undone() -> None:
         async with shared.database.write("pause") as connection:
@@ -151,8 +149,8 @@ async def test_a_transaction_that_the_database_undoes_fails_for_all_that_share_i
     assert on_disk(shared) == {"d"}
 
 
-async def test_who_is_cancelled_takes_nobody_along(shared: Ledger, commits: Commits) -> None:
-    """Neither one that waits for the shared commit nor one that waits for its turn."""
+async def test_cancelling_one_writer_does_not_affect_others(shared: Ledger, commits: Commits) -> None:
+    """Neither while it waits for the shared commit nor for its turn."""
     commits.gate.clear()
     first, second = (asyncio.create_task(note(shared, name)) for name in ("first", "second"))
     await until(lambda: commits.seen == 1)
@@ -168,12 +166,12 @@ async def test_who_is_cancelled_takes_nobody_along(shared: Ledger, commits: Comm
 
 
 class Stopped(BaseException):
-    """What Prefect's handler of SIGTERM raises, wherever the process is."""
+    """The exception of Prefect's SIGTERM handler, raised anywhere in the process."""
 
 
 @pytest.fixture
 def signalled(shared: Ledger) -> Iterator[None]:
-    """Statements that hold the word 'signal' meet a SIGTERM, as they are run."""
+    """Statements that contain the word 'signal' receive a SIGTERM while they run."""
     place = shared.database._backend
     assert isinstance(place, sqlite_file.SqliteFile)
 
@@ -194,8 +192,10 @@ def signalled(shared: Ledger) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("signalled")
-async def test_a_signal_in_a_statement_takes_no_other_writer_along(shared: Ledger, commits: Commits) -> None:
-    """SQLAlchemy would close the connection, and with it undo what the others wrote."""
+async def test_a_signal_in_a_statement_does_not_affect_other_writers(
+    shared: Ledger, commits: Commits
+) -> None:
+    """SQLAlchemy would close the connection and roll back the others' blocks."""
     told = await asyncio.gather(
         *(note(shared, name) for name in ("a", "signal", "c")), return_exceptions=True
     )
@@ -206,8 +206,8 @@ async def test_a_signal_in_a_statement_takes_no_other_writer_along(shared: Ledge
 
 
 @pytest.mark.usefixtures("signalled")
-async def test_a_signal_in_a_statement_that_reads_stays_one(shared: Ledger) -> None:
-    """Not an error of the ledger; and whoever reads next can."""
+async def test_a_signal_in_a_read_propagates_unchanged(shared: Ledger) -> None:
+    """It is not an error of the ledger, and later reads work."""
     wanted = text("SELECT count(*) FROM switches WHERE name = :name")
     with pytest.raises(Stopped):
         async with shared.database.read() as connection:
@@ -216,8 +216,8 @@ async def test_a_signal_in_a_statement_that_reads_stays_one(shared: Ledger) -> N
         assert (await connection.execute(wanted, {"name": "a"})).scalar_one() == 0
 
 
-async def test_closing_waits_for_what_is_being_committed(tmp_path: Path) -> None:
-    """What was written is there after the ledger is closed, whoever has stopped waiting for it."""
+async def test_closing_waits_for_a_commit_in_progress(tmp_path: Path) -> None:
+    """Its rows are stored even if nobody waits for it any more."""
     async with Ledger(ledger_url(None, tmp_path)) as ledger:
         writing = asyncio.create_task(note(ledger, "a"))
         await asyncio.sleep(0)
@@ -226,10 +226,10 @@ async def test_closing_waits_for_what_is_being_committed(tmp_path: Path) -> None
     assert on_disk(ledger) == {"a"}
 
 
-async def test_a_second_ledger_of_a_process_leaves_the_locks_of_the_first(
+async def test_a_second_ledger_in_a_process_keeps_the_locks_of_the_first(
     shared: Ledger, tmp_path: Path
 ) -> None:
-    """Another process that comes and goes meanwhile does not take itself for the last, and leaves the log alone."""
+    """Another process that opens and closes the file does not remove the log."""
     await note(shared, "first")
     async with Ledger(ledger_url(None, tmp_path)) as second:
         await note(second, "second")

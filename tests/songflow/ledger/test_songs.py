@@ -1,4 +1,4 @@
-"""Songs in the ledger: what a generation announced, what became of each take, and where it comes from."""
+"""Songs in the ledger: announced takes, their storage and their lineage."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def _end(ledger: Ledger, submission, takes, lineage: Lineage = REGULAR, fa
 
 
 async def test_the_end_of_a_generation_is_one_transaction(ledger: Ledger, in_state, take) -> None:
-    """State, raw payload and a row per take, in the gateway's order, before anything is downloaded."""
+    """State, raw payload and a row per take, in the gateway's order, before any download."""
     submission = await in_state(State.RUNNING)
     songs = await _end(ledger, submission, [take("a"), take("b", error="moderated", song_url=None)])
     assert [(song.take, song.song_id, song.state) for song in songs] == [
@@ -42,7 +42,7 @@ async def test_the_end_of_a_generation_is_one_transaction(ledger: Ledger, in_sta
 
 
 async def test_a_failed_generation_keeps_its_takes_and_its_reason(ledger: Ledger, in_state, take) -> None:
-    """A failure ends in `failed`, with whatever was said of each take."""
+    """It ends in `failed`, with the reason of each take."""
     submission = await in_state(State.RUNNING)
     songs = await _end(ledger, submission, [take("a", error="moderated")], failure="all\x00 failed")
     assert [song.state for song in songs] == [SongState.FAILED]
@@ -50,10 +50,8 @@ async def test_a_failed_generation_keeps_its_takes_and_its_reason(ledger: Ledger
     assert (ended.state, ended.error) == (State.FAILED, "all\ufffd failed")
 
 
-async def test_a_song_that_shows_up_after_a_failure_is_still_a_success(
-    ledger: Ledger, in_state, take
-) -> None:
-    """Failed is not the last word where there is something to collect."""
+async def test_songs_that_appear_after_a_failure_make_it_a_success(ledger: Ledger, in_state, take) -> None:
+    """There is something to collect."""
     submission = await in_state(State.RUNNING)
     await _end(ledger, submission, [take("a", error="moderated", song_url=None)], failure="failed")
     (song,) = await _end(ledger, submission, [take("a")])
@@ -63,15 +61,15 @@ async def test_a_song_that_shows_up_after_a_failure_is_still_a_success(
 
 
 async def test_a_late_failure_does_not_undo_a_success(ledger: Ledger, in_state, take) -> None:
-    """Once succeeded, always succeeded."""
+    """A succeeded submission stays succeeded."""
     submission = await in_state(State.RUNNING)
     await _end(ledger, submission, [take("a")])
     await _end(ledger, submission, [], failure="failed")
     assert (await ledger.submissions.get(submission.id)).state is State.SUCCEEDED
 
 
-async def test_a_second_look_renews_addresses_and_adds_late_takes(ledger: Ledger, in_state, take) -> None:
-    """Takes are known again by their ids, in whatever order; a stored one is left as it is."""
+async def test_a_second_result_renews_urls_and_adds_late_takes(ledger: Ledger, in_state, take) -> None:
+    """Takes are matched by id in any order; a stored one is not changed."""
     submission = await in_state(State.RUNNING)
     first, second = await _end(ledger, submission, [take("a"), take("b")])
     await ledger.songs.stored(first, FILE)
@@ -90,8 +88,8 @@ async def test_a_second_look_renews_addresses_and_adds_late_takes(ledger: Ledger
     ]
 
 
-async def test_ids_that_are_doubled_or_missing_still_make_a_row_each(ledger: Ledger, in_state, take) -> None:
-    """Two takes of one id, or of none, are two songs, and stay so at the second look."""
+async def test_duplicate_or_missing_ids_make_one_row_per_take(ledger: Ledger, in_state, take) -> None:
+    """And still do at the second result."""
     submission = await in_state(State.RUNNING)
     takes = [take("a"), take("a"), take(None), take(None)]
     assert len(await _end(ledger, submission, takes)) == 4
@@ -99,7 +97,7 @@ async def test_ids_that_are_doubled_or_missing_still_make_a_row_each(ledger: Led
 
 
 async def test_a_stored_take_has_its_file_and_no_error(ledger: Ledger, in_state, take) -> None:
-    """What could not be stored says why, and is forgiven once it is."""
+    """The error of an earlier attempt is cleared."""
     submission = await in_state(State.RUNNING)
     (song,) = await _end(ledger, submission, [take("a")])
     troubled = await ledger.songs.problem(song, "no\x00 space")
@@ -113,8 +111,8 @@ async def test_a_stored_take_has_its_file_and_no_error(ledger: Ledger, in_state,
     assert stored.stored_at >= stored.announced_at
 
 
-async def test_a_song_knows_its_parent_its_root_and_its_depth(ledger: Ledger, in_state, take) -> None:
-    """Extensions of extensions lead back to the first song; a parent that is not ours is the root."""
+async def test_a_song_has_parent_root_and_depth(ledger: Ledger, in_state, take) -> None:
+    """Extensions of extensions have the first song as root; an unknown parent is the root."""
     core = await in_state(State.RUNNING, "core")
     await _end(ledger, core, [take("a")])
     intro = await in_state(State.RUNNING, "intro")
@@ -128,8 +126,8 @@ async def test_a_song_knows_its_parent_its_root_and_its_depth(ledger: Ledger, in
     assert (foreign.parent_song_id, foreign.root_song_id, foreign.depth) == ("elsewhere", "elsewhere", 1)
 
 
-async def test_a_child_of_a_song_without_a_root_begins_a_line(ledger: Ledger, in_state, take) -> None:
-    """A parent whose own root is not known stands in for it."""
+async def test_a_parent_without_a_root_is_the_root(ledger: Ledger, in_state, take) -> None:
+    """For its extensions."""
     core = await in_state(State.RUNNING, "core")
     await _end(ledger, core, [take("a")])
     async with ledger.database.write("test") as connection:
@@ -142,7 +140,7 @@ async def test_a_child_of_a_song_without_a_root_begins_a_line(ledger: Ledger, in
 async def test_songs_are_found_by_key_by_submission_and_by_the_gateways_id(
     ledger: Ledger, in_state, take
 ) -> None:
-    """Ids of two gateways may meet: both are given, newest last."""
+    """Ids of two gateways may coincide: both songs are returned, newest last."""
     one, two = await in_state(State.RUNNING, "one"), await in_state(State.RUNNING, "two")
     (first,), (second,) = await _end(ledger, one, [take("a")]), await _end(ledger, two, [take("a")])
     assert await ledger.songs.of_key("one") == [first]
@@ -151,10 +149,8 @@ async def test_songs_are_found_by_key_by_submission_and_by_the_gateways_id(
     assert await ledger.songs.by_song_id("none") == []
 
 
-async def test_processes_that_see_the_same_end_at_once_make_one_row_per_take(
-    ledger: Ledger, in_state, take
-) -> None:
-    """Whoever comes second finds the rows of the first, however many come."""
+async def test_concurrent_ends_make_one_row_per_take(ledger: Ledger, in_state, take) -> None:
+    """Later processes find the rows of the first."""
     submission = await in_state(State.RUNNING)
     results = await asyncio.gather(*(_end(ledger, submission, [take("a"), take("b")]) for _ in range(8)))
     late = await asyncio.gather(
@@ -165,8 +161,8 @@ async def test_processes_that_see_the_same_end_at_once_make_one_row_per_take(
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\x00b", "ü 漢 🎻"])
-async def test_whatever_a_gateway_says_can_be_kept(ledger: Ledger, in_state, take, text: str) -> None:
-    """Texts that a database refuses are mended, not fatal: a paid song hangs on them."""
+async def test_any_text_of_a_gateway_can_be_stored(ledger: Ledger, in_state, take, text: str) -> None:
+    """Characters that a database refuses are replaced: a paid song depends on it."""
     submission = await in_state(State.RUNNING)
     odd = take(
         text,
@@ -182,13 +178,13 @@ async def test_whatever_a_gateway_says_can_be_kept(ledger: Ledger, in_state, tak
     assert len(await _end(ledger, submission, [odd])) == 1
 
 
-def test_a_payload_is_kept_whole_even_where_json_does_not_know_its_values() -> None:
-    """Unknown fields and unknown types are kept as text."""
+def test_a_payload_is_stored_completely_even_with_values_json_cannot_represent() -> None:
+    """Unknown fields and types are stored as text."""
     assert payload_text({"name": "Lied für 漢", "when": {1}}) == '{"name": "Lied für 漢", "when": "{1}"}'
 
 
 async def test_another_process_cannot_undo_that_a_song_is_stored(ledger: Ledger, in_state, take) -> None:
-    """Neither with a failure of its own download, nor with a report that it read before."""
+    """Neither with its own failed download nor with an older result."""
     submission = await in_state(State.RUNNING)
     (song,) = await _end(ledger, submission, [take("a")])
     await ledger.songs.stored(song, FILE)

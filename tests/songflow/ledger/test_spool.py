@@ -1,4 +1,4 @@
-"""The spool: an accepted id is on the local disk before anything else can go wrong."""
+"""The spool: accepted ids are on the local disk before the ledger."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def _file(folder: Path) -> Path:
     return file
 
 
-def test_what_was_appended_is_found_again(spool: Spool) -> None:
-    """Entries come back as they were, in order, and by submission."""
+def test_appended_entries_are_read_back(spool: Spool) -> None:
+    """In order, and by submission."""
     entries = [_entry("s1"), _entry("s2", generation_id=None), _entry("s3", track_ids=())]
     for entry in entries:
         spool.append(entry)
@@ -48,7 +48,7 @@ def test_what_was_appended_is_found_again(spool: Spool) -> None:
     assert spool.find("s9") is None
 
 
-def test_the_last_entry_of_a_submission_is_the_one_that_counts(spool: Spool) -> None:
+def test_the_last_entry_of_a_submission_counts(spool: Spool) -> None:
     """Entries are appended, never changed."""
     spool.append(_entry(generation_id="first"))
     spool.append(_entry(generation_id="second"))
@@ -57,18 +57,18 @@ def test_the_last_entry_of_a_submission_is_the_one_that_counts(spool: Spool) -> 
 
 @pytest.mark.parametrize("odd", ["\ud800", "a\nb\r\x85\u2028c", "ü\x00漢", '"}{"'])
 def test_any_id_survives(spool: Spool, odd: str) -> None:
-    """Ids are opaque: whatever a gateway's JSON can carry is kept exactly."""
+    """Ids are opaque: anything that JSON can represent is kept exactly."""
     spool.append(_entry(generation_id=odd))
     assert spool.find("s1").generation_id == odd
 
 
 def test_an_empty_spool_has_no_entries(spool: Spool) -> None:
-    """Nothing was ever accepted here."""
+    """Nothing was accepted."""
     assert spool.entries() == []
 
 
-def test_a_line_that_a_crash_cut_short_does_not_swallow_the_next(spool: Spool, tmp_path: Path) -> None:
-    """Wherever the first entry was torn, the second is whole."""
+def test_a_truncated_line_does_not_damage_the_next(spool: Spool, tmp_path: Path) -> None:
+    """Wherever the first entry was truncated."""
     spool.append(_entry("s1"))
     whole = _file(tmp_path).read_bytes()
     for cut in range(1, len(whole) - 1):
@@ -81,8 +81,8 @@ def test_a_line_that_a_crash_cut_short_does_not_swallow_the_next(spool: Spool, t
 @pytest.mark.parametrize(
     "line", [b"\xff\xfe", b"null", b"[]", b"7", b"{}", b'{"track_ids": []}', b'{"track_ids": 5}', b"not json"]
 )
-def test_lines_that_are_no_entries_are_passed_over(spool: Spool, tmp_path: Path, line: bytes) -> None:
-    """A spool that something else has written to still gives what is ours."""
+def test_lines_that_are_not_entries_are_skipped(spool: Spool, tmp_path: Path, line: bytes) -> None:
+    """The entries between them are read."""
     spool.append(_entry("s1"))
     with _file(tmp_path).open("ab") as file:
         file.write(line + b"\n")
@@ -91,7 +91,7 @@ def test_lines_that_are_no_entries_are_passed_over(spool: Spool, tmp_path: Path,
 
 
 def test_entries_of_every_host_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shared folder has a file per host, so that no two machines append to one."""
+    """A shared folder has one file per host, so that no two machines append to one."""
     for host in ("one", "two"):
         monkeypatch.setattr("socket.gethostname", lambda host=host: host)
         Spool(tmp_path).append(_entry(host))
@@ -102,7 +102,7 @@ def test_entries_of_every_host_are_read(tmp_path: Path, monkeypatch: pytest.Monk
 def test_an_entry_and_a_new_files_name_are_synced_before_append_returns(
     spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The entry is whole when it is synced, and the folder is synced once, for the new file."""
+    """The complete entry is synced, and the folder once, for the new file."""
     synced: list[str] = []
     fsync = os.fsync
 
@@ -120,16 +120,14 @@ def test_an_entry_and_a_new_files_name_are_synced_before_append_returns(
     assert synced == [name, tmp_path.name, name]
 
 
-def test_the_spool_is_for_its_owner_only(spool: Spool, tmp_path: Path) -> None:
-    """Others of the machine need not know what was paid for."""
+def test_the_spool_is_readable_by_its_owner_only(spool: Spool, tmp_path: Path) -> None:
+    """Other users need not know what was paid for."""
     spool.append(_entry())
     assert _file(tmp_path).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_disk_that_takes_half_a_line_has_not_taken_it(
-    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A short write is an error, and the next entry is whole all the same."""
+def test_a_short_write_is_an_error(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next entry is complete all the same."""
     write = os.write
     monkeypatch.setattr(spool_module.os, "write", lambda descriptor, line: write(descriptor, line[:20]))
     with pytest.raises(OSError, match="No space") as caught:
@@ -141,7 +139,7 @@ def test_a_disk_that_takes_half_a_line_has_not_taken_it(
 
 
 def test_a_full_device_is_an_error(tmp_path: Path) -> None:
-    """/dev/full says no to every byte."""
+    """/dev/full refuses every byte."""
     spool = Spool(tmp_path)
     spool._file.symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space"):
@@ -162,8 +160,8 @@ def small_disk(tmp_path: Path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_is_an_error_and_loses_nothing_that_was_taken(small_disk: Path) -> None:
-    """Entries are taken until the disk is full; when there is room again, it goes on."""
+def test_a_full_disk_is_an_error_and_loses_no_earlier_entry(small_disk: Path) -> None:
+    """When there is space again, entries are appended again."""
     spool = Spool(small_disk)
     taken = 0
 

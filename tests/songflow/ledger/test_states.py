@@ -1,4 +1,4 @@
-"""The table of states, and that the ledger moves a submission along it and no other way."""
+"""The table of states, and that the ledger changes states only along it."""
 
 from __future__ import annotations
 
@@ -28,41 +28,43 @@ ALLOWED = {
 MOVES = [(State(a), State(b)) for a, b in itertools.product(ALLOWED, repeat=2)]
 
 
-def test_the_table_says_what_is_written_here() -> None:
-    """Every state has its row, and each row its ways out."""
+def test_the_table_is_as_specified_here() -> None:
+    """Every state with its next states."""
     assert {state.value: set(rule.then) for state, rule in RULES.items()} == {
         name: {State(word) for word in words.split()} for name, words in ALLOWED.items()
     }
 
 
-def test_sources_are_the_table_read_backwards() -> None:
+def test_sources_are_the_inverse_of_the_table() -> None:
     """A state's sources are exactly the states that lead to it."""
     for origin, target in MOVES:
         assert (origin in sources_of(target)) == (target in RULES[origin].then)
 
 
-def test_only_states_that_cost_nothing_may_be_sent_again() -> None:
-    """A new POST is safe only where nothing was billed."""
+def test_only_unbilled_states_may_be_sent_again() -> None:
+    """A new POST is safe only if nothing was billed."""
     for rule in RULES.values():
         assert not rule.sends or rule.billed is Billed.NO
 
 
-def test_whatever_may_be_billed_and_is_not_over_is_unsettled() -> None:
-    """Money that may be spent without an end known is never forgotten by the twins' check."""
+def test_billable_states_that_are_not_final_are_unsettled() -> None:
+    """So that the search for twins finds them."""
     over = {State.SUCCEEDED, State.FAILED}
     for state, rule in RULES.items():
         assert rule.unsettled == (rule.billed is not Billed.NO and state not in over)
 
 
-def test_nothing_leads_back_to_before_the_post() -> None:
+def test_no_state_leads_back_to_before_the_post() -> None:
     """No state that may be billed leads to one from which the same row would be sent."""
     assert sources_of(State.SENDING) == {State.INTENDED}
     assert sources_of(State.INTENDED) == frozenset()
 
 
 @pytest.mark.parametrize("origin", State)
-async def test_the_ledger_moves_only_along_the_table(ledger: Ledger, in_state, origin: State) -> None:
-    """A move that the table allows happens and says so; any other leaves the row as it was."""
+async def test_the_ledger_changes_states_only_along_the_table(
+    ledger: Ledger, in_state, origin: State
+) -> None:
+    """An allowed change happens and returns True; any other leaves the row unchanged."""
     for target in State:
         submission = await in_state(origin, f"to {target}")
         allowed = target in RULES[origin].then
@@ -71,7 +73,7 @@ async def test_the_ledger_moves_only_along_the_table(ledger: Ledger, in_state, o
 
 
 async def _move(ledger: Ledger, submission, target: State) -> bool:
-    """The ledger's own method for a move; the end of a generation is told by the state alone."""
+    """The ledger's own method for a state change."""
     moves, known = ledger.submissions, submission.id
     match target:
         case State.SENDING:

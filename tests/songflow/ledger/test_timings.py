@@ -1,4 +1,4 @@
-"""Timings: what the ledger keeps of how long a generation took."""
+"""Timings: stored durations of generations."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def ended(ledger: Ledger, in_state):
 
 
 async def test_the_newest_of_a_kind_are_read_oldest_first(ledger: Ledger, ended) -> None:
-    """Of the same gateway, address, model and mode; what another kind took says nothing."""
+    """Of the same gateway, address, model and mode only."""
     for number, seconds in enumerate((50.0, 60.0, 70.0)):
         await ended(f"key {number}", seconds, number)
     await ended("slower model", 200.0, 3, model_type="udio130-v1.5")
@@ -52,8 +52,8 @@ async def test_the_newest_of_a_kind_are_read_oldest_first(ledger: Ledger, ended)
     assert (duration.low, duration.high, duration.told, duration.blur) == (55.0, 60.0, 58.0, 2.0)
 
 
-async def test_a_wait_that_saw_nothing_keeps_what_an_earlier_one_saw(ledger: Ledger, in_state) -> None:
-    """Overdue at 100 s, collected by a later process at its first look: it ended in between."""
+async def test_a_wait_without_a_poll_keeps_the_earlier_pending_at(ledger: Ledger, in_state) -> None:
+    """Overdue at 100 s, collected by a later process at its first poll: it ended in between."""
     submission = await in_state(State.RUNNING)
     seen = NOW + timedelta(seconds=100)
     await ledger.submissions.stop_waiting(submission.id, State.OVERDUE, "late", pending_at=seen)

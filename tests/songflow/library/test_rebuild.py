@@ -22,9 +22,8 @@ from songflow.families.udio import SongRequest
 from songflow.generation.lifecycle import generate_in
 from songflow.ledger import SongState, State, schema
 from songflow.library.library import Library
-from songflow.library.provenance import PROVENANCE, REQUEST
+from songflow.library.provenance import MEASURES, PROVENANCE, REQUEST
 from songflow.library.rebuild import Finding, Found, rebuild
-from songflow.library.storing import MEASURES
 from songflow.settings import LibrarySettings
 
 NOT_IN_FILES = {"rating"}

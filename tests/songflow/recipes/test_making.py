@@ -1,4 +1,4 @@
-"""A recipe in one process against a simulated gateway: what is sent, chosen, kept, and come back to."""
+"""A recipe in one process against a simulated gateway: requests, choices, resumption."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TWO = {"core": {"prompt": "a waltz"}, "steps": [{"name": "outro", "place": "outr
 
 
 class Person(PlainCrew):
-    """Somebody who answers one question after the other."""
+    """Answers one question after the other."""
 
     answers: Sequence[int | None] = ()
     asked: list[Question]
@@ -42,7 +42,7 @@ class Person(PlainCrew):
 
 @pytest.fixture
 def make(session, access):
-    """Makes a recipe at a gateway; `answers` are a person's, one after the other."""
+    """Makes a recipe at a gateway; `answers` are a person's, in order."""
 
     async def run(
         server: Any, data: dict[str, Any], *, key: str = "K", answers: Any = (), **more: Any
@@ -60,7 +60,7 @@ def make(session, access):
 
 
 def extended(server: Any) -> list[str | None]:
-    """What each billed request extends."""
+    """The song that each billed request extends."""
     return [(one.body["gen_params"]["config"].get("source") or {}).get("song_id") for one in server.bill()]
 
 
@@ -76,7 +76,7 @@ async def test_each_step_extends_the_chosen_take_of_its_source(simulator, make):
     assert whole.stored == whole.songs
 
 
-async def test_a_failed_take_falls_to_the_other_and_the_recipe_may_stop_instead(simulator, make):
+async def test_a_failed_take_is_replaced_by_the_other_unless_the_recipe_stops(simulator, make):
     fault = {"fault": "one_take_fails", "take": 1}
     server = simulator(fault, clip_seconds=1.0)
     whole = await make(server, TWO)
@@ -101,7 +101,7 @@ async def test_a_step_whose_takes_cannot_be_stored_is_collected_by_the_next_run(
     assert (len(whole.stored), len(server.bill())) == (1, 2)
 
 
-async def test_in_a_tree_one_branch_that_fails_does_not_end_the_others(simulator, make):
+async def test_a_branch_that_fails_does_not_stop_the_others(simulator, make):
     server = simulator({"fault": "failure", "skip": 1}, clip_seconds=1.0)
     tree = {"core": {"prompt": "a tree", "take": "all"}, "steps": [{"name": "outro", "place": "outro"}]}
     whole = await make(server, tree)
@@ -112,7 +112,7 @@ async def test_in_a_tree_one_branch_that_fails_does_not_end_the_others(simulator
         await make(server, {**tree, "on_failed_take": "stop"}, key="S")
 
 
-async def test_a_person_chooses_and_the_choice_stands(simulator, make):
+async def test_a_persons_choice_is_committed(simulator, make):
     server = simulator(clip_seconds=1.0)
     data = {**TWO, "core": {"prompt": "a waltz", "take": "ask"}, "ask_default": "longest", "ask_timeout": 60}
     whole = await make(server, data, answers=[None, 3])
@@ -124,8 +124,8 @@ async def test_a_person_chooses_and_the_choice_stands(simulator, make):
     assert len(make.asked) == 2
 
 
-async def test_another_pair_that_is_refused_is_told_and_asked_about_again(simulator, make):
-    """A refused pair is none: the next wish makes one, not two."""
+async def test_a_refused_further_pair_is_reported_and_asked_about_again(simulator, make):
+    """A refused pair does not count: the next request makes one, not two."""
     server = simulator({"fault": "status", "on": "submit", "status": 400, "skip": 1}, clip_seconds=1.0)
     data = {**TWO, "core": {"prompt": "a waltz", "take": "ask"}}
     await make(server, data, answers=[None, None, 4])
@@ -134,8 +134,8 @@ async def test_another_pair_that_is_refused_is_told_and_asked_about_again(simula
     assert len(server.bill()) == 3
 
 
-async def test_another_pair_of_the_core_is_made_where_the_core_was(simulator, access, make):
-    """A fallback that took it could not have the core, and the core's gateway not that pair."""
+async def test_a_further_pair_of_the_core_is_made_at_the_cores_gateway(simulator, access, make):
+    """The gateways of a fallback and of the core do not have each other's songs."""
     server = simulator({"fault": "status", "on": "submit", "status": 400, "skip": 1}, clip_seconds=1.0)
     other = simulator(clip_seconds=1.0)
     data = {**TWO, "core": {"prompt": "a waltz", "take": "ask"}}
@@ -146,9 +146,8 @@ async def test_another_pair_of_the_core_is_made_where_the_core_was(simulator, ac
     assert whole.steps[-1].source == whole.steps[1].songs[0].song_id
 
 
-async def test_another_pair_that_failed_is_not_paid_for_with_the_next_wish(simulator, make, session):
-    """Each wish is for one pair more, though those before it have failed, with no word about their takes, and the
-    command pays again for what has failed."""
+async def test_a_failed_further_pair_is_not_paid_again_with_the_next_one(simulator, make, session):
+    """Each answer makes one more pair, even if earlier ones failed without takes and failures are paid again."""
     fault = {"fault": "status_word", "word": "FAILURE", "skip": 1, "times": 3}
     server = simulator(fault, clip_seconds=1.0)
     data = {**TWO, "core": {"prompt": "a waltz", "take": "ask"}}
@@ -161,7 +160,7 @@ async def test_another_pair_that_failed_is_not_paid_for_with_the_next_wish(simul
     assert len(server.bill()) == 1 + 4 + 1
 
 
-async def test_where_nobody_is_there_it_stops_and_a_choice_goes_on(simulator, session, access):
+async def test_without_a_person_it_stops_and_continues_with_a_choice(simulator, session, access):
     server = simulator(clip_seconds=1.0)
     recipe = read_recipe(plain_document({**TWO, "core": {"prompt": "a waltz", "take": "ask"}}))
     opened = await session()
@@ -181,7 +180,7 @@ async def test_where_nobody_is_there_it_stops_and_a_choice_goes_on(simulator, se
         ({"nowhere": "1"}, "nowhere is no step of the recipe"),
     ],
 )
-async def test_a_choice_that_cannot_be_meant_is_refused(simulator, make, choices, said):
+async def test_an_invalid_choice_is_refused(simulator, make, choices, said):
     server = simulator(clip_seconds=1.0)
     with pytest.raises(InputError, match=said):
         await make(server, TWO, choices=choices)
@@ -204,7 +203,7 @@ async def test_a_plan_that_does_not_fit_sends_nothing(simulator, make):
     assert server.bill() == []
 
 
-async def test_a_refusal_in_the_middle_keeps_what_was_made(simulator, make):
+async def test_a_refused_step_keeps_the_earlier_songs(simulator, make):
     server = simulator({"fault": "quota_not_enough", "skip": 1}, clip_seconds=1.0)
     with pytest.raises(songflow.SongflowError, match=r"^outro: .*refused") as refused:
         await make(server, TWO)
@@ -213,10 +212,8 @@ async def test_a_refusal_in_the_middle_keeps_what_was_made(simulator, make):
     assert len(server.bill()) == 2
 
 
-async def test_a_song_of_another_key_that_was_left_is_named_with_the_key_of_the_whole(
-    simulator, session, make
-):
-    """The core of a dead run is unsettled: its song's own key, not the step's, is what to come back with."""
+async def test_an_unsettled_twin_is_named_by_the_key_of_its_whole_song(simulator, session, make):
+    """The core of a dead run is unsettled: the key to continue with is its song's, not its step's."""
     server = simulator({"fault": "unknown_for_ever"}, clip_seconds=1.0)
     recipe = read_recipe(plain_document(TWO))
     with pytest.raises(songflow.SongflowError):

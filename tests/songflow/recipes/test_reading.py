@@ -1,4 +1,4 @@
-"""A recipe is read whole, or refused with everything that is wrong and where; nothing is sent for that."""
+"""A recipe is read completely, or refused with all of its faults and their lines; nothing is sent then."""
 
 from __future__ import annotations
 
@@ -96,14 +96,14 @@ def test_a_whole_recipe_is_read():
     assert (outro.request.mode, outro.request.song_section_start) == (Mode.CONTINUATION, 0.9)
 
 
-def test_what_a_step_does_not_say_comes_from_its_source():
+def test_a_step_inherits_fields_from_its_source():
     core, intro, _, outro = recipe_of_text(WHOLE, "song.yaml").steps
     assert intro.request.prompt == core.request.prompt
     assert (intro.request.lyrics, intro.request.lyrics_type.value) == ("", "instrumental")
     assert (outro.request.lyrics_type.value, outro.request.model_type) == ("instrumental", "udio130-v1.5")
 
 
-def test_every_fault_is_told_at_once_with_its_line():
+def test_all_faults_are_reported_with_their_lines():
     told = faults_of(WRONG)
     for fault in (
         "line 2: budget is 2 units, and the recipe costs 8",
@@ -169,7 +169,7 @@ def test_one_fault_alone(text: str, fault: str):
     assert fault in told[0]
 
 
-def test_a_step_is_still_looked_at_where_its_source_is_wrong():
+def test_a_step_is_validated_even_if_its_source_is_not_valid():
     told = faults_of("core: {prompt: ''}\nsteps:\n- {name: x, place: intro, seed: no}")
     assert [fault.split(" is ")[0] for fault in told] == ["line 1: core.prompt", "line 3: steps.0.seed"]
 
@@ -192,18 +192,18 @@ def core_of(**given: object):
     return recipe_of_text(VARIABLES, "song.yaml", given).steps[0].request
 
 
-def test_a_given_text_stands_for_its_variable_and_a_default_for_the_rest():
+def test_variables_are_replaced_by_given_values_or_defaults():
     request = core_of(prompt="a waltz")
     assert (request.prompt, request.seed) == ("a waltz, ${not a variable}", 3)
 
 
-def test_a_variable_with_a_number_as_its_default_is_given_as_one():
+def test_a_variable_with_a_numeric_default_is_read_as_a_number():
     request = core_of(prompt="7", seed="7", raw="true")
     assert (request.prompt[0], request.seed, request.bypass_prompt_optimization) == ("7", 7, True)
     assert core_of(prompt="x", seed=8).seed == 8
 
 
-def test_a_variable_that_is_not_given_not_known_or_of_another_kind_is_a_fault():
+def test_a_missing_unknown_or_mistyped_variable_is_a_fault():
     assert faults_of(VARIABLES, tempo="9", seed="fast", raw=1) == (
         "line 1: variables has no 'tempo', which was given (there are: prompt, seed, raw)",
         "line 2: variables.prompt is required (--set prompt=..., or a parameter)",
@@ -217,7 +217,7 @@ def test_a_variable_that_is_not_given_not_known_or_of_another_kind_is_a_fault():
 # --- where recipes come from -------------------------------------------------------------------------------------
 
 
-def test_plain_data_is_a_recipe_too_and_has_no_lines():
+def test_plain_data_is_a_recipe_without_lines():
     recipe = read_recipe(plain_document({"core": {"prompt": "a waltz"}}))
     assert [step.name for step in recipe.steps] == ["core"]
     with pytest.raises(InvalidDocument, match=r"the recipe has 1 fault: core.prompt is ''"):
@@ -234,11 +234,11 @@ def test_every_shipped_recipe_needs_a_prompt_and_nothing_else(name: str):
     assert find_recipe(name, {"prompt": "a waltz", "core_take": "ask"}).steps[0].take.rule is Rule.ASK
 
 
-def test_the_shelf_has_what_was_promised():
+def test_the_shipped_recipes_are_the_documented_ones():
     assert shipped_names() == ["full-song", "instrumental", "jingle-set", "radio-edit"]
 
 
-def test_a_recipe_is_found_in_a_file_with_its_lines(tmp_path):
+def test_a_recipe_is_read_from_a_file_with_its_lines(tmp_path):
     path = tmp_path / "song.yaml"
     path.write_text(WHOLE)
     assert find_recipe(str(path)).name == "A song"
@@ -249,12 +249,12 @@ def test_a_recipe_is_found_in_a_file_with_its_lines(tmp_path):
         find_recipe(str(path))
 
 
-def test_a_recipe_that_is_not_there_says_which_are(tmp_path):
+def test_an_unknown_recipe_lists_the_shipped_ones(tmp_path):
     with pytest.raises(InputError, match=r"no recipe 'polka'.*full-song, instrumental"):
         find_recipe("polka")
     with pytest.raises(InputError, match=r"nowhere\.yaml cannot be read"):
         find_recipe(str(tmp_path / "nowhere.yaml"))
 
 
-def test_a_shipped_recipe_can_be_begun_from():
+def test_the_text_of_a_shipped_recipe_is_a_recipe():
     assert find_recipe(shipped_text("radio-edit"), {"prompt": "a"}).name == "Radio edit"

@@ -1,4 +1,4 @@
-"""Which takes a rule goes on with: the same every time, and what becomes of those that failed."""
+"""Takes are selected by rule: repeatably, and with a policy for failed ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUIETEST = TakeRule(Rule.BEST, "rms_db", lowest=True)
 
 
 def take(number: int, **facts: Any) -> Take:
-    """A stored take, of which only what matters is said."""
+    """A stored take; tests give only the fields that matter."""
     empty = dict.fromkeys(Song.__slots__)
     plain = {"song_id": f"id{number}", "state": SongState.STORED, "announced_at": datetime.now(UTC)}
     return Take(number, Song(**{**empty, **plain, **facts}))
@@ -38,7 +38,7 @@ def numbers(rule: TakeRule, *takes: Take, stop: bool = False) -> list[int]:
     [(FIRST, [1]), (LONGEST, [2]), (LOUDEST, [3]), (QUIETEST, [1]), (ALL, [1, 2, 3])],
     ids=str,
 )
-def test_a_rule_takes_what_it_says(rule: TakeRule, chosen: list[int]):
+def test_each_rule_selects_its_take(rule: TakeRule, chosen: list[int]):
     takes = [
         take(1, seconds=30.0, rms_db=-20.0),
         take(2, seconds=33.0, rms_db=-15.0),
@@ -48,14 +48,14 @@ def test_a_rule_takes_what_it_says(rule: TakeRule, chosen: list[int]):
     assert numbers(rule, *reversed(takes)) == chosen
 
 
-def test_of_equals_the_earlier_one_and_without_a_measure_the_last():
+def test_ties_go_to_the_earlier_take_and_takes_without_the_measure_come_last():
     assert numbers(LONGEST, take(1, seconds=30.0), take(2, seconds=30.0)) == [1]
     assert numbers(LOUDEST, take(1), take(2, rms_db=-30.0)) == [2]
     assert numbers(LONGEST, take(1, seconds=30.0), take(2, announced_seconds=31.0)) == [2]
 
 
 @pytest.mark.parametrize("rule", [FIRST, LONGEST, LOUDEST], ids=str)
-def test_a_failed_take_falls_to_the_next_best_or_stops_there(rule: TakeRule):
+def test_a_failed_take_is_replaced_by_the_next_best_unless_it_stops(rule: TakeRule):
     takes = [
         failed(1, announced_seconds=40.0, rms_db=-1.0),
         take(2, seconds=30.0, rms_db=-9.0),
@@ -67,7 +67,7 @@ def test_a_failed_take_falls_to_the_next_best_or_stops_there(rule: TakeRule):
     assert stopped.value.take is takes[0]
 
 
-def test_every_take_is_every_good_one_and_stops_at_any_that_failed():
+def test_all_selects_every_good_take_and_may_stop_at_a_failed_one():
     assert numbers(ALL, take(1), failed(2), take(3)) == [1, 3]
     with pytest.raises(NoTake):
         numbers(ALL, take(1), failed(2), stop=True)
@@ -81,7 +81,7 @@ def test_two_takes_of_one_id_are_one_song_at_the_gateway():
 @pytest.mark.parametrize(
     "bad", [failed(1), take(1, song_id=None), take(1, song_id=" "), take(1, state=SongState.ANNOUNCED)]
 )
-def test_what_is_not_stored_or_has_no_id_cannot_be_gone_on_with(bad: Take):
+def test_a_take_without_file_or_id_cannot_be_continued_from(bad: Take):
     with pytest.raises(NoTake) as none:
         numbers(FIRST, bad)
     assert none.value.take is None
@@ -105,12 +105,12 @@ TREE = {
 }
 
 
-def test_steps_come_after_their_sources_and_otherwise_as_they_are_written():
+def test_steps_come_after_their_sources_otherwise_in_written_order():
     assert in_order(TREE) == ["core", "middle", "other", "end"]
     assert in_order({**TREE, "lost": Link("nowhere")}) == ["core", "middle", "other", "end"]
 
 
-def test_each_split_doubles_what_follows():
+def test_each_split_doubles_the_following_steps():
     assert widths(TREE, 2) == {"core": 1, "middle": 2, "other": 2, "end": 4}
     assert set(widths(TREE, 1).values()) == {1}
     models = dict.fromkeys(TREE, "small")

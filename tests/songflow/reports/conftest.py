@@ -45,7 +45,7 @@ Manifest = Callable[..., pd.DataFrame]
 
 @pytest.fixture
 def manifest() -> Manifest:
-    """A manifest of stored songs, two takes to a generation; each argument says what differs in one row."""
+    """A manifest of stored songs, two takes per generation; each argument changes one row."""
 
     def make(*rows: dict[str, Any]) -> pd.DataFrame:
         records = [_row(number, row) for number, row in enumerate(rows)]

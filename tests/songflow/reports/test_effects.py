@@ -1,4 +1,4 @@
-"""The numbers behind the plots: means over generations, honest intervals, and strengths that find what is there."""
+"""The statistics of reports: means over generations, honest intervals, effect sizes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def effect(frame, field: str, outcome: str):
 
 
 def test_takes_are_averaged_before_generations_are_compared(manifest) -> None:
-    """Two takes that agree are not two witnesses: the interval rests on generations."""
+    """Two equal takes are not two independent observations: the interval rests on generations."""
     rows = [{"request.prompt": "a", "rating": rating} for rating in (2.0, 4.0, 5.0, 5.0)]
     found = effect(manifest(*rows), "prompt", "rating")
     (mean,) = found.means
@@ -29,7 +29,7 @@ def test_takes_are_averaged_before_generations_are_compared(manifest) -> None:
 
 
 def test_a_rising_number_has_a_rank_correlation_of_one(manifest) -> None:
-    """And a falling one of minus one; few values stand each for itself."""
+    """A falling one has -1; a few distinct values are not binned."""
     rows = [
         {"request.prompt_strength": strength, "seconds": 10 * strength**3, "rms_db": -strength}
         for strength in (0.1, 0.1, 0.4, 0.4, 0.9, 0.9)
@@ -41,7 +41,7 @@ def test_a_rising_number_has_a_rank_correlation_of_one(manifest) -> None:
     assert [(mean.at, mean.label) for mean in rising.means] == [(0.1, "0.1"), (0.4, "0.4"), (0.9, "0.9")]
 
 
-def test_many_numbers_are_put_into_bins_of_equal_size(manifest) -> None:
+def test_many_numbers_are_grouped_into_bins_of_equal_size(manifest) -> None:
     """Every generation is in exactly one."""
     luck = np.random.default_rng(1)
     rows = [
@@ -53,8 +53,8 @@ def test_many_numbers_are_put_into_bins_of_equal_size(manifest) -> None:
     assert found.strength is None  # all ratings are the same
 
 
-def test_groups_that_differ_are_told_from_groups_that_do_not(manifest) -> None:
-    """The correlation ratio is near 1 and near 0, and the test agrees."""
+def test_the_correlation_ratio_detects_differing_groups(manifest) -> None:
+    """Near 1 for groups that differ, near 0 for others, and the test agrees."""
     luck = np.random.default_rng(2)
     rows = [
         {
@@ -74,14 +74,14 @@ def test_groups_that_differ_are_told_from_groups_that_do_not(manifest) -> None:
     assert [mean.at for mean in apart.means] == [0, 1]
 
 
-def test_where_nothing_is_known_there_is_no_effect(manifest) -> None:
+def test_a_measure_without_values_has_no_effect(manifest) -> None:
     """No row has a rating."""
     assert effect(manifest({}, {}), "prompt", "rating") is None
 
 
 @pytest.mark.parametrize(("failed", "of"), [(0, 10), (10, 10), (3, 10), (1, 2)])
 def test_the_interval_of_a_share_is_wilsons(failed: int, of: int) -> None:
-    """It holds the share, stays within 0..1, and is never a point (0 of 10 may well be one of four)."""
+    """It contains the share, stays within 0..1, and is never a point (0 of 10 may well be one of four)."""
     low, high = interval([1.0] * failed + [0.0] * (of - failed), is_share=True)
     assert 0 <= low <= failed / of <= high <= 1
     assert high - low > 0.2
@@ -90,11 +90,11 @@ def test_the_interval_of_a_share_is_wilsons(failed: int, of: int) -> None:
 
 
 def test_a_single_generation_has_no_interval() -> None:
-    """It says nothing of the spread."""
+    """One value has no spread."""
     assert all(math.isnan(bound) for bound in interval([3.0]))
 
 
-def test_intervals_hold_the_true_mean_as_often_as_they_say() -> None:
+def test_intervals_contain_the_true_mean_at_their_confidence() -> None:
     """About 95 of 100, for means of normal values from samples of six."""
     luck = np.random.default_rng(3)
     held = sum(low <= 7 <= high for low, high in (interval(luck.normal(7, 2, 6)) for _ in range(1000)))

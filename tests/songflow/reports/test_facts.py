@@ -1,4 +1,4 @@
-"""What a report counts: outcomes as numbers on the manifest's rows, and which fields varied."""
+"""The facts of a report: outcomes as numbers on the manifest's rows, and the fields that varied."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def column(facts: pd.DataFrame, name: str) -> list[float | None]:
     return [None if math.isnan(value) else round(value, 3) for value in facts[name]]
 
 
-def test_a_songs_outcomes_stand_on_its_row(manifest) -> None:
-    """Measures come by the file's sha256; a crest factor is the peak above the loudness."""
+def test_a_songs_measures_are_on_its_row(manifest) -> None:
+    """Measures are joined by the file's sha256; the crest factor is peak minus loudness."""
     frame = manifest({"rating": 4.0, "seconds": 31.5}, {"song_state": "failed", "path": None, "peak": None})
     facts = facts_of(frame, {f"{0:064x}": Measures(tempo=98.5, centroid_hz=2000.0)})
     assert column(facts, "rating") == [4, None]
@@ -28,7 +28,7 @@ def test_a_songs_outcomes_stand_on_its_row(manifest) -> None:
     assert all(facts[outcome.name].dtype == "float64" for outcome in OUTCOMES)
 
 
-def test_a_generations_outcomes_stand_on_one_row(manifest) -> None:
+def test_a_generations_outcomes_are_on_one_row(manifest) -> None:
     """So that two takes count once: waiting, price, and the share of takes without a song."""
     frame = manifest({"price": 2.0}, {"song_state": "failed", "price": 2.0}, {})
     facts = facts_of(frame)
@@ -37,7 +37,7 @@ def test_a_generations_outcomes_stand_on_one_row(manifest) -> None:
     assert column(facts, "failed") == [0.5, None, 0]
 
 
-def test_what_may_still_come_has_not_failed(manifest) -> None:
+def test_unfinished_generations_do_not_count_as_failed(manifest) -> None:
     """Unknown, running and announced are open; refused has failed and cost nothing."""
     frame = manifest(
         {"key": "a", "state": "unknown", "song_state": None, "billed": "maybe"},
@@ -51,8 +51,8 @@ def test_what_may_still_come_has_not_failed(manifest) -> None:
     assert column(facts, "wait_seconds") == [None, None, 50, None]
 
 
-def test_of_several_submissions_the_newest_says_how_it_ended_and_all_cost(manifest) -> None:
-    """A refusal that was sent again is no failure; a failure that was paid again is paid twice."""
+def test_the_newest_submission_gives_the_outcome_and_all_count_as_cost(manifest) -> None:
+    """A refusal that was sent again is not a failure; a failure that was paid again costs twice."""
     frame = manifest(
         {"key": "a", "submission": 0, "state": "refused", "song_state": None, "billed": "no"},
         {"key": "a", "submission": 1, "state": "failed", "song_state": None, "billed": "maybe"},
@@ -64,7 +64,7 @@ def test_of_several_submissions_the_newest_says_how_it_ended_and_all_cost(manife
     assert column(facts, "cost") == [None, None, 2, None]
 
 
-def test_the_frame_is_left_as_it_was(manifest) -> None:
+def test_the_frame_is_not_changed(manifest) -> None:
     """Facts are a copy."""
     frame = manifest({"song_state": "failed"})
     before = frame.copy(deep=True)
@@ -73,7 +73,7 @@ def test_the_frame_is_left_as_it_was(manifest) -> None:
 
 
 def test_fields_that_varied_are_found(manifest) -> None:
-    """Numbers as numbers, texts, switches and what is left out as groups, the commonest first."""
+    """Numbers as numbers; texts, switches and missing values as groups, the most frequent first."""
     frame = manifest(
         {"request.prompt_strength": 0.25, "request.prompt": "b", "request.lyrics_placement_start": 0.1},
         {"request.prompt": "a", "request.bypass_prompt_optimization": True},
@@ -93,8 +93,8 @@ def test_fields_that_varied_are_found(manifest) -> None:
     assert [str(value) for value in found["prompt_strength"].values(frame)] == ["0.25", "0.5", "0.5", "0.5"]
 
 
-def test_too_many_texts_are_cut_to_the_commonest(manifest) -> None:
-    """The rest is counted, not drawn; seeds that only tell generations apart are no field at all."""
+def test_rare_texts_are_counted_but_not_drawn(manifest) -> None:
+    """Seeds that only distinguish generations are not a field."""
     rows = [{"request.prompt": f"p{number}", "request.seed": number} for number in range(MOST_LEVELS + 3)]
     frame = manifest(*rows, {"request.prompt": "p14", "request.seed": 0})
     facts = facts_of(frame)
@@ -106,7 +106,7 @@ def test_too_many_texts_are_cut_to_the_commonest(manifest) -> None:
 
 
 def test_named_fields_are_kept_and_unknown_ones_refused(manifest) -> None:
-    """Also a field that did not vary; every unknown name is told."""
+    """Including a named field that did not vary; every unknown name is listed."""
     facts = facts_of(manifest({}, {}))
     assert [field.name for field in varied_fields(facts, ["clarity_strength", "mode", "mode"])] == [
         "clarity_strength",

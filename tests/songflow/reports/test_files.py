@@ -1,4 +1,4 @@
-"""A report as files: a page that needs nothing else and shows text as text, pictures, and a table."""
+"""A report as files: a self-contained page that escapes text, pictures, and a table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOSTILE = "<script>alert('1')</script> $\\frac{1}{2}$ \x00\u202e"
 
 
 def varied(manifest, count: int = 24, **more) -> pd.DataFrame:
-    """Songs whose loudness goes with the strength of the prompt, and whose length with its words."""
+    """Songs whose loudness depends on the prompt strength, and whose length on the words."""
     luck = np.random.default_rng(4)
     return manifest(
         *(
@@ -37,8 +37,8 @@ def varied(manifest, count: int = 24, **more) -> pd.DataFrame:
     )
 
 
-def test_a_report_is_the_same_whenever_it_is_drawn(manifest) -> None:
-    """Pictures for each field, for the pair, and for all; byte for byte, and without touching the frame."""
+def test_a_report_is_reproducible(manifest) -> None:
+    """Pictures for each field, for the pair, and for all; byte for byte, and without changing the frame."""
     frame = varied(manifest)
     before = frame.copy(deep=True)
     first, second = (make_report(frame, "Twice") for _ in range(2))
@@ -57,7 +57,7 @@ def test_a_report_is_the_same_whenever_it_is_drawn(manifest) -> None:
 
 
 def test_the_strongest_effects_come_first(manifest) -> None:
-    """As rows for people, the same for the page and for Prefect."""
+    """As rows for display, the same for the page and for Prefect."""
     report = make_report(varied(manifest), "Effects")
     rows = list(effect_rows(report.effects))
     assert {(row["field"], row["outcome"]) for row in rows[:2]} == {
@@ -70,8 +70,8 @@ def test_the_strongest_effects_come_first(manifest) -> None:
     assert [outcome.name for outcome, _ in report.same] == ["crest_db", "failed", "wait_seconds", "cost"][1:]
 
 
-def test_the_page_is_whole_and_shows_hostile_text_as_text(manifest, tmp_path: Path) -> None:
-    """No address but that of the songs, every picture inside, and a policy that lets only its own script run."""
+def test_the_page_is_self_contained_and_escapes_hostile_text(manifest, tmp_path: Path) -> None:
+    """No URL except those of songs, every picture embedded, and a policy that allows only its own script."""
     frame = varied(manifest, title=HOSTILE, error=HOSTILE, path=str(tmp_path / "audio/a #1 ?.mp3"))
     report = make_report(frame, HOSTILE)
     page = write_report(report, tmp_path / "deep" / "report")
@@ -94,7 +94,7 @@ def test_the_page_is_whole_and_shows_hostile_text_as_text(manifest, tmp_path: Pa
 
 
 def test_an_old_report_in_the_folder_is_replaced(manifest, tmp_path: Path) -> None:
-    """Its pictures do not stay behind; what else lies there does."""
+    """Its pictures are removed; other files stay."""
     write_report(make_report(varied(manifest), "Old"), tmp_path)
     (tmp_path / "plots" / "mine.png").write_bytes(b"mine")
     write_report(make_report(varied(manifest), "New", fields=["prompt"]), tmp_path)
@@ -107,7 +107,7 @@ def test_an_old_report_in_the_folder_is_replaced(manifest, tmp_path: Path) -> No
 
 
 def test_a_report_where_nothing_varied_says_so(manifest, tmp_path: Path) -> None:
-    """The songs are listed all the same, a generation without one with its reason."""
+    """Songs are listed all the same, and a generation without one with its reason."""
     frame = manifest(
         {}, {}, {"state": "failed", "song_state": None, "path": None, "title": None, "error": "moderated"}
     )
@@ -120,21 +120,21 @@ def test_a_report_where_nothing_varied_says_so(manifest, tmp_path: Path) -> None
 
 
 def test_a_long_page_shows_the_first_songs_and_names_the_table(manifest, tmp_path: Path) -> None:
-    """Thousands of players would make a browser suffer."""
+    """Thousands of players would slow a browser down."""
     html = write_report(make_report(manifest(*[{}] * (MOST_SONGS + 10)), "Long"), tmp_path).read_text()
     assert html.count("<audio") == MOST_SONGS
     assert f"The first {MOST_SONGS} of {MOST_SONGS + 10}" in html
 
 
-def test_one_song_is_a_report(manifest, tmp_path: Path) -> None:
-    """Of which a field may be named; nothing can be said of a spread."""
+def test_a_report_of_one_song_is_possible(manifest, tmp_path: Path) -> None:
+    """A field may be named; there is no spread."""
     report = make_report(manifest({"rating": 3.0}), "One", fields=["prompt", "prompt_strength"])
     assert (report.generations, report.songs, report.outcomes) == (1, 1, ())
     write_report(report, tmp_path)
 
 
-def test_no_rows_and_no_room_are_told(manifest, tmp_path: Path) -> None:
-    """One clear message each."""
+def test_no_rows_and_no_space_are_clear_errors(manifest, tmp_path: Path) -> None:
+    """One message each."""
     with pytest.raises(InputError, match="nothing to report on"):
         make_report(manifest(), "None")
     (tmp_path / "file").write_text("")
@@ -153,6 +153,6 @@ def test_no_rows_and_no_room_are_told(manifest, tmp_path: Path) -> None:
         (None, None),
     ],
 )
-def test_a_player_finds_a_song_from_the_page(path: str | None, url: str | None) -> None:
+def test_players_reach_songs_from_the_page(path: str | None, url: str | None) -> None:
     """By a relative path on this disk, by its URL on the web; other stores have no player."""
     assert player_url(path, Path("/report")) == url
