@@ -23,7 +23,7 @@ _COMMANDS = {
     "generate": ("cli.generate:generate", "Songs from a prompt."),
     "song": ("cli.song:song", "A whole song from a recipe."),
     "extend": ("cli.extend:extend", "An intro, an outro or more of a song."),
-    "stitch": ("cli.stitch:stitch", "Join an extension that contains only its new part with its source."),
+    "stitch": ("cli.stitch:stitch", "Join an extension and its source into one song."),
     "sweep": ("cli.sweep:app", "Many songs from one spec: plan, run, status, report, suggest."),
     "songs": ("cli.songs:songs", "The manifest: your songs, and what they cost."),
     "rate": ("cli.rate:rate", "Rate a song from 0 to 5."),
@@ -92,7 +92,7 @@ def _fail(error: SongflowError, as_json: bool) -> int:
 def _parser_message(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
         surplus = ", ".join(map(repr, error.unused_tokens or ()))
-        return f"There is more than the command takes: {surplus} (a text of several words stands in quotes)."
+        return f"Too many arguments: {surplus} (put a text of several words in quotes)."
     text = " ".join(str(error).split())
     return text if text.endswith((".", "?")) else f"{text}."
 

@@ -66,7 +66,7 @@ def extend(
     song_id
         The gateway's id of the song, as `songflow songs` shows it.
     prompt
-        What the new part is like (default: what the song is like).
+        What the new part is like (default: the prompt of the song).
     """
     with named(paying.key):
         for part in (paying, gateway, waiting):

@@ -286,9 +286,7 @@ class Song:
             InputError: the lyrics cannot be read; nothing was sent.
         """
         lyrics = self._lyrics()
-        sung = (
-            "user" if lyrics is not None else None
-        )  # an empty file is not a wish for words of the model's own
+        sung = "user" if lyrics is not None else None  # an empty file does not ask the model for words
         given: dict[str, Any] = {
             "lyrics": lyrics,
             "lyrics_type": "instrumental" if self.instrumental else sung,
@@ -316,7 +314,7 @@ class Song:
             )
         try:
             if self.lyrics_file == "-":
-                return sys.stdin.buffer.read().decode("utf-8")  # whatever the terminal speaks
+                return sys.stdin.buffer.read().decode("utf-8")  # independent of the terminal's encoding
             return Path(self.lyrics_file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Output", "confirm", "plain", "stop_logging"]
 
-# In a pipe nobody watches a bar move; one line a minute says that it is alive.
+# A pipe has no progress bar; one line a minute shows that the command is alive.
 _PLAIN_LINE_EVERY_SECONDS = 60.0
 
 # What is cut in a pipe is lost to the next program, so a pipe is wider than any row.
@@ -67,7 +67,7 @@ class Output:
         self.out.print(plain(text))
 
     def object(self, value: Mapping[str, Any]) -> None:
-        """The one JSON object, in UTF-8 whatever the terminal speaks; a lone surrogate stays an escape."""
+        """Print the one JSON object in UTF-8, independent of the terminal; a lone surrogate stays escaped."""
         sys.stdout.flush()
         line = json.dumps(value, ensure_ascii=False, default=str) + "\n"
         sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace"))
@@ -92,7 +92,7 @@ class Output:
         )
 
     def error(self, error: SongflowError, more: Mapping[str, Any] = MappingProxyType({})) -> None:
-        """A failure: one object with --json (and what else is to stand in it), else one message."""
+        """Print a failure: one object with --json (with additional fields), else one message."""
         if self.as_json:
             facts = error.facts()
             self.object(
@@ -103,14 +103,14 @@ class Output:
                     **more,
                 }
             )
-        said = str(error)
+        text = str(error)
         if isinstance(error, InvalidDocument) and len(error.faults) > 1:
-            head, said = error.message.partition(": ")[0], f"Next: {error.next}"
+            head, text = error.message.partition(": ")[0], f"Next: {error.next}"
             for line in (f"{head}:", *(f"  {fault}" for fault in error.faults)):
                 self.err.print(plain(line))
-        if error.key and error.key not in said:
-            said += f" (key {error.key}, billed: {error.billed})"
-        self.err.print(Text("songflow: ", style="bold red").append_text(plain(said)))
+        if error.key and error.key not in text:
+            text += f" (key {error.key}, billed: {error.billed})"
+        self.err.print(Text("songflow: ", style="bold red").append_text(plain(text)))
 
     def manifest(self, frame: pandas.DataFrame) -> None:
         """The manifest as a table for people (the other formats show every column)."""
@@ -123,7 +123,7 @@ class Output:
 
     @asynccontextmanager
     async def waiting(self, what: str) -> AsyncIterator[Progress]:
-        """A live display in a terminal, plain lines in a pipe; yields what the wait reports to."""
+        """Show progress live in a terminal, as lines in a pipe; yields the callback that the wait reports to."""
         if self.quiet:
             yield _ignore
         elif self.err.is_terminal and not self.as_json:
@@ -145,13 +145,13 @@ async def _ignore(_word: str, _progress: float | None, _seconds: float) -> None:
 def _plain_lines(output: Output, what: str) -> Progress:
     last_word, last_time = "", 0.0
 
-    async def tell(word: str, _progress: float | None, seconds: float) -> None:
+    async def report(word: str, _progress: float | None, seconds: float) -> None:
         nonlocal last_word, last_time
         if word != last_word or time.monotonic() - last_time > _PLAIN_LINE_EVERY_SECONDS:
             last_word, last_time = word, time.monotonic()
             logging.getLogger("songflow").info("%s: %s after %.0f s.", what, word, seconds)
 
-    return tell
+    return report
 
 
 def plain(text: str) -> Text:
@@ -206,7 +206,7 @@ class _ConsoleHandler(logging.Handler):
 
 
 def confirm(question: str, action: str, otherwise: str) -> None:
-    """Ask on the terminal before money is spent; `otherwise` is the advice where the answer is not yes.
+    """Ask on the terminal before money is spent; `otherwise` is the advice if the answer is not yes.
 
     Raises:
         InputError: there is no terminal to ask on.

@@ -43,7 +43,7 @@ class Order(Protocol):
 
     @property
     def needs_account(self) -> bool:
-        """True where the options must name the account that pays (a gateway's key, a block, or the simulator)."""
+        """True if the options must name the account that pays (a gateway's key, a block, or the simulator)."""
 
     async def plan(
         self, session: Session, given: Access | None, fallbacks: Sequence[Access]
@@ -78,7 +78,7 @@ class NewSong:
 def run_paid(
     output: Output, order: Order, paying: Paying, gateway: Gateway, waiting: Waiting, common: Common
 ) -> GenerationResult:
-    """Make one generation as a flow run where a Prefect server is configured, else in plain Python.
+    """Make one generation as a flow run if a Prefect server is configured, else in plain Python.
 
     Raises:
         SongflowError: with everything that is needed to continue.
@@ -114,7 +114,7 @@ def guarded(
             return asyncio.run(_detaching(work, left or (lambda: _detached(key or "", common))))
         except KeyboardInterrupt:
             raise OutcomeUnknown(
-                "Interrupted twice, so the ledger was not asked what became of the request.",
+                "Interrupted twice, so the outcome of the request was not looked up in the ledger.",
                 next=f"{come_back}: it pays once at most.",
             ) from None
         except SongflowError:

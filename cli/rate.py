@@ -56,8 +56,8 @@ def rate(
             }
         )
     else:
-        said = "no rating" if rated.rating is None else f"{rated.rating:g} of 5"
-        output.line(f"{rated.title or rated.song_id}: {said}")
+        opinion = "no rating" if rated.rating is None else f"{rated.rating:g} of 5"
+        output.line(f"{rated.title or rated.song_id}: {opinion}")
 
 
 async def _rate(settings: LibrarySettings, song: str, rating: float | None) -> Song:

@@ -32,7 +32,7 @@ def rebuild(
     trust: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     common: Common = Common(),
 ) -> None:
-    """Make ledger rows of songs that carry their own story; what the ledger knows stays as it is.
+    """Restore ledger rows from the metadata in song files; existing rows stay unchanged.
 
     The files stay where they are, and nothing is sent. Their prices count as spent.
 

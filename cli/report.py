@@ -1,4 +1,4 @@
-"""`songflow sweep report`: what the varied fields did to the songs, as a page, pictures and a table."""
+"""`songflow sweep report`: the effect of the varied fields on the songs, as a page, pictures and a table."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def report(
     measure: bool = True,
     common: Common = Common(),
 ) -> None:
-    """Draw what the varied fields did to the songs: a page with pictures and players, the pictures, and a table.
+    """Report the effect of the varied fields on the songs: a page with pictures and players, the pictures, and a table.
 
     Everything comes from the manifest and the stored files, so it can be drawn again at any time; nothing is sent.
 
@@ -102,10 +102,10 @@ def measured(settings: LibrarySettings, frame: pandas.DataFrame, speaker: Output
     """The measures of the stored songs of a manifest; what takes long says how far it is."""
     stored = frame[frame["path"].notna() & frame["sha256"].notna()]
 
-    def tell(done: int, of: int) -> None:
+    def report_progress(done: int, of: int) -> None:
         if done % _TELL_EVERY == 0:
             speaker.say(f"Measured {done} of {of} songs.")
 
     return measure_songs(
-        zip(stored["sha256"], stored["path"], strict=True), settings.folder / CACHE_NAME, tell
+        zip(stored["sha256"], stored["path"], strict=True), settings.folder / CACHE_NAME, report_progress
     )

@@ -1,4 +1,4 @@
-"""`songflow rescue`: collects what was paid for and not collected, and settles what nobody knows."""
+"""`songflow rescue`: collect songs that were paid for and not stored, and settle requests with unknown outcome."""
 
 from __future__ import annotations
 
@@ -38,14 +38,13 @@ class Choice:
     Parameters
     ----------
     list
-        Only list what is stranded, with everything known of it; nothing is asked or changed.
+        Only list stranded requests, with all that is known about them; nothing is sent or changed.
     adopt
-        Say that this generation, found in the gateway's own log, is what became of an unknown request, and
-        collect it.
+        A generation id, found in the gateway's own log: the outcome of an unknown request. It is collected.
     key
-        With --adopt: the request key it belongs to, where several could be meant.
+        With --adopt: the request key of the generation, if several are possible.
     write_off
-        Stop looking for what became of this request key, and release what is reserved for it.
+        Give up this request key: its outcome is no longer looked for, and what is reserved for it is released.
     resubmit
         Pay again for this request key, whose outcome is unknown, lost or failed: the only way to pay twice.
         Asks first.
@@ -207,7 +206,7 @@ class _Command:
     def _show(self, rows: Sequence[Row], words: Callable[[Row], Sequence[str]]) -> None:
         if not rows:
             self.output.line(
-                "Nothing is stranded: everything that was paid for is collected or looked after."
+                "Nothing is stranded: everything that was paid for is collected, or another process is collecting it."
             )
         for row in rows:
             for line in words(row):

@@ -1,4 +1,4 @@
-"""`songflow setup`: what the deployments need on a Prefect server."""
+"""`songflow setup`: create what the deployments need on a Prefect server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`songflow simulate`: the simulator as a server of its own."""
+"""`songflow simulate`: run the gateway simulator as a server."""
 
 from __future__ import annotations
 

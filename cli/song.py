@@ -83,13 +83,13 @@ def song(
                 "There is no recipe to make.",
                 next="give a file, or one of those that `songflow song --list` shows; nothing was sent.",
             )
-        wish = _Wish(
+        order = _SongOrder(
             recipe, _pairs("--set", set), _pairs("--choose", choose), paying, gateway, waiting, common
         )
         if plan:
-            show_plan(output, asyncio.run(wish.planned()))
+            show_plan(output, asyncio.run(order.planned()))
             return 0
-        return wish.made(output)
+        return order.made(output)
 
 
 def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
@@ -104,7 +104,7 @@ def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
 
 
 @dataclass
-class _Wish:
+class _SongOrder:
     """The recipe of a command line, with its options."""
 
     recipe: str
@@ -204,14 +204,16 @@ class _Wish:
 
     def _failed(self, output: Output, error: SongflowError, key: str) -> int:
         """Report a failure; with --json, also what is stored."""
-        kept: dict[str, Any] = {}
+        details: dict[str, Any] = {}
         if output.as_json:
             with suppress(SongflowError):
                 whole = asyncio.run(self._kept(key))
-                kept = {name: value for name, value in whole.as_dict().items() if name in ("songs", "steps")}
+                details = {
+                    name: value for name, value in whole.as_dict().items() if name in ("songs", "steps")
+                }
             if isinstance(error, ChoiceNeeded):
-                kept |= {"step": error.step, "takes": error.takes}
-        output.error(error, kept)
+                details |= {"step": error.step, "takes": error.takes}
+        output.error(error, details)
         return error.exit_code
 
     async def _kept(self, key: str) -> WholeSong:

@@ -1,4 +1,4 @@
-"""What `songflow song` shows: the shelf, a plan, a take to choose, and the tree of what was made."""
+"""Output of `songflow song`: the recipes, a plan, a take to choose, and the tree of steps made."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def show_shelf(output: Output) -> None:
     for recipe in recipes:
         output.line(f"{recipe['name']}: {recipe['description']}")
         for name, default in recipe["variables"].items():
-            said = "has to be given" if default is None else f"default {default!r}"
-            output.line(f"    --set {name}=...  ({said})")
+            value = "required" if default is None else f"default {default!r}"
+            output.line(f"    --set {name}=...  ({value})")
 
 
 def show_plan(output: Output, plan: Plan) -> None:
@@ -48,7 +48,7 @@ def show_plan(output: Output, plan: Plan) -> None:
 
 
 def show_song(output: Output, whole: WholeSong) -> None:
-    """The whole songs, after the tree of what was made."""
+    """The whole songs, after the tree of steps made."""
     if output.as_json:
         output.object(whole.as_dict())
         return

@@ -33,8 +33,8 @@ def pause(reason: str | None = None, /, *, common: Common = Common()) -> None:
             next="shorten it; nothing was changed.",
         )
     output = Output(as_json=common.json, quiet=common.quiet)
-    changed, said = asyncio.run(_pause(common.library_settings(), reason))
-    _tell(output, common, "paused", changed, f"{said[:1].upper()}{said[1:]}.")
+    changed, message = asyncio.run(_pause(common.library_settings(), reason))
+    _show(output, common, "paused", changed, f"{message[:1].upper()}{message[1:]}.")
 
 
 def resume(*, common: Common = Common()) -> None:
@@ -43,19 +43,19 @@ def resume(*, common: Common = Common()) -> None:
     settings = common.library_settings()
     changed = settings.exists() and asyncio.run(_resume(settings))
     was = "" if changed else " (it was not paused)"
-    _tell(output, common, "allowed", changed, f"Spending is allowed for this library{was}.")
+    _show(output, common, "allowed", changed, f"Spending is allowed for this library{was}.")
 
 
-def _tell(output: Output, common: Common, spending: str, changed: bool, said: str) -> None:
+def _show(output: Output, common: Common, spending: str, changed: bool, message: str) -> None:
     folder = str(common.library_settings().folder)
     if output.as_json:
-        output.object({"spending": spending, "changed": changed, "library": folder, "message": said})
+        output.object({"spending": spending, "changed": changed, "library": folder, "message": message})
     else:
-        output.line(f"{said} Library: {folder}")
+        output.line(f"{message} Library: {folder}")
 
 
 async def _pause(settings: LibrarySettings, reason: str | None) -> tuple[bool, str]:
-    """Whether this changed anything, and how it stands now; a pause keeps its time and reason until a new one comes."""
+    """Pause spending; returns whether this changed anything, and the state. A repeated pause keeps time and reason."""
     async with Library(settings) as library:
         money = library.ledger.money
         before = await money.stop_reason()

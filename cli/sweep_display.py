@@ -24,7 +24,7 @@ _SHOWN_CELLS = 20
 _SHOWN_FAILURES = 10
 _LONGEST_CELL = 40
 _LIVE_EVERY_SECONDS = 0.5
-# In a pipe nobody watches a bar move.
+# A pipe has no progress bar.
 _PLAIN_EVERY_SECONDS = 15.0
 
 

@@ -1,8 +1,8 @@
-"""A person's choice in Prefect: the run pauses, its Resume form shows the takes, and the answer goes on.
+"""Pause a flow run until a person chooses a take in Prefect's UI, or the recipe's default applies.
 
-A paused run's process waits (a suspended one would end). A process that dies meanwhile loses only the question:
-whoever runs the same key again asks anew, and nothing is paid for twice. Prefect fails a run whose pause has timed
-out, so before that this process itself answers with what the recipe says.
+The process of a paused run keeps waiting (a suspended run would end). If it dies, only the question is lost: a run with
+the same key asks again, and nothing is paid for twice. Prefect fails a run whose pause times out, so this process
+resumes it with the recipe's default before that.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ __all__ = ["ANOTHER", "pause_for_answer", "take_label"]
 log = logging.getLogger(f"songflow.{__name__}")
 
 ANOTHER = "make another pair"
-# Prefect's own end of the pause; ours comes first, unless Prefect's API is away for so long.
+# Prefect's timeout exceeds the recipe's by this much; the default still arrives if the API is down for less.
 _GRACE_SECONDS = 24 * 3600.0
 _LONGEST_POLL_SECONDS = 5.0
 _TRY_AGAIN_SECONDS = 1.0
 
 
 def take_label(number: int) -> str:
-    """How the form calls a take."""
+    """The name of a take in the form."""
     return f"take {number}"
 
 
 async def pause_for_answer(question: Question, poll_interval: float | None = None) -> Answer:
-    """Pause this flow run until a person resumes it with a choice, or the recipe's default takes their place.
+    """Pause this flow run until a person resumes it with a choice, or the recipe's default applies.
 
     Args:
         question: What to choose from.
-        poll_interval: Seconds between looks whether somebody has answered (5 at most).
+        poll_interval: Seconds between checks for an answer (5 at most).
     """
     log.warning(
-        "%s waits for a choice: press Resume on this run. Without an answer within %.0f s it goes on with take %d.",
+        "%s waits for a choice: press Resume on this run. Without an answer within %.0f s it continues with take %d.",
         question.path,
         question.timeout,
         question.fallback.number,
     )
-    # Annotated as whole seconds by Prefect, and handed to `sleep` as it is.
+    # Prefect annotates it as whole seconds but passes it to `sleep` unchanged.
     pause: Any = min(poll_interval or _LONGEST_POLL_SECONDS, _LONGEST_POLL_SECONDS)
-    nobody = _Nobody(question)
-    stand_in = asyncio.create_task(nobody.answer(UUID(str(flow_run.id))))
+    default = _DefaultAnswer(question)
+    resuming = asyncio.create_task(default.resume(UUID(str(flow_run.id))))
     try:
         given: Any = await apause_flow_run(
             wait_for_input=_form(question),
@@ -64,17 +64,17 @@ async def pause_for_answer(question: Question, poll_interval: float | None = Non
             key=f"{question.path}-{uuid4().hex[:8]}",
         )
     finally:
-        stand_in.cancel()
-        await all_ended(stand_in)
-    said = str(given.choice)
-    by = "nobody in time" if nobody.answered else "a person in Prefect"
-    return Answer(None if said == ANOTHER else int(said.rpartition(" ")[2]), by)
+        resuming.cancel()
+        await all_ended(resuming)
+    choice = str(given.choice)
+    by = "nobody in time" if default.accepted else "a person in Prefect"
+    return Answer(None if choice == ANOTHER else int(choice.rpartition(" ")[2]), by)
 
 
 def _form(question: Question) -> type[RunInput]:
-    """The Resume form: Prefect's server refuses whatever is not one of its choices."""
+    """The Resume form; Prefect's server refuses anything but its choices."""
     choices = [take_label(take.number) for take in question.takes]
-    text = "The take that the next steps go on with."
+    text = "The take that the next steps continue from."
     if question.another is not None:
         choices.append(ANOTHER)
         text += f" Another pair costs {question.another:g} more (in the units of the prices)."
@@ -84,25 +84,25 @@ def _form(question: Question) -> type[RunInput]:
     return model.with_initial_data(description=question_page(question))
 
 
-class _Nobody:
-    """Answers in the place of a person who did not, as anybody could: by resuming the run."""
+class _DefaultAnswer:
+    """Resumes the run with the recipe's default if nobody has answered in time."""
 
     def __init__(self, question: Question) -> None:
         self._question = question
-        self.answered = False
+        self.accepted = False
 
-    async def answer(self, flow_run_id: UUID) -> None:
-        """Wait for the time to pass, then answer; a person who was quicker has already ended the pause."""
+    async def resume(self, flow_run_id: UUID) -> None:
+        """Wait for the recipe's timeout, then resume the run; cancelled if a person answers first."""
         await asyncio.sleep(self._question.timeout)
         choice = {"choice": take_label(self._question.fallback.number)}
-        while not self.answered:
+        while not self.accepted:
             try:
                 async with get_client() as client:
                     response = await client.resume_flow_run(flow_run_id, run_input=choice)
-                self.answered = response.status == SetStateStatus.ACCEPT
+                self.accepted = response.status == SetStateStatus.ACCEPT
             except Exception as error:
                 log.warning(
-                    "The default cannot be given to Prefect (%s): trying again.", type(error).__name__
+                    "Prefect did not accept the recipe's default (%s): trying again.", type(error).__name__
                 )
-            if not self.answered:
+            if not self.accepted:
                 await asyncio.sleep(_TRY_AGAIN_SECONDS)

@@ -1,4 +1,4 @@
-"""The flow that tells a person of trouble, in Prefect's own UI: it needs no other service."""
+"""The flow that reports trouble in Prefect's UI, without any other service."""
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
 import hashlib
@@ -30,10 +30,10 @@ def _run_name() -> str:
 
 @song_flow("attention", _run_name, moved={})
 async def attention(event: EventName, happened: Happened = "", next: Next = "", about: About = "") -> None:
-    """Shows what a person should know of: an **unknown** or failed generation, a budget that is nearly spent.
+    """Report what needs your attention: an **unknown** or failed generation, or a budget that is nearly spent.
 
-    An automation starts it for each such event. It asks nobody, changes nothing and costs nothing; what it says is
-    on this page's artifact, and in the log. To be told elsewhere (Slack, mail, ...), name a notification block:
+    An automation starts it for each such event. It changes nothing and costs nothing; what happened, and what to do,
+    is in its artifact and its log. To be notified elsewhere (Slack, mail, ...), name a notification block:
     `songflow setup --notify slack-webhook/team`.
     """
     get_run_logger().warning("%s: %s Next: %s", event, happened, next)

@@ -1,4 +1,4 @@
-"""The flow that extends a song: an intro, an outro, or more of it, at the gateway that has it."""
+"""The flow that extends a song by an intro, an outro or more of it, at the gateway that made it."""
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
 from typing import Annotated, Literal
@@ -31,7 +31,7 @@ Place = Annotated[
     Literal["intro", "front", "back", "outro"] | None,
     fields.described(
         "Place",
-        "intro or front: before the song; back or outro: after it. None: outro, or as the placement below says.",
+        "intro or front: before the song; back or outro: after it. Empty: outro, or as the placement below says.",
     ),
 ]
 Prompt = Annotated[str | None, fields.described("Prompt", inherited_text("prompt"), min_length=1)]
@@ -49,21 +49,22 @@ Sound = Annotated[
     ExtensionSound | None,
     fields.described(
         "Sound",
-        "Model, what to avoid, strengths and quality, where they differ from the song's. None: as for the song.",
+        "Model, what to avoid, strengths and quality, where they differ from the song's. Defaults: as for the song.",
     ),
 ]
 Placement = Annotated[
     ExtensionPlacement | None,
     fields.described(
-        "Placement", "Where the new part is placed, in more detail than by its name. None: as its name says."
+        "Placement",
+        "Where the new part is placed, in more detail than by its name. Defaults: as its name says.",
     ),
 ]
 Account = Annotated[
     EnvironmentAccount | None,
     fields.described(
         "Gateway without a block",
-        "For a song that is not in this library: a gateway whose key is in the environment of the worker. None: the "
-        "song's own gateway.",
+        "For a song that is not in this library: a gateway whose key is in the environment of the worker. Defaults: "
+        "the song's own gateway.",
     ),
 ]
 

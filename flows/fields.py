@@ -36,7 +36,7 @@ LyricsType = Annotated[
     Literal["user", "instrumental", "generate"] | None,
     described(
         "Lyrics type",
-        f"{udio.request_text('lyrics_type')} None: 'user' if there are lyrics, else 'generate'.",
+        f"{udio.request_text('lyrics_type')} Empty: 'user' if there are lyrics, else 'generate'.",
     ),
 ]
 ModelType = Annotated[Literal["udio32-v1.5", "udio130-v1.5"], of_request("model_type", "Model")]
@@ -46,13 +46,13 @@ Credentials = Annotated[
     GatewayBlock | None,
     described(
         "Credentials",
-        "The account that pays. None: the gateway without a block, below. Without either, the built-in simulator "
-        "makes the songs, which costs nothing.",
+        "The account that pays, as a saved block. None: the gateway without a block, below; without either, the "
+        "built-in simulator makes the songs, which costs nothing.",
     ),
 ]
 Library = Annotated[
     SongLibrary | None,
-    described("Library", "Where songs are stored. None: SONGFLOW_LIBRARY in the environment, else ./songs."),
+    described("Library", "Where songs are stored. Empty: SONGFLOW_LIBRARY in the environment, else ./songs."),
 ]
 Budget = Annotated[
     float | None, described("Budget", parameters.BUDGET_TEXT, ge=0, allow_inf_nan=False, strict=True)
@@ -105,25 +105,25 @@ Account = Annotated[
     parameters.EnvironmentAccount | None,
     described(
         "Gateway without a block",
-        "Instead of credentials: a gateway whose key is in the environment of the worker. None: the built-in "
-        "simulator.",
+        "Instead of credentials: a gateway whose key is in the environment of the worker. Defaults: the "
+        "built-in simulator.",
     ),
 ]
 Wait = Annotated[
     parameters.Waiting | None,
-    described("Waiting", "How often to poll the gateway, and for how long. None: chosen by Songflow."),
+    described("Waiting", "How often to poll the gateway, and for how long. Defaults: chosen by Songflow."),
 ]
 PaySafely = Annotated[
     SongSafety | None,
     described(
         "Safety",
-        "The request key, and what is sent or paid for again. None: the defaults, which never pay twice.",
+        "The request key, and what is sent or paid for again. The defaults never pay twice.",
     ),
 ]
 SweepSafely = Annotated[
     SweepSafety | None,
     described(
         "Safety",
-        "What is sent or paid for again, and when the sweep stops. None: the defaults, which never pay twice.",
+        "What is sent or paid for again, and when the sweep stops. The defaults never pay twice.",
     ),
 ]

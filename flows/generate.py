@@ -38,14 +38,13 @@ __all__ = ["chosen_access", "generate_song", "make_songs"]
 
 SoundOfSong = Annotated[
     Sound | None,
-    fields.described(
-        "Sound", "How closely prompt and lyrics are followed, and the quality. None: the defaults."
-    ),
+    fields.described("Sound", "How closely prompt and lyrics are followed, and the quality."),
 ]
 PlacementInSong = Annotated[
     Placement | None,
     fields.described(
-        "Placement", "Which section of a whole song this is, and where the lyrics are sung. None: all of it."
+        "Placement",
+        "Which section of a whole song this is, and where the lyrics are sung. Defaults: all of it.",
     ),
 ]
 
@@ -143,7 +142,7 @@ async def make_songs(
     settings: SessionSettings,
     policy: PayingPolicy = PAY_ONCE,
 ) -> GenerationResult:
-    """Run one generation's life cycle inside a flow run, a task for each step; for every flow that makes songs."""
+    """Run the life cycle of one generation inside a flow run, with a task for each step."""
     log = get_run_logger()
     log.info(
         "Making songs with %s at %s (%s), for %g units. Request key: %s.",
@@ -161,7 +160,7 @@ async def make_songs(
             lambda account: submit_task(request, account, key=key, policy=policy),
         )
         submission = taken.submission
-        # The lease covers the time between the tasks, too: another run must not take the request for abandoned.
+        # The lease also covers the time between the tasks, so that no other run considers the request abandoned.
         with paid_from_here(submission):
             async with session.leases.lease_for_lifecycle(
                 submission, session.polling.deadline(request.model)
@@ -179,13 +178,13 @@ async def make_songs(
 
 
 async def _record(session: Session, submission: Submission) -> GenerationResult:
-    """Show what was made; in Prefect its stored songs are assets that depend on the songs they extend."""
+    """Publish the result; stored songs are Prefect assets that depend on the songs they extend."""
     songs = await session.library.ledger.songs.of_submission(submission.id)
     assets, sources = song_assets(submission, songs), source_assets(submission, songs)
     return await record.with_options(assets=assets, asset_deps=sources)(submission)
 
 
 async def _download_all(submission: Submission, songs: list[Song], access: Access) -> None:
-    """Every take for itself: a failure is in its task's state and its row, and must not lose the others."""
+    """Download every take; a failure is recorded in its task and its row, and does not stop the others."""
     missing = [song for song in songs if song.state is SongState.ANNOUNCED]
     await all_ended(*(download(song, submission, access) for song in missing))

@@ -1,7 +1,7 @@
-"""What is done when a flow run that pays was cancelled or has crashed.
+"""Hooks for paying flow runs that were cancelled or crashed.
 
-Prefect runs these in the process that noticed it, often on another machine than the run's own: all they know is
-the run's id and its stored parameters, and the ledger is where its submissions are found.
+Prefect calls them in the process that noticed the end, often on another machine. They have only the run's id and its
+stored parameters, and find its submissions in the ledger.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ __all__ = ["let_go", "library_of_run"]
 
 
 async def let_go(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Say in the run's log what still runs at the gateway and is billed, and that nobody looks after it any more.
+    """Release the run's leases, and log what is still running at the gateway and billed.
 
-    A new run is then told of it at once, and the next rescue collects it, instead of waiting for a lease to end.
+    A new run or the next rescue can then collect it at once, without waiting for a lease to expire.
     """
     log = flow_run_logger(flow_run, flow)
     try:
@@ -44,33 +44,35 @@ async def let_go(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
             for submission in await ledger.submissions.of_flow_run(str(flow_run.id)):
                 songs = await ledger.songs.of_submission(submission.id)
                 missing = any(song.state is SongState.ANNOUNCED for song in songs)
-                _tell(log, submission, missing, settings.unit)
+                _log_uncollected(log, submission, missing, settings.unit)
     except SongflowError as error:
-        log.error("What this run has paid for cannot be looked up: %s", error)
+        log.error("The ledger cannot be read for what this run has paid for: %s", error)
     finally:
         await send_logs()
 
 
-def _tell(log: Logger | LoggerAdapter[Any], submission: Submission, missing: bool, unit: str) -> None:
-    """One line for each submission that money was, or may have been, spent on and that is not collected."""
+def _log_uncollected(
+    log: Logger | LoggerAdapter[Any], submission: Submission, missing: bool, unit: str
+) -> None:
+    """Log a submission that is, or may be, billed and that is not collected."""
     known = f"the key '{submission.key}', generation {submission.any_id or 'not known'}"
     price = f"{submission.price:g} {unit}"
     if RULES[submission.state].waits:
-        said = f"Still running at the gateway, still billed ({price}): {known}."
+        report = f"Still running at the gateway, still billed ({price}): {known}."
     elif submission.state is Stage.SUCCEEDED and missing:
-        said = f"Finished and paid for ({price}), but not stored yet: {known}."
+        report = f"Finished and paid for ({price}), but not stored yet: {known}."
     elif RULES[submission.state].unsettled:
-        said = f"Perhaps billed ({price}), its outcome is '{submission.state}': {known}."
+        report = f"Perhaps billed ({price}), its outcome is '{submission.state}': {known}."
     else:
         return
-    log.warning("%s To collect it: `songflow rescue`, the flow rescue-songs, or a run with that key.", said)
+    log.warning("%s To collect it: `songflow rescue`, the flow rescue-songs, or a run with that key.", report)
 
 
 async def library_of_run(parameters: dict[str, Any]) -> LibrarySettings:
     """The library that a flow run's stored parameters name, else the environment's.
 
-    Prefect stores a block that was chosen in its UI as a reference, one that was loaded with its fields and its id,
-    and secrets as stars: a ledger's URL that only an unsaved block held is the environment's again.
+    Prefect stores a block chosen in its UI as a reference, a loaded block as its fields and id, and secrets as stars.
+    The ledger URL of an unsaved block is therefore taken from the environment.
     """
     given = parameters.get("library")
     if isinstance(given, dict):

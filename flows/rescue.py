@@ -1,4 +1,4 @@
-"""The flow that collects what was paid for and not collected; on a schedule, nobody has to remember it."""
+"""The flow that collects songs that were paid for and not stored; meant to run on a schedule."""
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
 from typing import Annotated
@@ -22,15 +22,15 @@ Credentials = Annotated[
     GatewayBlock | None,
     fields.described(
         "Credentials",
-        "An account to ask with, if it is at the right gateway. None: the account that took each generation, by its "
-        "stored name.",
+        "The account to ask with, for generations of its gateway. None: the account that made each generation, found "
+        "by its name in the ledger.",
     ),
 ]
 Deadline = Annotated[
     float,
     fields.described(
         "Deadline",
-        "Seconds to wait for each generation that is still running; 0 asks once.",
+        "Seconds to wait for each generation that is still running; 0 polls once.",
         ge=0,
         allow_inf_nan=False,
         strict=True,
@@ -44,10 +44,10 @@ async def rescue_songs(
     credentials: Credentials = None,
     deadline: Deadline = 0.0,
 ) -> list[Rescued]:
-    """Collects every song that was paid for and is not stored; it **never pays**.
+    """Collect every song that was paid for and is not stored; this **never pays**.
 
-    Generations whose run was cancelled, killed or gave up waiting are asked for at the gateway and with the account
-    that took them. What is unknown or lost is listed with what to do next, which only a person can decide:
+    It polls the generations of runs that were cancelled, killed or stopped waiting, at the gateway and with the account
+    that made them. Unknown and lost generations are listed with what to do next, which a person has to decide:
     `songflow rescue --adopt`, `--write-off`, `--resubmit`.
     """
     run_log = get_run_logger()
@@ -69,5 +69,5 @@ async def _show(found: list[Rescued]) -> None:
         await acreate_table_artifact(
             rescue_rows(found),
             key="rescue",
-            description="What was paid for and not collected, and what became of it.",
+            description="Generations that were paid for and not collected, with the result of this rescue.",
         )

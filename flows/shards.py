@@ -1,8 +1,9 @@
-"""Shards on other machines: a run of a deployment for each, started again where its process died.
+"""Run shards on other machines: each as a run of a deployment, started again if its process dies.
 
-The idempotency key is the root run, the shard and the try. A parent that is run again finds the runs that it has
-started: it waits for one that still lives, and starts the next try where one has ended. What a person has cancelled, or
-what no try can read, is not started again: it stops the sweep. Whatever is started twice, no cell is paid twice.
+The idempotency key consists of the root run, the shard and the attempt. A parent that is retried finds the runs it has
+started, waits for those still active and starts the next attempt of those that ended. A run that a person cancelled, or
+whose parameters are invalid, is not started again and stops the sweep. Even a shard that runs twice pays for no cell
+twice.
 """
 
 from __future__ import annotations
@@ -32,35 +33,35 @@ from songflow.sweeps.cells import Cell
 from songflow.sweeps.shards import packed
 from songflow.sweeps.tally import SweepResult
 
-__all__ = ["Shards", "cannot_be_read", "shard_parameters", "worked_off"]
+__all__ = ["Shards", "shard_completed", "shard_parameters", "shard_rejected"]
 
 log = logging.getLogger(f"songflow.{__name__}")
 
-TRIES = 5
+ATTEMPTS = 5
 POLL_SECONDS = 2.0
 
-# A message is all of a run's end that reaches its parent: results stay on their machine, and another name than
-# Prefect's own would hide the end from automations.
+# A parent sees only the message of a run's final state: results stay on their machine, and a state with a name of our
+# own would be invisible to automations.
 _EXIT = "Exit code {code}."
 _STOPPED = " Stopped: {reason}"
-_WORKED_OFF = re.compile(r"Exit code (?P<code>\d)\.(?: Stopped: (?P<reason>.*))?", re.DOTALL)
+_PROCESSED = re.compile(r"Exit code (?P<code>\d)\.(?: Stopped: (?P<reason>.*))?", re.DOTALL)
 _BAD_INPUT = "Bad input: "
 
 
-def worked_off(result: SweepResult) -> State[SweepResult]:
-    """The end of a shard's run that has done what could be done; its message tells the sweep what that came to."""
-    told = _EXIT.format(code=result.exit_code) if result.exit_code or result.stopped else ""
+def shard_completed(result: SweepResult) -> State[SweepResult]:
+    """The final state of a shard whose cells were all tried; its message carries the exit code to the sweep."""
+    code = _EXIT.format(code=result.exit_code) if result.exit_code or result.stopped else ""
     stopped = _STOPPED.format(reason=result.stopped) if result.stopped else ""
-    return Completed(message=f"{told}{stopped}", data=result)
+    return Completed(message=f"{code}{stopped}", data=result)
 
 
-def cannot_be_read(error: InputError) -> State[SweepResult]:
-    """The end of a shard's run whose parameters are wrong: another try would end in the same way."""
+def shard_rejected(error: InputError) -> State[SweepResult]:
+    """The final state of a shard with invalid parameters; another attempt would fail in the same way."""
     return Failed(message=f"{_BAD_INPUT}{error}", data=error)
 
 
 class Shards:
-    """Runs shards as runs of a deployment, some at once; their concurrency adds up to the sweep's."""
+    """Runs shards as runs of a deployment, several at once; they share the sweep's concurrency."""
 
     def __init__(
         self, deployment: str, root: str, common: dict[str, Any], at_once: int, concurrency: int
@@ -71,12 +72,12 @@ class Shards:
         self._at_once = at_once
         self._concurrency = concurrency
         self.stopped: str | None = None
-        """Why no more cells were started, where not all were."""
+        """The reason why no more cells were started, or None."""
         self.codes: set[int] = set()
-        """What shards have ended with, and what stopped them, as exit codes other than 0."""
+        """The exit codes other than 0 of shards that ended or were stopped."""
 
     async def run(self, shards: Sequence[Sequence[Cell]]) -> None:
-        """Bring every shard to its end; once the sweep is stopped, no other one is started.
+        """Run every shard; once the sweep is stopped, no further shard is started.
 
         Raises:
             InputError: there is no such deployment.
@@ -107,14 +108,14 @@ class Shards:
                 ) from None
 
     async def _until_ended(self, name: str, cells: Sequence[Cell], concurrency: int) -> None:
-        """One try after the other, as long as their processes die."""
+        """Start attempts one after the other until one ends regularly."""
         parameters = {**self._common, "cells": packed(cells), "name": name, "concurrency": concurrency}
         # A root run may make several sweeps: a shard is its cells, not its number.
         shard = hashlib.sha256("\n".join(cell.key for cell in cells).encode()).hexdigest()[:16]
         done, earlier = await self._earlier(shard)
         if earlier is not None:
-            log.info("%s was started by an earlier try of this run (flow run %s).", name, earlier.id)
-        for attempt in range(done + 1, done + 1 + TRIES):
+            log.info("%s was started by an earlier attempt of this run (flow run %s).", name, earlier.id)
+        for attempt in range(done + 1, done + 1 + ATTEMPTS):
             run = earlier or await arun_deployment(
                 self._deployment,
                 parameters=parameters,
@@ -128,13 +129,13 @@ class Shards:
             if self.stopped is not None:
                 log.warning("%s is not started again: %s", name, self.stopped)
                 return
-        self._stop(f"{name} has ended badly {TRIES} times: look into its runs", Unsettled.exit_code)
+        self._stop(f"{name} has crashed or failed {ATTEMPTS} times: see its runs", Unsettled.exit_code)
 
     def _key(self, shard: str, attempt: int) -> str:
         return f"{self._root}:{shard}:{attempt}"
 
     async def _earlier(self, shard: str) -> tuple[int, FlowRun | None]:
-        """How many tries of this root run have ended before, and the one that lives, or that a person has cancelled."""
+        """The number of earlier attempts that ended, and the one that is active or was cancelled by a person."""
         attempt = 1
         async with get_client() as client:
             while True:
@@ -145,27 +146,27 @@ class Shards:
                 attempt += 1
 
     async def _is_done(self, name: str, run: FlowRun) -> bool:
-        """Hear what a run has come to; False where another try may do better."""
+        """Record how a run ended; False if another attempt may succeed."""
         state = run.state
         assert state is not None, "it has ended"
-        said = state.message or ""
+        message = state.message or ""
         if state.is_completed():
-            if (found := _WORKED_OFF.fullmatch(said)) is not None:
+            if (found := _PROCESSED.fullmatch(message)) is not None:
                 self.codes |= {int(found["code"])} - {0}
                 self.stopped = self.stopped or found["reason"]
             return True
         if await _was_cancelled(run):
             self._stop(
-                f"{name} was cancelled (flow run {run.id}); what it has at the gateway is still billed, and a new run "
-                "of the sweep goes on with it",
+                f"{name} was cancelled (flow run {run.id}); its generations at the gateway are still billed, and a new "
+                "run of the sweep collects them",
                 Unsettled.exit_code,
             )
             return True
-        # One that failed before it ever ran has parameters that the flow does not take.
-        if state.is_failed() and (said.startswith(_BAD_INPUT) or not run.run_count):
-            self._stop(f"{name} cannot be worked off (flow run {run.id}): {said}", InputError.exit_code)
+        # A run that failed before it started has parameters that the flow does not accept.
+        if state.is_failed() and (message.startswith(_BAD_INPUT) or not run.run_count):
+            self._stop(f"{name} cannot run (flow run {run.id}): {message}", InputError.exit_code)
             return True
-        log.warning("%s has ended as %s (flow run %s): %s", name, state.name, run.id, said)
+        log.warning("%s has ended as %s (flow run %s): %s", name, state.name, run.id, message)
         return False
 
     def _stop(self, reason: str, code: int) -> None:
@@ -179,9 +180,9 @@ def _is_final(run: FlowRun) -> bool:
 
 
 async def _was_cancelled(run: FlowRun) -> bool:
-    """A person has cancelled a run that has ended.
+    """True if a person cancelled a run that has ended.
 
-    Its process may have ended it as crashed meanwhile, which the runner sets right only after a while.
+    Its process may first have recorded it as crashed, which the runner corrects only later.
     """
     if run.state is not None and run.state.is_completed():
         return False
@@ -191,12 +192,12 @@ async def _was_cancelled(run: FlowRun) -> bool:
         if state.is_cancelling() or state.is_cancelled():
             return True
         if state.is_running():
-            break  # what was before has been retried since
+            break  # earlier states belong to an attempt that was retried
     return False
 
 
 async def _ended(run: FlowRun) -> FlowRun:
-    """A run, when it has ended."""
+    """Wait for a run to end."""
     async with get_client() as client:
         while not _is_final(run):
             await asyncio.sleep(POLL_SECONDS)
@@ -212,17 +213,20 @@ async def shard_parameters(
     safety: SweepSafety,
     **plain: Any,
 ) -> dict[str, Any]:
-    """The parameters that all shards share, in JSON: blocks as references, secrets never.
+    """The parameters that all shards share, as JSON: blocks as references, and no secrets.
 
     Raises:
         InputError: a block holds a secret and is not saved.
     """
     given = {
         **plain,
-        "account": None if account is None else account.model_dump(),
-        "waiting": None if waiting is None else waiting.model_dump(),
+        **{
+            name: group.model_dump(exclude_none=True)
+            for name, group in (("account", account), ("waiting", waiting))
+            if group is not None
+        },
         "safety": {
-            **safety.model_dump(exclude={"fallbacks"}),
+            **safety.model_dump(exclude={"fallbacks"}, exclude_none=True),
             "fallbacks": [_reference(block, "the fallbacks") for block in safety.fallbacks],
         },
     }
@@ -241,7 +245,7 @@ async def shard_parameters(
 def _reference(block: Block, called: str) -> dict[str, Any]:
     if block._block_document_id is None:
         raise InputError(
-            f"A shard deployment needs {called} as a saved block: what is not saved cannot reach other machines.",
+            f"A shard deployment needs {called} as a saved block: an unsaved one cannot be sent to other machines.",
             next="save it under Blocks, or name a gateway whose key is in the workers' environment; nothing was sent.",
         )
     return {"$ref": {"block_document_id": str(block._block_document_id)}}

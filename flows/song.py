@@ -1,4 +1,4 @@
-"""The flow that makes a whole song from a recipe: a core, what extends it, and a person's choice on the way."""
+"""The flow that makes a whole song from a recipe: a core and its extensions, with a person's choices in between."""
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
 import logging
@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from prefect import runtime
 from prefect.artifacts import acreate_markdown_artifact
+from pydantic import Field
 
 from blocks.library import SongLibrary
 from flows import fields
@@ -37,7 +38,7 @@ log = logging.getLogger(f"songflow.{__name__}")
 DEFAULT_STEP = "song"
 
 RecipeText = Annotated[
-    str | dict[str, Any],
+    Annotated[str, Field(title="Name or YAML")] | Annotated[dict[str, Any], Field(title="Data")],
     fields.described(
         "Recipe",
         f"One that comes with Songflow ({', '.join(shipped_names())}), YAML text, or the same as data.",
@@ -124,7 +125,7 @@ async def make_song(
 
 
 class _TaskCrew:
-    """Makes each generation with Prefect's tasks, and asks in Prefect's UI."""
+    """Makes each generation with Prefect tasks, and asks for choices in Prefect's UI."""
 
     def __init__(
         self,
@@ -140,7 +141,7 @@ class _TaskCrew:
         self._asks = asks
 
     async def make(self, order: Order) -> None:
-        """One generation to its end."""
+        """Make one generation."""
         await make_songs(
             order.request,
             order.accounts[0],
@@ -151,14 +152,14 @@ class _TaskCrew:
         )
 
     async def ask(self, question: Question) -> Answer:
-        """Pause the run until somebody answers; where that is not wanted, stop."""
+        """Pause the run until somebody answers, or stop it if it should not ask."""
         if not self._asks:
             raise nobody_here(question)
         return await pause_for_answer(question, poll_interval=self._settings.poll_interval)
 
 
 async def _show(session: Session, recipe: Recipe, key: str) -> None:
-    """The tree as a page, however far it came; nothing of the song depends on it."""
+    """Publish the tree of steps made so far as an artifact; a failure to do so is only logged."""
     async with shown("The song", "it is stored"):
         whole = await read_whole_song(session.library.ledger, recipe, key)
         if not whole.steps:

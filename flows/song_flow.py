@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from prefect import Flow
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.utilities.callables import parameter_schema
 
+from flows.form import form_signature
 from flows.hooks import let_go
 from songflow.errors import InputError
 from songflow.runtime.run_sync import synchronous
@@ -40,7 +42,7 @@ class SongFlow(Flow[P, R]):
     A deployment, schedule or API call may still use a parameter's former, flat name. Prefect refuses a name that is
     not in the function's signature outside of the run, with a crash that explains nothing. So the former names stay
     in the signature of `fn`, the function that Prefect's engine calls, and end the run with a sentence. The signature
-    of the flow itself, which forms and documentation are made from, does not have them.
+    of the flow itself, which Prefect makes its form from, does not have them.
 
     Args:
         fn: The flow's function.
@@ -51,7 +53,8 @@ class SongFlow(Flow[P, R]):
     def __init__(self, fn: Callable[P, R], *, moved: Mapping[str, str], **options: Any) -> None:
         super().__init__(fn, **options)
         self._moved = dict(moved)
-        self.__signature__ = inspect.signature(fn)
+        self.__signature__ = form_signature(inspect.signature(fn))
+        self.parameters = parameter_schema(self)
         self.fn = _refusing(fn, self.name, self._moved)
 
     if not TYPE_CHECKING:  # the types of a call are Prefect's

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field
 
 from flows import fields
 from flows.generate import chosen_access
-from flows.shards import Shards, cannot_be_read, shard_parameters, worked_off
+from flows.shards import Shards, shard_completed, shard_parameters, shard_rejected
 from flows.song_flow import paid_flow
 from songflow.accounts import Access
 from songflow.errors import InputError, Unsettled
@@ -51,21 +51,21 @@ __all__ = ["sweep", "sweep_shard"]
 log = logging.getLogger(f"songflow.{__name__}")
 
 DEFAULT_SHARD_SIZE = 250
-# A flow run can wait longer than a person at a command line for a gateway to have room again.
+# For a gateway to have capacity again, a flow run can wait longer than a person at a command line.
 _REPEAT_WITHIN_SECONDS = 600.0
 
 Spec = Annotated[
-    str | dict[str, Any],
+    Annotated[str, Field(title="YAML")] | Annotated[dict[str, Any], Field(title="Data")],
     fields.described(
         "Sweep",
-        "What to make, as YAML or as an object: fixed fields under their own names, axes under grid, zip, list, "
+        "What to make, as YAML or as data: fixed fields under their own names, axes under grid, zip, list, "
         "random, sobol or lhs, then replicates and constraints.",
     ),
 ]
 Folder = Annotated[
     str | None,
     fields.described(
-        "Folder", "The folder of the files that the sweep names. None: the working folder of this run."
+        "Folder", "The folder of the files that the sweep names. Empty: the working folder of this run."
     ),
 ]
 SweepName = Annotated[
@@ -84,7 +84,7 @@ ShardCells = Annotated[
 ]
 ShardName = Annotated[str, fields.described("Name", "The shard's name.", min_length=1)]
 SweepRunId = Annotated[
-    str | None, fields.described("Sweep run", "The run whose budget pays for the cells. None: this one.")
+    str | None, fields.described("Sweep run", "The run whose budget pays for the cells. Empty: this one.")
 ]
 
 
@@ -100,7 +100,7 @@ class ShardOptions(ParameterGroup):
         default=None,
         title="Shard deployment",
         description="A deployment of the flow sweep-shard, as flow/deployment: each shard is then a run of it, on "
-        "any work pool. None: all shards in this run.",
+        "any work pool. Empty: all shards in this run.",
     )
     shards_at_once: Annotated[int, Field(ge=1, le=100, strict=True)] = Field(
         default=4,
@@ -111,7 +111,9 @@ class ShardOptions(ParameterGroup):
 
 Sharding = Annotated[
     ShardOptions | None,
-    fields.described("Shards", "How the sweep is divided among runs and machines. None: all in this run."),
+    fields.described(
+        "Shards", "How the sweep is divided among runs and machines. Defaults: all in this run."
+    ),
 ]
 
 
@@ -172,7 +174,7 @@ async def sweep(
         if shards.shard_deployment is None:
             result = await _here(session, given, access, options, groups)
         else:
-            # Before the first shard: what cannot travel is refused here.
+            # Before the first shard: this refuses parameters that cannot be sent to other machines.
             common = await shard_parameters(
                 credentials, library, account, waiting, safety, budget=budget, run=ids.root_flow_run_id
             )
@@ -193,7 +195,7 @@ async def sweep(
 async def _here(
     session: Session, given: Sweep, access: Access, options: RunOptions, shards: Sequence[Sequence[Cell]]
 ) -> SweepResult:
-    """All shards in this process: the next one starts when the one before has none left to start."""
+    """Run all shards in this process; each starts when the previous one has no more cells to start."""
     start = time.monotonic()
     run = SweepRun(session, access, options)
     at_work = ShardedRun(run, shards)
@@ -213,7 +215,7 @@ async def _one_shard(name: str, number: int, of: int) -> None:
 async def _elsewhere(
     session: Session, given: Sweep, at_work: Shards, cells: Sequence[Cell], shards: Sequence[Sequence[Cell]]
 ) -> SweepResult:
-    """Each shard as a run of the deployment; what they have come to is read from the ledger that they share."""
+    """Run each shard as a run of the deployment, and read the results from the shared ledger."""
     start = time.monotonic()
     standings, keys = session.library.ledger.key_summaries, [cell.key for cell in cells]
     before = await standings.of_keys(keys)
@@ -228,7 +230,7 @@ async def _elsewhere(
 
 
 def _ended(result: SweepResult) -> SweepResult | State[SweepResult]:
-    """A state that is true: a person who looks at the list of runs sees which sweep needs another look."""
+    """The run's final state: *Failed*, with the counts, unless every cell has its songs."""
     run_log = get_run_logger()
     for failure in result.failures:
         run_log.warning("%s: %s Next: %s", failure.key, failure.error, failure.next)
@@ -297,7 +299,7 @@ async def sweep_shard(
         options = _run_options(concurrency, safety)
         own = unpacked(cells, access)
     except InputError as error:
-        return cannot_be_read(error)
+        return shard_rejected(error)
     ids = await run_ids()
     settings = _settings(waiting, safety, budget, ids, run or ids.root_flow_run_id)
     start = time.monotonic()
@@ -308,4 +310,4 @@ async def sweep_shard(
                 await at_work.work(own)
         result = await read_result(session, name, at_work.tally, time.monotonic() - start)
     _ended(result)
-    return worked_off(result)
+    return shard_completed(result)

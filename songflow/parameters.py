@@ -32,7 +32,7 @@ GatewayName = Literal["simulator", "cometapi", "openai-hk", "custom"]
 Shape = Literal["A", "B", "C", "D"]
 
 BUDGET_TEXT = (
-    "The most that this run, with all its subflows, may spend, in the units of the prices. None: no cap."
+    "The most that this run, with all its subflows, may spend, in the units of the prices. Empty: no cap."
 )
 
 
@@ -44,11 +44,11 @@ class EnvironmentAccount(ParameterGroup):
     gateway: GatewayName | None = Field(
         default=None,
         title="Gateway",
-        description="The gateway whose key is in the environment. None: the built-in simulator, which needs no key "
+        description="The gateway whose key is in the environment. Empty: the built-in simulator, which needs no key "
         "and costs nothing.",
     )
     base_url: str | None = Field(
-        default=None, title="Base URL", description="The gateway's address. None: its published one."
+        default=None, title="Base URL", description="The gateway's address. Empty: its published one."
     )
     submit_path: str | None = Field(
         default=None,
@@ -92,13 +92,13 @@ class Waiting(ParameterGroup):
     poll_interval: Annotated[float, Field(gt=0, strict=True)] | None = Field(
         default=None,
         title="Poll interval",
-        description="Seconds between polls. None: learned from earlier songs, and 5 s until there are some.",
+        description="Seconds between polls. Empty: learned from earlier songs, and 5 s until there are some.",
     )
     deadline: Annotated[float, Field(ge=0, strict=True)] | None = Field(
         default=None,
         title="Deadline",
         description="Seconds to wait for one generation; after that it continues at the gateway and can be collected. "
-        "None: by model.",
+        "Empty: by model.",
     )
 
 
@@ -162,7 +162,7 @@ class RequestKey(ParameterGroup):
     key: str | None = Field(
         default=None,
         title="Request key",
-        description="Reusing a request key returns the same song and never pays twice. None: the id of this run and "
+        description="Reusing a request key returns the same song and never pays twice. Empty: the id of this run and "
         "the step.",
     )
     step: Annotated[str, Field(min_length=1)] | None = Field(
@@ -182,7 +182,7 @@ class SweepSafety(Safety):
     max_failures: Annotated[int, Field(ge=1, strict=True)] | None = Field(
         default=None,
         title="Maximum failures",
-        description="Start no more cells after this many have failed. None: no limit.",
+        description="Start no more cells after this many have failed. Empty: no limit.",
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from songflow.errors import InputError
 
-__all__ = ["ParameterGroup"]
+__all__ = ["ParameterGroup", "unwrap_optional"]
 
 
 class ParameterGroup(BaseModel):
@@ -35,6 +37,24 @@ class ParameterGroup(BaseModel):
             )
             raise InputError(f"{faults}.", next="correct it; nothing was sent.") from None
 
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The schema with optional parameters as fields that may stay empty."""
+        schema = handler(core_schema)
+        group = handler.resolve_ref_schema(schema)
+        group["properties"] = {name: unwrap_optional(one) for name, one in group["properties"].items()}
+        return schema
+
     def given(self) -> dict[str, Any]:
         """The parameters that are not None, by name."""
         return {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+
+
+def unwrap_optional(schema: JsonSchemaValue) -> JsonSchemaValue:
+    """The schema of a parameter without a default as that of its only type: it may be left out, not null."""
+    types: list[JsonSchemaValue] = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
+    if len(types) != 1 or schema.get("default") is not None:
+        return schema
+    return types[0] | {name: value for name, value in schema.items() if name not in ("anyOf", "default")}

@@ -20,11 +20,6 @@ _QUALITIES: list[JsonValue] = [0.25, 0.5, 0.75, 1]
 # Strict: a text or a bool is not a number, whatever it looks like.
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 Quality = Annotated[float, Field(ge=0.25, le=1, strict=True, json_schema_extra={"enum": _QUALITIES})]
-InheritedQuality = Annotated[
-    float | None,
-    # None is in the list because an enum applies to every type of the parameter.
-    Field(ge=0.25, le=1, strict=True, json_schema_extra={"enum": [*_QUALITIES, None]}),
-]
 Switch = Annotated[bool, Field(strict=True)]
 Seconds = Annotated[float, Field(ge=1, le=130, strict=True)]
 
@@ -43,7 +38,7 @@ def _asked(name: str, title: str) -> Any:
 
 def inherited_text(name: str) -> str:
     """The description of a field of an extension, which is inherited from the song when it is empty."""
-    return f"{request_text(name)} None: as for the song itself."
+    return f"{request_text(name)} Empty: as for the song itself."
 
 
 def _inherited(name: str, title: str) -> Any:
@@ -83,7 +78,7 @@ class ExtensionSound(ParameterGroup):
     prompt_strength: Share | None = _inherited("prompt_strength", "Prompt strength")
     clarity_strength: Share | None = _inherited("clarity_strength", "Clarity strength")
     lyrics_strength: Share | None = _inherited("lyrics_strength", "Lyrics strength")
-    generation_quality: InheritedQuality = _inherited("generation_quality", "Quality")
+    generation_quality: Quality | None = _inherited("generation_quality", "Quality")
     bypass_prompt_optimization: Switch | None = _inherited(
         "bypass_prompt_optimization", "Bypass prompt optimization"
     )
@@ -106,12 +101,12 @@ class ExtensionPlacement(ParameterGroup):
         default=None,
         title="Section start",
         description="The place as a number, 0..1, together with the mode; named places are "
-        f"{', '.join(f'{name} {start:g}' for name, (_, start) in PLACES.items())}. None: that of the place.",
+        f"{', '.join(f'{name} {start:g}' for name, (_, start) in PLACES.items())}. Empty: that of the place.",
     )
     song_section_end: Share | None = Field(
         default=None,
         title="Section end",
-        description="Where in the whole song the new part ends, 0..1. None: not sent.",
+        description="Where in the whole song the new part ends, 0..1. Empty: not sent.",
     )
     lyrics_placement_start: Share | None = _inherited("lyrics_placement_start", "Lyrics start")
     lyrics_placement_end: Share | None = _inherited("lyrics_placement_end", "Lyrics end")

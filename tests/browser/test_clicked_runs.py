@@ -84,8 +84,8 @@ def _prefect(prefect_server: PrefectServer) -> None:
 async def open_form(page: Page, desk: Desk, deployment: str) -> RunForm:
     """A deployment's form, with the account and the library picked among the saved blocks."""
     form = await RunForm.open(page, desk.server, deployment)
-    await form.pick_block("Credentials", "SimulatorCredentials", BLOCK)
-    await form.pick_block("Library", "SongLibrary", BLOCK)
+    await form.pick_block("Credentials", BLOCK, kind="Song Simulator")
+    await form.pick_block("Library", BLOCK)
     return form
 
 

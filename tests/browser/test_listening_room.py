@@ -32,9 +32,9 @@ async def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_HK_KEY", "sk-of-the-listening-room")
     settings = SimulatorSettings(speed=200.0, clip_seconds=20.0, state_dir=tmp_path / "gateway")
-    polling = songflow.SessionSettings(poll_interval=0.1)
     with SimulatorServer(settings) as gateway:
-        place = {"gateway": "openai-hk", "base_url": gateway.url, "library": "songs", "settings": polling}
+        account = {"gateway": "openai-hk", "base_url": gateway.url}
+        place = {"account": account, "library": "songs", "waiting": {"poll_interval": 0.1}}
         for number, prompt in enumerate(PROMPTS):
             made = await songflow.generate(prompt, seed=number + 1, lyrics_type="instrumental", **place)
         source = made.songs[0].song_id

@@ -63,7 +63,7 @@ def call(capfdbinary: pytest.CaptureFixture[bytes]) -> Iterator[Call]:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["x", "y"], "There is more than the command takes: 'y' (a text of several words stands in quotes)"),
+        (["x", "y"], "Too many arguments: 'y' (put a text of several words in quotes)"),
         (["x", "--lyrics", "- la"], "--lyrics requires an argument"),
         (["-soft piano"], "Unknown option: -soft piano"),
         (["x", "--gateway", "suno"], 'Invalid value "suno" for --gateway'),

@@ -50,10 +50,10 @@ def test_the_questions_of_every_paying_form_come_in_the_same_order(name):
 @pytest.mark.parametrize("name", PAYING)
 def test_any_account_and_any_library_can_be_picked(name):
     form = PAYING[name]
-    kinds = {definition.get("block_type_slug") for definition in form["definitions"].values()}
-    assert {*CREDENTIALS_TYPES, "song-library"} <= kinds
-    picked = form["properties"]["credentials"]["anyOf"]
-    assert len([one for one in picked if "$ref" in one]) == len(CREDENTIALS_TYPES)
+    picked = [one["$ref"] for one in form["properties"]["credentials"]["anyOf"] if "$ref" in one]
+    kinds = [form["definitions"][one.rpartition("/")[2]]["block_type_slug"] for one in picked]
+    assert sorted(kinds) == sorted(CREDENTIALS_TYPES)
+    assert form["properties"]["library"]["block_type_slug"] == "song-library"
 
 
 @pytest.mark.prefect

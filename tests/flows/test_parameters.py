@@ -15,7 +15,7 @@ from flows.extend import extend_song
 from flows.generate import generate_song
 from flows.song import make_song
 from flows.sweep import sweep, sweep_shard
-from songflow.accounts import GATEWAYS
+from songflow.accounts import gateway_names
 from songflow.errors import InputError, InvalidRequest
 from songflow.families.udio import SongRequest
 from songflow.families.udio_parameters import Placement, Sound
@@ -26,6 +26,7 @@ TOP = [
     "prompt", "lyrics", "lyrics_type", "model_type", "negative_prompt", "seed", "credentials", "library", "budget",
 ]  # fmt: skip
 GROUPS = ["sound", "placement", "account", "waiting", "safety"]
+FLOWS = [generate_song, extend_song, make_song, sweep, sweep_shard]
 
 # Every parameter that these flows had before they had groups, with an example of its value.
 FORMER = {
@@ -56,17 +57,17 @@ FORMER = {
 OF_AN_EXTENSION = {"mode": "precede", "source_song_id": "S", "context_length": 130.0}
 
 
-def test_the_form_of_generate_has_nine_fields_then_folded_groups():
-    """In the order in which a person thinks of them; a group is closed (null) until somebody opens it."""
+def test_the_form_of_generate_has_nine_fields_then_closed_groups():
+    """In the order in which a person thinks of them; a group shows *Defaults* until somebody opens it."""
     properties = SCHEMA["properties"]
     assert sorted(properties, key=lambda name: properties[name]["position"]) == [*TOP, *GROUPS]
-    assert all(properties[name]["default"] is None for name in GROUPS)
+    for name in GROUPS:
+        assert [tab["title"] for tab in properties[name]["anyOf"]] == ["Defaults", "Custom"]
+        assert "default" not in properties[name]
     assert not OF_AN_EXTENSION.keys() & {*properties, *Sound.model_fields, *Placement.model_fields}
 
 
-@pytest.mark.parametrize(
-    "made", [generate_song, extend_song, make_song, sweep, sweep_shard], ids=lambda made: made.name
-)
+@pytest.mark.parametrize("made", FLOWS, ids=lambda made: made.name)
 def test_no_form_has_more_than_nine_fields_and_six_groups(made):
     """The rest is in groups."""
     definitions = made.parameters.definitions
@@ -77,6 +78,21 @@ def test_no_form_has_more_than_nine_fields_and_six_groups(made):
         groups, fields = groups + is_group, fields + (not is_group)
     assert fields <= 9
     assert groups <= 6
+
+
+@pytest.mark.parametrize("made", FLOWS, ids=lambda made: made.name)
+def test_no_form_has_a_tab_for_none(made):
+    """An empty field is left out of a run; only credentials have a tab "None", which is a kind of its own there."""
+    schema = made.parameters.model_dump()
+    groups = [one for one in schema["definitions"].values() if "block_type_slug" not in one]
+    for properties in (schema["properties"], *(group["properties"] for group in groups)):
+        for name, property_ in properties.items():
+            assert {"type": "null"} not in property_.get("anyOf", []) or property_["default"] is not None, (
+                name
+            )
+    assert [tab["title"] for tab in schema["properties"]["credentials"]["anyOf"]] == [
+        "None", "CometAPI", "OpenAI-HK", "Song Simulator", "Custom Song Gateway",
+    ]  # fmt: skip
 
 
 def test_every_parameter_has_a_title_and_a_sentence():
@@ -98,7 +114,7 @@ def test_the_form_knows_limits_and_choices():
     assert (strength["minimum"], strength["maximum"], strength["default"]) == (0, 1, 0.5)
     assert sound["generation_quality"]["enum"] == [0.25, 0.5, 0.75, 1]
     assert SCHEMA["properties"]["model_type"]["enum"] == ["udio32-v1.5", "udio130-v1.5"]
-    assert set(GatewayName.__args__) == set(GATEWAYS)
+    assert set(GatewayName.__args__) == set(gateway_names())
 
 
 def test_the_form_has_the_fields_of_a_request_with_their_defaults():
@@ -244,6 +260,17 @@ class TestFormerNames:
         assert here.billed == 0
         async with get_client() as client:
             await client.delete_deployment(deployment)
+
+    async def test_null_in_an_api_call_is_an_empty_field(self, studio):
+        """Callers and forms of earlier versions sent it for every parameter without a value."""
+        here = studio()
+        empty = {"prompt": "a song", "credentials": None, "library": None, "budget": None}
+        deployment_id = await (await generate_song.ato_deployment("null")).aapply()
+        async with get_client() as client:
+            run = await client.create_flow_run_from_deployment(deployment_id, parameters=empty)
+            await client.delete_deployment(deployment_id)
+        assert generate_song.validate_parameters(run.parameters) == empty
+        assert here.billed == 0
 
     @pytest.mark.parametrize("enforced", [True, False])
     async def test_in_an_api_call_and_in_a_schedule_of_a_new_deployment(self, enforced):

@@ -379,7 +379,7 @@ class TestShardRuns:
             raise RuntimeError("the parent fails")
 
         making = asyncio.create_task(album())
-        while caplog.text.count("was started by an earlier try") < 2 and not making.done():  # noqa: ASYNC110 - no event
+        while caplog.text.count("was started by an earlier attempt") < 2 and not making.done():  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.05)
         known = await runs.all()
         living = [run for run in known if not run.state.is_final()]

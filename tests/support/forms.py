@@ -50,33 +50,23 @@ class RunForm:
         return self.page.locator("div.group").filter(has=label).last
 
     async def open_group(self, title: str) -> None:
-        """Unfold a group of parameters."""
-        await self._kind_chosen(title)
+        """Open a group of parameters."""
+        await self.field(title).get_by_role("tab", name="Custom", exact=True).click()
 
     async def write(self, title: str, text: str) -> None:
         """Type a text or a number."""
-        field = await self._kind_chosen(title)
-        await field.locator("textarea, input").first.fill(text)
+        await self.field(title).locator("textarea, input").first.fill(text)
 
     async def choose(self, title: str, option: str) -> None:
         """Choose one of a parameter's values."""
-        field = await self._kind_chosen(title)
-        await field.get_by_role("button", name=re.compile("^Select")).first.click()
+        await self.field(title).get_by_role("button", name=re.compile("^Select")).first.click()
         await self.page.get_by_role("option", name=option, exact=True).click()
 
-    async def _kind_chosen(self, title: str) -> Locator:
-        """The parameter, with its first type chosen if it has several (the last one is None)."""
+    async def pick_block(self, title: str, name: str, kind: str | None = None) -> None:
+        """Choose a saved block, of one of the parameter's kinds if it has several."""
         field = self.field(title)
-        await field.scroll_into_view_if_needed()
-        kinds = field.get_by_role("tab")
-        if await kinds.count():
-            await kinds.first.click()
-        return field
-
-    async def pick_block(self, title: str, kind: str, name: str) -> None:
-        """Choose a saved block of one of the parameter's block types."""
-        field = self.field(title)
-        await field.get_by_role("tab", name=kind, exact=True).click()
+        if kind is not None:
+            await field.get_by_role("tab", name=kind, exact=True).click()
         await field.get_by_role("button", name="Select a block").click()
         await self.page.get_by_role("option", name=name, exact=True).click()
 
