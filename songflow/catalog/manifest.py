@@ -2,7 +2,7 @@
 
 A generation that has no songs (refused, failed, still running) has one row without a song, so that nothing
 that was asked for is missing. Dtypes are real: `string`, `Float64`, `Int64`, `boolean`, `category` and
-`datetime64[us, UTC]`. Request fields stand under their wire names with the prefix `request.`.
+`datetime64[us, UTC]`. Request fields have their wire names with the prefix `request.`.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Recipes: whole songs as trees of paid steps, with a rule or a person that takes the take to go on with."""
+"""Recipes: whole songs as trees of paid steps; a rule or a person selects the takes to continue from."""

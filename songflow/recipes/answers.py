@@ -76,11 +76,11 @@ def given_answers(
         found = _ANSWER.fullmatch(str(text))
         if step is None or not all(take.isdecimal() for take in takes):
             there = ", ".join(one.name for one in recipe.steps)
-            faults.append(f"{path} is no step of {recipe.name} (there are: {there})")
+            faults.append(f"{path} is not a step of {recipe.name} (there are: {there})")
         elif len(takes) != recipe.branching(step):
             splits = recipe.branching(step)
             faults.append(
-                f"{path} has to name {splits or 'no'} take{'s' if splits != 1 else ''} behind the step's name, "
+                f"{path} must name {splits or 'no'} take{'s' if splits != 1 else ''} after the step's name, "
                 "one for each step above it whose every take is extended"
             )
         elif found is None:
@@ -90,13 +90,13 @@ def given_answers(
             answers[path] = Answer(take, by, int(found["pairs"] or 1))
     if faults:
         raise InputError(
-            f"Not every choice can be meant: {'; '.join(faults)}.", next="correct it; nothing was sent."
+            f"Some choices are not valid: {'; '.join(faults)}.", next="correct it; nothing was sent."
         )
     return answers
 
 
 def nobody_here(question: Question) -> ChoiceNeeded:
-    """The error where a person has to choose and nobody can be waited for; everything made is kept."""
+    """The error of a choice that nobody is present to make; finished songs are kept."""
     path, takes = question.path, question.takes
     more = ""
     if question.another is not None:

@@ -166,20 +166,20 @@ def _refuse_other(place: Place, choice: Choice, answer: Answer | None, takes: Se
     chosen = [take.number for take in takes if take.song.song_id in choice.song_ids]
     if answer.take not in chosen:
         raise InputError(
-            f"{place.branch.path} goes on with take {', '.join(map(str, chosen))} since "
+            f"{place.branch.path} continues with take {', '.join(map(str, chosen))} since "
             f"{choice.chosen_at:%Y-%m-%d %H:%M} UTC ({choice.chosen_by}), and not with take {answer.take}.",
             key=place.key,
-            next="leave that choice out; for another song begin with another key.",
+            next="leave that choice out; for another song use another key.",
         )
 
 
 def _unusable_take_error(place: Place, answer: Answer, take: Take | None) -> InputError:
     why = "there is none" if take is None else (take.song.error or "it is not stored")
     return InputError(
-        f"{place.branch.path} cannot go on with take {answer.take}: {why}.",
+        f"{place.branch.path} cannot continue with take {answer.take}: {why}.",
         key=place.key,
         billed="yes",
-        next="choose another take; what was made is kept, and the same key goes on from here.",
+        next="choose another take; what was made is kept, and the same key continues from here.",
     )
 
 
@@ -195,7 +195,7 @@ def _no_take_error(place: Place, takes: Sequence[Take], failed: Take | None) -> 
     waits = any(take.song.state is SongState.ANNOUNCED for take in bad)
     kind = NotCollected if waits else GenerationFailed
     other = next((take.number for take in takes if take.good), None)
-    choose = f", or go on with the other: --choose {place.branch.path}={other}" if other else ""
+    choose = f", or continue with the other: --choose {place.branch.path}={other}" if other else ""
     return kind(
         f"{place.branch.path}: {why} ({reasons}).",
         key=place.key,

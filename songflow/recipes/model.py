@@ -23,7 +23,7 @@ MEASURES: Mapping[str, str] = {
     "bytes": "size of the file",
     "peak": "peak, 0..1",
     "rms_db": "loudness (dBFS)",
-    "source_score": "how surely an extension holds its source, 0..1",
+    "source_score": "confidence that an extension contains its source, 0..1",
     "added_seconds": "how much an extension added (s)",
     "rating": "a person's rating, 0..5",
 }

@@ -97,9 +97,9 @@ def test_every_fault_of_a_recipe_is_told_with_its_line_and_nothing_is_sent(shell
         (["polka"], "There is no recipe 'polka'"),
         (["two.yaml", "--set", "prompt"], "--set 'prompt' has to be NAME=VALUE"),
         (["two.yaml", "--set", "prompt=a", "--set", "prompt=b"], "--set 'prompt=b' is given twice"),
-        (["two.yaml", "--set", "prompt=a", "--choose", "chorus=1"], "chorus is no step of Two steps"),
+        (["two.yaml", "--set", "prompt=a", "--choose", "chorus=1"], "chorus is not a step of Two steps"),
         (["two.yaml", "--set", "prompt=a", "--choose", "core=0"], "core is '0': allowed are a take's number"),
-        (["two.yaml", "--set", "prompt=a", "--choose", "core.1=1"], "core.1 has to name no takes"),
+        (["two.yaml", "--set", "prompt=a", "--choose", "core.1=1"], "core.1 must name no takes"),
         (["two.yaml", "--set", "prompt=a", "--choose", "core.x=1"], "core.x is no step"),
         (["two.yaml", "--set", "prompt=a", "--key", "k" * 250], "with the steps' names behind it"),
     ],
@@ -175,7 +175,7 @@ def test_without_a_terminal_a_question_stops_and_says_how_to_go_on(shell, recipe
     assert spoken(server) == [None, None, again.json["takes"][2]["song_id"]]
     other = shell.run(*command, "--choose", "core=1")
     assert other.code == 2
-    assert "core goes on with take 3 since" in other.json["error"]
+    assert "core continues with take 3 since" in other.json["error"]
     assert len(server.bill()) == 3
 
 

@@ -175,9 +175,9 @@ async def test_without_a_person_it_stops_and_continues_with_a_choice(simulator, 
 @pytest.mark.parametrize(
     ("choices", "said"),
     [
-        ({"core": "9"}, "core cannot go on with take 9: there is none"),
+        ({"core": "9"}, "core cannot continue with take 9: there is none"),
         ({"core": "two"}, "core is 'two': allowed are a take's number, again"),
-        ({"nowhere": "1"}, "nowhere is no step of the recipe"),
+        ({"nowhere": "1"}, "nowhere is not a step of the recipe"),
     ],
 )
 async def test_an_invalid_choice_is_refused(simulator, make, choices, said):
@@ -189,7 +189,7 @@ async def test_an_invalid_choice_is_refused(simulator, make, choices, said):
 
 async def test_a_failed_take_cannot_be_chosen(simulator, make):
     server = simulator({"fault": "one_take_fails", "take": 1}, clip_seconds=1.0)
-    with pytest.raises(InputError, match="core cannot go on with take 1: "):
+    with pytest.raises(InputError, match="core cannot continue with take 1: "):
         await make(server, TWO, choices={"core": "1"})
 
 

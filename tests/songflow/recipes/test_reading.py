@@ -104,7 +104,7 @@ def test_a_step_inherits_fields_from_its_source():
 
 
 def test_all_faults_are_reported_with_their_lines():
-    told = faults_of(WRONG)
+    found = faults_of(WRONG)
     for fault in (
         "line 2: budget is 2 units, and the recipe costs 8",
         "line 3: colour is not known here",
@@ -126,10 +126,10 @@ def test_all_faults_are_reported_with_their_lines():
         "line 34: steps.6.take is 'best' without a measure: write {best: rms_db}",
         "line 35: steps.6.on_failed_take is 'maybe': allowed are other, stop",
     ):
-        assert any(one.startswith(fault) for one in told), fault
-    lines = [int(one.split(":")[0].removeprefix("line ")) for one in told]
+        assert any(one.startswith(fault) for one in found), fault
+    lines = [int(one.split(":")[0].removeprefix("line ")) for one in found]
     assert lines == sorted(lines)
-    assert len(told) == 20, told  # and the place that steps.5 does not say
+    assert len(found) == 20, found  # and the place that steps.5 does not say
 
 
 @pytest.mark.parametrize(
@@ -164,14 +164,14 @@ def test_all_faults_are_reported_with_their_lines():
     ],
 )
 def test_one_fault_alone(text: str, fault: str):
-    told = faults_of(text)
-    assert len(told) == 1
-    assert fault in told[0]
+    found = faults_of(text)
+    assert len(found) == 1
+    assert fault in found[0]
 
 
 def test_a_step_is_validated_even_if_its_source_is_not_valid():
-    told = faults_of("core: {prompt: ''}\nsteps:\n- {name: x, place: intro, seed: no}")
-    assert [fault.split(" is ")[0] for fault in told] == ["line 1: core.prompt", "line 3: steps.0.seed"]
+    found = faults_of("core: {prompt: ''}\nsteps:\n- {name: x, place: intro, seed: no}")
+    assert [fault.split(" is ")[0] for fault in found] == ["line 1: core.prompt", "line 3: steps.0.seed"]
 
 
 # --- variables ---------------------------------------------------------------------------------------------------
@@ -227,10 +227,10 @@ def test_plain_data_is_a_recipe_without_lines():
 @pytest.mark.parametrize("name", shipped_names())
 def test_every_shipped_recipe_needs_a_prompt_and_nothing_else(name: str):
     recipe = find_recipe(name, {"prompt": "a waltz"})
-    told = described_recipe(name)
-    assert recipe.name == told["title"]
-    assert recipe.description == told["description"]
-    assert [variable for variable, default in told["variables"].items() if default is None] == ["prompt"]
+    found = described_recipe(name)
+    assert recipe.name == found["title"]
+    assert recipe.description == found["description"]
+    assert [variable for variable, default in found["variables"].items() if default is None] == ["prompt"]
     assert find_recipe(name, {"prompt": "a waltz", "core_take": "ask"}).steps[0].take.rule is Rule.ASK
 
 

@@ -1,4 +1,4 @@
-"""A sweep's spec: what it may say, and that every fault of a bad one is told with its line."""
+"""Specs of sweeps: valid ones are read, and every fault of an invalid one is reported with its line."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def values(data: dict[str, Any], name: str, folder: Path = Path()) -> list[Any]:
     return [getattr(cell.request, name) for cell in cells]
 
 
-def test_every_fault_is_told_with_its_line(tmp_path: Path) -> None:
+def test_every_fault_is_reported_with_its_line(tmp_path: Path) -> None:
     """At once, and in the order of the text."""
     (tmp_path / "bad.yaml").write_text(BAD)
     with pytest.raises(InvalidDocument, match="nothing was sent") as caught:
         load_sweep(tmp_path / "bad.yaml")
-    told = caught.value.faults
-    assert [next((word for word in WORDS if fault.startswith(word)), fault) for fault in told] == WORDS
+    found = caught.value.faults
+    assert [next((word for word in WORDS if fault.startswith(word)), fault) for fault in found] == WORDS
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_every_fault_is_told_with_its_line(tmp_path: Path) -> None:
     ids=str,
 )
 def test_plain_data_is_checked_like_a_file(data: Any, words: str, tmp_path: Path) -> None:
-    """As the parameters of a flow give it."""
+    """As a flow's parameters contain it."""
     with pytest.raises(InvalidDocument) as caught:
         parse_sweep(data, tmp_path) if isinstance(data, dict) else parse_sweep(str(data), tmp_path)
     assert words in str(caught.value)
@@ -122,8 +122,8 @@ def test_plain_data_is_checked_like_a_file(data: Any, words: str, tmp_path: Path
     ],
     ids=str,
 )
-def test_combinations_are_checked_too(account: Access, data: dict[str, Any], words: str) -> None:
-    """What single values cannot say names the first cell that is wrong."""
+def test_combinations_are_validated(account: Access, data: dict[str, Any], words: str) -> None:
+    """The fault names the first cell that is not valid."""
     with pytest.raises(InvalidDocument) as caught:
         cells_of(parse_sweep({"prompt": "a waltz", **data}, Path()), account)
     assert words in str(caught.value)
@@ -131,7 +131,7 @@ def test_combinations_are_checked_too(account: Access, data: dict[str, Any], wor
 
 
 def test_parts_multiply(account: Access) -> None:
-    """Grid axes, zip, list, samples and replicates; the fields that differ are told for each cell."""
+    """Grid axes, zip, list, samples and replicates; each cell has the fields that differ."""
     sweep = parse_sweep(
         {
             "prompt": "a waltz",
@@ -156,15 +156,15 @@ def test_parts_multiply(account: Access) -> None:
     }  # fmt: skip
 
 
-def test_constraints_leave_out_cells() -> None:
-    kept = values(
+def test_constraints_exclude_cells() -> None:
+    strengths = values(
         {"grid": {"prompt_strength": [0.1, 0.5, 0.9]}, "constraints": ["prompt_strength <= 0.5"]},
         "prompt_strength",
     )
-    assert kept == [0.1, 0.5]
+    assert strengths == [0.1, 0.5]
 
 
-def test_ranges_are_evenly_spaced_with_both_ends() -> None:
+def test_ranges_are_evenly_spaced_including_both_ends() -> None:
     assert values({"grid": {"prompt_strength": {"from": 0, "to": 1, "steps": 4}}}, "prompt_strength") == [
         0,
         0.333333,
@@ -176,7 +176,7 @@ def test_ranges_are_evenly_spaced_with_both_ends() -> None:
 
 class TestFiles:
     def test_lines_and_whole_files(self, tmp_path: Path) -> None:
-        """Relative to the spec, wherever the command runs."""
+        """Relative to the spec, in any working directory."""
         (tmp_path / "words").mkdir()
         (tmp_path / "words" / "a.txt").write_text("la\nla\n")
         (tmp_path / "words" / "b.txt").write_text("lo\n")
@@ -222,7 +222,9 @@ class TestFiles:
         ],
         ids=str,
     )
-    def test_what_cannot_be_used_is_a_fault(self, tmp_path: Path, data: dict[str, Any], words: str) -> None:
+    def test_a_file_that_cannot_be_used_is_a_fault(
+        self, tmp_path: Path, data: dict[str, Any], words: str
+    ) -> None:
         for name, text in (
             ("tempo.csv", "tempo\n3\n"), ("wrong.csv", "seed\n1\nx\n"), ("long.csv", "negative_prompt\na, b\n"),
             ("quote.csv", 'negative_prompt\n"a\n'), ("empty.csv", "seed\n"),
@@ -233,7 +235,7 @@ class TestFiles:
             parse_sweep({"prompt": "a waltz", **data}, tmp_path)
         assert words in str(caught.value)
 
-    def test_a_spec_that_cannot_be_read_says_so(self, tmp_path: Path) -> None:
+    def test_a_spec_that_cannot_be_read_is_an_input_error(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="cannot be read: No such file"):
             load_sweep(tmp_path / "none.yaml")
 
@@ -263,8 +265,8 @@ class TestSamples:
         spec = {"n": 10, "fields": {"prompt_strength": {"from": 0, "to": 1}}}
         assert sorted(int(one * 10) for one in values({"lhs": spec}, "prompt_strength")) == list(range(10))
 
-    def test_scipy_is_loaded_only_for_those_who_draw_with_it(self) -> None:
-        """It takes a second, which a plan does not have."""
+    def test_scipy_is_imported_only_for_samplers_that_need_it(self) -> None:
+        """Importing it takes a second."""
         import subprocess
 
         code = (
