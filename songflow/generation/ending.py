@@ -67,7 +67,7 @@ async def poll_until_ended(
 
     async def on_report(report: Report, seconds: float) -> None:
         nonlocal seen_running
-        watch.look(report, seconds)
+        watch.observe(report, seconds)
         if not seen_running and report.status is not ReportStatus.QUEUED:
             seen_running = True
             await ledger.running(submission.id)

@@ -1,7 +1,7 @@
-"""When to ask: what a gateway's generations took before, and the polls that follow from it (docs/waiting.md).
+"""Polling schedules learned from the durations of earlier generations (docs/waiting.md).
 
-durations -> changes -> density, ticks -> optimum -> learned: each knows nothing of those after it, and none of
-them of HTTP, clocks or files. `memory` reads durations from the ledger, `watch` sees them as they happen.
+durations -> changes -> density, ticks -> optimum -> learned: each imports only those before it, and none uses HTTP,
+clocks or files. `memory` reads durations from the ledger, `watch` observes them during a wait.
 """
 
 from songflow.polling.durations import Duration, duration_of

@@ -1,4 +1,4 @@
-"""Which of a gateway's durations still tell how long the next generation will take."""
+"""Detect the last change of a gateway's durations."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from songflow.polling.durations import Duration
 __all__ = ["recent"]
 
 _FEWEST = 6
-# Of histories without a change, one in a thousand is taken for one with a change.
+# Threshold with one false alarm in a thousand histories without a change.
 _SURELY_DIFFERENT = 2.2
 
 
 def recent(durations: Sequence[Duration]) -> list[Duration]:
-    """The newest durations (the last is the newest) since the gateway last changed, as far as can be told.
+    """Select the durations (oldest first) since the gateway's last detectable change.
 
-    For every m, the newest m are compared with all before them by Kolmogorov and Smirnov's distance of their
-    distribution functions, where what is between its bounds counts half; the clearest change cuts the history.
+    For every m, the newest m are compared with all earlier ones by the Kolmogorov-Smirnov distance of their
+    distribution functions, where values between their bounds count half; the most significant change cuts the history.
     """
     size = len(durations)
     if size < 2 * _FEWEST:

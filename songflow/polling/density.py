@@ -1,9 +1,9 @@
-"""The law of a duration, estimated from some tens of observations of which most are only known to lie in an interval.
+"""Estimate the distribution of durations from some tens of interval-censored observations.
 
-Nothing is assumed of its family. Each estimate is a kernel density of log T whose kernels are drawn towards the
-mean so far that they keep the sample's variance (West 1993): of width 1 it is a log-normal, of width 0 the sample
-itself. Kernels of several widths, around one centre or two, are weighted by how well each foresees what was left
-out of it. Intervals are resolved by the EM algorithm: each observation lies where the others make it likely.
+No parametric family is assumed. Each estimate is a kernel density of log T with kernels shrunk towards the mean so that
+the sample's variance is preserved (West 1993): width 1 gives a log-normal, width 0 the sample itself. Kernels of
+several widths, around one centre or two, are weighted by their leave-one-out likelihood. The EM algorithm places each
+observation within its interval.
 """
 
 from __future__ import annotations
@@ -32,44 +32,50 @@ _SETTLED = 1e-3
 _SMALLEST_PART = 0.06
 _TINY = 1e-300
 
-# What no sample shows: a little of everything from a quarter of the shortest to four times the longest.
+# Support beyond the sample: some mass from a quarter of the shortest to four times the longest.
 _REACH = 4.0
 _REACH_INTERVALS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Observations as arrays (seconds): each lies in (low, high], and near `told` where that is not NaN."""
+    """Observations as arrays (seconds): each is in (low, high], and near `reported` if that is not NaN."""
 
     low: Array
     high: Array
-    told: Array
-    blur: Array
+    reported: Array
+    tolerance: Array
 
     @property
     def size(self) -> int:
-        """How many observations."""
+        """Number of observations."""
         return len(self.low)
 
     def only(self, which: NDArray[np.intp] | slice) -> Evidence:
-        """Some of the observations."""
-        return Evidence(self.low[which], self.high[which], self.told[which], self.blur[which])
+        """A subset of the observations."""
+        return Evidence(self.low[which], self.high[which], self.reported[which], self.tolerance[which])
 
     @property
     def bounds(self) -> tuple[Array, Array]:
-        """Where each finish lies by everything that is known."""
-        return np.fmax(self.low, self.told - self.blur), np.fmin(self.high, self.told + self.blur)
+        """Bounds of each finish from our polls and the reported durations."""
+        return np.fmax(self.low, self.reported - self.tolerance), np.fmin(
+            self.high, self.reported + self.tolerance
+        )
 
     def likelihood(self, edges: Array) -> Array:
-        """How well each observation (row) agrees with each bin (column) between the edges: 0..1."""
+        """Likelihood of each observation (row) for each bin (column) between the edges: 0..1."""
         below, above = edges[None, :-1], edges[None, 1:]
         width = above - below
         low, high = self.low[:, None], self.high[:, None]
         inside = np.clip(np.minimum(above, high) - np.maximum(below, low), 0, None) / width
-        told, blur = self.told[:, None], self.blur[:, None]
-        # The difference of two clock readings in whole seconds is off by a triangular error.
-        figure = blur * (_triangle((above - told) / blur) - _triangle((below - told) / blur)) / width
-        both = np.where(np.isnan(told), inside, inside * figure)
+        reported, tolerance = self.reported[:, None], self.tolerance[:, None]
+        # The difference of two clock readings in whole seconds has a triangular error.
+        triangle = (
+            tolerance
+            * (_triangle((above - reported) / tolerance) - _triangle((below - reported) / tolerance))
+            / width
+        )
+        both = np.where(np.isnan(reported), inside, inside * triangle)
         agreement: Array = np.where(both.sum(axis=1, keepdims=True) > 0, both, inside) + _TINY
         return agreement
 
@@ -87,7 +93,7 @@ class Density:
         return below
 
     def law(self, finest: float) -> Law:
-        """The law at times that lie `finest` seconds apart, or a 200th of the time where that is more."""
+        """The distribution at times `finest` seconds apart, or a 200th of the time if that is more."""
         turn = 200 * finest
         first, last = self.edges[0], self.edges[-1]
         dense = np.arange(first, min(turn, last), finest)
@@ -95,7 +101,7 @@ class Density:
         return self.law_at(np.concatenate((dense, sparse, [last])))
 
     def law_at(self, times: Array) -> Law:
-        """The law at these times; the last of them must be the last edge."""
+        """The distribution at these times; the last must be the last edge."""
         times = np.unique(np.concatenate(([0.0], times)))
         below = self.below(times)
         # The moment is piecewise quadratic between edges; with both kinds of times it is summed exactly.
@@ -110,20 +116,22 @@ class Density:
 
 
 def evidence_of(durations: Sequence[Duration]) -> Evidence:
-    """Durations as arrays; a figure that our own looks disprove is left out."""
-    told = [one.told if one.told is not None and not one.contradicts else np.nan for one in durations]
+    """Durations as arrays, without reported values that contradict our polls."""
+    reported = [
+        one.reported if one.reported is not None and not one.contradicts else np.nan for one in durations
+    ]
     return Evidence(
         np.array([one.low for one in durations], dtype=float),
         np.array([one.high for one in durations], dtype=float),
-        np.array(told, dtype=float),
-        np.array([one.blur for one in durations], dtype=float),
+        np.array(reported, dtype=float),
+        np.array([one.tolerance for one in durations], dtype=float),
     )
 
 
 def estimate(evidence: Evidence, interval: float) -> tuple[Density, float]:
-    """The density of T, and the log-likelihood of the observations, each by what the others say.
+    """The density of T, and the leave-one-out log-likelihood of the observations.
 
-    `interval` (seconds) is that of fixed polling: it only sets how finely and how far it is worth to look.
+    `interval` (seconds) is that of fixed polling: it only sets the resolution and the range.
     """
     edges = _edges(evidence, interval)
     likelihood = evidence.likelihood(edges)
@@ -146,20 +154,20 @@ def _edges(evidence: Evidence, interval: float) -> Array:
 
 
 def _fit(likelihood: Array, centres: Array, places: Array, kind: tuple[int, float]) -> tuple[Array, float]:
-    """The density that kernels of one kind give, and how well it foresees each observation from the others."""
+    """The density for one kind of kernel, and its leave-one-out log-likelihood."""
     places, kernel = _resolve(likelihood, centres, places, kind, _STEPS)
     size = len(places)
     each = _product(places, kernel)
     total = each.sum(axis=0)
-    others = _with_ignorance((total - each) / (size - 1), size)
+    others = _with_uniform_share((total - each) / (size - 1), size)
     score = float(np.log((likelihood * others).sum(axis=1)).sum())
-    return _with_ignorance(total / size, size), score
+    return _with_uniform_share(total / size, size), score
 
 
 def _resolve(
     likelihood: Array, centres: Array, places: Array, kind: tuple[int, float], steps: int
 ) -> tuple[Array, Array]:
-    """Where each observation (row) lies, by what it shows itself and by the density that all of them give."""
+    """EM: the posterior position of each observation (row), given its interval and the density of all."""
     mass = places.mean(axis=0)
     for _ in range(steps):
         kernel = _kernel(centres, mass, *kind)
@@ -171,7 +179,7 @@ def _resolve(
 
 
 def _kernel(centres: Array, mass: Array, parts: int, width: float) -> Array:
-    """Row by row, where the mass of each bin goes."""
+    """The kernel of each bin, one per row."""
     labels = np.zeros(len(centres), dtype=int) if parts == 1 else _halves(centres, mass)
     drawn, widths = np.empty_like(centres), np.empty_like(centres)
     step = centres[1] - centres[0]
@@ -187,7 +195,7 @@ def _kernel(centres: Array, mass: Array, parts: int, width: float) -> Array:
 
 
 def _halves(centres: Array, mass: Array) -> NDArray[np.int_]:
-    """Which of two parts each bin belongs to, so that the parts' own variances are least; one where one holds all."""
+    """Split the bins into two clusters of least variance; one cluster if the other would be too small."""
     weight = np.cumsum(mass)
     first = np.cumsum(mass * centres)
     inside = (weight > _SMALLEST_PART) & (weight < 1 - _SMALLEST_PART)
@@ -199,8 +207,8 @@ def _halves(centres: Array, mass: Array) -> NDArray[np.int_]:
     return (np.arange(len(mass)) > np.argmax(between)).astype(int)
 
 
-def _with_ignorance(mass: Array, size: int) -> Array:
-    """The mass, with the share of one or two more observations (of `size`) spread evenly over all bins."""
+def _with_uniform_share(mass: Array, size: int) -> Array:
+    """Mix the mass with a uniform share worth two of `size + 2` observations."""
     share = 1 / (size + 2)
     return (1 - share) * mass + share / _BINS
 
@@ -211,7 +219,7 @@ def _normalised(rows: Array) -> Array:
 
 
 def _product(rows: Array, kernel: Array) -> Array:
-    # In pieces that BLAS takes on one thread: starting threads for so little costs ten times the work.
+    # In pieces that BLAS computes on one thread: starting threads costs ten times the work.
     return np.concatenate([part @ kernel for part in np.array_split(rows, len(rows) // 10 + 1)])
 
 

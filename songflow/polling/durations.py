@@ -1,7 +1,7 @@
-"""How long generations took, as far as anybody can know.
+"""Durations of generations, as intervals.
 
-A wait sees a generation only when it asks: what it knows is the last look that found it unfinished and the look
-that found it finished. Some gateways also tell their own figure, in whole seconds of their own clock.
+A wait observes a generation only when it polls: the finish is between the last poll that found it unfinished and the
+first that found it finished. Some gateways also report a duration, in whole seconds of their clock.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from songflow.ledger.rows import Timing
 __all__ = ["CONFLICT_SECONDS", "TYPICAL_SECONDS", "Duration", "duration_of", "usable"]
 
 CONFLICT_SECONDS = 1.0
-"""The gateway's figure and our looks may differ by so much (slow answers) before they contradict each other."""
+"""Allowed difference between the reported duration and our polls (slow responses)."""
 
 TYPICAL_SECONDS = 54.0
 """The duration of a generation without any history; published examples took 52 s and 54 s."""
@@ -23,40 +23,43 @@ TYPICAL_SECONDS = 54.0
 _UNTRUSTED_SHARE = 0.1
 _VAGUE = 3.0
 
-# A submit that took longer than this is no measure: its id came by another way (a spool, a person).
+# After a longer submit the times mean nothing: the id came from elsewhere (the spool, a person).
 _SLOWEST_SUBMIT = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """Seconds from the gateway's acceptance to a finish that can be seen.
+    """Seconds from the gateway's acceptance to the visible finish.
 
     Attributes:
-        low: The last look that found it unfinished; 0 where there was none.
-        high: The look that found it finished.
-        told: The gateway's own figure, None where it tells no times.
-        blur: How far the figure may be off, for its clock's whole seconds and for the time that the submit took.
+        low: The last poll that found it unfinished; 0 if there was none.
+        high: The first poll that found it finished.
+        reported: The duration that the gateway reports, if any.
+        tolerance: Possible error of `reported`: whole seconds, and the time that the submit took.
     """
 
     low: float
     high: float
-    told: float | None = None
-    blur: float = 1.0
+    reported: float | None = None
+    tolerance: float = 1.0
 
     @property
     def contradicts(self) -> bool:
-        """Whether our own looks disprove the gateway's figure."""
-        if self.told is None:
+        """True if the reported duration contradicts our polls."""
+        if self.reported is None:
             return False
-        off = self.blur + CONFLICT_SECONDS
-        return self.told + off <= self.low or self.told - off >= self.high
+        off = self.tolerance + CONFLICT_SECONDS
+        return self.reported + off <= self.low or self.reported - off >= self.high
 
     @property
     def bounds(self) -> tuple[float, float]:
-        """Where the finish lies by everything that is known."""
-        if self.told is None or self.contradicts:
+        """Bounds of the finish from our polls and the reported duration."""
+        if self.reported is None or self.contradicts:
             return self.low, self.high
-        low, high = max(self.low, self.told - self.blur), min(self.high, self.told + self.blur)
+        low, high = (
+            max(self.low, self.reported - self.tolerance),
+            min(self.high, self.reported + self.tolerance),
+        )
         return (low, high) if low < high else (self.low, self.high)
 
     @property
@@ -66,10 +69,10 @@ class Duration:
 
 
 def duration_of(timing: Timing) -> Duration | None:
-    """A generation's duration by what the ledger keeps of it; None where that says nothing.
+    """A generation's duration from its ledger row; None if the row has too little.
 
-    Only differences of one clock are taken: our looks by ours, the gateway's figure by its own. The figure counts
-    from some moment of the submit, our looks from its answer.
+    Only differences of the same clock are used. The reported duration starts at some moment of the submit, our polls
+    count from its response.
     """
     submit = 0.0 if timing.sent_at is None else (timing.accepted_at - timing.sent_at).total_seconds()
     if timing.finished_at is None or not 0 <= submit <= _SLOWEST_SUBMIT:
@@ -79,19 +82,19 @@ def duration_of(timing: Timing) -> Duration | None:
     low = max(low, 0.0)
     if low >= high:
         return None  # the clock was set in between
-    told = None if timing.ran_seconds is None else timing.ran_seconds - submit / 2
-    return Duration(low, high, told, blur=1.0 + submit / 2)
+    reported = None if timing.ran_seconds is None else timing.ran_seconds - submit / 2
+    return Duration(low, high, reported, tolerance=1.0 + submit / 2)
 
 
 def usable(durations: Sequence[Duration]) -> list[Duration]:
-    """The durations that say something, without figures of a gateway whose figures our looks disprove.
+    """Drop uninformative durations, and all reported values of a gateway if many contradict our polls.
 
-    A gateway that shows a finish only some time after its own clock wrote it down tells a time at which asking is
-    too early. A wait that began late (another process had died) knows no more than that it was over by then.
+    A gateway may show a finish later than its own clock recorded it: its reported duration would make polls too early. A
+    wait that began late (after another process died) knows only that the generation had finished by then.
     """
-    figures = [one for one in durations if one.told is not None]
-    wrong = sum(one.contradicts for one in figures)
-    if wrong > _UNTRUSTED_SHARE * len(figures):
+    reports = [one for one in durations if one.reported is not None]
+    wrong = sum(one.contradicts for one in reports)
+    if wrong > _UNTRUSTED_SHARE * len(reports):
         durations = [Duration(one.low, one.high) for one in durations]
     if not durations:
         return []

@@ -1,4 +1,4 @@
-"""The learned schedule: asks when an answer is likely, at the mean lag of fixed polling and with fewer GETs."""
+"""Learned schedule: polls when a finish is likely, with the mean lag of fixed polling and fewer GETs."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from songflow.polling.optimum import PROBE_EVERY, Plan, plan_for_lag
 __all__ = ["REMEMBERED", "History", "Learned", "learn"]
 
 REMEMBERED = 400
-"""How many durations a history holds. Ticks are learned from a few of them, and stay; the law is that of the newest."""
+"""Durations in a history. Ticks are learned from all, the distribution from the newest."""
 
 _NEWEST = 100
-"""How many durations make the law: what is older tells little more, and gateways change."""
+"""Durations in the estimate: older ones add little, and gateways change."""
 
 _FEWEST = 8
-"""With fewer durations polling is fixed: the first to end are the quickest of many that began together."""
+"""With fewer durations polling is fixed: the first to finish are the quickest of many that began together."""
 
-# A plan is made anew when an eighth of what it was made from has come in: a millisecond or two for a song.
+# A plan is renewed after an eighth as many new durations as it was made from: a millisecond or two per song.
 _STALE_SHARE = 8
 
-# All in intervals of fixed polling (5 s). Mean lag of fixed polling; closer looks than a fifth of it gain nothing
+# All in intervals of fixed polling (5 s). Mean lag of fixed polling; closer polls than a fifth of it gain nothing
 # (relays refresh every 15 s); nothing is left alone for more than five minutes, whatever the history says.
 _LAG, _SMALLEST_GAP, _LARGEST_GAP = 0.5, 0.2, 60.0
-# How long before a tick a look says that nothing shows yet: twice as long as it may be put off.
+# Lead of the poll that shows that a tick has not come yet: twice the largest jitter.
 _BEFORE = 0.1
 _NODES_PER_INTERVAL = 8
-# Beyond all experience: a tenth of the time waited so far.
+# Gap beyond the last planned time: a tenth of the time waited so far.
 _PATIENCE = 0.1
-# The later a look, the later the song is noticed: enough to keep waiters out of step, and no more.
+# Jitter delays the notice of a song: just enough to spread waiters.
 _JITTER, _LARGEST_JITTER = 0.02, 0.05
-# A law that was fitted to n durations is too sure of itself: about so many of them it has used up.
+# Degrees of freedom used by the estimate, which makes it overconfident.
 _OVERCONFIDENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """Polls at planned times, each put off a little so that waiters who began together spread out.
+    """Polls at planned times, each with some jitter so that waiters that began together spread out.
 
     Attributes:
         times: Seconds since acceptance, increasing; beyond the last the gaps are a tenth of the time waited.
         interval: Seconds between polls of the fixed schedule that this one replaces.
-        jitter: How far a poll is put off at most, as a share of the gap before it (and a 20th of the interval).
+        jitter: Largest delay of a poll, as a share of the gap before it (at most a 20th of the interval).
     """
 
     times: tuple[float, ...]
@@ -64,11 +64,11 @@ class Learned:
 
 
 class History:
-    """What one kind of request at one gateway took lately, and when to ask for the next one.
+    """Recent durations of one kind of request at one gateway, and the schedule for the next.
 
     Args:
         interval: Seconds between polls without history; its mean lag, half of it, is what a plan keeps.
-        durations: What is known already, oldest first.
+        durations: Known durations, oldest first.
         random: Chooses between plans and spreads polls.
     """
 
@@ -83,13 +83,13 @@ class History:
         self._waits = 0
 
     def add(self, duration: Duration) -> None:
-        """One more generation has finished."""
+        """Add the duration of a finished generation."""
         self._durations.append(duration)
         self._news += 1
 
     @property
     def plan(self) -> Plan | None:
-        """The plan of the next waits; None while there is too little to learn from."""
+        """The plan for the next waits; None with too few durations."""
         size = min(len(self._durations), _NEWEST)
         if size >= _FEWEST and self._news > size // _STALE_SHARE:
             self._plan = learn(tuple(self._durations), self.interval)
@@ -97,7 +97,7 @@ class History:
         return self._plan
 
     def schedule(self) -> Learned | None:
-        """The schedule of one wait; None while there is too little to learn from."""
+        """The schedule of one wait; None with too few durations."""
         plan = self.plan
         if plan is None:
             return None
@@ -110,34 +110,34 @@ class History:
 
 
 def learn(durations: Sequence[Duration], interval: float) -> Plan | None:
-    """The plan with the fewest GETs at the mean lag of fixed polling, by these durations (oldest first).
+    """Compute the plan with the fewest GETs at the mean lag of fixed polling, from durations (oldest first).
 
-    None where too few of them tell anything since the gateway last changed.
+    None if too few of them are usable since the gateway last changed.
     """
-    # numpy takes a tenth of a second to load: a first song has no history, and does not wait for it.
+    # numpy takes 0.1 s to load, which a first song, without history, should not pay.
     from songflow.polling.changes import recent
     from songflow.polling.density import evidence_of
     from songflow.polling.ticks import best_density
 
     newest = usable(durations[-_NEWEST:])
-    telling = recent(newest)
-    if len(telling) < _FEWEST:
+    informative = recent(newest)
+    if len(informative) < _FEWEST:
         return None
-    # Where nothing has changed lately, ticks that were seen long ago are still there.
-    evidence = evidence_of(telling if len(telling) < len(newest) else usable(durations))
-    density, ticks = best_density(evidence, interval, len(telling))
+    # Without a recent change, ticks that were observed long ago are still valid.
+    evidence = evidence_of(informative if len(informative) < len(newest) else usable(durations))
+    density, ticks = best_density(evidence, interval, len(informative))
     law = density.law_at(density.edges) if ticks else density.law(interval / _NODES_PER_INTERVAL)
-    lag = _LAG * interval * (1.0 - _OVERCONFIDENCE / len(telling))
+    lag = _LAG * interval * (1.0 - _OVERCONFIDENCE / len(informative))
     plan = plan_for_lag(law, lag, _SMALLEST_GAP * interval)
-    if ticks is None or sum(one.told is not None for one in telling) > len(telling) / 2:
+    if ticks is None or sum(one.reported is not None for one in informative) > len(informative) / 2:
         return plan
     return replace(plan, probe=_around(plan.often, ticks.width + _BEFORE * interval))
 
 
 def _around(times: Sequence[float], before: float) -> tuple[float, ...]:
-    """Looks right after ticks, and one before each of them: only two such looks tell that the ticks are still there."""
-    # A wide tick can have two looks of its own, the second less than `before` after the first.
-    return tuple(sorted({look for at in times for look in (at - before, at)}))
+    """Polls right after ticks and right before them: only such pairs show that the ticks still exist."""
+    # A wide tick can have two polls, the second less than `before` after the first.
+    return tuple(sorted({poll for at in times for poll in (at - before, at)}))
 
 
 def _new_random() -> random.Random:

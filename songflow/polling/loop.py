@@ -1,10 +1,10 @@
-"""Waiting for a generation: the one loop that polls a gateway, used by every way of running Songflow.
+"""The one loop that polls a gateway until a generation is settled.
 
-The loop knows nothing of HTTP, ledgers or Prefect: it is given `get` (one poll), a schedule and a deadline,
-so it can be tested with a clock of its own. A failed poll never loses a generation; only these end the wait:
+The loop uses no HTTP, ledger or Prefect: it is given `get` (one poll), a schedule and a deadline, so that it can be
+tested with a fake clock. A failed poll never loses a generation; only these end the wait:
 
     settled      the gateway's answer is final: the report is returned
-    Overdue      our deadline passed, or the key is refused: it runs on at the gateway
+    Overdue      our deadline passed, or the key is refused: the generation continues at the gateway
     Vanished     the gateway no longer knows the id
 """
 
@@ -21,13 +21,13 @@ from songflow.gateways import FetchProblem, FetchProblemKind, Report, ReportStat
 
 __all__ = ["Fixed", "Overdue", "Schedule", "Vanished", "WaitEnded", "default_deadline", "wait_until_settled"]
 
-# Without history: relays refresh a task about every 15 s, published generations took 52 s to 627 s; 5 s loses
-# little on either side.
+# Without history: relays refresh a task about every 15 s, published generations took 52 s to 627 s; 5 s adds little
+# lag and few requests.
 DEFAULT_INTERVAL_SECONDS = 5.0
 
-# Just after a submit a gateway may answer that it does not know the id yet; relays queue for less than this.
+# Just after a submit a gateway may not know the id yet; relays queue for less than this.
 VISIBILITY_SECONDS = 120.0
-# One "not known" among good answers is a hiccup of a load-balanced relay; this many in a row are the truth.
+# A single "not found" among good responses is a glitch of a load-balanced relay; this many in a row are not.
 MISSES_UNTIL_LOST = 3
 
 _DEADLINE_BASE_SECONDS = 1200.0
@@ -40,7 +40,7 @@ def default_deadline(model_seconds: float) -> float:
 
 
 class Schedule(Protocol):
-    """When to ask next; `interval` is the usual number of seconds between two looks."""
+    """The time of the next poll; `interval` is the usual number of seconds between polls."""
 
     @property
     def interval(self) -> float: ...
@@ -52,7 +52,7 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """The same interval every time, spread by `jitter` (a share of it) so that many waiters do not march in step."""
+    """A fixed interval with `jitter` (a share of it), so that many waiters do not poll in step."""
 
     interval: float = DEFAULT_INTERVAL_SECONDS
     jitter: float = 0.1
@@ -64,7 +64,7 @@ class Fixed:
 
 
 class WaitEnded(Exception):
-    """The wait ended without a final answer; `last` is the last thing the gateway said."""
+    """The wait ended without a final status; `last` is the last readable report."""
 
     def __init__(self, message: str, last: Report | None = None) -> None:
         super().__init__(message)
@@ -72,11 +72,11 @@ class WaitEnded(Exception):
 
 
 class Overdue(WaitEnded):
-    """We stopped waiting; the generation runs on, and is billed."""
+    """We stopped waiting; the generation continues and is billed."""
 
 
 class Vanished(WaitEnded):
-    """The gateway does not know the id any more."""
+    """The gateway no longer knows the id."""
 
 
 async def wait_until_settled(
@@ -91,16 +91,16 @@ async def wait_until_settled(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Report:
-    """Poll until the gateway's answer is final.
+    """Poll until the gateway's status is final.
 
     Args:
         get: One poll; it returns problems instead of raising them.
         schedule: When to poll next.
         age: Seconds since the gateway accepted the generation, as the wait starts.
         deadline: Seconds that this wait may take.
-        track_ids: The takes that the submit's answer promised, where it did.
-        first_delay: Seconds before the first poll (None: what the schedule says).
-        on_report: Told of each readable answer and the generation's age in seconds.
+        track_ids: The takes named in the submit's response, if any.
+        first_delay: Seconds before the first poll (None: as the schedule decides).
+        on_report: Called with each readable report and the generation's age in seconds.
         clock: Monotonic seconds.
         sleep: Waits seconds.
 
@@ -138,5 +138,5 @@ async def wait_until_settled(
             raise Overdue(trouble or f"after {waited:.0f} s its status is still '{seen}'", previous)
         pause = schedule.delay(age + clock() - start)
         if isinstance(answer, Report) and answer.complete:
-            pause = min(pause, schedule.interval)  # it looks finished, and one more look will tell
+            pause = min(pause, schedule.interval)  # it seems finished: one more poll confirms it
         pause = max(pause, answer.retry_after or 0.0)

@@ -1,4 +1,4 @@
-"""The histories of one process: each is read from the ledger once, then kept up by what the process sees itself."""
+"""Histories of one process: read from the ledger once, then updated with the process's own observations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Memory:
             return self._histories[kind]
 
     def add(self, kind: RequestKind, timing: Timing) -> None:
-        """A generation has ended with songs; nothing to do where nobody waits by this history."""
+        """Add the duration of a generation that ended with songs, if its history is in use."""
         history, duration = self._histories.get(kind), duration_of(timing)
         if history is not None and duration is not None:
             history.add(duration)

@@ -1,7 +1,7 @@
-"""The best times to ask, when the distribution of the time to finish is known (docs/waiting.md derives it).
+"""Optimal polling times for a known distribution of the finish (derived in docs/waiting.md).
 
-Asking at times t_1 < t_2 < .. costs GETs, one for each t_i that finds the generation unfinished and one more;
-being noticed late costs lag. Of all ways to ask with a given mean lag, the one with the fewest GETs minimises
+Polling at times t_1 < t_2 < .. costs GETs, one for each t_i that finds the generation unfinished and one more; a late
+notice costs lag. Of all schedules with a given mean lag, the one with the fewest GETs minimises
 `lag + price * GETs` for some price of a GET, and for one price it is found exactly by dynamic programming.
 """
 
@@ -18,15 +18,15 @@ _SAME_LAG = 0.005
 _SAME_PRICE = 1.01
 
 PROBE_EVERY = 25
-"""Of so many waits one tries something out, where a plan has times for that."""
+"""One in this many waits uses the probe times, if a plan has any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Law:
-    """The law of the seconds T from acceptance to finish, at the times when one may ask.
+    """Distribution of the seconds T from acceptance to finish, at the candidate times for polls.
 
     Attributes:
-        times: Increasing, in seconds; the first is 0, and by the last T has come.
+        times: Increasing, in seconds; the first is 0, and T is never larger than the last.
         below: P(T <= t) at each of them; 0 at the first, 1 at the last.
         moment: E[T; T <= t] in seconds at each of them.
     """
@@ -43,10 +43,10 @@ class Law:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """When to ask, in seconds since acceptance: a `share` (0..1) of all waits asks `seldom`, the others `often`.
+    """Times of polls, in seconds since acceptance: a `share` (0..1) of waits polls `seldom`, the others `often`.
 
-    Where T has atoms the lag jumps from one set of times to the next; a mixture of two meets a mean in between.
-    Where there is something to try out, one wait in `PROBE_EVERY` does neither and asks at the times of `probe`.
+    If T has atoms, the lag jumps from one set of times to the next; a mixture of two reaches a mean in between. If
+    there are `probe` times, one wait in `PROBE_EVERY` uses them instead.
     """
 
     often: tuple[float, ...]
@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def choices(self) -> list[tuple[float, tuple[float, ...]]]:
-        """Sets of times, each with the share of all waits that asks at them, where any does."""
+        """Sets of times with the share of waits that use them, if not zero."""
         probed = 1 / PROBE_EVERY if self.probe else 0.0
         shares = ((1.0 - probed) * (1.0 - self.share), (1.0 - probed) * self.share, probed)
         sets = (self.often, self.seldom, self.probe)
@@ -64,12 +64,12 @@ class Plan:
 
 
 def mean_gets(law: Law, chosen: Sequence[int]) -> float:
-    """GETs per generation when asking at these indices of `law.times`."""
+    """GETs per generation when polling at these indices of `law.times`."""
     return sum(1.0 - law.below[before] for before in (0, *chosen[:-1]))
 
 
 def mean_lag(law: Law, chosen: Sequence[int]) -> float:
-    """Seconds from finish to notice, on average, when asking at these indices of `law.times`."""
+    """Seconds from finish to notice, on average, when polling at these indices of `law.times`."""
     return (
         sum(law.times[at] * (law.below[at] - law.below[before]) for before, at in pairwise((0, *chosen)))
         - (law.moment[chosen[-1]])
@@ -77,14 +77,14 @@ def mean_lag(law: Law, chosen: Sequence[int]) -> float:
 
 
 def best_times(law: Law, price: float, min_gap: float = 0.0) -> list[int]:
-    """The indices at which to ask so that `lag + price * GETs` (seconds) is least; the last index always is one.
+    """The indices at which to poll so that `lag + price * GETs` (seconds) is least; the last index always is one.
 
-    With V(i) the cost that is still to come when the last look was at t_i,
+    With V(i) the remaining cost when the last poll was at t_i,
 
         V(i) = price * P(T > t_i) + min over j of ( E[t_j - T; t_i < T <= t_j] + V(j) ),
 
-    and the minimum is over lines in x = P(T <= t_i), of slope -t_j. As x only falls on the way back from the
-    end, the lower envelope of the lines gives each minimum in constant time, so the whole takes linear time.
+    and the minimum is over lines in x = P(T <= t_i), of slope -t_j. As x only decreases from the end backwards, the
+    lower envelope of the lines gives each minimum in amortised constant time: the total is linear.
     """
     times, below, moment = law.times, law.below, law.moment
     last = len(times) - 1
@@ -98,7 +98,7 @@ def best_times(law: Law, price: float, min_gap: float = 0.0) -> list[int]:
         while candidate > i and (candidate == last or times[candidate] - times[i] >= min_gap):
             slope = -times[candidate]
             offset = times[candidate] * below[candidate] - moment[candidate] + cost[candidate]
-            # A line that lies above its two neighbours wherever it is below one of them never is the least.
+            # A line that is nowhere below both of its neighbours is never the minimum.
             while len(owners) - best >= 2 and (offset - offsets[-2]) * (slopes[-1] - slopes[-2]) <= (
                 offsets[-1] - offsets[-2]
             ) * (slope - slopes[-2]):
@@ -123,12 +123,12 @@ def best_times(law: Law, price: float, min_gap: float = 0.0) -> list[int]:
 
 
 def plan_for_lag(law: Law, lag: float, min_gap: float = 0.0) -> Plan:
-    """The plan with the fewest GETs among those with this mean lag (seconds) and `min_gap` seconds between looks.
+    """The plan with the fewest GETs among those with this mean lag (seconds) and `min_gap` seconds between polls.
 
-    The lag grows with the price of a GET, so the price is found between one that is too low and one that is too
-    high. Where no price brings so little or so much lag, the nearest plan is given.
+    The lag grows with the price of a GET, so the price is found by bracketing. If no price gives this lag, the nearest
+    plan is returned.
     """
-    price = lag  # of the right size: where looks are two lags apart, a GET is worth about one
+    price = lag  # the right magnitude: if polls are two lags apart, a GET is worth about one
     low: tuple[float, list[int], float] | None = None
     high: tuple[float, list[int], float] | None = None
     while True:
@@ -147,7 +147,7 @@ def plan_for_lag(law: Law, lag: float, min_gap: float = 0.0) -> Plan:
 
 
 def _next_price(price: float, ratio: float, low: float | None, high: float | None) -> float:
-    """Gaps, and with them the lag, go with the root of the price; the middle of the bracket is the safe step."""
+    """Next price: the lag grows with the square root of the price; fall back to the middle of the bracket."""
     step = price / min(max(ratio, 0.1), 10.0) ** 2
     if low is None or high is None:
         return step

@@ -1,4 +1,4 @@
-"""Ticks: gateways that look at their upstream every so many seconds show a finish only at those moments."""
+"""Detect ticks: a gateway that polls its upstream periodically shows finishes only at those moments."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ __all__ = ["Ticks", "best_density"]
 _PERIODS = (1.0, 1.2, 2.0, 2.4, 3.0, 4.0, 6.0, 12.0)
 _BINS = 40
 _STEPS = 80
-# An observation agrees with a phase if it does by half, and tells of a period if there are phases with which it does
-# not: in all longer than polls are put off (0.4 s where polling is every 5 s).
+# An observation agrees with a phase above this likelihood, and is informative about a period if it excludes phases
+# longer than the jitter of polls (0.4 s at an interval of 5 s).
 _AGREES, _TELLS = 0.5, 0.08
-# How many must tell of a period.
+# Informative observations required per period.
 _FEWEST = 10
-# Ticks are narrow: a fifth of the period, and no more than an interval, holds all but the odd one. There are several.
+# Ticks are narrow: a window of a fifth of the period, at most an interval, has nearly all. Several must be seen.
 _WINDOW, _IN_WINDOW = 8, 0.97
 _TICKS = 3
-# In nats. Of 700 histories of smooth laws none came beyond 18.9; of 200 with ticks, none of them told, all beyond 20.8.
+# In nats. Of 700 histories without ticks none exceeded 18.9; all of 200 with unreported ticks exceeded 20.8.
 _SURELY_TICKS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ticks:
-    """Finishes show only at `period * k + start + [0, width]` seconds, where `shape` (sums to 1) says how."""
+    """Finishes show only at `period * k + start + [0, width]` seconds, distributed as `shape` (sums to 1)."""
 
     period: float
     start: float
@@ -40,15 +40,15 @@ class Ticks:
         return len(self.shape) * self.period / _BINS
 
     def before(self, times: Array) -> Array:
-        """The end of the last tick that was certainly over at these times."""
+        """The end of the last tick that was over at these times."""
         end = self.start + self.width
         return np.floor((times - end) / self.period + 1e-9) * self.period + end
 
 
 def best_density(evidence: Evidence, interval: float, newest: int) -> tuple[Density, Ticks | None]:
-    """The density of the newest observations (the last is the newest), and the ticks it stands on, where it does.
+    """The density of the newest observations (oldest first), and its ticks, if there are any.
 
-    Ticks are looked for in all of the observations, the longest period first: one of 15 s also shows on one of 5 s.
+    Ticks are searched in all observations, the longest period first: a period of 15 s also fits one of 5 s.
     `interval` (seconds) is that of fixed polling.
     """
     recent = evidence.only(slice(-newest, None))
@@ -62,17 +62,17 @@ def best_density(evidence: Evidence, interval: float, newest: int) -> tuple[Dens
 
 
 def _find(evidence: Evidence, period: float, interval: float, newest: int) -> Ticks | None:
-    """The ticks of a period (seconds), if there surely are some.
+    """Find the ticks of a period (seconds), if they are significant.
 
-    Only the observations that tell of them are asked. Looks right after each tick agree with every phase: were they
-    asked too, those that found the ticks would be outvoted by those that followed.
+    Only informative observations are used. Polls right after each tick agree with every phase: if they counted, later
+    observations would outweigh those that detected the ticks.
     """
     fits = _folded(evidence, period)
     against = (fits < _AGREES).mean(axis=1) * period
-    tells = np.flatnonzero(against > _TELLS * interval)[-newest:]
-    if len(tells) < _FEWEST:
+    informative = np.flatnonzero(against > _TELLS * interval)[-newest:]
+    if len(informative) < _FEWEST:
         return None
-    fits, evidence = fits[tells], evidence.only(tells)
+    fits, evidence = fits[informative], evidence.only(informative)
     shape = np.full(_BINS, 1 / _BINS)
     for _ in range(_STEPS):
         places = fits * shape
@@ -90,14 +90,14 @@ def _find(evidence: Evidence, period: float, interval: float, newest: int) -> Ti
     ticks = Ticks(period, (first + kept[0]) * period / _BINS, window)
     if _ticks_seen(evidence, ticks) < _TICKS:
         return None
-    surely = _better(evidence, ticks, fits, places, interval) + _surprise(fits, ticks)
+    surely = _likelihood_gain(evidence, ticks, fits, places, interval) + _chance_agreement(fits, ticks)
     return ticks if surely > _SURELY_TICKS else None
 
 
-def _better(evidence: Evidence, ticks: Ticks, fits: Array, places: Array, interval: float) -> float:
-    """How much better than a smooth law the ticks foresee each observation from the others, in nats.
+def _likelihood_gain(evidence: Evidence, ticks: Ticks, fits: Array, places: Array, interval: float) -> float:
+    """Leave-one-out log-likelihood gain of the ticks over a smooth distribution, in nats.
 
-    `fits` says how well each observation (row) agrees with each phase, `places` where in the period it lies.
+    `fits` is the likelihood of each observation (row) for each phase, `places` its posterior phase.
     """
     _, smooth = estimate(evidence, interval)
     _, hidden = estimate(_hidden(evidence, ticks), interval)
@@ -106,46 +106,48 @@ def _better(evidence: Evidence, ticks: Ticks, fits: Array, places: Array, interv
     return hidden + float(np.log((fits * others).sum(axis=1)).sum()) - smooth
 
 
-def _surprise(fits: Array, ticks: Ticks) -> float:
-    """How improbable it is that chance lets all of the observations agree with the ticks, in nats.
+def _chance_agreement(fits: Array, ticks: Ticks) -> float:
+    """Improbability, in nats, that all observations agree with the ticks by chance.
 
-    A smooth law with a few narrow peaks can foresee what it was shown, but not that the peaks are a period apart.
+    A smooth distribution with narrow peaks can fit them, but does not predict peaks a period apart.
     """
     chance = np.minimum(1.0, fits.mean(axis=1) + len(ticks.shape) / _BINS)
     return -float(np.log(chance).sum())
 
 
 def _ticks_seen(evidence: Evidence, ticks: Ticks) -> int:
-    """How many different ticks the observations show that cannot belong to two."""
+    """Number of different ticks among the observations that fit only one."""
     low, high = evidence.bounds
     clear = high - low < ticks.period / 2
     return len(np.unique(np.floor((high[clear] - ticks.start) / ticks.period)))
 
 
 def _folded(evidence: Evidence, period: float) -> Array:
-    """How well each observation (row) agrees with each phase of the period (column): 0..1."""
+    """Likelihood of each observation (row) for each phase of the period (column): 0..1."""
     phases = (np.arange(_BINS) + 0.5) * period / _BINS
     low, high = evidence.low[:, None], evidence.high[:, None]
     first = low + np.mod(phases[None, :] - low, period)  # the first moment of that phase after `low`
-    told, blur = evidence.told[:, None], evidence.blur[:, None]
-    nearest = told + np.mod(phases[None, :] - told + period / 2, period) - period / 2
-    figure = np.clip(1 - np.abs(nearest - told) / blur, 0, None) * (nearest > low) * (nearest <= high)
-    both = np.where(np.isnan(told), (first <= high).astype(float), figure)
+    reported, tolerance = evidence.reported[:, None], evidence.tolerance[:, None]
+    nearest = reported + np.mod(phases[None, :] - reported + period / 2, period) - period / 2
+    triangle = (
+        np.clip(1 - np.abs(nearest - reported) / tolerance, 0, None) * (nearest > low) * (nearest <= high)
+    )
+    both = np.where(np.isnan(reported), (first <= high).astype(float), triangle)
     return np.where(both.sum(axis=1, keepdims=True) > 0, both, 1.0) + 1e-9
 
 
 def _hidden(evidence: Evidence, ticks: Ticks) -> Evidence:
-    """The observations of what lies behind the ticks: it ended between two of them."""
+    """Observations of the true finish, which is between two ticks."""
     low, high = evidence.bounds
     after = ticks.before(low)
     until = ticks.before(high + ticks.width)
     until = np.maximum(until, after + ticks.period)
     nothing = np.full(evidence.size, np.nan)
-    return Evidence(np.clip(after, 0, None), until, nothing, evidence.blur)
+    return Evidence(np.clip(after, 0, None), until, nothing, evidence.tolerance)
 
 
 def _on_ticks(hidden: Density, smooth: Density, ticks: Ticks, size: int) -> Density:
-    """What lies behind the ticks, seen through them; a little of it is seen as it is."""
+    """Project the density of the true finish onto the ticks, mixed with some of the smooth density."""
     first = ticks.before(hidden.edges[:1])[0]
     ends = np.arange(first, hidden.edges[-1], ticks.period)
     ends = ends[ends > ticks.width]

@@ -1,4 +1,4 @@
-"""What one wait sees of a generation's finish."""
+"""Observe a generation's finish during one wait."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """Notes the looks of one wait: the last that found the generation unfinished, the first that found it finished.
+    """Records the last poll that found the generation unfinished and the first that found it finished.
 
-    A list that has to be seen twice before it counts was finished when it was seen first.
+    A list that must be confirmed by a second poll was finished at the first.
     """
 
     def __init__(self, submission: Submission) -> None:
@@ -22,8 +22,8 @@ class Watch:
         self.pending_at = submission.pending_at
         self._finished_at: datetime | None = None
 
-    def look(self, report: Report, age: float) -> None:
-        """A readable answer came `age` seconds after the gateway accepted the generation."""
+    def observe(self, report: Report, age: float) -> None:
+        """Record a readable report, `age` seconds after the gateway accepted the generation."""
         now = self._accepted_at + timedelta(seconds=age)
         if not report.complete:
             self.pending_at, self._finished_at = now, None
@@ -31,7 +31,7 @@ class Watch:
             self._finished_at = now
 
     def timing(self, report: Report) -> Timing:
-        """What the ledger keeps of it, `report` being the last one."""
+        """The times for the ledger; `report` is the last one."""
         return Timing(
             self._accepted_at, self._sent_at, self.pending_at, self._finished_at, report.ran_seconds
         )

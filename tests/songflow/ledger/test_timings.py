@@ -49,7 +49,7 @@ async def test_the_newest_of_a_kind_are_read_oldest_first(ledger: Ledger, ended)
     timings = await ledger.submissions.timings(KIND, 2)
     assert [(timing.finished_at - timing.accepted_at).total_seconds() for timing in timings] == [60.0, 70.0]
     duration = duration_of(timings[0])
-    assert (duration.low, duration.high, duration.told, duration.blur) == (55.0, 60.0, 58.0, 2.0)
+    assert (duration.low, duration.high, duration.reported, duration.tolerance) == (55.0, 60.0, 58.0, 2.0)
 
 
 async def test_a_wait_without_a_poll_keeps_the_earlier_pending_at(ledger: Ledger, in_state) -> None:

@@ -35,7 +35,9 @@ def test_a_duration_lies_between_two_looks() -> None:
 
 def test_the_gateways_figure_counts_from_somewhere_within_the_submit() -> None:
     """A submit of four seconds makes it two less, and as much less sure."""
-    assert duration_of(_timing(50.0, 55.0, ran=54.0, submit=4.0)) == Duration(50.0, 55.0, told=52.0, blur=3.0)
+    assert duration_of(_timing(50.0, 55.0, ran=54.0, submit=4.0)) == Duration(
+        50.0, 55.0, reported=52.0, tolerance=3.0
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,19 +58,19 @@ def test_what_says_nothing_is_no_duration(timing: Timing) -> None:
 
 def test_bounds_are_where_the_looks_and_the_figure_agree() -> None:
     """A figure that the looks disprove is left out."""
-    assert Duration(50.0, 55.0, told=52.0).bounds == (51.0, 53.0)
-    assert Duration(50.0, 55.0, told=55.5).bounds == (54.5, 55.0)
-    assert Duration(50.0, 55.0, told=40.0).bounds == (50.0, 55.0)
-    assert Duration(50.0, 55.0, told=40.0).contradicts
+    assert Duration(50.0, 55.0, reported=52.0).bounds == (51.0, 53.0)
+    assert Duration(50.0, 55.0, reported=55.5).bounds == (54.5, 55.0)
+    assert Duration(50.0, 55.0, reported=40.0).bounds == (50.0, 55.0)
+    assert Duration(50.0, 55.0, reported=40.0).contradicts
     assert not Duration(50.0, 55.0).contradicts
 
 
 def test_a_gateway_whose_figures_are_disproved_is_not_believed_at_all() -> None:
     """It shows a finish only some time after its own clock wrote it down."""
-    late = [Duration(45.0, 50.0, told=float(told)) for told in (40, 41, 47, 48)]
-    assert [one.told for one in usable(late)] == [None] * 4
-    one_in_twenty = [Duration(45.0, 50.0, told=47.0)] * 19 + [Duration(45.0, 50.0, told=40.0)]
-    assert [one.told for one in usable(one_in_twenty)].count(47.0) == 19
+    late = [Duration(45.0, 50.0, reported=float(told)) for told in (40, 41, 47, 48)]
+    assert [one.reported for one in usable(late)] == [None] * 4
+    one_in_twenty = [Duration(45.0, 50.0, reported=47.0)] * 19 + [Duration(45.0, 50.0, reported=40.0)]
+    assert [one.reported for one in usable(one_in_twenty)].count(47.0) == 19
 
 
 def test_a_wait_that_began_late_says_nothing() -> None:
@@ -117,7 +119,7 @@ def test_a_wait_notes_the_last_look_before_and_the_first_after_the_finish() -> N
     submission = SimpleNamespace(sending_at=None, answered_at=ACCEPTED, intended_at=ACCEPTED, pending_at=None)
     watch = Watch(submission)
     for age, finished in ((5, False), (10, True), (15, False), (20, True), (25, True)):
-        watch.look(_report(finished=finished), float(age))
+        watch.observe(_report(finished=finished), float(age))
     timing = watch.timing(_report(finished=True, submit=1000.0, finish=1018.0))
     assert (timing.pending_at, timing.finished_at, timing.ran_seconds) == (_after(15), _after(20), 18.0)
     assert _report(finished=True, submit=1000.0, finish=999.0).ran_seconds is None

@@ -63,7 +63,7 @@ def test_ticks_are_found_and_a_smooth_law_is_not_taken_for_ticks(bench) -> None:
     smooth, ticks = bench.FAMILIES[1], bench.FAMILIES[7]
     for family, expected in ((smooth, None), (ticks, 15.0)):
         seconds = family.seen(draw.random(50))
-        told = [Duration(0.0, x + 5, told=round(x)) for x in seconds]
+        told = [Duration(0.0, x + 5, reported=round(x)) for x in seconds]
         starts = seconds - 5 * draw.random(50)
         looked = [Duration(max(0.0, low), low + 5) for low in starts]
         for durations in (told, looked):
