@@ -89,8 +89,8 @@ def duration_of(timing: Timing) -> Duration | None:
 def usable(durations: Sequence[Duration]) -> list[Duration]:
     """Drop uninformative durations, and all reported values of a gateway if many contradict our polls.
 
-    A gateway may show a finish later than its own clock recorded it: its reported duration would make polls too early. A
-    wait that began late (after another process died) knows only that the generation had finished by then.
+    A gateway may show a finish later than its own clock recorded it: its reported duration would make polls too early.
+    A wait that began late (after another process died) knows only that the generation had finished by then.
     """
     reports = [one for one in durations if one.reported is not None]
     wrong = sum(one.contradicts for one in reports)

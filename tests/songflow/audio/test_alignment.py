@@ -1,4 +1,4 @@
-"""A recording is found in another that truly holds it, where it is, whatever was done to it; and in no other."""
+"""A recording is located in another that contains it, after any treatment, and in no other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from songflow.audio.alignment import find_source
 from songflow.audio.decoding import AudioProblem
 from songflow.simulator.settings import SAMPLE_RATE
 
-NEAR = 0.08  # what coding and decoding may shift, in seconds
+NEAR = 0.08  # possible shift by encoding and decoding, in seconds
 
 
 @pytest.fixture
@@ -24,10 +24,8 @@ def source(play: Any, write: Any) -> Path:
 
 @pytest.mark.parametrize("before", [0.0, 1.2345, 5.0])
 @pytest.mark.parametrize("after", [0.0, 3.0])
-def test_it_is_found_where_it_begins(
-    play: Any, write: Any, source: Path, before: float, after: float
-) -> None:
-    """With new music on either side, on both, or on none."""
+def test_a_source_is_located(play: Any, write: Any, source: Path, before: float, after: float) -> None:
+    """With new music before it, after it, on both sides, or on none."""
     new = [play("new", seconds=seconds) for seconds in (before, after) if seconds]
     whole = [*(new[:1] if before else []), play(), *(new[-1:] if after else [])]
     match = find_source(source, write(np.concatenate(whole)))
@@ -45,23 +43,23 @@ def test_it_is_found_where_it_begins(
     ],
     ids=["quieter", "sides swapped", "hiss", "a decoder's delay"],
 )
-def test_it_is_found_after(play: Any, write: Any, source: Path, treat: Any) -> None:
-    """What gateways and encoders do to a song."""
+def test_a_source_is_located_after_treatment(play: Any, write: Any, source: Path, treat: Any) -> None:
+    """Changes that gateways and encoders make."""
     whole = treat(np.concatenate([play("new"), play()]))
     match = find_source(source, write(whole))
     assert match.at == pytest.approx(5, abs=NEAR)
     assert match.share == 1
 
 
-def test_it_is_found_in_a_poor_mp3(play: Any, write: Any, source: Path) -> None:
+def test_a_source_is_located_in_a_low_bit_rate_mp3(play: Any, write: Any, source: Path) -> None:
     """At 56 kbit/s."""
     match = find_source(source, write(np.concatenate([play(), play("new")]), squeeze=0.9))
     assert match.at == pytest.approx(0, abs=NEAR)
     assert match.share == 1
 
 
-def test_it_is_found_at_another_sample_rate(play: Any, write: Any, source: Path) -> None:
-    """In 48 kHz, and in one channel."""
+def test_a_source_is_located_at_another_sample_rate(play: Any, write: Any, source: Path) -> None:
+    """At 48 kHz in mono."""
     whole = resample_poly(np.concatenate([play("new"), play()]), 160, 147, axis=0).astype(np.float32)
     match = find_source(source, write(whole[:, :1], "whole.wav", rate=48000))
     assert match.at == pytest.approx(5, abs=NEAR)
@@ -69,36 +67,38 @@ def test_it_is_found_at_another_sample_rate(play: Any, write: Any, source: Path)
 
 
 @pytest.mark.parametrize("other", [{"luck": "b"}, {"prompt": "slow sad piano"}], ids=["take", "song"])
-def test_it_is_not_found_in_another(play: Any, write: Any, source: Path, other: dict[str, str]) -> None:
-    """Not even in the other take of its own request, with the same key, beat and instruments."""
+def test_a_source_is_not_found_in_other_music(
+    play: Any, write: Any, source: Path, other: dict[str, str]
+) -> None:
+    """Not even in another take of the same request, with the same key, beat and instruments."""
     match = find_source(source, write(np.concatenate([play(**other), play("new", seconds=3.0)])))
     assert match.share <= 0.2
 
 
-def test_a_part_of_it_counts_as_that_part(play: Any, write: Any, source: Path) -> None:
-    """Its first two seconds are cut off."""
+def test_a_cut_source_counts_in_part(play: Any, write: Any, source: Path) -> None:
+    """By the seconds that are left."""
     match = find_source(source, write(np.concatenate([play()[2 * SAMPLE_RATE :], play("new")])))
     assert match.at == pytest.approx(-2, abs=NEAR)
     assert match.share == pytest.approx(0.6)
 
 
-def test_silence_in_it_is_not_looked_for(play: Any, write: Any) -> None:
-    """A second of silence is everywhere and nowhere."""
+def test_silent_seconds_of_a_source_do_not_count(play: Any, write: Any) -> None:
+    """Silence matches anywhere."""
     quiet = np.concatenate([play(), np.zeros((3 * SAMPLE_RATE, 2), np.float32)])
     match = find_source(write(quiet, "quiet.wav"), write(np.concatenate([play(), play("new")])))
     assert match.at == pytest.approx(0, abs=NEAR)
     assert match.share == 1
 
 
-def test_a_source_longer_than_the_whole_is_no_trouble(play: Any, write: Any, source: Path) -> None:
-    """It is not in it."""
+def test_a_source_longer_than_the_whole_is_not_found(play: Any, write: Any, source: Path) -> None:
+    """Without an error."""
     assert find_source(source, write(play("new", seconds=0.5))).share == 0
 
 
-def test_what_cannot_be_compared_says_why(
+def test_files_that_cannot_be_compared_raise_an_error(
     play: Any, write: Any, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No sound, no samples, no audio, no file, or too much of it."""
+    """Silence, no samples, no audio, no file, or too long."""
     silence = write(np.zeros((SAMPLE_RATE, 2), np.float32), "silence.wav")
     nothing = write(np.zeros((0, 2), np.float32), "nothing.wav")
     noise = tmp_path / "noise.mp3"

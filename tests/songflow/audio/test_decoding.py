@@ -1,4 +1,4 @@
-"""Decoding: is this file the whole song, and what does it measure."""
+"""Decoding: completeness checks and measures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def facts(seconds: float, claimed: float) -> AudioFacts:
 
 @pytest.mark.parametrize("mode", ["VARIABLE", "CONSTANT"])
 def test_a_tone_is_measured(tmp_path: Path, mp3: Any, mode: str) -> None:
-    """A sine of 0.4 has that peak, and 3 dB less as root mean square."""
+    """A sine of amplitude 0.4 has that peak, and 3 dB less as root mean square."""
     found = measure(written(tmp_path, mp3(3.0, mode=mode)))
     assert found.seconds == pytest.approx(3.0, abs=0.1)
     assert (found.sample_rate, found.channels) == (44_100, 2)
@@ -33,8 +33,8 @@ def test_a_tone_is_measured(tmp_path: Path, mp3: Any, mode: str) -> None:
     assert found.rms_db == pytest.approx(20 * math.log10(0.4 / math.sqrt(2)), abs=0.3)
 
 
-def test_silence_is_a_song_of_minus_120_decibels(tmp_path: Path, mp3: Any) -> None:
-    """The gateway may really have made it; its measures say what it is."""
+def test_silence_measures_minus_120_decibels(tmp_path: Path, mp3: Any) -> None:
+    """It is not an error: the gateway may have generated it."""
     found = measure(written(tmp_path, mp3(2.0, frequency=0)))
     assert (found.peak, found.rms_db) == (0.0, -120.0)
 
@@ -51,14 +51,14 @@ def test_silence_is_a_song_of_minus_120_decibels(tmp_path: Path, mp3: Any) -> No
     ],
     ids=["nothing", "a zero", "zeros", "html", "only a tag", "half a header"],
 )
-def test_what_is_not_audio_cannot_be_decoded(tmp_path: Path, data: bytes) -> None:
-    """One sentence says so."""
+def test_files_that_are_not_audio_cannot_be_decoded(tmp_path: Path, data: bytes) -> None:
+    """The error is one sentence."""
     with pytest.raises(AudioProblem, match="it cannot be decoded"):
         measure(written(tmp_path, data))
 
 
 def test_a_file_without_samples_holds_no_sound(tmp_path: Path) -> None:
-    """A header alone is no song."""
+    """Only a header."""
     path = tmp_path / "empty.wav"
     soundfile.write(path, np.zeros((0, 2), np.float32), 44_100)
     with pytest.raises(AudioProblem, match="it holds no sound"):
@@ -66,16 +66,14 @@ def test_a_file_without_samples_holds_no_sound(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_missing_cannot_be_decoded(tmp_path: Path) -> None:
-    """No other error comes out."""
+    """The error is the same as for a broken one."""
     with pytest.raises(AudioProblem):
         measure(tmp_path / "missing.mp3")
 
 
 @pytest.mark.parametrize("mode", ["VARIABLE", "CONSTANT"])
-def test_a_song_cut_short_does_not_have_the_length_that_its_header_states(
-    tmp_path: Path, mp3: Any, mode: str
-) -> None:
-    """The header of the first frame counts the frames of the whole; only what can be decoded counts."""
+def test_a_truncated_song_is_shorter_than_its_header_states(tmp_path: Path, mp3: Any, mode: str) -> None:
+    """The first frame's header has the original length; the decoded length counts."""
     whole = mp3(10.0, mode=mode)
     found = measure(written(tmp_path, whole[: len(whole) // 2]))
     assert found.seconds < 6
@@ -87,7 +85,7 @@ def test_a_song_cut_short_does_not_have_the_length_that_its_header_states(
 @pytest.mark.parametrize(
     ("seconds", "claimed", "announced"), [(30, 30, 32), (30, 30, 28), (30, 31.9, None), (30, 30, None)]
 )
-def test_two_seconds_are_within_tolerance(seconds: float, claimed: float, announced: float | None) -> None:
+def test_lengths_may_differ_by_two_seconds(seconds: float, claimed: float, announced: float | None) -> None:
     """Encoders pad, gateways round."""
     check_whole(facts(seconds, claimed), announced)
 
@@ -96,7 +94,7 @@ def test_two_seconds_are_within_tolerance(seconds: float, claimed: float, announ
     ("claimed", "announced", "who"),
     [(30, 32.1, "announced"), (30, 27.9, "announced"), (33, 30, "its header states")],
 )
-def test_more_than_two_seconds_are_not(claimed: float, announced: float, who: str) -> None:
-    """Shorter or longer, than announced or than its own header says."""
+def test_larger_differences_are_errors(claimed: float, announced: float, who: str) -> None:
+    """Shorter or longer than announced, or than the header states."""
     with pytest.raises(AudioProblem, match=f"30.00 s could be decoded, {who}"):
         check_whole(facts(30, claimed), announced)

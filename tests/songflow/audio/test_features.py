@@ -1,4 +1,4 @@
-"""Measures of audio: a tempo that is the music's, a brightness that follows the sound, and a memory for both."""
+"""Audio features: tempo, spectral centroid, and their cache."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def clicks(beats_a_minute: float, seconds: float = 12.0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("tempo", [70, 96, 110, 120])
-def test_the_tempo_of_a_drum_is_its_beat(tmp_path: Path, tempo: float) -> None:
+def test_the_tempo_of_a_drum_is_estimated(tmp_path: Path, tempo: float) -> None:
     """Within one beat a minute."""
     assert measure_song(write(tmp_path / "a.wav", clicks(tempo))).tempo == pytest.approx(tempo, abs=1)
 
@@ -41,7 +41,7 @@ def test_the_tempo_of_a_drum_is_its_beat(tmp_path: Path, tempo: float) -> None:
 @pytest.mark.parametrize(
     "prompt", ["warm electronic pop", "folk guitar", "a slow waltz for two cellos", "jazz"]
 )
-def test_the_tempo_of_simulated_music_is_what_its_prompt_asked_for(tmp_path: Path, prompt: str) -> None:
+def test_the_tempo_of_simulated_music_is_that_of_its_prompt(tmp_path: Path, prompt: str) -> None:
     """Through the mp3 encoder, within 3 %."""
     params = {"prompt": prompt, "model_type": "udio32-v1.5", "lyrics_type": "instrumental"}
     music = render(params, root=params, root_seed="s:1", seed="s:1", samples=12 * RATE, start=0)
@@ -58,39 +58,39 @@ def test_the_centroid_of_a_tone_is_its_frequency(tmp_path: Path, hertz: float) -
 
 
 def test_silence_and_snippets_have_no_tempo(tmp_path: Path) -> None:
-    """Nothing is made up for them."""
+    """None instead of a guess."""
     assert measure_song(write(tmp_path / "a.wav", np.zeros(6 * RATE))) == Measures(None, None)
     assert measure_song(write(tmp_path / "b.wav", clicks(120, 2.0))).tempo is None
     assert measure_song(write(tmp_path / "c.wav", np.ones(10))) == Measures(None, None)
 
 
-def test_a_song_behind_a_url_is_measured_too(tmp_path: Path) -> None:
-    """Through fsspec, as it is stored."""
+def test_a_song_at_a_url_is_measured_too(tmp_path: Path) -> None:
+    """A file:// URL here."""
     path = write(tmp_path / "a.wav", clicks(120))
     assert measure_song(f"file://{path}") == measure_song(path)
 
 
-def test_what_was_measured_is_not_decoded_again(tmp_path: Path) -> None:
-    """By the file's sha256: the file itself may be gone, or lie elsewhere; the same audio is measured once."""
+def test_measured_songs_are_not_decoded_again(tmp_path: Path) -> None:
+    """The cache is keyed by SHA-256: the file may be missing or moved."""
     path, cache = write(tmp_path / "a.wav", clicks(120)), tmp_path / CACHE_NAME
-    told: list[tuple[int, int]] = []
-    first = measure_songs([("aa", path), ("aa", path)], cache, lambda *counts: told.append(counts))
+    progress: list[tuple[int, int]] = []
+    first = measure_songs([("aa", path), ("aa", path)], cache, lambda *counts: progress.append(counts))
     Path(path).unlink()
-    assert measure_songs([("aa", path)], cache, lambda *counts: told.append(counts)) == first
-    assert told == [(1, 1)]
+    assert measure_songs([("aa", path)], cache, lambda *counts: progress.append(counts)) == first
+    assert progress == [(1, 1)]
     assert first["aa"].tempo == pytest.approx(120, abs=1)
 
 
-def test_a_song_that_cannot_be_read_is_left_out(tmp_path: Path) -> None:
-    """With a warning, and not remembered: it may be mended."""
+def test_unreadable_songs_are_skipped(tmp_path: Path) -> None:
+    """With a warning, and not cached: they may be repaired."""
     (tmp_path / "bad.mp3").write_bytes(b"no music")
     paths = [("aa", str(tmp_path / "bad.mp3")), ("bb", str(tmp_path / "none.mp3")), ("cc", "nowhere://x.mp3")]
     assert measure_songs(paths, tmp_path / CACHE_NAME) == {}
     assert not (tmp_path / CACHE_NAME).exists()
 
 
-def test_a_spoilt_memory_costs_a_decode_and_nothing_else(tmp_path: Path) -> None:
-    """Cut lines, other versions and other things count for nothing; whole lines do."""
+def test_a_damaged_cache_costs_only_a_decode(tmp_path: Path) -> None:
+    """Truncated lines, other versions and other content are skipped; complete lines are used."""
     path, cache = write(tmp_path / "a.wav", clicks(120)), tmp_path / CACHE_NAME
     good = json.dumps({"sha256": "bb", "version": 1, "tempo": 99.0, "centroid_hz": 1.0})
     old = json.dumps({"sha256": "aa", "version": 0, "tempo": 1.0, "centroid_hz": 1.0})
@@ -100,7 +100,7 @@ def test_a_spoilt_memory_costs_a_decode_and_nothing_else(tmp_path: Path) -> None
     assert found["aa"].tempo == pytest.approx(120, abs=1)
 
 
-def test_a_memory_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
-    """A report of a library on a read-only disk."""
+def test_an_unwritable_cache_is_ignored(tmp_path: Path) -> None:
+    """For a library on a read-only disk."""
     path = write(tmp_path / "a.wav", clicks(120, 5.0))
     assert measure_songs([("aa", path)], tmp_path / "no" / "folder" / CACHE_NAME)["aa"].tempo is not None

@@ -1,4 +1,4 @@
-"""ID3 tags: what we write others read, what others write we read, and nothing that a file holds can do harm."""
+"""ID3 tags: compatible with other readers and writers, and safe for untrusted files."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ def syncsafe(number: int) -> bytes:
 
 
 def tag_of(frames: bytes, *, version: int = 4, flags: int = 0, size: int | None = None) -> bytes:
-    """A tag around frames, as somebody else writes it."""
+    """A tag around frames, as other programs write it."""
     return b"ID3" + bytes((version, 0, flags)) + syncsafe(len(frames) if size is None else size) + frames
 
 
 def frame(name: bytes, body: bytes, *, flags: int = 0, version: int = 4, added: int = 0) -> bytes:
-    """A frame; `added` is by how much its size is off."""
+    """A frame; `added` is an error of its size."""
     size = len(body) + added
     return name + (syncsafe(size) if version == 4 else struct.pack(">I", size)) + bytes((0, flags)) + body
 
 
-# --- there and back ---------------------------------------------------------------------------------------------
+# --- round trips ---------------------------------------------------------------------------------------------
 
 
-def test_another_reader_sees_what_was_written(audio: Callable[..., bytes]) -> None:
-    """tinytag, which shares no line with ours, and libsndfile, which finds title and artist and the same samples."""
+def test_other_readers_read_our_tags(audio: Callable[..., bytes]) -> None:
+    """tinytag, and libsndfile, which finds title, artist and the same samples."""
     plain = audio()
     data = encode(FULL) + plain
     tag = TinyTag.get(filename="song.mp3", file_obj=io.BytesIO(data), image=True)
@@ -73,8 +73,8 @@ def test_another_reader_sees_what_was_written(audio: Callable[..., bytes]) -> No
         assert (file.read() == bare.read()).all()
 
 
-def test_what_another_writer_wrote_is_read(tmp_path: Path) -> None:
-    """LAME puts texts that are too long for an ID3v1 tag at the head of a file."""
+def test_tags_of_other_writers_are_read(tmp_path: Path) -> None:
+    """LAME writes texts too long for ID3v1 at the head of a file."""
     path, title = tmp_path / "song.mp3", "Houses in the rain, and more than thirty characters"
     write_mp3(path, np.zeros((44_100, 2), np.float32), title=title, artist="me", comment="a comment")
     tag = read(path.read_bytes())
@@ -95,29 +95,29 @@ tags = st.builds(
 
 @given(tags, st.binary())
 @example(FULL, b"")
-def test_every_tag_comes_back_and_what_follows_it_stays(tag: Tag, rest: bytes) -> None:
-    """Whatever the texts and whatever the bytes behind them, unless they are a tag themselves."""
+def test_every_tag_is_read_back_and_the_audio_is_unchanged(tag: Tag, rest: bytes) -> None:
+    """For any texts and any bytes after the tag that are not a tag themselves."""
     assert read(encode(tag) + rest) == tag
     if rest[:3] != b"ID3" and rest[-128:-125] != b"TAG":
         assert span(encode(tag) + rest) == rest
 
 
 @given(st.text())
-def test_a_text_of_any_characters_is_written_as_text_that_every_reader_takes(text: str) -> None:
-    """NUL would end a text, and half a character is none: both become a mark."""
+def test_texts_of_any_characters_are_valid_in_the_tag(text: str) -> None:
+    """NUL and lone surrogates are replaced."""
     data = encode(Tag(texts={"TIT2": text}))
     expected = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
     assert read(data).texts == {"TIT2": expected}
     assert 0xFF not in data
 
 
-def test_a_tag_that_nobody_would_read_is_not_written() -> None:
-    """Its size has 28 bits, and ours a smaller bound."""
+def test_a_tag_that_is_too_large_is_not_written() -> None:
+    """The format allows 28 bits, and our limit is smaller."""
     with pytest.raises(ValueError, match="too large"):
         encode(Tag(picture=Picture("image/png", bytes(MAX_TAG_BYTES))))
 
 
-# --- what others write ------------------------------------------------------------------------------------------
+# --- tags of other writers ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -135,14 +135,14 @@ def test_a_tag_that_nobody_would_read_is_not_written() -> None:
     ],
 )
 @pytest.mark.parametrize("version", [3, 4])
-def test_texts_come_in_four_encodings(version: int, body: bytes, text: str) -> None:
+def test_texts_have_four_encodings(version: int, body: bytes, text: str) -> None:
     """Broken ones too; several values are joined."""
     data = tag_of(frame(b"TIT2", body, version=version), version=version)
     assert read(data).texts == {"TIT2": text}
 
 
-def test_descriptions_in_two_bytes_end_with_two() -> None:
-    """A NUL may be half a character."""
+def test_two_byte_descriptions_end_with_two_zeros() -> None:
+    """A single NUL may be part of a character."""
     name, text = "\u0100\u0101".encode("utf-16"), "x\u0100".encode("utf-16")
     frames = frame(b"TXXX", b"\x01" + name + b"\0\0" + text) + frame(b"TXXX", b"\x01" + name)
     assert read(tag_of(frames)).own == {"\u0100\u0101": "x\u0100"}
@@ -163,7 +163,7 @@ def test_unsynchronised_frames_are_read() -> None:
     assert spread in wide
 
 
-def test_extended_headers_and_padding_are_passed_over() -> None:
+def test_extended_headers_and_padding_are_skipped() -> None:
     """2.4 counts the four bytes of its size, 2.3 does not."""
     title = {"TIT2": "x"}
     assert read(tag_of(syncsafe(6) + b"\1\0" + frame(b"TIT2", b"\3x") + bytes(99), flags=0x40)).texts == title
@@ -173,15 +173,15 @@ def test_extended_headers_and_padding_are_passed_over() -> None:
 
 
 @pytest.mark.parametrize(("version", "flags"), [(4, 0x08), (4, 0x04), (3, 0x80), (3, 0x40)])
-def test_compressed_and_encrypted_frames_are_passed_over(version: int, flags: int) -> None:
-    """Nothing is unpacked, so nothing can be a bomb; the frame behind it is read."""
+def test_compressed_and_encrypted_frames_are_skipped(version: int, flags: int) -> None:
+    """Nothing is decompressed, which excludes bombs; the next frame is read."""
     frames = frame(b"TIT2", b"\3x" * 50, flags=flags, version=version)
     frames += frame(b"TPE1", b"\3y", version=version)
     assert read(tag_of(frames, version=version)).texts == {"TPE1": "y"}
 
 
-def test_the_first_of_a_kind_counts() -> None:
-    """Nothing that follows can take its place."""
+def test_the_first_frame_of_a_kind_counts() -> None:
+    """Later ones do not replace it."""
     lines = (b"TIT2", b"\3one"), (b"TXXX", b"\3a\0one"), (b"USLT", b"\3und\0one"), (b"COMM", b"\3und\0one")
     frames = b"".join(frame(*line) for line in lines)
     later = frames.replace(b"one", b"two") + frame(b"APIC", b"\3image/png\0\x03\0two")
@@ -190,10 +190,10 @@ def test_the_first_of_a_kind_counts() -> None:
     assert (tag.lyrics, tag.picture) == ("one", Picture("image/gif", b"one"))
 
 
-# --- where the audio is -----------------------------------------------------------------------------------------
+# --- locating the audio -----------------------------------------------------------------------------------------
 
 
-def test_the_audio_lies_behind_all_tags_and_before_an_old_one() -> None:
+def test_the_audio_is_between_leading_tags_and_an_id3v1_tag() -> None:
     """Two tags in a row, one with a footer, and an ID3v1 tag at the end."""
     body = b"\xff\xfb\x90\x00" + bytes(500)
     footer = tag_of(frame(b"TIT2", b"\3x"), flags=0x10) + bytes(10)
@@ -214,15 +214,15 @@ def test_the_audio_lies_behind_all_tags_and_before_an_old_one() -> None:
         b"id3\x04\x00\x00\x00\x00\x00\x00",
     ],
 )
-def test_what_is_no_tag_is_audio(head: bytes) -> None:
-    """A size that is none, a version that is none, and one that claims more than the file has."""
+def test_invalid_tags_count_as_audio(head: bytes) -> None:
+    """An invalid size, an invalid version, and a size larger than the file."""
     data = head + b"\xff\xfb\x90\x00" + bytes(50)
     assert span(data) == data
     assert read(data) == Tag()
 
 
-def test_a_tag_of_another_version_is_passed_over(audio: Callable[..., bytes]) -> None:
-    """2.2 has other frames; its audio is found all the same."""
+def test_a_tag_of_another_version_is_skipped(audio: Callable[..., bytes]) -> None:
+    """2.2 has other frames; its audio is still found."""
     data = tag_of(b"TT2\0\0\2\0x", version=2) + audio()
     assert read(data) == Tag()
     assert span(data) == audio()
@@ -242,16 +242,16 @@ def test_a_tag_of_another_version_is_passed_over(audio: Callable[..., bytes]) ->
     ],
 )
 def test_mpeg_audio_begins_with_a_frame(data: bytes, is_audio: bool) -> None:
-    """Nothing but zeros stands before it."""
+    """Only zeros may precede it."""
     assert is_mpeg_audio(io.BytesIO(data), 0) is is_audio
 
 
-# --- harm -------------------------------------------------------------------------------------------------------
+# --- untrusted files ------------------------------------------------------------------------------------------
 
 
 @given(st.binary(max_size=400), st.sampled_from([2, 3, 4]), st.integers(0, 255), st.integers(0, 600))
-def test_no_bytes_do_harm(body: bytes, version: int, flags: int, size: int) -> None:
-    """Whatever stands in a tag, the answer is a tag with bounded texts."""
+def test_any_bytes_are_read_safely(body: bytes, version: int, flags: int, size: int) -> None:
+    """The result is always a tag with bounded texts."""
     tag = read(tag_of(body, version=version, flags=flags, size=size))
     found = [*tag.texts.values(), *tag.own.values(), *tag.comments.values(), tag.lyrics or ""]
     assert sum(map(len, found)) <= len(body)
@@ -267,13 +267,13 @@ frames = st.builds(
 
 
 @given(st.lists(frames, max_size=6), st.sampled_from([3, 4]), st.integers(0, 255))
-def test_no_frames_do_harm(several: list[bytes], version: int, flags: int) -> None:
-    """Sizes that are wrong, flags that promise what is not there, bodies that end too early."""
+def test_any_frames_are_read_safely(several: list[bytes], version: int, flags: int) -> None:
+    """Wrong sizes, wrong flags, truncated bodies."""
     read(tag_of(b"".join(several), version=version, flags=flags))
 
 
-def test_a_file_of_many_small_frames_is_read_within_bounds() -> None:
-    """Frames and bytes are bounded: more are not looked at."""
+def test_the_number_of_frames_is_bounded() -> None:
+    """As is the size of a tag: the rest is ignored."""
     many = b"".join(frame(b"TXXX", b"\3%d\0x" % number) for number in range(6000))
     assert len(read(tag_of(many)).own) == 4096
     huge = tag_of(frame(b"TIT2", b"\3x") + bytes(MAX_TAG_BYTES))

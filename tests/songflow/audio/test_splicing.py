@@ -1,4 +1,4 @@
-"""Two recordings become one: without a gap, without a jump, and with nothing of either changed outside of the seam."""
+"""Join recordings without a gap or jump, and without changes outside of the seam."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from songflow.simulator.settings import SAMPLE_RATE as RATE
 
 @pytest.mark.parametrize("new_first", [True, False])
 @pytest.mark.parametrize("crossfade", [0.0, 0.5])
-def test_both_parts_are_there_from_end_to_end(play: Any, new_first: bool, crossfade: float) -> None:
-    """Outside of the crossfade sample by sample."""
+def test_both_parts_are_complete(play: Any, new_first: bool, crossfade: float) -> None:
+    """Outside of the crossfade, sample by sample."""
     source, new = play(), play("new", seconds=3.0)
     made = join(source, new, RATE, new_first=new_first, crossfade=crossfade)
     first, second = (new, source) if new_first else (source, new)
@@ -28,7 +28,7 @@ def test_both_parts_are_there_from_end_to_end(play: Any, new_first: bool, crossf
 
 
 def test_the_crossfade_keeps_the_power_of_different_music() -> None:
-    """Where an even fade would sag in the middle."""
+    """A linear fade would be quieter in the middle."""
     luck = np.random.default_rng(3)
     one, other = (luck.standard_normal((4 * RATE, 2)).astype(np.float32) * 0.1 for _ in range(2))
     made = join(one, other, RATE, new_first=False, crossfade=1.0)
@@ -38,8 +38,8 @@ def test_the_crossfade_keeps_the_power_of_different_music() -> None:
 
 @pytest.mark.parametrize("new_first", [True, False])
 @pytest.mark.parametrize("repeated", [2.5, 4.0])
-def test_what_the_new_part_repeats_is_in_it_once(play: Any, new_first: bool, repeated: float) -> None:
-    """The source goes on in the very sample at which the new part leaves it."""
+def test_music_that_the_new_part_repeats_is_used_once(play: Any, new_first: bool, repeated: float) -> None:
+    """The parts are aligned to the sample."""
     music = play(seconds=9.0)
     seam, shared = round(5.0 * RATE), round(repeated * RATE)
     if new_first:
@@ -53,27 +53,27 @@ def test_what_the_new_part_repeats_is_in_it_once(play: Any, new_first: bool, rep
 
 
 def test_a_crossfade_is_never_longer_than_half_a_part(play: Any) -> None:
-    """However short that is."""
+    """Even of a short part."""
     made = join(play(), play("new", seconds=0.4), RATE, new_first=False, crossfade=5.0)
     assert len(made.samples) == round(5.2 * RATE)
 
 
 def test_a_silent_edge_is_no_repetition(play: Any) -> None:
-    """Silence is everywhere."""
+    """Silence matches anywhere."""
     silence = np.zeros((6 * RATE, 2), np.float32)
     made = join(np.concatenate([play(), silence]), silence, RATE, new_first=False, crossfade=0.5)
     assert made.overlap == 0
 
 
-def test_a_file_is_read_like_another(play: Any, write: Any) -> None:
-    """In its rate and its channels."""
+def test_a_file_is_converted_to_anothers_format(play: Any, write: Any) -> None:
+    """To its sample rate and channels."""
     path = write(play()[:, :1], "mono.wav", rate=22050)
     samples = read_like(path, RATE, 2)
     assert samples.shape == (2 * len(play()), 2)
     np.testing.assert_array_equal(samples[:, 0], samples[:, 1])
 
 
-def test_what_cannot_be_read_or_written_says_why(
+def test_unreadable_and_unwritable_files_raise_errors(
     write: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No audio, no sound, too long; no such folder."""

@@ -1,4 +1,4 @@
-"""Which addresses a song may come from."""
+"""Address policy of downloads."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def url_of(host: str) -> str:
 
 @pytest.mark.parametrize("host", PRIVATE)
 async def test_an_address_in_a_private_network_is_refused(host: str) -> None:
-    """However it is written; and allowed where the gateway itself is private."""
+    """In any notation; allowed if the gateway itself is private."""
     assert await is_private_host(host)
     with pytest.raises(AddressRefused, match="is a private address, and the gateway is not"):
         await check_url(url_of(host), allow_private=False)
@@ -44,14 +44,14 @@ async def test_an_address_in_a_private_network_is_refused(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", PUBLIC)
-async def test_an_address_on_the_open_web_is_allowed(host: str) -> None:
+async def test_a_public_address_is_allowed(host: str) -> None:
     """Also an IPv4 address inside an IPv6 one."""
     assert not await is_private_host(host)
     await check_url(url_of(host), allow_private=False)
 
 
 async def test_a_proxy_does_the_resolving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behind a proxy our own view of a name says nothing; `no_proxy` brings it back."""
+    """With a proxy our own DNS is not used, except for hosts in `no_proxy`."""
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
     assert uses_proxy("http://songs.invalid/x.mp3")
     assert not uses_proxy("https://songs.invalid/x.mp3")
@@ -63,10 +63,10 @@ async def test_a_proxy_does_the_resolving(monkeypatch: pytest.MonkeyPatch) -> No
     assert uses_proxy("https://other.invalid/x.mp3")
 
 
-async def test_a_name_that_leads_inside_after_all_is_refused_by_its_peer(
+async def test_a_private_peer_is_refused_after_the_connection(
     song_host: Any, canned: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Names can change between the look-up and the connection: what answered is looked at, too."""
+    """DNS can change between the check and the connection, so the peer is checked, too."""
     host = await song_host(canned.http(200, b"secret"))
     async with httpx.AsyncClient() as client, client.stream("GET", host.url) as response:
         with pytest.raises(AddressRefused, match="turned out to be a private address"):
@@ -76,15 +76,15 @@ async def test_a_name_that_leads_inside_after_all_is_refused_by_its_peer(
         check_peer(response, allow_private=False)
 
 
-def test_an_answer_without_a_socket_has_no_peer() -> None:
-    """Another transport gives none: nothing is there to refuse."""
+def test_a_response_without_a_socket_has_no_peer() -> None:
+    """Other transports have none: nothing is refused."""
     check_peer(
         httpx.Response(200, request=httpx.Request("GET", "http://songs.invalid/")), allow_private=False
     )
 
 
-async def test_a_peer_that_is_no_address_is_not_trusted(canned: Any) -> None:
-    """A socket that cannot say where it leads is not taken for the open web."""
+async def test_a_peer_without_an_ip_address_is_refused(canned: Any) -> None:
+    """It does not count as public."""
 
     class Stream:
         def get_extra_info(self, _name: str) -> tuple[str, int]:

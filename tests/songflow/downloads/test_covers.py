@@ -1,4 +1,4 @@
-"""Cover art from hosts of every kind: a small picture, or nothing, and never a key or an error."""
+"""Cover art: a small picture or none, without keys and errors."""
 
 from __future__ import annotations
 
@@ -78,16 +78,16 @@ async def cover_from() -> AsyncIterator[Callable[..., Any]]:
         (b"", None),
     ],
 )
-async def test_a_picture_is_known_by_its_own_bytes(
+async def test_a_pictures_type_is_read_from_its_bytes(
     data: bytes, mime: str, host: Any, cover_from: Any
 ) -> None:
-    """What its host calls it counts for nothing; what is no picture is no cover."""
+    """The Content-Type is ignored; other files are not covers."""
     url, _ = await host(http(data, **{"Content-Type": "image/png"}))
     assert sniff(data) == mime
     assert await cover_from(url) == (Picture(mime, data) if mime else None)
 
 
-async def test_a_cover_is_asked_for_without_a_key_and_follows_redirects(host: Any, cover_from: Any) -> None:
+async def test_a_cover_is_requested_without_a_key_and_follows_redirects(host: Any, cover_from: Any) -> None:
     """As songs are."""
     url, asked = await host(http(b"", 302, Location="/moved"), then=http(JPEG))
     assert await cover_from(url) == Picture("image/jpeg", JPEG)
@@ -109,7 +109,7 @@ async def test_a_cover_is_asked_for_without_a_key_and_follows_redirects(host: An
     ],
     ids=["404", "206", "file", "for ever", "large", "cut", "noise", "silence"],
 )
-async def test_whatever_goes_wrong_with_a_cover_is_a_line_in_the_log(
+async def test_a_failed_cover_is_logged(
     answer: bytes, host: Any, cover_from: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No cover, and nothing is raised."""
@@ -123,33 +123,33 @@ async def test_whatever_goes_wrong_with_a_cover_is_a_line_in_the_log(
     "url", ["ftp://x/y", "http://", "http://127.0.0.1:1/x", "http://[bad", "\x00", "x" * 9999]
 )
 async def test_addresses_that_cannot_be_used_are_no_cover(url: str, cover_from: Any) -> None:
-    """A gateway may say anything."""
+    """Nothing is raised."""
     assert await cover_from(url) is None
 
 
-async def test_a_cover_comes_from_no_private_address_of_a_public_gateway(host: Any, cover_from: Any) -> None:
+async def test_a_public_gateways_cover_at_a_private_address_is_refused(host: Any, cover_from: Any) -> None:
     """A gateway's answer cannot make us read the user's own network."""
     url, asked = await host(http(JPEG))
     assert await cover_from(url, allow_private=False) is None
     assert asked == []
 
 
-async def test_a_song_waits_for_its_cover_only_so_long(
+async def test_a_song_waits_for_its_cover_for_a_limited_time(
     host: Any, cover_from: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host that never answers costs a cover."""
+    """A host that never responds costs only the cover."""
     monkeypatch.setattr(songflow.downloads.covers, "COVER_SECONDS", 0.05)
     url, _ = await host(http(JPEG), wait=30.0)
     assert await cover_from(url) is None
 
 
-async def test_where_none_is_offered_none_is_fetched(cover_from: Any) -> None:
+async def test_without_a_url_no_cover_is_requested(cover_from: Any) -> None:
     """No address, no cover."""
     assert await cover_from(None) is None
 
 
-async def test_a_song_that_fails_takes_its_cover_along(host: Any) -> None:
-    """What is still under way ends with the block."""
+async def test_the_cover_is_cancelled_if_its_song_fails(host: Any) -> None:
+    """The task ends with the block."""
     url, _ = await host(http(JPEG), wait=30.0)
     async with download_client() as client:
         fetching = functools.partial(fetching_cover, Downloads(client, allow_private=True), url)

@@ -1,4 +1,4 @@
-"""Fetching a song: resumed where that is safe, begun anew where it is not, whole or not at all."""
+"""Downloads: resumed if that is safe, restarted if not, and complete or failed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def left(part: Path) -> list[str]:
     return sorted(path.name for path in part.parent.iterdir())
 
 
-async def test_a_song_arrives_whole(
+async def test_a_song_is_downloaded_completely(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
 ) -> None:
     """Its bytes, size and length are those of the file."""
@@ -45,7 +45,7 @@ async def test_a_song_arrives_whole(
     assert len(host.asked) == 1
 
 
-async def test_the_address_goes_out_byte_for_byte(
+async def test_the_url_is_sent_unchanged(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
 ) -> None:
     """A title is percent-encoded twice; decoding it once would ask for another file."""
@@ -64,7 +64,7 @@ async def test_a_host_never_sees_a_key(
     assert host.asked[0].headers["accept-encoding"] == "identity"
 
 
-async def test_a_cut_transfer_goes_on_where_it_stopped(
+async def test_an_interrupted_transfer_is_resumed(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
 ) -> None:
     """The second answer brings only the rest, and it is asked for with the validator of the first."""
@@ -79,7 +79,7 @@ async def test_a_cut_transfer_goes_on_where_it_stopped(
     assert host.asked[1].headers["if-range"] == '"a"'
 
 
-async def test_a_new_process_goes_on_where_a_killed_one_stopped(
+async def test_a_new_process_resumes_the_download_of_a_killed_one(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
 ) -> None:
     """The part and the note beside it are all that it needs."""
@@ -91,7 +91,7 @@ async def test_a_new_process_goes_on_where_a_killed_one_stopped(
     assert host.ranges == ["bytes=7000-"]
 
 
-async def test_a_file_that_changed_meanwhile_is_fetched_anew(
+async def test_a_changed_file_is_downloaded_again(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
 ) -> None:
     """Half of the old and half of the new would be no song."""
@@ -113,7 +113,7 @@ async def test_a_file_that_changed_meanwhile_is_fetched_anew(
     ],
     ids=["none", "weak", "encoded"],
 )
-async def test_without_a_validator_a_transfer_begins_again(
+async def test_without_a_validator_a_transfer_restarts(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, headers: dict[str, str]
 ) -> None:
     """Nothing says that the rest belongs to the beginning."""
@@ -124,7 +124,7 @@ async def test_without_a_validator_a_transfer_begins_again(
     assert host.ranges == [None, None]
 
 
-async def test_a_date_is_a_validator_where_there_is_no_tag(
+async def test_last_modified_is_a_validator_without_an_etag(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
 ) -> None:
     """Last-Modified does for If-Range."""
@@ -150,7 +150,7 @@ async def test_a_date_is_a_validator_where_there_is_no_tag(
         "null",
     ],
 )
-async def test_a_note_that_is_not_of_this_address_is_not_trusted(
+async def test_resume_data_of_another_url_is_ignored(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, note: str
 ) -> None:
     """Cut short, of another address, or without a validator: the song is fetched anew."""
@@ -163,7 +163,7 @@ async def test_a_note_that_is_not_of_this_address_is_not_trusted(
     assert host.ranges == [None]
 
 
-async def test_an_empty_part_is_no_beginning(
+async def test_an_empty_part_is_not_resumed(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
 ) -> None:
     """`bytes=0-` would say nothing."""
@@ -183,10 +183,10 @@ async def test_an_empty_part_is_no_beginning(
     ],
     ids=["416", "another range", "no bytes", "no range named"],
 )
-async def test_an_answer_that_does_not_fit_the_part_makes_it_begin_anew(
+async def test_a_response_that_contradicts_the_part_restarts_the_download(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, refusal: dict[str, Any]
 ) -> None:
-    """A part that its host does not know is worth nothing."""
+    """The part file cannot be continued."""
     data = mp3(2.0)
     host = await song_host(canned.http(**refusal), canned.http(200, data))
     begun(part, host.url + SONG, data[:3000], '"a"')
@@ -194,7 +194,7 @@ async def test_an_answer_that_does_not_fit_the_part_makes_it_begin_anew(
     assert host.ranges == ["bytes=3000-", None]
 
 
-async def test_a_part_of_a_song_that_nobody_asked_for_is_no_song(
+async def test_an_unrequested_range_is_an_error(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
 ) -> None:
     """206 without a Range header asked is an error of the host."""
@@ -203,7 +203,7 @@ async def test_a_part_of_a_song_that_nobody_asked_for_is_no_song(
     assert (await downloads().fetch(host.url + SONG, part, 2.0)).part.read_bytes() == data
 
 
-async def test_after_five_attempts_the_problem_is_told(
+async def test_after_five_attempts_the_last_problem_is_raised(
     song_host: Any, canned: Any, downloads: Any, part: Path
 ) -> None:
     """The last one's words."""
@@ -226,7 +226,7 @@ async def test_pauses_grow_between_attempts(
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-async def test_a_dead_address_is_asked_for_again_once(
+async def test_a_dead_url_is_refreshed_once(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, asking: Any, status: int
 ) -> None:
     """The gateway may know a fresh one."""
@@ -237,10 +237,10 @@ async def test_a_dead_address_is_asked_for_again_once(
 
 
 @pytest.mark.parametrize("fresh", [None, "the same"])
-async def test_a_dead_address_without_a_fresh_one_ends_at_once(
+async def test_a_dead_url_without_a_new_one_fails_at_once(
     song_host: Any, canned: Any, downloads: Any, part: Path, asking: Any, fresh: str | None
 ) -> None:
-    """Asking a dead address five times brings nothing."""
+    """Retrying a dead URL would not help."""
     host = await song_host(canned.http(404))
     ask, _given = asking(host.url + SONG if fresh else None)
     with pytest.raises(DownloadProblem, match="its host answered 404") as caught:
@@ -249,7 +249,7 @@ async def test_a_dead_address_without_a_fresh_one_ends_at_once(
     assert len(host.asked) == 1
 
 
-async def test_a_fresh_address_that_is_dead_too_is_the_end(
+async def test_a_second_dead_url_fails(
     song_host: Any, canned: Any, downloads: Any, part: Path, asking: Any
 ) -> None:
     """The gateway is asked once."""
@@ -260,7 +260,7 @@ async def test_a_fresh_address_that_is_dead_too_is_the_end(
     assert len(given) == 1
 
 
-async def test_an_address_that_nobody_listens_at_is_dead(
+async def test_a_refused_connection_means_a_dead_url(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, asking: Any
 ) -> None:
     """A host that went away is asked for anew, too."""
@@ -304,7 +304,7 @@ async def test_a_redirect_loop_ends(song_host: Any, canned: Any, downloads: Any,
 
 
 @pytest.mark.parametrize("status", [302, 304, 300])
-async def test_a_redirect_to_nowhere_is_a_bad_answer(
+async def test_a_redirect_without_a_location_is_an_error(
     song_host: Any, canned: Any, downloads: Any, part: Path, status: int
 ) -> None:
     """Without a Location there is nothing to follow, and nothing breaks."""
@@ -317,7 +317,7 @@ async def test_a_redirect_to_nowhere_is_a_bad_answer(
     "target",
     ["file:///etc/passwd", "ftp://example.invalid/x", "http://user:secret@127.0.0.1/x", "javascript:x"],
 )
-async def test_a_redirect_out_of_the_web_is_refused(
+async def test_a_redirect_to_another_scheme_is_refused(
     song_host: Any, canned: Any, downloads: Any, part: Path, target: str
 ) -> None:
     """Nothing but http(s), and no user names."""
@@ -341,8 +341,8 @@ async def test_a_redirect_out_of_the_web_is_refused(
         "http://a\x00b/x",
     ],
 )
-async def test_what_is_no_web_address_is_refused(downloads: Any, part: Path, url: str) -> None:
-    """Whatever a gateway calls an address, the answer is one sentence and no crash."""
+async def test_invalid_urls_are_refused(downloads: Any, part: Path, url: str) -> None:
+    """The error is one sentence."""
     with pytest.raises(DownloadProblem) as caught:
         await downloads().fetch(url, part, 2.0)
     assert caught.value.dead
@@ -351,7 +351,7 @@ async def test_what_is_no_web_address_is_refused(downloads: Any, part: Path, url
 @pytest.mark.parametrize(
     "url", ["http://songs.invalid/x.mp3", f"http://{'a' * 70}.example/x", "http://a..b/x"]
 )
-async def test_a_host_without_a_machine_is_dead(downloads: Any, part: Path, url: str) -> None:
+async def test_an_unknown_host_means_a_dead_url(downloads: Any, part: Path, url: str) -> None:
     """Unknown, or no host name at all."""
     with pytest.raises(DownloadProblem, match="its host could not be read") as caught:
         await downloads(allow_private=False).fetch(url, part, 2.0)
@@ -366,7 +366,7 @@ async def test_a_host_without_a_machine_is_dead(downloads: Any, part: Path, url:
         pytest.param(lambda http, _: http(200, b"\x00" * 5000), id="zeros"),
     ],
 )
-async def test_what_is_no_sound_is_no_song(
+async def test_a_file_that_is_not_audio_is_discarded(
     song_host: Any, canned: Any, downloads: Any, part: Path, answer: Any
 ) -> None:
     """A page with status 200 is not kept, and nothing is left to resume from."""
@@ -391,7 +391,7 @@ async def test_a_song_is_as_long_as_announced_within_2_seconds(
             await downloads().fetch(host.url + SONG, part, announced)
 
 
-async def test_a_bad_copy_is_followed_by_a_good_one(
+async def test_a_broken_copy_is_downloaded_again(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
 ) -> None:
     """What a host spoils once it may give whole the next time, from the start."""
@@ -401,7 +401,7 @@ async def test_a_bad_copy_is_followed_by_a_good_one(
     assert host.ranges == [None, None]
 
 
-async def test_without_verification_any_bytes_do(
+async def test_without_verification_any_bytes_are_accepted(
     song_host: Any, canned: Any, downloads: Any, part: Path
 ) -> None:
     """Switched off, only the transfer itself is checked."""
@@ -410,7 +410,7 @@ async def test_without_verification_any_bytes_do(
     assert (done.bytes, done.facts) == (10, None)
 
 
-async def test_a_song_has_a_largest_size(
+async def test_the_size_of_a_song_is_limited(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host cannot fill the disk, and the part of something so large is not kept."""
@@ -423,10 +423,10 @@ async def test_a_song_has_a_largest_size(
     assert left(part) == []
 
 
-async def test_a_host_that_drips_is_left_and_resumed(
+async def test_a_slow_transfer_is_cut_and_resumed(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A byte now and then keeps no connection for ever."""
+    """A trickling host cannot hold the connection without end."""
     data = mp3(2.0)
     stopped = asyncio.Event()
 
@@ -447,7 +447,7 @@ async def test_a_host_that_drips_is_left_and_resumed(
     assert note_of(part) == {"url": url, "validator": '"a"'}
 
 
-async def test_a_disk_that_takes_nothing_is_named(
+async def test_an_unwritable_disk_is_named_in_the_error(
     song_host: Any, canned: Any, downloads: Any, tmp_path: Path, mp3: Any
 ) -> None:
     """The song's host is not blamed for it."""

@@ -62,7 +62,7 @@ PASSING = [
 
 
 @pytest.mark.parametrize("fault", PASSING, ids=lambda fault: "-".join(map(str, fault.values())))
-async def test_what_goes_wrong_once_is_made_good(
+async def test_a_single_fault_is_recovered(
     simulator: Any, downloads: Any, part: Path, fault: dict[str, Any]
 ) -> None:
     """The song that ends up in the part is the gateway's, byte for byte; no key went to its host."""
@@ -117,7 +117,7 @@ LASTING = [
 @pytest.mark.parametrize(
     ("fault", "words", "dead"), LASTING, ids=["-".join(map(str, fault.values())) for fault, *_ in LASTING]
 )
-async def test_what_stays_wrong_is_told_and_never_called_a_song(
+async def test_a_lasting_fault_is_an_error_and_stores_no_song(
     simulator: Any, downloads: Any, part: Path, fault: dict[str, Any], words: str, dead: bool
 ) -> None:
     """In the words of the last attempt; `dead` where another attempt at this address would bring nothing."""
@@ -128,7 +128,7 @@ async def test_what_stays_wrong_is_told_and_never_called_a_song(
     assert caught.value.dead is dead
 
 
-async def test_a_private_address_is_refused_where_the_gateway_is_public(
+async def test_a_public_gateways_song_at_a_private_address_is_refused(
     simulator: Any, downloads: Any, part: Path
 ) -> None:
     """An answer from the web cannot make us read the user's own network; nothing is asked there."""
@@ -139,7 +139,7 @@ async def test_a_private_address_is_refused_where_the_gateway_is_public(
     assert (await seen(server.url))["seen"] == 0
 
 
-async def test_a_decoded_address_is_not_the_song(simulator: Any, downloads: Any, part: Path) -> None:
+async def test_a_decoded_url_is_not_found(simulator: Any, downloads: Any, part: Path) -> None:
     """The simulator takes only the twice-encoded path, byte for byte, which is how the tests above pass."""
     server = simulator()
     song = (await announced(server.url))[0]

@@ -52,7 +52,7 @@ async def test_two_tasks_take_turns(part: Path) -> None:
     assert order == ["first goes out", "second comes in"]
 
 
-async def test_a_lock_goes_with_its_process_however_it_ends(part: Path) -> None:
+async def test_a_lock_ends_with_its_process(part: Path) -> None:
     """Killed, it leaves the file but not the lock."""
     holder = subprocess.Popen(  # noqa: ASYNC220 - nothing else runs in this loop
         [sys.executable, "-c", HOLDER, str(part)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -73,7 +73,7 @@ async def _come_in(part: Path) -> None:
         pass
 
 
-def test_what_lay_beside_a_song_is_removed_but_not_the_lock(part: Path) -> None:
+def test_resume_data_is_deleted_but_not_the_lock(part: Path) -> None:
     """Others may be waiting on it."""
     for path in (part, part.with_suffix(".json"), part.with_suffix(".lock")):
         path.touch()
@@ -82,7 +82,7 @@ def test_what_lay_beside_a_song_is_removed_but_not_the_lock(part: Path) -> None:
     assert [path.suffix for path in part.parent.iterdir()] == [".lock"]
 
 
-async def test_without_such_locks_nobody_waits(part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_file_locks_nobody_waits(part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On Windows two processes may fetch the same song, which is only waste."""
     monkeypatch.setitem(sys.modules, "fcntl", None)
     async with locked(part), locked(part):
