@@ -1,4 +1,4 @@
-"""The blocks as Prefect sees them: complete, refusing wrong values, and silent about their keys."""
+"""Credentials blocks: complete, validated, and without visible keys."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ async def test_the_client_of_a_block_talks_to_its_gateway(studio):
 class TestSaved:
     pytestmark = on_a_server
 
-    async def test_a_block_comes_back_whole_and_named(self):
+    async def test_a_saved_block_is_loaded_with_its_name(self):
         await CometAPICredentials(api_key=KEY, prices={"udio130-v1.5": 5}).asave("studio", overwrite=True)
         access = (await CometAPICredentials.aload("studio")).get_access()
         assert access.account.secret == KEY

@@ -49,7 +49,7 @@ def test_wrong_values_are_refused(fields):
         SongLibrary(**{"folder": "songs", **fields})
 
 
-def test_settings_found_elsewhere_survive_the_way_through_a_block(tmp_path):
+def test_settings_survive_a_round_trip_through_a_block(tmp_path):
     settings = LibrarySettings(
         tmp_path,
         "postgresql://u:secret@host/db",

@@ -1,4 +1,4 @@
-"""Names find blocks, and the ledger's aliases find the account that took a generation."""
+"""Blocks by name, and accounts by the ledger's aliases."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def test_a_name_of_two_blocks_needs_its_type():
     assert isinstance(await load_credentials("openai-hk-credentials/both"), OpenAIHKCredentials)
 
 
-async def test_an_unknown_block_is_answered_with_those_there_are():
+async def test_an_unknown_block_is_an_error_that_lists_the_saved_ones():
     await CometAPICredentials(api_key=KEY).asave("known", overwrite=True)
     with pytest.raises(
         MissingCredentials, match=r"no credentials block 'unknown'.*cometapi-credentials/known"
@@ -46,7 +46,7 @@ async def test_an_unknown_block_is_answered_with_those_there_are():
         await load_credentials("unknown")
 
 
-async def test_without_a_prefect_api_it_says_so():
+async def test_without_a_prefect_api_the_error_says_so():
     settings = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
     with temporary_settings(settings), pytest.raises(MissingCredentials, match="Prefect API does not answer"):
         await load_credentials("any")
@@ -69,7 +69,7 @@ async def test_the_alias_in_the_ledger_finds_the_account_again(studio):
     assert (found.account.secret, found.account.base_url) == (here.secret, here.simulator.url)
 
 
-async def test_a_block_that_moved_away_does_not_give_its_key_to_the_old_address(studio):
+async def test_a_changed_blocks_key_is_not_sent_to_the_old_address(studio):
     here = studio()
     await here.credentials.asave("mover", overwrite=True)
     submission = await made(here, (await SimulatorCredentials.aload("mover")).get_access())
@@ -79,7 +79,7 @@ async def test_a_block_that_moved_away_does_not_give_its_key_to_the_old_address(
     assert await resolve_access(submission) is None
 
 
-async def test_what_no_block_took_is_found_in_the_environment(studio, monkeypatch):
+async def test_accounts_without_a_block_are_found_in_the_environment(studio, monkeypatch):
     here = studio()
     submission = await made(here, here.credentials.get_access())
     assert submission.account == "block:song-simulator-credentials/unsaved"

@@ -1,4 +1,4 @@
-"""The listening room's application: songs, their audio in parts, ratings, and nobody else's business."""
+"""The listening room's application: songs, audio, ratings, and access control."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def room(whole: Any, library_settings: LibrarySettings) -> AsyncIterator[h
         yield client
 
 
-async def test_every_take_is_shown_newest_generation_first(room: httpx.AsyncClient) -> None:
+async def test_all_takes_are_listed_newest_generation_first(room: httpx.AsyncClient) -> None:
     """With what one compares takes by, and where an extension comes from; no path of this machine is in it."""
     answer = (await room.get("/songs")).json()
     songs = answer["songs"]
@@ -54,7 +54,7 @@ async def test_every_take_is_shown_newest_generation_first(room: httpx.AsyncClie
     assert all("path" not in song and song["stored"] for song in songs)
 
 
-async def test_audio_comes_whole_and_in_parts(room: httpx.AsyncClient, whole: Any) -> None:
+async def test_audio_is_served_completely_and_by_range(room: httpx.AsyncClient, whole: Any) -> None:
     """As a browser's player asks for it when somebody jumps."""
     rows = await whole.library.ledger.songs.of_key("core")
     data = Path(rows[0].path).read_bytes()
@@ -68,7 +68,7 @@ async def test_audio_comes_whole_and_in_parts(room: httpx.AsyncClient, whole: An
     assert (await room.get(at, headers={"Range": f"bytes={len(data)}-"})).status_code == 416
 
 
-async def test_what_is_no_song_has_no_audio(room: httpx.AsyncClient, whole: Any) -> None:
+async def test_unknown_and_missing_songs_have_no_audio(room: httpx.AsyncClient, whole: Any) -> None:
     """A number of no row, a file that is gone, and everything that tries to be a path."""
     rows = await whole.library.ledger.songs.of_key("core")
     Path(rows[0].path).unlink()
@@ -88,7 +88,7 @@ async def test_what_is_no_song_has_no_audio(room: httpx.AsyncClient, whole: Any)
         assert (await room.get(path)).status_code == status, path
 
 
-async def test_a_rating_is_stored_and_taken_back(room: httpx.AsyncClient, whole: Any) -> None:
+async def test_a_rating_is_stored_and_removed(room: httpx.AsyncClient, whole: Any) -> None:
     """In the ledger, where the manifest finds it; a wrong one changes nothing."""
     ledger = whole.library.ledger
     number = (await ledger.songs.of_key("core"))[1].id
@@ -120,7 +120,7 @@ async def test_a_rating_is_stored_and_taken_back(room: httpx.AsyncClient, whole:
         ({"Host": "[::1]:8766"}, 200),
     ],
 )
-async def test_only_this_machines_own_page_is_answered(
+async def test_only_this_machines_own_page_has_access(
     room: httpx.AsyncClient, headers: dict[str, str], status: int
 ) -> None:
     """A foreign name that points here, or another site's script, gets neither songs nor audio nor ratings."""

@@ -1,4 +1,4 @@
-"""What a wait knows of a duration, and which durations still count."""
+"""Durations as intervals, and the selection of current ones."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def _timing(
     return Timing(ACCEPTED, _after(-submit), _after(pending), _after(finished), ran)
 
 
-def test_a_duration_lies_between_two_looks() -> None:
+def test_a_duration_is_between_two_polls() -> None:
     """After the last that found it unfinished, up to the one that found it finished."""
     assert duration_of(_timing(50.0, 55.0)) == Duration(50.0, 55.0)
     assert duration_of(_timing(None, 5.0)) == Duration(0.0, 5.0)
 
 
-def test_the_gateways_figure_counts_from_somewhere_within_the_submit() -> None:
+def test_the_reported_duration_starts_within_the_submit() -> None:
     """A submit of four seconds makes it two less, and as much less sure."""
     assert duration_of(_timing(50.0, 55.0, ran=54.0, submit=4.0)) == Duration(
         50.0, 55.0, reported=52.0, tolerance=3.0
@@ -51,13 +51,13 @@ def test_the_gateways_figure_counts_from_somewhere_within_the_submit() -> None:
     ],
     ids=["no end", "a clock set back", "an end before the start", "an id adopted later", "a clock set on"],
 )
-def test_what_says_nothing_is_no_duration(timing: Timing) -> None:
+def test_unusable_times_give_no_duration(timing: Timing) -> None:
     """Clocks that were set, and ids that came by another way than a submit's answer."""
     assert duration_of(timing) is None
 
 
-def test_bounds_are_where_the_looks_and_the_figure_agree() -> None:
-    """A figure that the looks disprove is left out."""
+def test_bounds_combine_polls_and_the_reported_duration() -> None:
+    """A report that contradicts the polls is ignored."""
     assert Duration(50.0, 55.0, reported=52.0).bounds == (51.0, 53.0)
     assert Duration(50.0, 55.0, reported=55.5).bounds == (54.5, 55.0)
     assert Duration(50.0, 55.0, reported=40.0).bounds == (50.0, 55.0)
@@ -65,7 +65,7 @@ def test_bounds_are_where_the_looks_and_the_figure_agree() -> None:
     assert not Duration(50.0, 55.0).contradicts
 
 
-def test_a_gateway_whose_figures_are_disproved_is_not_believed_at_all() -> None:
+def test_reports_of_a_contradicted_gateway_are_ignored() -> None:
     """It shows a finish only some time after its own clock wrote it down."""
     late = [Duration(45.0, 50.0, reported=float(told)) for told in (40, 41, 47, 48)]
     assert [one.reported for one in usable(late)] == [None] * 4
@@ -73,7 +73,7 @@ def test_a_gateway_whose_figures_are_disproved_is_not_believed_at_all() -> None:
     assert [one.reported for one in usable(one_in_twenty)].count(47.0) == 19
 
 
-def test_a_wait_that_began_late_says_nothing() -> None:
+def test_a_late_wait_gives_no_duration() -> None:
     """Rescued after a day: all it knows is that it was over by then. A long duration that was watched stays."""
     watched, rescued = Duration(800.0, 805.0), Duration(0.0, 86_400.0)
     usual = [Duration(50.0, 55.0)] * 10
@@ -90,13 +90,13 @@ def test_a_change_of_speed_cuts_the_history(factor: float) -> None:
     assert 17 <= len(kept) <= 24
 
 
-def test_a_change_of_speed_is_seen_through_our_own_late_looks() -> None:
+def test_a_change_of_speed_is_detected_from_late_polls() -> None:
     """All that is known of the quicker songs is that each was over by the first look."""
     slow = [Duration(45.0 + 5 * (n % 4), 50.0 + 5 * (n % 4)) for n in range(30)]
     assert recent([*slow, *[Duration(0.0, 45.0)] * 8]) == [Duration(0.0, 45.0)] * 8
 
 
-def test_the_same_speed_is_hardly_ever_taken_for_another() -> None:
+def test_false_changes_are_rare() -> None:
     """At most one history in two hundred is cut by mistake."""
     draw = np.random.default_rng(2)
     cut = sum(len(recent([Duration(x - 0.01, x) for x in draw.random(60) + 1])) < 60 for _ in range(600))
@@ -104,7 +104,7 @@ def test_the_same_speed_is_hardly_ever_taken_for_another() -> None:
 
 
 def test_a_short_history_is_kept_whole() -> None:
-    """Of a few songs nothing can be told."""
+    """A few songs show nothing."""
     few = [Duration(0.0, float(n + 1)) for n in range(11)]
     assert recent(few) == few
 
@@ -114,7 +114,7 @@ def _report(*, finished: bool, submit: float | None = None, finish: float | None
     return Report(ReportStatus.RUNNING, (take,), None, None, "{}", submit_time=submit, finish_time=finish)
 
 
-def test_a_wait_notes_the_last_look_before_and_the_first_after_the_finish() -> None:
+def test_a_wait_records_the_polls_around_the_finish() -> None:
     """A list that has to come twice was finished when it came first; one that goes back was not."""
     submission = SimpleNamespace(sending_at=None, answered_at=ACCEPTED, intended_at=ACCEPTED, pending_at=None)
     watch = Watch(submission)

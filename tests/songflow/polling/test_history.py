@@ -1,4 +1,4 @@
-"""What a wait sees goes through the ledger into the next wait's schedule: real ledgers, the real simulator."""
+"""Observed durations reach the next wait's schedule through the ledger."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ async def _rows(opened) -> list[dict]:
         return [dict(row) for row in rows.mappings()]
 
 
-async def test_after_ten_songs_the_next_session_polls_as_they_took(session, song_request) -> None:
-    """Each wait leaves its two looks and the gateway's figure; a new process learns from all of them."""
+async def test_after_ten_songs_the_next_session_has_a_learned_schedule(session, song_request) -> None:
+    """Each wait stores its two polls and the reported duration; a new process learns from them."""
     access, request = access_from_environment(), song_request()
     more = {"poll_interval": None, "embedded_speed": 50.0, "clip_seconds": 0.5, "deadline": 150.0}
     opened = await session(**more)

@@ -1,4 +1,4 @@
-"""The learned schedule: as late as 5 s polling, with hardly more looks than the exact optimum needs."""
+"""The learned schedule: the lag of 5 s polling, with few more polls than the exact optimum."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_after_50_songs_polling_is_close_to_the_optimum(bench, number: int) -> N
 
 
 @pytest.mark.parametrize("number", [0, 1, 3, 6, 7, 8])
-def test_a_gateway_that_tells_no_times_is_learned_from_our_own_looks(bench, number: int) -> None:
-    """All that is known of a song is between which two looks it finished."""
+def test_a_gateway_without_reported_times_is_learned_from_polls(bench, number: int) -> None:
+    """Only the two polls around each finish are known."""
     family = bench.FAMILIES[number]
     truth = bench.Truth(family)
     lag, gets = _mean_cost(bench, family, truth, told=False)
@@ -48,7 +48,7 @@ def test_a_gateway_that_tells_no_times_is_learned_from_our_own_looks(bench, numb
 
 @pytest.mark.parametrize("before", [0.5, 2.0])
 @pytest.mark.parametrize("told", [True, False])
-def test_50_songs_after_a_change_of_speed_polling_is_good_again(bench, told: bool, before: float) -> None:
+def test_polling_recovers_50_songs_after_a_change_of_speed(bench, told: bool, before: float) -> None:
     """Within 1.3 of the optimum at the new speed."""
     family = bench.FAMILIES[1]
     truth = bench.Truth(family)
@@ -57,8 +57,8 @@ def test_50_songs_after_a_change_of_speed_polling_is_good_again(bench, told: boo
     assert gets / truth.optimum(lag) < 1.3
 
 
-def test_ticks_are_found_and_a_smooth_law_is_not_taken_for_ticks(bench) -> None:
-    """From whole seconds that the gateway tells, and from nothing but our own looks."""
+def test_ticks_are_detected_without_false_alarms(bench) -> None:
+    """From reported whole seconds, and from polls only."""
     draw = np.random.default_rng(5)
     smooth, ticks = bench.FAMILIES[1], bench.FAMILIES[7]
     for family, expected in ((smooth, None), (ticks, 15.0)):
@@ -77,8 +77,8 @@ def _history_of(bench, seed: int, *families) -> History:
     return history
 
 
-def test_ticks_that_nobody_tells_are_kept_when_those_songs_are_forgotten_that_showed_them(bench) -> None:
-    """Looks right after each tick show nothing of ticks: without a look before some, they would be lost again."""
+def test_unreported_ticks_are_kept_by_probing(bench) -> None:
+    """Polls right after ticks are uninformative: without polls before some, the ticks would be lost again."""
     ticks = bench.FAMILIES[7]
     truth = bench.Truth(ticks)
     costs = [bench.cost_of(_history_of(bench, seed, *12 * [ticks]), truth) for seed in SEEDS]
@@ -100,7 +100,7 @@ def test_ticks_that_have_ended_are_noticed(bench) -> None:
     assert gets / truth.optimum(lag) < 1.15
 
 
-def test_one_wait_in_25_looks_before_each_tick_too(bench) -> None:
+def test_one_wait_in_25_also_polls_before_each_tick(bench) -> None:
     """No more, and none where a law is smooth."""
     history = _history_of(bench, 0, bench.FAMILIES[7])
     plan = history.plan
@@ -132,8 +132,8 @@ durations = st.builds(
 
 @given(st.lists(durations, min_size=8, max_size=60), st.sampled_from([0.05, 5.0]))
 @settings(deadline=None, max_examples=25)
-def test_whatever_the_history_no_wait_starves(history: list[Duration], interval: float) -> None:
-    """Times increase, looks are never closer than a fifth of the interval nor further apart than sixty."""
+def test_no_history_makes_a_wait_starve(history: list[Duration], interval: float) -> None:
+    """Times increase, polls are never closer than a fifth of the interval nor further apart than sixty."""
     plan = learn(history, interval)
     for _, times in [] if plan is None else plan.choices:
         schedule = Learned(times, interval, random=random.Random(1))
@@ -168,7 +168,7 @@ def test_without_history_there_is_no_plan() -> None:
     assert history.schedule() is not None
 
 
-def test_a_plan_is_made_anew_when_there_is_news() -> None:
+def test_a_plan_is_renewed_with_new_durations() -> None:
     """Not for each song, but when an eighth of the history is new."""
     history = History(5.0, [Duration(50.0 + n % 9, 52.0 + n % 9) for n in range(80)], random=random.Random(0))
     plan = history.plan
@@ -179,7 +179,7 @@ def test_a_plan_is_made_anew_when_there_is_news() -> None:
     assert history.plan is not plan
 
 
-def test_a_wait_that_lasts_longer_than_any_before_is_not_given_up() -> None:
+def test_a_wait_longer_than_any_before_continues() -> None:
     """Beyond the plan the gaps are a tenth of the time waited, from the interval up to five minutes."""
     schedule = Learned((50.0, 60.0), 5.0, jitter=0.0)
     assert [schedule.delay(at) for at in (0.0, 50.0, 60.0, 200.0, 9000.0)] == [50.0, 10.0, 6.0, 20.0, 300.0]

@@ -1,4 +1,4 @@
-"""The waiting loop, with a clock that only its own sleeping moves."""
+"""The polling loop, with a fake clock."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Gateway:
         self.answers = list(answers)
         self.now = 1000.0
         self.asked: list[float] = []
-        self.told: list[tuple[str, float]] = []
+        self.reported: list[tuple[str, float]] = []
 
     async def get(self) -> Report | FetchProblem:
         self.asked.append(self.now - 1000.0)
@@ -63,7 +63,7 @@ class Gateway:
         self.now += seconds
 
     async def on_report(self, report: Report, age: float) -> None:
-        self.told.append((str(report.status), age))
+        self.reported.append((str(report.status), age))
 
     async def wait(
         self, *, schedule: Any = EVERY_5_S, age: float = 0.0, deadline: float = 600.0, **more: Any
@@ -84,20 +84,20 @@ class Gateway:
 
 
 @pytest.mark.parametrize("end", [DONE, FAILED])
-async def test_the_wait_ends_with_the_gateways_final_answer(end: Report) -> None:
+async def test_the_wait_ends_with_a_final_status(end: Report) -> None:
     """Success or failure: the report comes back as it is."""
     gateway = Gateway(QUEUED, RUNNING, end)
     assert await gateway.wait() is end
     assert gateway.asked == [5.0, 10.0, 15.0]
 
 
-async def test_a_status_that_moves_backwards_or_says_nothing_ends_nothing() -> None:
+async def test_backward_and_unclear_statuses_do_not_end_the_wait() -> None:
     """Only a final answer counts, however the words before it jump."""
     gateway = Gateway(RUNNING, QUEUED, UNCLEAR, RUNNING, DONE)
     assert await gateway.wait() is DONE
 
 
-async def test_the_takes_that_were_promised_are_waited_for() -> None:
+async def test_all_takes_of_the_submit_are_waited_for() -> None:
     """A success that lists one of two track ids is not yet the end."""
     half = _report(ReportStatus.SUCCEEDED, "a", word="SUCCESS")
     gateway = Gateway(half, half, half, DONE)
@@ -112,7 +112,7 @@ async def test_a_list_without_a_status_word_counts_when_it_comes_twice() -> None
     assert len(gateway.asked) == 4
 
 
-async def test_a_list_that_looks_finished_is_looked_at_again_soon() -> None:
+async def test_a_complete_list_is_confirmed_soon() -> None:
     """However long the schedule's next gap is: the second look only confirms the first."""
 
     class Rare:
@@ -131,11 +131,11 @@ async def test_each_readable_answer_is_reported_with_the_generations_age() -> No
     """Progress counts from the acceptance, not from when this process began to wait."""
     gateway = Gateway(QUEUED, TRANSIENT, RUNNING, DONE)
     await gateway.wait(age=100.0)
-    assert gateway.told == [("queued", 105.0), ("running", 115.0), ("succeeded", 120.0)]
+    assert gateway.reported == [("queued", 105.0), ("running", 115.0), ("succeeded", 120.0)]
 
 
-async def test_nobody_has_to_listen() -> None:
-    """`on_report` may be left out."""
+async def test_on_report_is_optional() -> None:
+    """The wait works without it."""
     gateway = Gateway(RUNNING, DONE)
     ended = await wait_until_settled(
         gateway.get, EVERY_5_S, age=0.0, deadline=60.0, clock=lambda: gateway.now, sleep=gateway.sleep
@@ -218,15 +218,15 @@ async def test_a_generation_that_ends_at_the_deadline_is_taken() -> None:
 
 
 async def test_a_retry_after_beyond_the_deadline_does_not_prolong_it() -> None:
-    """Our deadline is ours."""
+    """The deadline is fixed."""
     gateway = Gateway(_problem(FetchProblemKind.TRANSIENT, retry_after=3600.0))
     with pytest.raises(Overdue):
         await gateway.wait(deadline=60.0)
     assert gateway.asked == [5.0, 60.0]
 
 
-async def test_a_deadline_of_nothing_still_asks_once() -> None:
-    """A wait without time is one look."""
+async def test_a_zero_deadline_still_polls_once() -> None:
+    """A wait without time is one poll."""
     gateway = Gateway(RUNNING)
     with pytest.raises(Overdue):
         await gateway.wait(deadline=0.0)
@@ -234,8 +234,8 @@ async def test_a_deadline_of_nothing_still_asks_once() -> None:
     assert await Gateway(DONE).wait(deadline=0.0) is DONE
 
 
-async def test_unknown_for_ever_ends_at_the_deadline() -> None:
-    """A status that no table knows never ends the wait by itself, and never makes it endless."""
+async def test_a_lasting_unknown_status_ends_at_the_deadline() -> None:
+    """An unknown status neither ends the wait nor makes it endless."""
     with pytest.raises(Overdue, match="'unclear'"):
         await Gateway(UNCLEAR).wait(deadline=3600.0)
 
@@ -251,14 +251,14 @@ async def test_a_poll_that_fails_never_loses_a_generation(problem: FetchProblem)
 
 
 @pytest.mark.parametrize("problem", [TRANSIENT, MISCONFIGURED])
-async def test_trouble_until_the_deadline_is_named(problem: FetchProblem) -> None:
+async def test_a_problem_at_the_deadline_is_in_the_error(problem: FetchProblem) -> None:
     """Overdue says what stood in the way; a gateway that never answered is not called running."""
     with pytest.raises(Overdue, match=f"it said {problem.kind}") as caught:
         await Gateway(problem).wait(deadline=60.0)
     assert caught.value.last is None
 
 
-async def test_trouble_that_has_passed_is_not_named() -> None:
+async def test_a_past_problem_is_not_in_the_error() -> None:
     """What is said at the deadline is what was last seen."""
     with pytest.raises(Overdue, match="its status is still 'running'"):
         await Gateway(TRANSIENT, RUNNING).wait(deadline=60.0)
@@ -281,7 +281,7 @@ async def test_an_id_that_is_not_visible_yet_is_waited_for() -> None:
 
 
 async def test_an_id_that_stays_unknown_has_vanished() -> None:
-    """After two minutes the gateway's word is believed."""
+    """After two minutes."""
     gateway = Gateway(NOT_FOUND)
     with pytest.raises(Vanished, match="it said not_found"):
         await gateway.wait()
@@ -300,8 +300,8 @@ async def test_an_old_generation_vanishes_after_a_few_misses_in_a_row() -> None:
     assert caught.value.last is RUNNING
 
 
-async def test_what_get_raises_is_not_swallowed() -> None:
-    """A bug is not a bad answer."""
+async def test_exceptions_of_get_propagate() -> None:
+    """They are bugs, not bad responses."""
 
     async def broken() -> Report:
         raise ZeroDivisionError

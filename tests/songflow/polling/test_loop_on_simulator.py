@@ -1,4 +1,4 @@
-"""Waiting at a gateway on a real socket that plays each of its tricks; what the ledger keeps of it."""
+"""Waits at a simulated gateway with faults, and their ledger rows."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ async def _age(opened, submission, seconds: float):
     ],
     ids=lambda fault: fault["fault"],
 )
-async def test_a_gateway_that_plays_tricks_still_gives_both_songs(begun, fault) -> None:
-    """Whatever it answers on the way, the end is what counts."""
+async def test_a_faulty_gateway_still_delivers_both_songs(begun, fault) -> None:
+    """Only its final status counts."""
     opened, server, way, submission = await begun(fault)
     songs = await wait(opened, submission, way)
     assert [song.state for song in songs] == [SongState.ANNOUNCED] * 2
@@ -79,9 +79,7 @@ async def test_every_dialect_is_waited_for(begun, dialect: str) -> None:
     assert len(await wait(opened, submission, way)) == 2
 
 
-async def test_a_take_that_shows_up_late_is_waited_for_where_it_was_promised(
-    simulator, access, session, song_request
-) -> None:
+async def test_a_late_take_of_the_submit_is_waited_for(simulator, access, session, song_request) -> None:
     """The submit's answer named two track ids, so one song is not the end."""
     server = simulator({"fault": "raw_generation_id"}, {"fault": "late_take", "seconds": 150})
     opened, way = await session(), access(server.url, "cometapi")
@@ -99,7 +97,7 @@ async def test_one_failed_take_does_not_hide_the_other(begun) -> None:
     assert (await opened.library.ledger.submissions.get(submission.id)).state is State.SUCCEEDED
 
 
-async def test_a_song_is_worth_more_than_the_word_failure(begun) -> None:
+async def test_a_finished_song_overrides_a_failure_status(begun) -> None:
     """A finished song with an address is collected whatever is said beside it."""
     opened, _, way, submission = await begun({"fault": "failure_with_song"})
     songs = await wait(opened, submission, way)
@@ -116,7 +114,7 @@ async def test_a_song_is_worth_more_than_the_word_failure(begun) -> None:
     ],
     ids=["takes", "takes and word", "word", "moderated"],
 )
-async def test_a_failure_is_committed_with_its_reason_and_said_again(
+async def test_a_failure_is_committed_with_its_reason_and_repeated(
     begun, song_request, posts, fault, reason: str, rows: int
 ) -> None:
     """Exit 4, now and when the key comes back; a new submission only with `retry_errors`."""
@@ -149,7 +147,7 @@ async def test_a_failure_without_a_word_about_its_takes_keeps_the_raw_answer(beg
         assert "out of luck" in next(iter(kept))
 
 
-async def test_unknown_for_ever_is_overdue_at_our_deadline_and_collected_later(begun, song_request) -> None:
+async def test_a_lasting_unknown_status_is_overdue_and_collected_later(begun, song_request) -> None:
     """Exit 5 with the id; the next run of the key waits on, and pays nothing."""
     opened, server, way, submission = await begun({"fault": "unknown_for_ever"}, deadline=0.1)
     with pytest.raises(errors.StillRunning, match="'unclear'") as caught:
@@ -167,9 +165,7 @@ async def test_unknown_for_ever_is_overdue_at_our_deadline_and_collected_later(b
     assert (len(result.stored), len(server.bill())) == (2, 1)
 
 
-async def test_at_the_deadline_the_takes_that_are_ready_are_not_held_up_by_the_others(
-    begun, session, until, song_request
-) -> None:
+async def test_finished_takes_are_stored_at_the_deadline(begun, session, until, song_request) -> None:
     """One of two songs is there: it is stored now, and the other is asked for whenever the key comes back."""
     fault = {"fault": "late_take", "seconds": 1e9, "listed": True}
     opened, server, way, submission = await begun(fault)
@@ -224,7 +220,7 @@ async def test_a_key_that_is_refused_while_polling_is_overdue_never_failed(
     assert (len(result.stored), len(server.bill())) == (2, 1)
 
 
-async def test_progress_is_told_and_running_is_committed_once(begun) -> None:
+async def test_progress_is_reported_and_running_is_committed_once(begun) -> None:
     """The status word, the gateway's own progress, and the seconds since it was accepted."""
     opened, _, way, submission = await begun()
     told = []
@@ -240,7 +236,7 @@ async def test_progress_is_told_and_running_is_committed_once(begun) -> None:
     assert ended.running_at <= ended.settled_at
 
 
-async def test_a_generation_that_has_ended_is_not_asked_for_again(begun) -> None:
+async def test_an_ended_generation_is_not_polled_again(begun) -> None:
     """The ledger already knows: no poll, no key needed."""
     opened, server, way, submission = await begun()
     songs = await wait(opened, submission, way)
@@ -249,7 +245,7 @@ async def test_a_generation_that_has_ended_is_not_asked_for_again(begun) -> None
     assert await wait(opened, ended) == songs
 
 
-async def test_a_wait_that_is_resumed_looks_at_once(begun, session, until) -> None:
+async def test_a_resumed_wait_polls_at_once(begun, session, until) -> None:
     """What is already there should not wait for another interval."""
     opened, _, way, submission = await begun()
     gateway = await opened.gateways.get(way)

@@ -1,4 +1,4 @@
-"""The exact optimum: the fewest looks at a mean lag, checked against brute force and against what theory says."""
+"""The exact optimum: the fewest polls at a mean lag, checked against brute force and theory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def laws(draw) -> Law:
 
 @given(laws(), st.floats(0.001, 100.0), st.sampled_from([0.0, 1.0, 4.0]))
 @settings(deadline=None, max_examples=80)
-def test_no_choice_of_times_is_cheaper(law: Law, price: float, min_gap: float) -> None:
+def test_no_other_times_are_cheaper(law: Law, price: float, min_gap: float) -> None:
     """Every subset of the times was tried."""
     last = len(law.times) - 1
 
@@ -69,7 +69,7 @@ def test_a_plan_keeps_its_mean_lag(law: Law, lag: float) -> None:
 
 
 @pytest.mark.parametrize(("sigma", "limit"), [(0.1, 0.195), (0.3, 0.51), (0.5, 0.73), (1.0, 0.95)])
-def test_frequent_looks_approach_the_bound(bench, sigma: float, limit: float) -> None:
+def test_frequent_polls_approach_the_bound(bench, sigma: float, limit: float) -> None:
     """Mean lag times GETs comes down to half of (integral of sqrt(f S))^2, and fixed polling's is half of E[T]."""
     from scipy.stats import lognorm
 
