@@ -41,31 +41,31 @@ RecipeText = Annotated[
     Annotated[str, Field(title="Name or YAML")] | Annotated[dict[str, Any], Field(title="Data")],
     fields.described(
         "Recipe",
-        f"One that comes with Songflow ({', '.join(shipped_names())}), YAML text, or the same as data.",
+        f"One that comes with Songflow ({', '.join(shipped_names())}), or your own as YAML or data.",
     ),
 ]
 Prompt = Annotated[
-    str | None, fields.described("Prompt", "What the song is like: the recipe's variable `prompt`.")
+    str | None, fields.described("Prompt", "What the song is like (the variable `prompt` of the recipe).")
 ]
 Lyrics = Annotated[
-    str | None, fields.described("Lyrics", "The words to sing: the recipe's variable `lyrics`.")
+    str | None, fields.described("Lyrics", "The words to sing (the variable `lyrics` of the recipe).")
 ]
 Variables = Annotated[
     dict[str, Any] | None,
-    fields.described("Variables", "Further variables of the recipe, by name, such as core_take: ask."),
+    fields.described("Variables", 'Other variables of the recipe, as JSON, such as {"core_take": "ask"}.'),
 ]
 Choices = Annotated[
     dict[str, str] | None,
     fields.described(
         "Choices",
-        "Takes chosen in advance, by step: a take's number, or again1 for another pair, such as core: 2.",
+        'Takes to continue from, chosen in advance, as JSON: {"core": "2"}, or {"core": "again1"} for another pair.',
     ),
 ]
 Asking = Annotated[
     Literal["pause", "stop"],
     fields.described(
-        "Asking",
-        "If a step asks which take to continue with: pause this run for an answer, or stop with what is stored.",
+        "If a step asks",
+        "A step can ask which take to continue from: pause this run for an answer, or stop with what is stored.",
     ),
 ]
 

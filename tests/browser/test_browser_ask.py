@@ -1,4 +1,4 @@
-"""A person's choice in a real browser: the paused run's form, what it refuses, and the song that goes on from it."""
+"""Choose a take in a real browser: the form of the paused run, invalid answers, and the song that continues."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def has_its_form(run) -> bool:
 
 
 async def paused_run(prefect_server, making):
-    """The run, as soon as it waits for a person."""
+    """The run, once it waits for an answer."""
     async with asyncio.timeout(120):
         while True:
             if making.done():
@@ -44,8 +44,10 @@ async def paused_run(prefect_server, making):
             await asyncio.sleep(0.2)
 
 
-async def test_a_bad_choice_is_refused_and_a_good_one_is_extended_once(studio, prefect_server, page, images):
-    """Seen, refused twice with the reason, answered; then the ledger and the gateway's bill say what was extended."""
+async def test_an_invalid_choice_is_refused_and_a_valid_one_is_extended_once(
+    studio, prefect_server, page, images
+):
+    """The form refuses two answers with the reason; the ledger and the bill show that the chosen take was extended."""
     here = studio()
     making = asyncio.create_task(make_song(RECIPE, safety={"key": "asked"}, **here.options))
     run = await paused_run(prefect_server, making)

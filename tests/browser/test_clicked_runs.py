@@ -1,4 +1,4 @@
-"""Each deployment's form, opened, filled in and run in a real browser: the songs are there, and on the bill."""
+"""Open, fill in and submit each deployment's form in a real browser; check the songs and the bill."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ grid:
 
 @dataclass(frozen=True)
 class Desk:
-    """Everything is served: a gateway, its account and a library as saved blocks, and the deployments."""
+    """A simulated gateway, its account and a library as saved blocks, and served deployments."""
 
     server: PrefectServer
     simulator: SimulatorServer
@@ -62,7 +62,7 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def desk(running_prefect_server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """The desk of this module's tests: starting the process that serves takes longest."""
+    """One desk for all tests of this module, since starting the serving process takes long."""
     folder = tmp_path_factory.mktemp("forms")
     library = folder / "songs"
     settings = SimulatorSettings(speed=100.0, clip_seconds=2.0, state_dir=folder / "gateway")
@@ -90,7 +90,7 @@ async def open_form(page: Page, desk: Desk, deployment: str) -> RunForm:
 
 
 async def submitted(form: RunForm, picture: Path) -> None:
-    """Press the button, wait for the run and see that it went well."""
+    """Submit, wait for the run and check that it has completed."""
     await form.picture(picture)
     await form.submit()
     run = await form.finished_run()
@@ -157,7 +157,7 @@ async def test_a_whole_song_from_the_form(desk: Desk, page: Page, images: Path) 
 
 @pytest.mark.parametrize("deployment", ["sweep/sweep", "sweep/weekly"])
 async def test_a_sweep_from_the_form(desk: Desk, page: Page, images: Path, deployment: str) -> None:
-    """YAML in the form makes each cell once, whichever deployment is asked, and a second run pays nothing."""
+    """YAML in the form makes each cell once with either deployment, and a second run pays nothing."""
     form = await open_form(page, desk, deployment)
     await form.write("Sweep", SWEEP)
     await submitted(form, images / "form-sweep.png")
@@ -166,7 +166,7 @@ async def test_a_sweep_from_the_form(desk: Desk, page: Page, images: Path, deplo
 
 
 async def test_a_rescue_from_the_form(desk: Desk, page: Page, images: Path) -> None:
-    """What a dead process left at the gateway is stored by a run that was clicked, and paid for once."""
+    """The generation of a dead process is stored by a run from the form, and paid for once."""
     from songflow.accounts import access_from_environment
     from songflow.families.udio import SongRequest
     from songflow.generation.policy import PaidRequest

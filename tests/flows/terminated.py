@@ -1,4 +1,4 @@
-"""A process that makes songs and is told to end (SIGTERM), by whoever started it or at a moment of its own.
+"""A process that makes songs and receives SIGTERM, from outside or from itself at a chosen moment.
 
 Arguments: the simulator's URL, a library's folder, and perhaps the moment: `between tasks` (as Prefect makes a task
 run), `in a callback` (of the event loop, directly after the request was accepted) or `while a song is stored`. With
@@ -39,7 +39,7 @@ def end_between_tasks() -> None:
 
 
 class Ending(logging.Handler):
-    """Ends this process as something is said, or in a callback of the event loop directly after it."""
+    """Terminates this process when a message is logged, or in an event loop callback directly after it."""
 
     def __init__(self, said: str, *, in_a_callback: bool) -> None:
         super().__init__()

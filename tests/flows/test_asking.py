@@ -1,4 +1,4 @@
-"""A run that pauses for a person: what the form shows and refuses, and what becomes of every answer and of none."""
+"""Runs that pause for a choice: the form, invalid answers, each valid answer, and no answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ASKS = {
 
 
 async def paused(here, prefect_server, key="K", after=None):
-    """The run of a key, as soon as it is paused (again)."""
+    """The run of a key, once it is paused (again)."""
     async with asyncio.timeout(180):
         while True:
             submissions, _ = await here.ledger(f"{key}:core")
@@ -36,7 +36,7 @@ async def paused(here, prefect_server, key="K", after=None):
 
 
 async def form_of(run):
-    """The schema and the text of a paused run's form, once they are there."""
+    """The schema and the text of a paused run's form, once stored."""
     keys = run.state.state_details.run_input_keyset
     async with get_client() as client, asyncio.timeout(30):
         while True:
@@ -50,7 +50,7 @@ async def form_of(run):
 
 
 async def answer(run, choice):
-    """Resume as Prefect's UI does; what returns is the server's verdict."""
+    """Resume as Prefect's UI does; returns the server's response."""
     async with get_client() as client:
         response = await client.resume_flow_run(
             UUID(str(run.id)), run_input={"choice": choice} if choice else {}
@@ -58,8 +58,8 @@ async def answer(run, choice):
     return response.status.value, getattr(response.details, "reason", None)
 
 
-async def test_the_form_shows_the_takes_and_refuses_what_is_none(studio, prefect_server):
-    """Title, length, loudness and a link for each; a bad choice leaves the run paused, a good one goes on with it."""
+async def test_the_form_shows_the_takes_and_refuses_invalid_choices(studio, prefect_server):
+    """Title, length, loudness and a link for each; an invalid choice leaves the run paused, a valid one resumes it."""
     here = studio()
     making = asyncio.create_task(make_song(ASKS, safety={"key": "K"}, **here.options))
     run = await paused(here, prefect_server)
@@ -101,7 +101,7 @@ async def test_another_pair_is_made_and_its_takes_can_be_chosen(studio, prefect_
     assert here.billed == 3
 
 
-async def test_where_nobody_answers_the_recipe_s_own_take_is_taken(studio, prefect_server):
+async def test_without_an_answer_the_default_of_the_recipe_applies(studio, prefect_server):
     here = studio()
     recipe = {**ASKS, "ask_timeout": 1, "ask_default": "first"}
     whole = await make_song(recipe, safety={"key": "K"}, **here.options)
@@ -110,8 +110,8 @@ async def test_where_nobody_answers_the_recipe_s_own_take_is_taken(studio, prefe
     assert here.billed == 2
 
 
-async def test_another_pair_that_fails_is_told_and_asked_about_again(studio, prefect_server):
-    """The person is there: they choose of what there is, and the song goes on."""
+async def test_after_another_pair_failed_the_question_is_asked_again(studio, prefect_server):
+    """The form reports the failure, and a choice among the existing takes continues the song."""
     here = studio({"fault": "failure", "fail_reason": "too busy", "skip": 1})
     making = asyncio.create_task(make_song(ASKS, safety={"key": "K"}, **here.options))
     first = await paused(here, prefect_server)
@@ -129,7 +129,7 @@ async def test_another_pair_that_fails_is_told_and_asked_about_again(studio, pre
 
 
 async def test_a_process_that_dies_in_the_pause_loses_only_the_question(studio, prefect_server):
-    """Another run with the key asks anew; what was paid for is there."""
+    """Another run with the key asks again, and pays for nothing twice."""
     here = studio()
     making = asyncio.create_task(make_song(ASKS, safety={"key": "K"}, **here.options))
     await form_of(await paused(here, prefect_server))

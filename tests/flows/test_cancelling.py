@@ -1,4 +1,4 @@
-"""A cancelled run says what goes on without it, and the same key collects it later for the one bill."""
+"""A cancelled run logs what is still running at the gateway; the same key collects it later, billed once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCRIPT = Path(__file__).parent / "terminated.py"
 
 
 async def accepted(here, key):
-    """The submission of a key, as soon as the ledger holds the gateway's id."""
+    """The submission of a key, once the ledger has the gateway's id."""
     async with asyncio.timeout(180):
         while True:
             submissions, _songs = await here.ledger(key)
@@ -78,14 +78,14 @@ async def test_terminated_as_a_worker_does_it(studio, prefect_server):
 
 
 async def billed(here, times):
-    """Until the gateway has taken requests: it is in another thread and sets no event of ours."""
+    """Wait until the gateway has received requests; it runs in another thread without an event to wait for."""
     async with asyncio.timeout(180):
         while here.billed < times:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
-async def test_terminated_while_the_request_is_under_way(studio, prefect_server):
-    """A worker gives a run half a minute: the answer that is paid for is read and stored in it."""
+async def test_terminated_while_the_request_is_in_flight(studio, prefect_server):
+    """A worker allows half a minute: enough to receive and record the answer that is paid for."""
     here = studio({"fault": "slow_answer", "seconds": 2.0}, **SLOWER)
     process = await start_terminated(here, prefect_server)
     await billed(here, 1)
@@ -97,8 +97,8 @@ async def test_terminated_while_the_request_is_under_way(studio, prefect_server)
     await check_it_is_told_and_collected(here, prefect_server, "terminated", submission)
 
 
-async def test_a_sweep_is_terminated_while_requests_are_under_way(studio, prefect_server):
-    """Their answers are stored, and no other request begins."""
+async def test_a_sweep_is_terminated_while_requests_are_in_flight(studio, prefect_server):
+    """Their answers are recorded, and no further request is sent."""
     here = studio({"fault": "slow_answer", "seconds": 2.0, "times": None}, **SLOWER)
     process = await start_terminated(here, prefect_server, "a sweep")
     await billed(here, 3)
@@ -116,7 +116,7 @@ async def test_a_sweep_is_terminated_while_requests_are_under_way(studio, prefec
 
 
 async def test_terminated_while_prefect_makes_a_task_run(studio, prefect_server):
-    """Prefect's own crash handler fails then; the run is crashed all the same, not failed and to be retried."""
+    """Prefect's crash handler fails then; the run still ends as Crashed, not as Failed, which would be retried."""
     here = studio(**SLOWER)
     process = await start_terminated(here, prefect_server, "between tasks")
     async with asyncio.timeout(180):
@@ -127,7 +127,7 @@ async def test_terminated_while_prefect_makes_a_task_run(studio, prefect_server)
 
 
 async def test_terminated_in_a_callback_of_the_event_loop(studio, prefect_server):
-    """The loop would only log it, and the run would go on in a process that was told to end."""
+    """The loop alone would only log the exception, and the run would continue after SIGTERM."""
     here = studio(**SLOWER)
     process = await start_terminated(here, prefect_server, "in a callback")
     async with asyncio.timeout(180):
@@ -138,7 +138,7 @@ async def test_terminated_in_a_callback_of_the_event_loop(studio, prefect_server
 
 
 async def test_terminated_while_a_song_is_stored(studio, prefect_server):
-    """Takes are stored beside each other, and what happens to one is no end of the run, except for this."""
+    """Takes are stored concurrently; a failure of one does not end the run, but a termination does."""
     here = studio()
     process = await start_terminated(here, prefect_server, "while a song is stored")
     async with asyncio.timeout(180):
@@ -168,7 +168,7 @@ async def test_cancelled_while_a_song_is_fetched(studio, prefect_server):
     assert here.billed == 1
 
 
-async def test_cancelled_while_the_request_is_under_way(studio, prefect_server):
+async def test_cancelled_while_the_request_is_in_flight(studio, prefect_server):
     here = studio({"fault": "slow_answer", "seconds": 1.0}, **SLOWER)
     running = asyncio.create_task(generate_song("in between", safety={"key": "k"}, **here.options))
     await billed(here, 1)

@@ -1,4 +1,4 @@
-"""The flow that extends songs, on a real Prefect server: what it asks for, where, and what it pays."""
+"""The flow extend-song on a real Prefect server: its form, requests, gateways and payments."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARAMETERS = extend_song.parameters.model_dump()["properties"]
 
 
 def test_the_form_has_every_option_with_title_and_text():
-    """All fields of a request but the source, which is the song; those of generate for paying and waiting."""
+    """All fields of a request but the source song, and the payment and waiting parameters of generate-song."""
     mine, generates = (inspect.signature(one.fn).parameters for one in (extend_song, generate_song))
     assert SongRequest.model_fields.keys() - {"source_song_id"} <= mine.keys()
     assert generates.keys() - mine.keys() == {"source_song_id"}
@@ -57,7 +57,7 @@ class TestOnAServer:
         assert [one["song_section_start"] for one in asked] == [0, 0, 0.9]
         assert here.billed == 3
 
-    async def test_a_parent_that_is_run_again_pays_for_each_step_once(self, studio):
+    async def test_a_retried_parent_pays_for_each_step_once(self, studio):
         here, made = studio(), []
 
         @flow(retries=1)
@@ -88,14 +88,14 @@ class TestOnAServer:
         ],
         ids=str,
     )
-    async def test_what_is_wrong_is_refused_before_anything_is_spent(self, studio, wrong, error, text):
+    async def test_invalid_parameters_are_refused_before_anything_is_spent(self, studio, wrong, error, text):
         here = studio()
         core = await generate_song("a core", **here.options)
         with pytest.raises(error, match=text):
             await extend_song(**{"song_id": core.songs[0].song_id, **here.options, **wrong})
         assert here.billed == 1
 
-    async def test_the_command_is_a_flow_run_where_a_server_is_configured(
+    async def test_the_command_is_a_flow_run_if_a_server_is_configured(
         self, studio, prefect_server, tmp_path
     ):
         here = studio()
@@ -126,7 +126,7 @@ class TestOnAServer:
         assert [song["song_id"] for song in json.loads(out)["songs"]] == [song.song_id for song in songs]
         assert [song.source_score for song in songs] == [1, 1]
 
-    async def test_where_songs_come_from_is_a_page_and_a_dependency_of_assets(self, studio, prefect_server):
+    async def test_the_lineage_is_an_artifact_and_a_dependency_of_assets(self, studio, prefect_server):
         here = studio({"fault": "hostile_titles", "titles": ["<img src=x onerror=alert(1)> $x_1$ [a](b)"]})
         core = await generate_song("a core", **here.options)
         source = core.songs[0].song_id

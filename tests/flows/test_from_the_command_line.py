@@ -1,4 +1,4 @@
-"""`songflow generate` with a Prefect server configured is a flow run; without one it is the same steps alone."""
+"""`songflow generate` as a flow run if a Prefect server is configured, else in plain Python."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
 @pytest.fixture
 def command(tmp_path):
-    """Run the command as a user would; gives its exit code, its JSON and its stderr."""
+    """Run the command as a user would; returns its exit code, JSON and stderr."""
 
     async def run(here, *arguments, api_url, **variables):
         environment = {
@@ -38,8 +38,8 @@ def command(tmp_path):
     return run
 
 
-async def test_a_command_becomes_a_flow_run_where_a_server_is_configured(studio, prefect_server, command):
-    """The run stands in Prefect, the song in the library, and the answer is the same JSON as without Prefect."""
+async def test_a_command_becomes_a_flow_run_if_a_server_is_configured(studio, prefect_server, command):
+    """The run is in Prefect, the song in the library, and the JSON is the same as without Prefect."""
     here = studio()
     code, answer, _err = await command(
         here,
@@ -59,7 +59,7 @@ async def test_a_command_becomes_a_flow_run_where_a_server_is_configured(studio,
 async def test_a_refusal_inside_a_flow_run_has_the_exit_code_and_json_of_a_refusal(
     studio, prefect_server, command
 ):
-    """Prefect's wrapping changes nothing of what a program reads."""
+    """The output for programs is the same with and without Prefect."""
     here = studio(accept_keys=frozenset({"another"}))
     code, answer, err = await command(
         here,
@@ -85,8 +85,10 @@ async def test_credentials_come_from_a_block(studio, prefect_server, command):
     assert submissions[0].account == "block:openai-hk-credentials/command-line"
 
 
-async def test_a_server_that_does_not_answer_costs_a_warning_and_no_song(studio, command, prefect_server):
-    """The ledger is the truth: a song does not wait for Prefect."""
+async def test_a_server_that_does_not_answer_causes_a_warning_but_loses_no_song(
+    studio, command, prefect_server
+):
+    """Songs depend on the ledger only, not on Prefect."""
     here = studio()
     code, _answer, err = await command(
         here,

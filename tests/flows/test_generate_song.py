@@ -1,4 +1,4 @@
-"""The flow on a real Prefect server against the simulator: songs on disk, one bill, whatever is run again."""
+"""The flow generate-song on a real Prefect server: songs on disk, billed once even if runs are repeated."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def test_without_credentials_the_songs_come_from_the_built_in_simulator(st
 
 
 @pytest.mark.parametrize("account", [CometAPICredentials, OpenAIHKCredentials])
-async def test_every_dialect_is_spoken_with_its_block(studio, account):
+async def test_every_kind_of_block_reaches_its_gateway(studio, account):
     here = studio()
     block = account(api_key=here.secret, base_url=here.simulator.url)
     result = await generate_song("a tango", **{**here.options, "credentials": block})
@@ -50,7 +50,7 @@ async def test_every_dialect_is_spoken_with_its_block(studio, account):
     assert here.billed == 1
 
 
-async def test_a_parent_that_is_run_again_gets_the_same_songs_for_one_bill(studio):
+async def test_a_retried_parent_gets_the_same_songs_billed_once(studio):
     here, made = studio(), []
 
     @flow(retries=1)
@@ -74,7 +74,7 @@ async def test_two_new_runs_make_and_pay_for_two_generations(studio):
     assert here.billed == 2
 
 
-async def test_steps_tell_the_songs_of_one_parent_apart(studio):
+async def test_steps_distinguish_the_songs_of_one_parent(studio):
     here = studio()
 
     @flow
@@ -103,7 +103,7 @@ async def test_the_same_step_with_another_prompt_is_refused_and_names_the_step(s
     assert here.billed == 1
 
 
-async def test_a_key_of_ones_own_never_pays_twice(studio):
+async def test_a_given_request_key_never_pays_twice(studio):
     here = studio()
     first = await generate_song("mine", safety={"key": "my-key"}, **here.options)
     second = await generate_song("mine", safety={"key": "my-key"}, **here.options)
@@ -111,7 +111,7 @@ async def test_a_key_of_ones_own_never_pays_twice(studio):
     assert here.billed == 1
 
 
-async def test_a_failed_generation_is_paid_again_only_when_asked(studio):
+async def test_a_failed_generation_is_paid_again_only_on_request(studio):
     here = studio({"fault": "failure", "fail_reason": "out of tune"})
     with pytest.raises(GenerationFailed, match="out of tune"):
         await generate_song("flat", safety={"key": "k"}, **here.options)
@@ -141,7 +141,7 @@ async def test_songs_that_cannot_be_stored_are_named_as_paid_and_collected_by_th
     assert here.billed == 1
 
 
-async def test_a_refusal_is_sent_again_as_often_as_asked(studio):
+async def test_a_refused_request_is_sent_again_as_often_as_retries_say(studio):
     here = studio({"fault": "status", "on": "submit", "status": 429, "times": 1})
     with pytest.raises(RequestRefused, match="not billed"):
         await generate_song("busy", safety={"key": "k", "retries": 0}, **here.options)

@@ -1,4 +1,4 @@
-"""What a run leaves in Prefect: names, readable logs, escaped pages, and never a key."""
+"""Runs in Prefect's UI: names, readable logs, escaped artifacts, and never a key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def run_of(here, key):
     return submissions[0].runs.flow_run_id, songs
 
 
-async def test_the_log_of_a_run_tells_its_story(studio, prefect_server):
+async def test_the_log_reports_every_step_of_a_run(studio, prefect_server):
     here = studio()
     result = await generate_song("a story", **here.options)
     run, _songs = await run_of(here, result.key)

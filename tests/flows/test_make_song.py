@@ -1,4 +1,4 @@
-"""Whole songs on a real Prefect server: a task set for each step, one bill a step, a page of the tree."""
+"""The flow make-song on a real Prefect server: tasks for each step, one payment per step, an artifact of the tree."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TREE = {"core": {"prompt": "a tree", "take": "all"}, "steps": [{"name": "outro",
 
 
 async def runs_of(here, *keys):
-    """The flow runs that the submissions of these keys stand under."""
+    """The flow runs of the submissions of these keys."""
     found = set()
     async with Library(here.library.get_settings()) as library:
         for key in keys:
@@ -37,7 +37,7 @@ async def runs_of(here, *keys):
 
 
 async def test_a_recipe_becomes_a_whole_song(studio, prefect_server):
-    """Every step extends what the one before has chosen, is paid for once, and stands under the flow's run."""
+    """Every step extends the take chosen before, is paid for once, and belongs to the flow's run."""
     here = studio()
     whole = await make_song(THREE, prompt="a waltz", **here.options)
     assert [step.path for step in whole.steps] == ["core", "intro", "outro"]
@@ -53,7 +53,7 @@ async def test_a_recipe_becomes_a_whole_song(studio, prefect_server):
     assert "1 whole songs, 3 generations, 3 units" in tree
 
 
-async def test_a_parent_that_is_run_again_pays_for_no_step_twice(studio, prefect_server):
+async def test_a_retried_parent_pays_for_no_step_twice(studio, prefect_server):
     """The root run's id and the steps' paths are the keys: a retry finds every step."""
     here, made = studio(), []
 
@@ -68,7 +68,7 @@ async def test_a_parent_that_is_run_again_pays_for_no_step_twice(studio, prefect
     assert here.billed == 3
 
 
-async def test_every_take_of_a_tree_is_extended_by_a_request_of_its_own(studio, prefect_server):
+async def test_every_take_of_a_tree_is_extended_by_its_own_request(studio, prefect_server):
     here = studio()
     whole = await make_song(TREE, **here.options)
     assert [step.path for step in whole.steps] == ["core", "outro.1", "outro.2"]
@@ -93,16 +93,16 @@ async def test_a_wrong_recipe_and_one_over_its_budget_send_nothing(studio, prefe
     assert here.billed == 0
 
 
-async def test_the_chain_stays_with_the_account_that_took_the_core(studio, prefect_server):
-    """The first account refuses the core; the fallback takes it, and every step after it."""
+async def test_all_steps_stay_with_the_account_that_made_the_core(studio, prefect_server):
+    """The first account refuses the core; the fallback makes it, and every later step."""
     other, here = studio(accept_keys=frozenset({"nobody's"})), studio()
     options = {**here.options, "credentials": other.credentials, "safety": {"fallbacks": [here.credentials]}}
     whole = await make_song(THREE, prompt="a waltz", **options)
     assert (len(whole.steps), other.billed, here.billed) == (3, 0, 3)
 
 
-async def test_where_asking_is_not_wanted_the_run_stops_and_another_goes_on(studio, prefect_server):
-    """For schedules and scripts: the question is an error that says how to go on, and nothing is lost."""
+async def test_a_run_that_must_not_ask_stops_and_another_continues(studio, prefect_server):
+    """For schedules and scripts: the question becomes an error that explains how to continue, and nothing is lost."""
     here = studio()
     recipe = {**THREE, "core": {"prompt": "a waltz", "take": "ask"}, "variables": {}}
     with pytest.raises(
@@ -115,7 +115,7 @@ async def test_where_asking_is_not_wanted_the_run_stops_and_another_goes_on(stud
     assert here.billed == 3
 
 
-async def test_a_step_that_fails_ends_the_run_with_what_is_kept_on_its_page(studio, prefect_server):
+async def test_a_failed_step_ends_the_run_and_the_artifact_shows_stored_songs(studio, prefect_server):
     here = studio({"fault": "failure", "fail_reason": "out of tune", "skip": 1})
     with pytest.raises(GenerationFailed, match=r"^intro: .*out of tune"):
         await make_song(THREE, prompt="a waltz", safety={"key": "K"}, **here.options)

@@ -1,4 +1,4 @@
-"""Caps and other accounts in the flow: a run moves on only after what was certainly not billed."""
+"""Budgets and fallback accounts: a run tries the next account only if the request was certainly not billed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ pytestmark = [
 NO_CHANNEL = {"fault": "no_channel", "times": None}
 
 
-async def test_the_next_account_takes_what_the_first_refuses(studio):
-    """The chain is blocks first, names after; the choice is stored, and a rerun comes back to it."""
+async def test_the_next_account_makes_what_the_first_refuses(studio):
+    """Blocks come before names; the account is recorded, and another run with the key returns to it."""
     here, second, third = studio(NO_CHANNEL), studio(NO_CHANNEL), studio()
     safety = {
         "key": "k",
@@ -36,8 +36,8 @@ async def test_the_next_account_takes_what_the_first_refuses(studio):
     assert [one.billed for one in (here, second, third)] == [0, 0, 1]
 
 
-async def test_a_refused_connection_moves_on(studio):
-    """Nothing was sent there."""
+async def test_after_a_refused_connection_the_next_account_is_tried(studio):
+    """Nothing was sent to the first."""
     here = studio()
     nobody = SimulatorCredentials(base_url="http://127.0.0.1:1")
     options = here.options | {
@@ -47,7 +47,7 @@ async def test_a_refused_connection_moves_on(studio):
     assert len((await generate_song("moved on", **options)).stored) == 2
 
 
-async def test_a_lost_answer_does_not_move_on(studio):
+async def test_after_a_lost_answer_no_other_account_is_tried(studio):
     """It may be billed."""
     here, second = studio({"fault": "lost_answer"}), studio()
     with pytest.raises(OutcomeUnknown):
@@ -55,15 +55,15 @@ async def test_a_lost_answer_does_not_move_on(studio):
     assert second.simulator.gateway.traffic.posts == 0
 
 
-async def test_the_last_refusal_ends_the_chain(studio):
-    """As a refusal, with its reason."""
+async def test_the_refusal_of_the_last_account_is_raised(studio):
+    """With its reason."""
     here = studio(NO_CHANNEL)
     with pytest.raises(RequestRefused, match="not billed"):
         await generate_song("nobody", **here.options, safety={"retries": 0, "fallbacks": [here.credentials]})
 
 
 async def test_the_budget_of_a_run_counts_all_its_songs(studio):
-    """A parent's second song is over it; nothing is sent, and another run has its own."""
+    """The parent's second song exceeds it and is not sent; another run has a budget of its own."""
     here = studio()
 
     @flow
@@ -81,7 +81,7 @@ async def test_the_budget_of_a_run_counts_all_its_songs(studio):
 
 
 async def test_the_budget_of_the_library_is_in_its_block(studio):
-    """The same cap whoever runs."""
+    """It limits all runs together."""
     here = studio()
     library = here.library.model_copy(update={"budget": 1.0})
     await generate_song("one", **here.options | {"library": library})

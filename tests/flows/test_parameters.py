@@ -1,4 +1,4 @@
-"""Parameters of the paying flows: what the form shows, what it refuses, and where former names are now."""
+"""Parameters of the paying flows: their form, invalid values, and former names."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ OF_AN_EXTENSION = {"mode": "precede", "source_song_id": "S", "context_length": 1
 
 
 def test_the_form_of_generate_has_nine_fields_then_closed_groups():
-    """In the order in which a person thinks of them; a group shows *Defaults* until somebody opens it."""
+    """In the order of the documents; a group shows *Defaults* until somebody opens it."""
     properties = SCHEMA["properties"]
     assert sorted(properties, key=lambda name: properties[name]["position"]) == [*TOP, *GROUPS]
     for name in GROUPS:
@@ -118,7 +118,7 @@ def test_the_form_knows_limits_and_choices():
 
 
 def test_the_form_has_the_fields_of_a_request_with_their_defaults():
-    """But for those that only an extension has."""
+    """Except for those of extensions."""
     signature = inspect.signature(generate_song).parameters
     groups = {**Sound.model_fields, **Placement.model_fields}
     for name, field in SongRequest.model_fields.items():
@@ -201,7 +201,7 @@ class TestRefused:
         assert here.billed == 0
 
     async def test_the_groups_of_the_command_line_and_of_python_are_taken(self, studio):
-        """A flow's own group has blocks besides; what has none is the same group."""
+        """A flow's own group also has blocks; a group without them is accepted as well."""
         here = studio()
         result = await generate_song("plain", safety=KeyedSafety(key="plain", retries=1), **here.options)
         assert (result.key, here.billed) == ("plain", 1)
@@ -269,7 +269,8 @@ class TestFormerNames:
         async with get_client() as client:
             run = await client.create_flow_run_from_deployment(deployment_id, parameters=empty)
             await client.delete_deployment(deployment_id)
-        assert generate_song.validate_parameters(run.parameters) == empty
+        values = generate_song.validate_parameters(run.parameters)
+        assert {name: values[name] for name in empty} == empty
         assert here.billed == 0
 
     @pytest.mark.parametrize("enforced", [True, False])

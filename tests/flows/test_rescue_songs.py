@@ -1,4 +1,4 @@
-"""The flow that collects, and what a cancelled or crashed run leaves for it."""
+"""The flow rescue-songs, and the hook of cancelled and crashed runs that prepares for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ELSEWHERE = ProcessIdentity("another-host", "another-boot", 1, "1")
 
 
 async def accepted(here, key):
-    """The submission of a key, as soon as the ledger holds the gateway's id."""
+    """The submission of a key, once the ledger has the gateway's id."""
     async with asyncio.timeout(180):
         while True:
             submissions, _songs = await here.ledger(key)
@@ -41,7 +41,7 @@ async def accepted(here, key):
 
 
 async def held_elsewhere(here, submission):
-    """As if another machine looked after a submission for the next hour."""
+    """A lease of another machine on a submission, valid for an hour."""
     async with Library(here.library.get_settings()) as library:
         lease = replace(Lease.take(3600), owner=ELSEWHERE)
         await library.ledger.submissions.hold(submission.id, lease)
@@ -49,7 +49,7 @@ async def held_elsewhere(here, submission):
 
 @pytest.fixture
 def no_bar(monkeypatch):
-    """A cancellation then falls between two polls, and not into a request of Prefect's client."""
+    """A cancellation then happens between two polls, not during a request of Prefect's client."""
 
     async def nothing(*_):
         return None
@@ -58,7 +58,7 @@ def no_bar(monkeypatch):
 
 
 async def cancelled(here, prompt="cancelled"):
-    """A run that was cancelled while its generation runs; its submission."""
+    """Cancel a run while its generation is running; returns its submission."""
     running = asyncio.create_task(generate_song(prompt, safety={"key": "k"}, **here.options))
     submission = await accepted(here, "k")
     running.cancel()
@@ -68,8 +68,8 @@ async def cancelled(here, prompt="cancelled"):
 
 
 @pytest.mark.usefixtures("no_bar")
-async def test_what_a_cancelled_run_left_is_collected_for_the_one_bill(studio, prefect_server):
-    """The flow gives rows, shows a table, and has nothing to do the next time."""
+async def test_the_generation_of_a_cancelled_run_is_collected_and_billed_once(studio, prefect_server):
+    """The flow returns rows, publishes a table, and finds nothing the next time."""
     here = studio(**SLOWER)
     submission = await cancelled(here)
     found = await rescue_songs(library=here.library, credentials=here.credentials, deadline=60.0)
@@ -85,8 +85,8 @@ async def test_what_a_cancelled_run_left_is_collected_for_the_one_bill(studio, p
 
 
 @pytest.mark.usefixtures("prefect_server")
-async def test_what_only_a_person_can_decide_is_listed_and_never_paid(studio):
-    """An unknown outcome keeps its error and its next step; the gateway sees no second request."""
+async def test_unknown_outcomes_are_listed_and_never_paid(studio):
+    """With the error and the next step for a person; the gateway receives no second request."""
     here = studio({"fault": "lost_answer"})
     with pytest.raises(Exception, match="may have been billed"):
         await generate_song("lost", safety={"key": "k"}, **here.options)
@@ -97,8 +97,8 @@ async def test_what_only_a_person_can_decide_is_listed_and_never_paid(studio):
 
 
 @pytest.mark.usefixtures("no_bar")
-async def test_a_cancelled_run_lets_go_and_says_what_still_runs(studio, prefect_server):
-    """The hook ran with the run itself: its log has the line, and a new run is told of the unsettled twin."""
+async def test_a_cancelled_run_releases_its_lease_and_logs_what_is_running(studio, prefect_server):
+    """The hook runs in the run's process; a new run of the same request reports the unsettled one."""
     here = studio({"fault": "unknown_for_ever", "times": None})
     submission = await cancelled(here, "let go")
     assert submission.runs.flow_run_id
@@ -111,8 +111,8 @@ async def test_a_cancelled_run_lets_go_and_says_what_still_runs(studio, prefect_
 
 
 @pytest.mark.parametrize("stored", ["unsaved", "saved", "reference"])
-async def test_the_hook_lets_go_of_what_another_machine_held(studio, prefect_server, stored):
-    """All it has is what Prefect stored of the run; the dead machine's lease would have held for an hour."""
+async def test_the_hook_releases_the_lease_of_another_machine(studio, prefect_server, stored):
+    """It uses only what Prefect stored of the run; the dead machine's lease would last for an hour."""
     here = studio({"fault": "unknown_for_ever", "times": None})
     library = here.library
     if stored != "unsaved":
@@ -139,10 +139,10 @@ async def test_the_hook_lets_go_of_what_another_machine_held(studio, prefect_ser
     assert here.billed == 1
 
 
-async def test_the_hook_says_nothing_of_what_is_collected_and_makes_no_library(
+async def test_the_hook_logs_nothing_about_collected_songs_and_creates_no_library(
     studio, prefect_server, tmp_path
 ):
-    """Nor does it fail where it finds nothing, or a library that cannot be used."""
+    """It does not fail if it finds nothing, or a library that cannot be used."""
     here = studio()
     result = await generate_song("collected", **here.options)
     [submission], _songs = await here.ledger(result.key)
@@ -154,8 +154,8 @@ async def test_the_hook_says_nothing_of_what_is_collected_and_makes_no_library(
     assert "billed (" not in await prefect_server.logs(run.id)
 
 
-async def test_a_ledgers_url_that_prefect_stores_as_stars_is_the_environments(monkeypatch):
-    """A masked password opens nothing."""
+async def test_a_ledger_url_that_prefect_has_masked_is_read_from_the_environment(monkeypatch):
+    """A masked password cannot be used."""
     monkeypatch.setenv("SONGFLOW_LEDGER_URL", "postgresql://here")
     stars = await library_of_run({"library": {"folder": "/songs", "ledger_url": "**********", "budget": 3.0}})
     assert (stars.folder, stars.ledger_url, stars.budget) == (Path("/songs"), "postgresql://here", 3.0)
@@ -163,7 +163,7 @@ async def test_a_ledgers_url_that_prefect_stores_as_stars_is_the_environments(mo
 
 
 def test_the_table_of_a_rescue_shows_text_as_text():
-    """A foreign error is neither a link nor HTML there."""
+    """Text of a gateway's error becomes neither a link nor HTML."""
     row = Rescued(
         "<b>", 1, None, "custom", "http://x", "env:X", "unknown", "maybe", 1.0, "now", error="[x](y) | <i>"
     )
@@ -189,7 +189,7 @@ asyncio.run(main())
 
 @asynccontextmanager
 async def served_run(here, prefect_server, folder):
-    """A run of a served flow, in a process of its runner's, which cancels it where Prefect says so."""
+    """A run of a served flow, in a process whose runner cancels it on Prefect's request."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", SERVE),
         cwd=ROOT,
@@ -214,8 +214,8 @@ async def served_run(here, prefect_server, folder):
         await process.wait()
 
 
-async def test_a_run_that_is_killed_by_its_runner_is_let_go_by_the_hook(studio, prefect_server, tmp_path):
-    """The whole way: a served flow's run is cancelled in Prefect, and the runner's process runs the hook."""
+async def test_the_hook_releases_a_run_that_its_runner_killed(studio, prefect_server, tmp_path):
+    """End to end: the run of a served flow is cancelled in Prefect, and the runner's process calls the hook."""
     here = studio({"fault": "unknown_for_ever", "times": None})
     async with served_run(here, prefect_server, tmp_path) as run:
         await accepted(here, "k")
@@ -229,10 +229,10 @@ async def test_a_run_that_is_killed_by_its_runner_is_let_go_by_the_hook(studio, 
     assert here.billed == 1
 
 
-async def test_a_run_that_is_cancelled_while_its_request_is_under_way_stores_the_answer(
+async def test_a_run_cancelled_while_its_request_is_in_flight_records_the_answer(
     studio, prefect_server, tmp_path
 ):
-    """Prefect knows it as cancelled, at no time as crashed, and what was paid for is known."""
+    """Prefect shows it as cancelled, at no time as crashed, and the payment is recorded."""
     here = studio({"fault": "slow_answer", "seconds": 6.0}, **SLOWER)
     async with served_run(here, prefect_server, tmp_path) as run:
         async with asyncio.timeout(180):

@@ -63,8 +63,8 @@ async def task_runs(flow_run_id):
         )
 
 
-async def test_a_sweep_is_made_in_shards_and_a_new_run_pays_nothing(studio, prefect_server):
-    """Cells are no task runs: Prefect sees a task run for each shard, a bar, a table, and a report where wanted."""
+async def test_a_sweep_runs_in_shards_and_a_new_run_pays_nothing(studio, prefect_server):
+    """Prefect shows a task run for each shard (none for a cell), a progress bar, a table, and a report if requested."""
     here = studio(pool=2)
     first = await sweep(spec(7), shards={"shard_size": 3}, concurrency=2, **here.options)
     assert (first.stored, first.songs, first.posts, first.exit_code) == (7, 14, 7, 0)
@@ -85,7 +85,7 @@ async def test_a_sweep_is_made_in_shards_and_a_new_run_pays_nothing(studio, pref
     assert len(runs) == 1
 
 
-async def test_cells_that_do_not_end_well_make_a_failed_run_with_its_counts(studio, prefect_server):
+async def test_unsuccessful_cells_make_a_failed_run_with_counts(studio, prefect_server):
     here, given = studio({"fault": "failure", "times": 1}, pool=2), spec(3, name="counted")
     state = await sweep(given, **here.options, return_state=True)
     result = await result_of(state)
@@ -102,7 +102,7 @@ async def test_cells_that_do_not_end_well_make_a_failed_run_with_its_counts(stud
     assert (better.existing, better.stored, here.billed) == (2, 1, 4)
 
 
-async def test_a_parent_that_is_run_again_pays_for_no_cell_twice_and_keeps_its_budget(studio, prefect_server):
+async def test_a_retried_parent_pays_for_no_cell_twice_and_keeps_its_budget(studio, prefect_server):
     here, tries = studio(pool=2), []
 
     @flow(retries=1)
@@ -119,8 +119,8 @@ async def test_a_parent_that_is_run_again_pays_for_no_cell_twice_and_keeps_its_b
     assert here.billed == 3
 
 
-async def test_a_retry_does_not_pay_again_for_what_the_same_run_has_paid_for(studio, prefect_server):
-    """`retry_errors` means failures of earlier runs: else each automatic retry would pay for them once more."""
+async def test_a_retry_does_not_pay_again_for_failures_of_the_same_run(studio, prefect_server):
+    """`retry_errors` concerns earlier runs; otherwise each automatic retry would pay for failures again."""
     here, tries = studio({"fault": "failure", "times": None}, pool=2), []
 
     @flow(retries=1)
@@ -155,8 +155,8 @@ def test_every_parameter_has_a_title_and_a_text_in_the_form():
         assert "Args:" not in made.description
 
 
-async def test_a_ledger_that_is_gone_before_a_later_shard_is_not_told_as_nothing_sent(studio, monkeypatch):
-    """Shards before it are paid for."""
+async def test_a_ledger_lost_before_a_later_shard_is_not_reported_as_nothing_sent(studio, monkeypatch):
+    """Earlier shards are paid for."""
     here, read, tries = studio(), KeySummaries.of_keys, []
 
     async def of_keys(standings, keys):
@@ -174,7 +174,7 @@ async def test_a_ledger_that_is_gone_before_a_later_shard_is_not_told_as_nothing
 
 
 class TestDeployments:
-    """Each shard a run of a deployment that other processes serve."""
+    """Shards as runs of a deployment that other processes serve."""
 
     @pytest.fixture
     async def serving(self, prefect_server, tmp_path):
@@ -206,7 +206,7 @@ class TestDeployments:
 
     @pytest.fixture
     def until_accepted(self):
-        """Waits until so many cells are known to be at the gateway: no answer is on its way any more."""
+        """Waits until so many cells are recorded as accepted, with no answer in flight."""
 
         async def wait(here, count):
             async with asyncio.timeout(120):
@@ -221,7 +221,7 @@ class TestDeployments:
     async def test_a_shard_whose_worker_was_killed_is_started_again_and_pays_for_nothing_twice(
         self, studio, serving, until_accepted, prefect_server
     ):
-        """The dead run is told as crashed, as the zombie automation does it; another worker takes its shard up."""
+        """The dead run is marked as crashed, as the automation for zombie runs does; another worker runs the shard."""
         # Slow enough (18 s) that no shard is done before the other one has begun.
         here = studio(pool=2, speed=3.0, sigma=0.0)
         await SimulatorCredentials(base_url=here.simulator.url).asave("killed", overwrite=True)
@@ -249,7 +249,7 @@ class TestDeployments:
         assert {one.runs.flow_run_id for one in done} == {str(run.id) for run in dead}
 
     async def test_the_exit_code_is_the_same_whether_shards_run_here_or_elsewhere(self, studio, serving):
-        """The worst of the cells and of what stopped the run: one has failed, and then the budget was used up."""
+        """The worst of the cells and of the reason for stopping: here a failure, then a used-up budget."""
         results = []
         await serving()
         for deployment in (None, "sweep-shard/here"):
@@ -270,7 +270,7 @@ class TestDeployments:
         assert "budget of 2 units is used up" in one.stopped
         assert one.stopped == other.stopped
 
-    async def test_what_cannot_travel_is_refused_before_anything_is_sent(self, studio):
+    async def test_unsaved_blocks_are_refused_before_anything_is_sent(self, studio):
         here = studio()
         with pytest.raises(InputError, match="saved block"):
             await sweep(spec(2), shards={"shard_deployment": "sweep-shard/here"}, **here.options)
@@ -293,11 +293,11 @@ class TestDeployments:
 
 
 class TestShardRuns:
-    """The sweep's side of shards: the test plays the worker, and says what has become of their runs."""
+    """The sweep's side of shards: the test acts as the worker and sets the states of their runs."""
 
     @pytest.fixture
     async def runs(self, prefect_server):
-        """The runs of a deployment that nobody serves: `runs.sweep(...)` sweeps with it."""
+        """The runs of a deployment that no process serves: `runs.sweep(...)` sweeps with it."""
         name = f"nobody-{uuid.uuid4().hex[:8]}"
         deployment_id = await (await sweep_shard.ato_deployment(name)).aapply()
         return ShardRuns(f"sweep-shard/{name}", deployment_id)
@@ -306,7 +306,7 @@ class TestShardRuns:
         "states", [[Cancelled()], [Running(), Cancelling(), Crashed(message="a signal ended its process")]]
     )
     async def test_a_cancelled_shard_stops_the_sweep(self, studio, runs, states):
-        """A person who cancels it wants it to end: it is not started again, by a retry neither, and no other one is."""
+        """It is not started again, not even by a retry, and no other shard is started."""
         here, results = studio(), []
 
         @flow(retries=1)
@@ -326,7 +326,7 @@ class TestShardRuns:
         assert (len(results), len(await runs.all()), here.billed) == (2, 1, 0)
 
     async def test_a_shard_that_died_or_failed_is_started_again(self, studio, runs):
-        """Also one that was cancelled before somebody has retried it in Prefect."""
+        """Also one that was cancelled and then retried in Prefect."""
         here = studio()
         sweeping = asyncio.create_task(runs.sweep(here, spec(2)))
         [first] = await runs.until(1)
@@ -341,8 +341,8 @@ class TestShardRuns:
         assert (result.stopped, result.exit_code) == ("The disk is full.", 5)
         assert len(await runs.all()) == 3
 
-    async def test_a_shard_whose_parameters_are_wrong_is_not_started_again(self, studio, runs):
-        """Every try would end like the first."""
+    async def test_a_shard_with_invalid_parameters_is_not_started_again(self, studio, runs):
+        """Every attempt would fail in the same way."""
         here = studio()
         cell = {"key": "cell-0-0-1", "replicate": 1, "request": {"prompt": "a"}}
         wrong = await sweep_shard([cell], **here.options, return_state=True)
@@ -360,8 +360,8 @@ class TestShardRuns:
             await runs.forget()
         assert here.billed == 0
 
-    async def test_a_parent_that_is_run_again_waits_for_the_shards_that_live(self, studio, runs, caplog):
-        """One that has ended before is followed by its next try; a living one is not started a second time."""
+    async def test_a_retried_parent_waits_for_active_shards(self, studio, runs, caplog):
+        """An ended shard is followed by its next attempt; an active one is not started a second time."""
         caplog.set_level(logging.INFO, "songflow.flows")
         here, lives = studio(), []
 
@@ -409,7 +409,7 @@ class ShardRuns:
             return await client.read_flow_runs(deployment_filter=self._filter)
 
     async def until(self, count, but=()):
-        """Waits until there are so many; those that are not in `but`."""
+        """Waits for so many runs; returns those that are not in `but`."""
         while len(found := await self.all()) < count:  # noqa: ASYNC110 - a server gives no events
             await asyncio.sleep(0.05)
         return [run for run in found if run.id not in {one.id for one in but}]
@@ -424,7 +424,7 @@ class ShardRuns:
                 await client.delete_flow_run(run.id)
 
 
-async def test_a_command_becomes_a_flow_run_where_a_server_is_configured(studio, prefect_server, tmp_path):
+async def test_a_command_becomes_a_flow_run_if_a_server_is_configured(studio, prefect_server, tmp_path):
     """The same JSON and exit code as without Prefect."""
     here = studio({"fault": "failure", "times": 1}, pool=2)
     path = tmp_path / "by-command.yaml"
