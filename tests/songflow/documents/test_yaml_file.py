@@ -52,7 +52,7 @@ def test_the_faults_survive_pickling():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("a: [1, 2", "line 1: is not valid YAML"),
         ("a: 1\nb:\n  c: 1\n  c: 2\n", "line 4: b.c is a duplicate key"),
@@ -61,8 +61,8 @@ def test_the_faults_survive_pickling():
         ("---\na: 1\n---\nb: 2\n", "is not valid YAML"),
     ],
 )
-def test_invalid_yaml_is_refused(text, said):
-    with pytest.raises(InvalidDocument, match=said):
+def test_invalid_yaml_is_refused(text, message):
+    with pytest.raises(InvalidDocument, match=message):
         read_document(text, "it")
 
 

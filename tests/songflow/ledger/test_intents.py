@@ -404,7 +404,7 @@ async def test_an_intent_stopped_by_a_twin_leaves_its_key_free(
     assert stopped.twin is not None or stopped.submission == replace(went_on.submission)
 
 
-# --- a holder that wakes up -------------------------------------------------------------------------------
+# --- a holder that resumes ----------------------------------------------------------------------------------
 
 
 @pytest.mark.postgres

@@ -157,11 +157,11 @@ def test_a_forked_child_is_another_process() -> None:
         os.write(writer, f"{this_process().pid} {this_process().start}".encode())
         os._exit(0)
     os.waitpid(pid, 0)
-    told = os.read(reader, 100).decode().split()
+    answer = os.read(reader, 100).decode().split()
     os.close(reader)
     os.close(writer)
-    assert int(told[0]) == pid != parent.pid
-    assert told[1] >= parent.start
+    assert int(answer[0]) == pid != parent.pid
+    assert answer[1] >= parent.start
 
 
 async def test_the_leases_of_a_crashed_flow_run_end(ledger: Ledger, in_state) -> None:

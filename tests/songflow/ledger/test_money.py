@@ -188,7 +188,7 @@ async def test_an_intent_whose_holder_resumed_and_sends_is_not_changed(ledger: L
 
 
 @pytest.mark.parametrize(
-    ("caps", "said"),
+    ("caps", "reason"),
     [
         (Caps(total=2.5), "The library's budget of 2.5 units is used up: 1 are spent, 1 reserved, and this costs 1"),
         (Caps(per_day=2.5), "Today's budget of 2.5 units is used up: 1 are spent, 1 reserved, and this costs 1"),
@@ -197,13 +197,13 @@ async def test_an_intent_whose_holder_resumed_and_sends_is_not_changed(ledger: L
     ],
 )  # fmt: skip
 async def test_a_full_budget_is_named_with_its_numbers(
-    ledger: Ledger, pay, sent, caps: Caps, said: str
+    ledger: Ledger, pay, sent, caps: Caps, reason: str
 ) -> None:
     """Nothing is written: no row, no key, no counter."""
     await ledger.submissions.accepted((await sent("spent")).id, "id", (), None)
     await pay("reserved")
     claim = await pay("over", caps=caps)
-    assert (claim.stopped, claim.mine, claim.submission) == (said, False, None)
+    assert (claim.stopped, claim.mine, claim.submission) == (reason, False, None)
     assert await ledger.submissions.generation("over") is None
     assert await _balances(ledger) == {(1.0, 1.0, 0.0)}
 

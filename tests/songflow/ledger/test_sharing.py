@@ -105,8 +105,8 @@ async def test_no_writer_continues_before_the_shared_commit(shared: Ledger, comm
 async def test_a_failing_writer_rolls_back_only_its_own_work(shared: Ledger, commits: Commits) -> None:
     """Each has its own savepoint in the shared transaction."""
     writers = (note(shared, "a"), note(shared, "b", KeyError("ours")), note(shared, "c"), note(shared, "a"))
-    told = await asyncio.gather(*writers, return_exceptions=True)
-    assert [type(one) for one in told] == [type(None), KeyError, type(None), LibraryError]
+    results = await asyncio.gather(*writers, return_exceptions=True)
+    assert [type(one) for one in results] == [type(None), KeyError, type(None), LibraryError]
     assert on_disk(shared) == {"a", "c"}
     assert commits.seen == 1
 
@@ -126,9 +126,9 @@ async def test_rollback_undoes_only_the_writers_own_block(shared: Ledger, commit
 async def test_a_failed_commit_fails_for_all_its_writers(shared: Ledger, commits: Commits) -> None:
     """Nobody continues with an unstored row; the next commit is a new one."""
     commits.trouble = sqlite3.OperationalError("disk I/O error")
-    told = await asyncio.gather(*(note(shared, name) for name in "abc"), return_exceptions=True)
-    assert [type(one) for one in told] == [LibraryError] * 3
-    assert all("disk I/O error" in str(one) for one in told)
+    results = await asyncio.gather(*(note(shared, name) for name in "abc"), return_exceptions=True)
+    assert [type(one) for one in results] == [LibraryError] * 3
+    assert all("disk I/O error" in str(one) for one in results)
     assert on_disk(shared) == set()
     commits.trouble = None
     await note(shared, "d")
@@ -142,8 +142,8 @@ async def test_a_transaction_rolled_back_by_sqlite_fails_for_all_its_writers(sha
         async with shared.database.write("pause") as connection:
             await connection.execute(text("ROLLBACK"))
 
-    told = await asyncio.gather(note(shared, "a"), undone(), note(shared, "c"), return_exceptions=True)
-    assert [type(one) for one in told] == [LibraryError] * 3
+    results = await asyncio.gather(note(shared, "a"), undone(), note(shared, "c"), return_exceptions=True)
+    assert [type(one) for one in results] == [LibraryError] * 3
     assert on_disk(shared) == set()
     await note(shared, "d")
     assert on_disk(shared) == {"d"}
@@ -196,10 +196,10 @@ async def test_a_signal_in_a_statement_does_not_affect_other_writers(
     shared: Ledger, commits: Commits
 ) -> None:
     """SQLAlchemy would close the connection and roll back the others' blocks."""
-    told = await asyncio.gather(
+    results = await asyncio.gather(
         *(note(shared, name) for name in ("a", "signal", "c")), return_exceptions=True
     )
-    assert [type(one) for one in told] == [type(None), Stopped, type(None)]
+    assert [type(one) for one in results] == [type(None), Stopped, type(None)]
     assert on_disk(shared) == {"a", "c"}
     await note(shared, "d")
     assert on_disk(shared) == {"a", "c", "d"}

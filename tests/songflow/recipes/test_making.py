@@ -173,16 +173,16 @@ async def test_without_a_person_it_stops_and_continues_with_a_choice(simulator, 
 
 
 @pytest.mark.parametrize(
-    ("choices", "said"),
+    ("choices", "message"),
     [
         ({"core": "9"}, "core cannot continue with take 9: there is none"),
         ({"core": "two"}, "core is 'two': allowed are a take's number, again"),
         ({"nowhere": "1"}, "nowhere is not a step of the recipe"),
     ],
 )
-async def test_an_invalid_choice_is_refused(simulator, make, choices, said):
+async def test_an_invalid_choice_is_refused(simulator, make, choices, message):
     server = simulator(clip_seconds=1.0)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         await make(server, TWO, choices=choices)
     assert len(server.bill()) <= 1
 

@@ -129,7 +129,7 @@ def test_all_faults_are_reported_with_their_lines():
         assert any(one.startswith(fault) for one in found), fault
     lines = [int(one.split(":")[0].removeprefix("line ")) for one in found]
     assert lines == sorted(lines)
-    assert len(found) == 20, found  # and the place that steps.5 does not say
+    assert len(found) == 20, found  # and the missing place of steps.5
 
 
 @pytest.mark.parametrize(
