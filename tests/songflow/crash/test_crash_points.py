@@ -210,7 +210,7 @@ def _assert_whole(place, result) -> None:
         assert sha256(file.read_bytes()).hexdigest() == row.sha256
         assert measure(file).seconds == pytest.approx(1.0, abs=0.1)
         with file.open("rb") as song:
-            assert read_provenance(song).story.audio.sha256 == audio_sha256_of(song) == row.audio_sha256
+            assert read_provenance(song).provenance.audio.sha256 == audio_sha256_of(song) == row.audio_sha256
             assert read_tag(song).picture.data == Path(row.cover_path.removeprefix("file://")).read_bytes()
     assert set(files[0].parent.glob("*.mp3")) == set(files)
     unfinished = [*place.library.folder.rglob(".parts/*"), *place.library.folder.rglob("parts/*")]
