@@ -72,8 +72,10 @@ def _python() -> Check:
 
 
 def _packages() -> Check:
-    """Every dependency that this version declares, the pin of FastAPI included."""
-    wrong = list(unmet(requires("songflow") or []))
+    """Check the requirements that Songflow and Prefect declare against what is installed."""
+    # Prefect 3.8 declares no upper bound for FastAPI, without which its server does not start; our extra does.
+    extra = "prefect-3-8" if Version(version("prefect")) < Version("3.9") else ""
+    wrong = list(unmet([*(requires("songflow") or []), *(requires("prefect") or [])], extra))
     if wrong:
         return bad(
             "packages",
@@ -83,11 +85,11 @@ def _packages() -> Check:
     return good("packages", f"prefect {version('prefect')}, fastapi {version('fastapi')} and the others fit.")
 
 
-def unmet(declared: list[str]) -> Iterator[str]:
-    """What of a package's declared requirements is missing or does not fit here."""
+def unmet(declared: list[str], extra: str = "") -> Iterator[str]:
+    """Requirements that are missing here or installed in a version that does not fit."""
     for text in declared:
         requirement = Requirement(text)
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
             continue
         try:
             found = version(requirement.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+import fastapi
 import prefect
 import pytest
 
@@ -122,3 +123,9 @@ def test_a_dependency_that_does_not_fit_is_named():
         f"prefect {prefect.__version__} is not <3",
         "surely-not-installed is not installed",
     ]
+
+
+def test_the_extra_for_prefect_3_8_bounds_fastapi():
+    declared = ["fastapi<0.1; extra == 'prefect-3-8'"]
+    assert list(unmet(declared)) == []
+    assert list(unmet(declared, "prefect-3-8")) == [f"fastapi {fastapi.__version__} is not <0.1"]
