@@ -29,7 +29,7 @@ from tasks.download import download
 from tasks.record import record
 from tasks.runs import DEFAULT_STEP, request_key, short
 from tasks.sessions import library_of, open_session
-from tasks.stopping import tells_when_stopped
+from tasks.stopping import report_interruption
 from tasks.submit import submit
 from tasks.ui.lineage import song_assets, source_assets
 from tasks.wait import wait
@@ -152,7 +152,7 @@ async def make_songs(
         access.price_of(request),
         key,
     )
-    async with open_session(library_of(library), settings) as session, tells_when_stopped(session, key):
+    async with open_session(library_of(library), settings) as session, report_interruption(session, key):
         submit_task = submit.with_options(retries=settings.retries)
         taken = await submit_to_first(
             request,

@@ -15,7 +15,7 @@ from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import SongState
 from tasks.runs import short
 from tasks.sessions import Where, Who, open_session
-from tasks.stopping import tells_when_cancelled
+from tasks.stopping import report_cancellation
 from tasks.wait import given_access
 
 __all__ = ["download", "may_be_fetched_again"]
@@ -61,7 +61,7 @@ async def download(
         NotCollected: it could not be stored; its row stays announced, so that it is tried again.
         MissingCredentials: its URL is dead, and the account that could give a fresh one is not available.
     """
-    async with open_session(library, settings) as session, tells_when_cancelled(session, submission.key):
+    async with open_session(library, settings) as session, report_cancellation(session, submission.key):
         stored = await store_song(session, submission, song, given_access(credentials))
     if stored.state is SongState.ANNOUNCED:
         raise NotCollected(

@@ -21,7 +21,7 @@ from songflow.generation.session_settings import SessionSettings
 from songflow.settings import LibrarySettings
 from tasks.events import emit
 from tasks.logs import show_in_runs
-from tasks.stopping import ends_when_stopped
+from tasks.stopping import cancel_on_sigterm
 
 __all__ = ["Where", "Who", "access_of", "library_of", "open_session"]
 
@@ -68,7 +68,7 @@ async def open_session(
         yield current.session
         return
     chosen = wanted or LibrarySettings.from_environment()
-    with ends_when_stopped():
+    with cancel_on_sigterm():
         async with Session(chosen, settings, resolve_access, emit) as session:
             token = _open.set(_Open(session, asyncio.get_running_loop()))
             try:

@@ -1,13 +1,15 @@
-"""What stops a run: it always does, and the run says what goes on at the gateway without it.
+"""End a run on SIGTERM wherever it is raised, and log what continues at the gateway.
 
-Prefect answers SIGTERM with an exception that is raised wherever the process is at that moment. Not every place hands
-it on: an event loop only logs what comes out of a callback, nobody may ever ask for the result of a background task,
-and an error that is raised while it is handled takes its place. The run would go on, or end as failed and be retried,
-in a process that was told to end; raised in a request under way, the answer that is paid for would be lost.
+Prefect answers SIGTERM with an exception raised at whatever line the process is executing. That exception can get
+lost: an event loop only logs what a callback raises, nobody may await the background task it came up in, and an
+error raised while it is handled replaces it. The run would then continue, or end as failed and be retried, in a
+process that was told to end. Raised during a request, it would lose the answer to a paid request.
 
-So the signal cancels the work that is open here, after the answers to its requests (`songflow.runtime.shutdown`), and
-`TerminationSignal` is raised where that work ends. Prefect takes a cancellation by its worker or its UI for one only
-while the handler of SIGTERM is its own: what it installs as that is therefore replaced in Prefect itself.
+While one of our sessions is open, SIGTERM therefore cancels the work in it, after the answers to its requests
+(`songflow.runtime.shutdown`), and `TerminationSignal` is raised where that work ends. Prefect recognizes a
+cancellation by its worker or its UI only while the handler of SIGTERM is the one it knows as its own, so our handler
+replaces Prefect's in Prefect's module, too. Both are restored when the last session closes; importing this module
+changes nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
-from types import FrameType, TracebackType
+from types import CodeType, FrameType, FunctionType, TracebackType
 
 from prefect.exceptions import TerminationSignal
 from prefect.utilities import engine
@@ -32,21 +34,21 @@ from songflow.ledger.states import RULES, State
 from songflow.runtime.shutdown import comes_after_answers
 from tasks.logs import send_logs
 
-__all__ = ["ends_when_stopped", "tells_when_cancelled", "tells_when_stopped"]
+__all__ = ["cancel_on_sigterm", "report_cancellation", "report_interruption"]
 
 log = logging.getLogger(f"songflow.{__name__}")
 
-# What a run has said already: a task and the flow around it see the same cancellation.
-_told: ContextVar[set[str] | None] = ContextVar("songflow_told", default=None)
+# Submissions that this run has already reported: a task and the flow around it see the same cancellation.
+_reported: ContextVar[set[str] | None] = ContextVar("songflow_reported", default=None)
 
 
 class _Work:
     """A block of work in a task of an event loop, which SIGTERM cancels."""
 
     def __init__(self) -> None:
-        self.came: int | None = None
+        self.received: int | None = None
         self.task = asyncio.current_task()
-        self.interrupts_main = threading.current_thread() is threading.main_thread()
+        self.interrupts_main = _in_main_thread()
         self._loop = asyncio.get_running_loop()
         self._cancelled = False
 
@@ -56,11 +58,11 @@ class _Work:
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        _open.remove(self)  # what comes from now on is raised by the handler itself
+        _open.remove(self)  # from now on the handler itself raises
         if self._cancelled and self.task is not None:
             self.task.uncancel()
-        if self.came is not None and not isinstance(error, TerminationSignal):
-            raise TerminationSignal(signal=self.came) from error
+        if self.received is not None and not isinstance(error, TerminationSignal):
+            raise TerminationSignal(signal=self.received) from error
 
     def cancel(self) -> None:
         with suppress(RuntimeError):  # its loop is closed
@@ -75,93 +77,153 @@ _open: list[_Work] = []
 
 
 @comes_after_answers
-def _told_to_end(number: int, _frame: FrameType | None) -> None:
-    """SIGTERM's handler while Prefect runs a flow: cancel the open work, and raise only where there is none.
+def _on_sigterm(number: int, _frame: FrameType | None) -> None:
+    """Cancel the open work; raise only if there is none.
 
-    It is raised all the same when the process is told again with nothing opened since, and where the main thread is
-    not the one at work.
+    Also raises if the process receives the signal again with nothing opened since, and if the main thread is not the
+    one that works.
     """
-    works = [work for work in tuple(_open) if work.came is None]  # other threads open and close theirs
+    works = [work for work in tuple(_open) if work.received is None]  # other threads open and close theirs
     for work in works:
-        work.came = number
+        work.received = number
     for innermost in {work.task: work for work in works}.values():
         innermost.cancel()
     if not any(work.interrupts_main for work in works):
         raise TerminationSignal(signal=number)
 
 
-def _answer_for_prefect() -> None:
-    """Put our handler in the place of Prefect's, for runs to come and for one that is at work already."""
-    # Only the main thread may; beside it a run at work keeps Prefect's, which Prefect must go on to know as its own.
-    with suppress(ValueError):
-        if signal.getsignal(signal.SIGTERM) is engine._prefect_sigterm_handler:
-            signal.signal(signal.SIGTERM, _told_to_end)
-        # Prefect declares that it never returns; ours does, where it cancels instead of raising.
-        engine._prefect_sigterm_handler = _told_to_end  # type: ignore[assignment]
+def _on_sigterm_as_prefects(number: int, *_args: object) -> None:
+    """Code for Prefect's own function: it sees the globals of Prefect's module, not of this one."""
+    from tasks import stopping
+
+    stopping._on_sigterm(number, None)
 
 
-_answer_for_prefect()
+class _Takeover:
+    """Replaces Prefect's handler while work is open, counted: runs may overlap in a process.
+
+    Work in the main thread exchanges the handler, in the signal table and as what Prefect knows as its own. Other
+    threads cannot set a handler; they exchange the code of Prefect's, which stays in place as the same object.
+    """
+
+    def __init__(self) -> None:
+        self._in_main = 0
+        self._beside = 0
+        self._handler: FunctionType | None = None
+        self._code: tuple[FunctionType, CodeType] | None = None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        enter, leave = (
+            (self._enter_main, self._leave_main)
+            if _in_main_thread()
+            else (self._enter_beside, self._leave_beside)
+        )
+        # Prefect looks at the handler under the same lock.
+        with engine._prefect_sigterm_bridge_lock:
+            enter()
+        try:
+            yield
+        finally:
+            with engine._prefect_sigterm_bridge_lock:
+                leave()
+
+    def _enter_main(self) -> None:
+        self._in_main += 1
+        prefects = engine._prefect_sigterm_handler
+        # Outside of a flow run nothing of Prefect's is installed, and SIGTERM ends the process as usual.
+        if self._handler is None and signal.getsignal(signal.SIGTERM) is prefects:
+            self._handler = prefects  # type: ignore[assignment]
+            engine._prefect_sigterm_handler = _on_sigterm  # type: ignore[assignment]
+            signal.signal(signal.SIGTERM, _on_sigterm)
+
+    def _leave_main(self) -> None:
+        self._in_main -= 1
+        if self._in_main or self._handler is None:
+            return
+        engine._prefect_sigterm_handler = self._handler
+        if signal.getsignal(signal.SIGTERM) is _on_sigterm:
+            signal.signal(signal.SIGTERM, self._handler)
+        self._handler = None
+
+    def _enter_beside(self) -> None:
+        self._beside += 1
+        prefects = self._handler or engine._prefect_sigterm_handler
+        if self._code is None and isinstance(prefects, FunctionType):
+            self._code = prefects, prefects.__code__
+            prefects.__code__ = _on_sigterm_as_prefects.__code__
+
+    def _leave_beside(self) -> None:
+        self._beside -= 1
+        if self._beside or self._code is None:
+            return
+        prefects, code = self._code
+        prefects.__code__ = code
+        self._code = None
+
+
+_takeover = _Takeover()
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager
-def ends_when_stopped() -> Iterator[None]:
-    """Around all of a flow's work: SIGTERM cancels it, and leaves it as what it is to Prefect.
+def cancel_on_sigterm() -> Iterator[None]:
+    """Cancel the work inside on SIGTERM, and raise on exit what Prefect expects.
 
     Raises:
-        TerminationSignal: it came; also where another error or nothing at all has come of it.
+        TerminationSignal: the signal came, even if another error or none resulted from it.
     """
-    told = _told.set(set())
+    token = _reported.set(set())
     try:
-        with _Work():
+        with _takeover(), _Work():
             yield
     finally:
-        _told.reset(told)
+        _reported.reset(token)
 
 
 @asynccontextmanager
-async def tells_when_cancelled(session: Session, key: str) -> AsyncIterator[None]:
-    """Say what goes on when the work on a key is cancelled here: no gateway can be told to stop."""
+async def report_cancellation(session: Session, key: str) -> AsyncIterator[None]:
+    """Log what continues at the gateway if the work on a key is cancelled: no gateway can be told to stop."""
     try:
         yield
     except asyncio.CancelledError:
-        await _tell_what_goes_on(session, key)
+        await _report(session, key)
         raise
 
 
 @asynccontextmanager
-async def tells_when_stopped(session: Session, key: str) -> AsyncIterator[None]:
-    """The same around the tasks of a flow, for whatever stops it between or inside of them.
+async def report_interruption(session: Session, key: str) -> AsyncIterator[None]:
+    """The same around the tasks of a flow, for anything that stops it between or inside them.
 
-    The domain's own errors say what they mean by themselves.
+    The domain's own errors already say what was billed.
     """
     try:
         yield
     except SongflowError:
         raise
     except BaseException:
-        await _tell_what_goes_on(session, key)
+        await _report(session, key)
         raise
 
 
-async def _tell_what_goes_on(session: Session, key: str) -> None:
-    """A courtesy: the ledger may be away as well, and that must not take the place of what stopped the run."""
+async def _report(session: Session, key: str) -> None:
+    # The ledger may be away as well, and its error must not replace the one that stopped the run.
     with suppress(Exception):
-        await _tell(session, key)
+        current = leading_submission(await session.library.ledger.submissions.of_key(key))
+        if current is None or not (RULES[current.state].unsettled or current.state is State.SUCCEEDED):
+            return
+        reported = _reported.get()
+        if reported is None or current.id not in reported:
+            log.warning("%s", _what_continues(current))
+            await send_logs()
+        if reported is not None:
+            reported.add(current.id)
 
 
-async def _tell(session: Session, key: str) -> None:
-    current = leading_submission(await session.library.ledger.submissions.of_key(key))
-    if current is None or not (RULES[current.state].unsettled or current.state is State.SUCCEEDED):
-        return
-    told = _told.get()
-    if told is None or current.id not in told:
-        log.warning("%s", _what_goes_on(current))
-        await send_logs()
-    if told is not None:
-        told.add(current.id)
-
-
-def _what_goes_on(submission: Submission) -> str:
+def _what_continues(submission: Submission) -> str:
     if RULES[submission.state].waits:
         known = f"the generation {submission.any_id} is still running at the gateway, and still billed"
     elif submission.state is State.SUCCEEDED:

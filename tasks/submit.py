@@ -20,7 +20,7 @@ from songflow.ledger.rows import Submission
 from tasks.limits import submit_slot
 from tasks.runs import DEFAULT_STEP, request_key, run_ids, short
 from tasks.sessions import Where, Who, access_of, open_session
-from tasks.stopping import tells_when_cancelled
+from tasks.stopping import report_cancellation
 
 __all__ = ["may_be_sent_again", "submit"]
 
@@ -84,7 +84,7 @@ async def submit(
     """
     access = access_of(credentials)
     paid = PaidRequest(request, key or await request_key(step), runs=await run_ids())
-    async with open_session(library, settings) as session, tells_when_cancelled(session, paid.key):
+    async with open_session(library, settings) as session, report_cancellation(session, paid.key):
         try:
             async with submit_slot(access):
                 return await submit_once(session, paid, access, policy)

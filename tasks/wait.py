@@ -14,7 +14,7 @@ from songflow.generation import lifecycle
 from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.rows import Song, Submission
 from tasks.sessions import Where, Who, access_of, open_session
-from tasks.stopping import tells_when_cancelled
+from tasks.stopping import report_cancellation
 from tasks.ui.progress import ProgressBar
 
 __all__ = ["given_access", "is_infrastructure_error", "wait"]
@@ -65,7 +65,7 @@ async def wait(
     Raises:
         SongflowError: see `songflow.generation.lifecycle.wait`; none of these is retried.
     """
-    async with open_session(library, settings) as session, tells_when_cancelled(session, submission.key):
+    async with open_session(library, settings) as session, report_cancellation(session, submission.key):
         # On a retry, the submission that was passed may be outdated.
         submission = await session.library.ledger.submissions.get(submission.id)
         bar = ProgressBar(f"Generation {submission.any_id} at {submission.gateway}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -23,7 +25,7 @@ from songflow.runtime.concurrency import all_ended
 from songflow.settings import LibrarySettings
 from tasks import stopping
 from tasks.sessions import open_session
-from tasks.stopping import ends_when_stopped, tells_when_cancelled
+from tasks.stopping import cancel_on_sigterm, report_cancellation
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ async def without_ledger(tmp_path: Path) -> AsyncIterator[Session]:
 async def test_a_cancellation_stays_one(without_ledger: Session) -> None:
     """A cluster that shuts down takes its database away as well."""
     with pytest.raises(asyncio.CancelledError):
-        async with tells_when_cancelled(without_ledger, "key"):
+        async with report_cancellation(without_ledger, "key"):
             raise asyncio.CancelledError
 
 
@@ -101,7 +103,7 @@ async def in_one_of_several() -> None:
 
 
 async def in_work_within_work() -> None:
-    with ends_when_stopped():
+    with cancel_on_sigterm():
         await in_a_callback()
 
 
@@ -154,7 +156,7 @@ async def test_a_signal_ends_the_work_wherever_it_comes_up(tmp_path: Path, work:
 
 async def test_all_that_runs_at_once_is_ended(tmp_path: Path) -> None:
     async def work() -> None:
-        with ends_when_stopped():
+        with cancel_on_sigterm():
             await asyncio.sleep(60)
 
     async with asyncio.timeout(30):
@@ -163,7 +165,7 @@ async def test_all_that_runs_at_once_is_ended(tmp_path: Path) -> None:
 
 
 async def test_what_is_told_after_the_work_has_ended_is_raised_as_prefect_does() -> None:
-    with ends_when_stopped():
+    with cancel_on_sigterm():
         pass
     with pytest.raises(TerminationSignal):
         told_to_end()
@@ -174,7 +176,7 @@ def test_work_beside_the_main_thread_is_cancelled_and_the_main_thread_ends_as_we
     at_work, ended = threading.Event(), []
 
     async def work() -> None:
-        with ends_when_stopped():
+        with cancel_on_sigterm():
             at_work.set()
             await asyncio.sleep(60)
 
@@ -193,22 +195,24 @@ def test_work_beside_the_main_thread_is_cancelled_and_the_main_thread_ends_as_we
     assert len(ended) == 1
 
 
-def test_a_run_at_work_already_when_ours_are_imported_has_our_handler(
+def test_a_run_that_has_started_gets_our_handler_while_our_work_is_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A flow of somebody's own may import them at its first line."""
+    """A flow of the user's own opens a session at any of its lines."""
 
     def prefects(number: int, _frame: object) -> None:
         raise TerminationSignal(signal=number)
 
     monkeypatch.setattr(engine, "_prefect_sigterm_handler", prefects)
     signal.signal(signal.SIGTERM, prefects)
-    stopping._answer_for_prefect()
+    with stopping._takeover():
+        assert engine.is_prefect_sigterm_handler_installed()
+        assert signal.getsignal(signal.SIGTERM) is not prefects
     assert engine.is_prefect_sigterm_handler_installed()
-    assert signal.getsignal(signal.SIGTERM) is not prefects
+    assert signal.getsignal(signal.SIGTERM) is prefects
 
 
-def test_imported_at_first_beside_the_main_thread_a_run_at_work_keeps_prefects_handler(
+def test_work_beside_the_main_thread_leaves_prefects_handler_in_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ours cannot be installed there; Prefect would acknowledge no cancellation with neither of the two."""
@@ -216,18 +220,87 @@ def test_imported_at_first_beside_the_main_thread_a_run_at_work_keeps_prefects_h
     def prefects(number: int, _frame: object) -> None:
         raise TerminationSignal(signal=number)
 
+    before = prefects.__code__
     monkeypatch.setattr(engine, "_prefect_sigterm_handler", prefects)
     signal.signal(signal.SIGTERM, prefects)
-    beside = threading.Thread(target=stopping._answer_for_prefect)
-    beside.start()
-    beside.join()
+    installed, leave = threading.Event(), threading.Event()
+
+    def beside() -> None:
+        with stopping._takeover():
+            installed.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=beside)
+    thread.start()
+    assert installed.wait(30)
     assert engine.can_ack_control_intent()
+    assert prefects.__code__ is not before
+    leave.set()
+    thread.join(30)
+    assert engine.can_ack_control_intent()
+    assert prefects.__code__ is before
 
 
-def test_prefect_installs_our_handler_and_takes_it_for_its_own() -> None:
-    """What it installs has a private name: another version of Prefect is looked at before it is allowed."""
+@pytest.mark.oldest_prefect
+def test_prefect_installs_our_handler_and_recognizes_it_as_its_own() -> None:
+    """Its own handler has a private name: check another version of Prefect here before allowing it."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    prefects = engine._prefect_sigterm_handler
     with engine.capture_sigterm():
-        assert signal.getsignal(signal.SIGTERM) is stopping._told_to_end
+        with stopping._takeover():
+            assert signal.getsignal(signal.SIGTERM) is stopping._on_sigterm
+            assert engine.can_ack_control_intent()
+            with engine.capture_sigterm():  # a subflow
+                assert signal.getsignal(signal.SIGTERM) is stopping._on_sigterm
+                assert engine.can_ack_control_intent()
+        assert signal.getsignal(signal.SIGTERM) is prefects
         assert engine.can_ack_control_intent()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert engine._prefect_sigterm_handler is prefects
+
+
+async def test_of_two_overlapping_runs_the_one_that_continues_still_has_our_handler() -> None:
+    """Two top-level flows in one process; Prefect's own handler goes with the run that started first."""
+    prefects = engine._prefect_sigterm_handler
+    started, other_ended = asyncio.Event(), asyncio.Event()
+
+    async def started_first() -> None:
+        with engine.capture_sigterm(), cancel_on_sigterm():
+            started.set()
+            await other_ended.wait()
+            await in_a_callback()
+
+    running = asyncio.create_task(started_first())
+    await started.wait()
+    with engine.capture_sigterm(), cancel_on_sigterm():
+        assert signal.getsignal(signal.SIGTERM) is stopping._on_sigterm
+    assert signal.getsignal(signal.SIGTERM) is stopping._on_sigterm
+    assert engine.can_ack_control_intent()
+    other_ended.set()
+    async with asyncio.timeout(30):
+        with pytest.raises(TerminationSignal):
+            await running
+    assert engine._prefect_sigterm_handler is prefects
+    assert signal.getsignal(signal.SIGTERM) is prefects
+
+
+async def test_two_runs_one_after_the_other_each_get_our_handler() -> None:
+    prefects = engine._prefect_sigterm_handler
+    for _ in range(2):
+        with engine.capture_sigterm(), cancel_on_sigterm():
+            assert signal.getsignal(signal.SIGTERM) is stopping._on_sigterm
+        assert signal.getsignal(signal.SIGTERM) is prefects
+
+
+def test_importing_tasks_and_flows_patches_nothing_in_prefect() -> None:
+    code = """
+import signal
+from prefect.utilities import engine
+handler = engine._prefect_sigterm_handler
+before = handler, handler.__code__, signal.getsignal(signal.SIGTERM)
+import flows.extend, flows.generate, flows.rescue, flows.song, flows.sweep
+import tasks.download, tasks.record, tasks.shard, tasks.submit, tasks.wait
+handler = engine._prefect_sigterm_handler
+assert before == (handler, handler.__code__, signal.getsignal(signal.SIGTERM))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=240)
