@@ -1,4 +1,4 @@
-"""The command as a process with an environment of its own, against simulated gateways on real sockets."""
+"""The command as a process with its own environment, against simulated gateways on real sockets."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Run:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The one object on stdout; anything else there fails the test."""
+        """The only object on stdout; any other output fails the test."""
         assert self.stdout.endswith(b"\n")
         assert self.stdout.count(b"\n") == 1
         found = json.loads(self.stdout)
@@ -67,11 +67,11 @@ class Shell:
 
     @property
     def library(self) -> Path:
-        """The library, where nothing else is said."""
+        """The default library."""
         return self.folder / "songs"
 
     def environment(self, **more: str | None) -> dict[str, str]:
-        """Nothing of the machine's but its PATH."""
+        """The environment: only PATH is the machine's."""
         plain = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder / "home"),
@@ -185,7 +185,7 @@ def posts() -> Callable[[SimulatorServer], int]:
 
 @pytest.fixture
 def to() -> Callable[..., list[str]]:
-    """The options that lead to a simulated gateway."""
+    """The options that choose a simulated gateway."""
 
     def options(server: SimulatorServer, gateway: str = "cometapi") -> list[str]:
         return ["--gateway", gateway, "--base-url", server.url, "--poll-interval", "0.1", "--json"]

@@ -1,4 +1,4 @@
-"""The command inside this process: what a subprocess cannot show, and the ways through that are quick to try."""
+"""The command in this process: cases that a subprocess cannot show, and many bad inputs, which are quick here."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PREFECT = (
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of the machine's own set-up is read, and nothing outside is written."""
+    """Isolate the test from the machine's configuration and files."""
     for name in (*PREFECT, "COMETAPI_KEY", "OPENAI_HK_KEY", "SONGFLOW_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
@@ -47,7 +47,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def call(capfdbinary: pytest.CaptureFixture[bytes]) -> Iterator[Call]:
-    """Runs the command here: its code, stdout and stderr; afterwards the loggers are as they were."""
+    """Run the command here; returns exit code, stdout and stderr, and restores the loggers."""
     logger = logging.getLogger("songflow")
     before = (list(logger.handlers), logger.level, logger.propagate)
 
@@ -100,10 +100,10 @@ def call(capfdbinary: pytest.CaptureFixture[bytes]) -> Iterator[Call]:
         " ".join(value).encode("ascii", "backslashreplace").decode()[:40] if isinstance(value, list) else ""
     ),
 )
-def test_bad_input_is_told_in_one_object(
+def test_bad_input_is_reported_in_one_object(
     call: Call, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
 ) -> None:
-    """Exit 2, the same on stdout and stderr, and nothing is made."""
+    """Exit 2, the same on stdout and stderr, and nothing is created."""
     monkeypatch.setenv("COMETAPI_KEY", "sk-0123456789abcdef")
     monkeypatch.setenv("SONGFLOW_API_KEY", "sk-0123456789abcdef")
     code, out, err = call("generate", "--json", *arguments)
@@ -122,7 +122,7 @@ def test_without_json_stdout_stays_empty(call: Call, arguments: list[str]) -> No
 
 
 def test_a_prompt_called_json_is_a_prompt(call: Call) -> None:
-    """What stands after `--` is no option."""
+    """Arguments after `--` are not options."""
     code, out, _ = call("generate", "--seed", "-9", "--", "--json")
     assert (code, out) == (2, "")
 
@@ -155,10 +155,10 @@ def test_a_custom_gateway_is_an_address_two_paths_and_a_shape(
     assert server.bill()[0].dialect == "shape-d"
 
 
-def test_the_simulator_is_the_default_and_says_so_where_a_key_is_set(
+def test_the_simulator_is_the_default_and_says_so_if_a_key_is_set(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A key in the environment does not choose its gateway: spending takes an explicit word."""
+    """A key in the environment does not choose its gateway: spending needs an explicit option."""
     monkeypatch.setenv("COMETAPI_KEY", "sk-0123456789abcdef")
     code, out, err = call("generate", "x", "--deadline", "0", "--json")
     assert code == 5
@@ -186,7 +186,7 @@ def test_something_unexpected_is_one_sentence(call: Call, monkeypatch: pytest.Mo
 def test_something_unexpected_while_paying_may_have_cost_something(
     call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It names the key, and claims nothing about the bill."""
+    """It names the key, and says that it may be billed."""
 
     async def burst(*_: object) -> None:
         raise RuntimeError("boom")
@@ -201,8 +201,8 @@ def test_something_unexpected_while_paying_may_have_cost_something(
         call("generate", "x")
 
 
-def test_a_second_ctrl_c_leaves_the_outcome_open(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It pays once at most with the same key, and says so."""
+def test_after_a_second_ctrl_c_the_outcome_is_unknown(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says that the same key pays once at most."""
 
     def interrupted(work: Any) -> None:
         work.close()
@@ -238,8 +238,8 @@ def test_the_command_exits_with_its_code(capsys: pytest.CaptureFixture[str]) -> 
     assert "nope" in capsys.readouterr().err
 
 
-def test_an_error_is_given_the_key_that_it_does_not_know() -> None:
-    """And keeps one that it does."""
+def test_an_error_without_a_key_is_given_one() -> None:
+    """An error with a key keeps it."""
     with pytest.raises(InputError) as caught, named("mine"):
         raise InputError("no")
     assert caught.value.key == "mine"
@@ -249,7 +249,7 @@ def test_an_error_is_given_the_key_that_it_does_not_know() -> None:
 
 
 def test_a_song_without_title_or_length_has_a_line(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    """Gateways leave things out."""
+    """Gateways may leave fields out."""
     takes = (
         SongResult(None, None, None, None, None, "gone"),
         SongResult("id", None, None, "/x.mp3", "0", None),
@@ -283,7 +283,7 @@ async def test_a_terminal_shows_a_live_line(monkeypatch: pytest.MonkeyPatch) -> 
         (["--output", "missing/songs.csv"], "missing/songs.csv cannot be written: No such file or directory"),
     ],
 )
-def test_a_bad_look_at_songs_is_told(call: Call, options: list[str], words: str) -> None:
+def test_bad_options_of_songs_are_reported(call: Call, options: list[str], words: str) -> None:
     """Exit 2, one object."""
     code, out, _ = call("songs", *options, "--json")
     assert code == 2
@@ -308,8 +308,8 @@ def test_songs_go_to_a_file(
     assert "Parquet is not for a terminal" in call("songs", "--format", "parquet")[2]
 
 
-def test_a_library_that_is_not_there_has_no_songs(call: Call) -> None:
-    """Also where its name could be no folder's."""
+def test_a_missing_library_has_no_songs(call: Call) -> None:
+    """Even if its name cannot be that of a folder."""
     assert json.loads(call("songs", "--json")[1]) == {"songs": []}
     assert json.loads(call("songs", "--json", "--library", "n" * 300)[1]) == {"songs": []}
 
@@ -326,7 +326,7 @@ def test_a_library_that_is_not_there_has_no_songs(call: Call) -> None:
     ],
     ids=lambda value: value[-1] if isinstance(value, list) else "",
 )
-def test_a_simulator_that_cannot_be_set_up_is_told(call: Call, options: list[str], words: str) -> None:
+def test_invalid_options_of_the_simulator_are_reported(call: Call, options: list[str], words: str) -> None:
     """Exit 2, one object."""
     Path("broken.json").write_bytes(b"[{")
     code, out, _ = call("simulate", *options, "--json")
@@ -335,10 +335,8 @@ def test_a_simulator_that_cannot_be_set_up_is_told(call: Call, options: list[str
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_simulator_says_where_it_listens(
-    call: Call, monkeypatch: pytest.MonkeyPatch, as_json: bool
-) -> None:
-    """As JSON where asked, and an example for people."""
+def test_the_simulator_prints_its_address(call: Call, monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
+    """As JSON if requested, else with an example."""
 
     def serve(_settings: object, _host: str, _port: int, ready: Callable[[str], None]) -> None:
         ready("http://127.0.0.1:9")
@@ -352,7 +350,7 @@ def test_a_simulator_says_where_it_listens(
 
 
 def test_the_demo_shows_its_rows_and_where_to_listen(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For people: a table of the three steps, and the file of the whole."""
+    """As text: a table of the three steps, and the file of the whole song."""
     from cli import demo
 
     def short(**settings: Any) -> SessionSettings:
@@ -372,13 +370,13 @@ def test_the_demo_shows_its_rows_and_where_to_listen(call: Call, monkeypatch: py
 
 
 def test_without_a_server_configured_there_is_no_flow_run() -> None:
-    """The plain way needs no start of a server."""
+    """Plain Python does not start a server."""
     assert configured_api_url() is None
     assert use_prefect() is False
 
 
 def test_a_server_that_answers_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the environment; `SONGFLOW_PREFECT=off` says no."""
+    """The environment names it; `SONGFLOW_PREFECT=off` disables it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.getsockname()[1]}/api")
         assert use_prefect() is True
@@ -386,10 +384,10 @@ def test_a_server_that_answers_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
         assert use_prefect() is False
 
 
-def test_a_server_that_does_not_answer_is_left_out(
+def test_a_server_that_does_not_answer_is_not_used(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With a word about it: the ledger has everything either way."""
+    """With a warning; the ledger records everything either way."""
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
     assert use_prefect() is False
     assert "does not answer: running without it" in caplog.text
@@ -414,8 +412,8 @@ def test_the_active_profile_names_the_server(tmp_path: Path, text: str, url: str
     assert configured_api_url() == url
 
 
-def test_options_have_checks_of_their_own() -> None:
-    """Defaults pass all of them."""
+def test_options_check_themselves() -> None:
+    """Defaults are valid."""
     Paying().check()
     Waiting().check()
     Gateway().check()
@@ -424,12 +422,12 @@ def test_options_have_checks_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
-def test_the_overview_says_what_each_command_is_for(call: Call, arguments: tuple[str, ...]) -> None:
+def test_the_overview_describes_each_command(call: Call, arguments: tuple[str, ...]) -> None:
     """A line for each; a command's own help is its docstring."""
     _, out, _ = call(*arguments)
     rows = [line.strip("│ ").split(maxsplit=1) for line in out.splitlines() if line.startswith("│")]
-    told = {row[0]: row[1:] for row in rows if not row[0].startswith("-")}
-    assert set(told) == set(cli.app.app) - {"--help", "-h", "--version"}
-    assert all(told.values()), told
+    rows_by_name = {row[0]: row[1:] for row in rows if not row[0].startswith("-")}
+    assert set(rows_by_name) == set(cli.app.app) - {"--help", "-h", "--version"}
+    assert all(rows_by_name.values()), rows_by_name
     _, out, _ = call("rate", "--help")
     assert "a new rating replaces the old one" in out

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 
-def test_songs_are_exported_and_never_over_others(shell: Any, gateways: Any, to: Any) -> None:
+def test_songs_are_exported_without_overwriting(shell: Any, gateways: Any, to: Any) -> None:
     """A table and its files; a second time only with --force; a condition chooses."""
     made = shell.run("generate", "a waltz", *to(gateways())).json["songs"]
     shell.run("rate", made[0]["song_id"], "5")
@@ -24,6 +24,6 @@ def test_songs_are_exported_and_never_over_others(shell: Any, gateways: Any, to:
 
 
 def test_an_export_of_nothing_is_bad_input(shell: Any) -> None:
-    """And makes no library."""
+    """And creates no library."""
     run = shell.run("export", "-o", "out", "--json")
     assert (run.code, shell.library.exists()) == (2, False)

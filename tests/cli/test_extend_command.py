@@ -1,4 +1,4 @@
-"""`songflow extend`: what is added to a song, by whom, and what stops it before anything is spent."""
+"""`songflow extend`: requests, gateways, and refusals before anything is spent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def core(shell: Any, gateways: Any, to: Any) -> Any:
-    """Makes a song through a gateway; gives the gateway and the song's id."""
+    """Make a song through a gateway; returns the gateway and the song's id."""
 
     def make(gateway: str = "openai-hk", *options: str) -> tuple[Any, str]:
         server = gateways()
@@ -25,8 +25,8 @@ QUICK = ("--poll-interval", "0.1", "--json")
 
 
 @pytest.mark.parametrize("gateway", ["cometapi", "openai-hk"])
-def test_a_song_is_extended_where_it_was_made(shell: Any, core: Any, gateway: str) -> None:
-    """Without a gateway named; the body is the documented one, the songs say where they come from."""
+def test_a_song_is_extended_at_the_gateway_that_made_it(shell: Any, core: Any, gateway: str) -> None:
+    """Without naming a gateway; the body is the documented one, and the songs name their source."""
     server, song_id = core(gateway)
     run = shell.run("extend", song_id, "--mode", "precede", "--prompt", "father", *QUICK)
     assert run.code == 0, run.err
@@ -60,7 +60,7 @@ def test_a_song_is_extended_where_it_was_made(shell: Any, core: Any, gateway: st
 
 
 def test_every_option_reaches_the_gateway(shell: Any, core: Any) -> None:
-    """What is not said is the parent's; the same key pays once."""
+    """Other fields are inherited; the same key pays once."""
     server, song_id = core("cometapi", "--seed", "7", "--lyrics", "la la", "--quality", "0.5")
     said = (
         *("--place", "back", "--context-length", "30", "--lyrics", "new words", "--lyrics-end", "0.9"),
@@ -127,8 +127,8 @@ def test_bad_input_is_refused_before_anything_is_sent(
     assert posts(server) == 1
 
 
-def test_a_song_that_nobody_knows_is_bad_input(shell: Any) -> None:
-    """And says how to see those that are known."""
+def test_an_unknown_song_is_bad_input(shell: Any) -> None:
+    """The message says how to list the known ones."""
     run = shell.run("extend", "nowhere", "--prompt", "x", "--json")
     assert run.code == 2
     assert "There is no song 'nowhere' in this library" in run.json["error"]
@@ -136,7 +136,7 @@ def test_a_song_that_nobody_knows_is_bad_input(shell: Any) -> None:
 
 
 def test_without_its_key_a_song_cannot_be_extended(shell: Any, core: Any) -> None:
-    """The account is named."""
+    """The message names the account."""
     _server, song_id = core("openai-hk")
     run = shell.run("extend", song_id, "--json", env={"OPENAI_HK_KEY": None, "COMETAPI_KEY": None})
     assert run.code == 2

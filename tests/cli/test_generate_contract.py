@@ -1,4 +1,4 @@
-"""`songflow generate`: what programs build on, in real processes."""
+"""`songflow generate`: the contract with programs, in real processes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_prompt_becomes_songs_through_either_gateway(shell: Any, gateways: Any
     assert [frame["gateway"].unique().tolist() for frame in frames] == [["cometapi"], ["openai-hk"]]
 
 
-def test_the_same_key_pays_once_and_brings_the_same_songs(
+def test_the_same_key_pays_once_and_returns_the_same_songs(
     shell: Any, gateways: Any, to: Any, posts: Any
 ) -> None:
     """The second command finds them stored; another body under the key is refused with its fields named."""
@@ -70,7 +70,7 @@ def test_the_same_key_pays_once_and_brings_the_same_songs(
 
 
 def test_every_option_reaches_the_gateway(shell: Any, gateways: Any, to: Any) -> None:
-    """The body that arrived is what the options mean."""
+    """The gateway receives the body that the options describe."""
     server = gateways()
     options = {
         "--lyrics": "[Verse]\nla la, - la",
@@ -122,10 +122,10 @@ def test_every_option_reaches_the_gateway(shell: Any, gateways: Any, to: Any) ->
     ],
     ids=["nothing", "instrumental", "file", "dash"],
 )
-def test_the_words_are_those_asked_for(
+def test_options_determine_the_lyrics(
     shell: Any, gateways: Any, to: Any, options: list[str], changed: dict[str, Any]
 ) -> None:
-    """Without lyrics, `lyrics_type` is generate; all else has the gateways' default."""
+    """Without lyrics, `lyrics_type` is generate; other fields have the gateways' defaults."""
     (shell.folder / "words.txt").write_text("Wörter\n歌\n", encoding="utf-8")
     server = gateways(takes=1)
     assert shell.run("generate", "a waltz", *options, *to(server)).code == 0
@@ -148,7 +148,7 @@ def test_the_words_are_those_asked_for(
     }
 
 
-def test_one_bad_take_of_two_is_a_success_with_a_gap(shell: Any, gateways: Any, to: Any) -> None:
+def test_one_failed_take_of_two_is_a_success(shell: Any, gateways: Any, to: Any) -> None:
     """Exit 0 for at least one song; the other's path is null and its error says why."""
     run = shell.run("generate", "a waltz", *to(gateways({"fault": "one_take_fails"})))
     assert run.code == 0
@@ -194,7 +194,7 @@ def test_hostile_titles_break_neither_json_nor_table(shell: Any, gateways: Any, 
     assert len(pd.read_csv(pd.io.common.BytesIO(csv.stdout))) == 16
 
 
-def test_the_key_is_nowhere_even_where_the_gateway_repeats_it(shell: Any, gateways: Any, to: Any) -> None:
+def test_the_key_is_never_shown_even_if_the_gateway_repeats_it(shell: Any, gateways: Any, to: Any) -> None:
     """Not on stdout, not on stderr, and in no byte of the library."""
     echo = f"your key {shell.key} is not allowed here (simulated)"
     server = gateways(
@@ -216,8 +216,8 @@ def test_the_key_is_nowhere_even_where_the_gateway_repeats_it(shell: Any, gatewa
     assert [path for path in files if shell.key.encode() in path.read_bytes()] == []
 
 
-def test_a_title_that_the_terminal_cannot_show_is_no_failure(shell: Any, gateways: Any, to: Any) -> None:
-    """JSON is UTF-8 whatever the terminal speaks, and text is escaped."""
+def test_a_title_that_the_terminal_cannot_encode_is_no_failure(shell: Any, gateways: Any, to: Any) -> None:
+    """JSON is always UTF-8, and text is escaped."""
     server = gateways({"fault": "hostile_titles", "titles": ["歌 ü"]}, takes=1)
     ascii_only = {"PYTHONIOENCODING": "ascii", "LANG": "C", "PYTHONUTF8": "0"}
     run = shell.run("generate", "a waltz", *to(server), env=ascii_only)
@@ -226,7 +226,7 @@ def test_a_title_that_the_terminal_cannot_show_is_no_failure(shell: Any, gateway
 
 
 def test_json_on_stdout_is_one_line_of_utf8(shell: Any, gateways: Any, to: Any) -> None:
-    """Byte for byte what `json.loads` takes."""
+    """All bytes are valid JSON."""
     run = shell.run("generate", "a waltz", *to(gateways(takes=1)))
     assert json.loads(run.stdout)["songs"][0]["duration"] == 2.0
     assert run.stdout.count(b"\n") == 1

@@ -1,4 +1,4 @@
-"""`songflow generate` where it does not end well: exit codes, one JSON object, and what it cost."""
+"""Failures of `songflow generate`: exit codes, one JSON object, and costs."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ def test_bad_input_is_refused_before_anything_is_sent(
         (["generate", "x", "--loudness", "3", "--json"], "Unknown option: --loudness"),
     ],
 )
-def test_what_the_parser_refuses_is_bad_input(shell: Any, arguments: list[str], words: str) -> None:
-    """JSON, too, although nothing was parsed; no library is made."""
+def test_arguments_that_cannot_be_parsed_are_bad_input(shell: Any, arguments: list[str], words: str) -> None:
+    """With JSON, although nothing was parsed; no library is created."""
     assert words in failed(shell.run(*arguments), 2, "no", None)["error"]
     assert not shell.library.exists()
 
 
-def test_a_real_gateway_takes_a_key(shell: Any) -> None:
+def test_a_real_gateway_needs_a_key(shell: Any) -> None:
     """The message names the variable."""
     none = {"COMETAPI_KEY": None, "OPENAI_HK_KEY": None}
     found = failed(shell.run("generate", "x", "--gateway", "openai-hk", "--json", env=none), 2, "no", None)
@@ -75,15 +75,15 @@ def test_a_real_gateway_takes_a_key(shell: Any) -> None:
     assert "OPENAI_HK_KEY" in found["next"]
 
 
-def test_a_block_that_is_not_there_is_bad_input(shell: Any) -> None:
-    """Nothing is sent with no key."""
+def test_a_missing_block_is_bad_input(shell: Any) -> None:
+    """Without a key nothing is sent."""
     run = shell.run("generate", "x", "--credentials", "cometapi-credentials/nope", "--key", "mine", "--json")
     found = failed(run, 2, "no", None)
     assert "nope" in found["error"]
 
 
 def test_a_ledger_of_a_newer_songflow_is_not_touched(shell: Any, gateways: Any, to: Any, posts: Any) -> None:
-    """Its schema may mean something else."""
+    """Its schema may differ."""
     server = gateways(takes=1)
     assert shell.run("generate", "a waltz", *to(server)).code == 0
     with sqlite3.connect(shell.library / "ledger.sqlite") as database:
@@ -108,7 +108,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_noticed_before_the_post(
     shell: Any, gateways: Any, to: Any, posts: Any, full_disk: Path
 ) -> None:
-    """A song that is paid for must find room."""
+    """A paid song needs space."""
     server = gateways()
     run = shell.run("generate", "a waltz", "--library", str(full_disk / "songs"), *to(server))
     assert "is full: 7 MiB are free, 64 MiB are needed" in failed(run, 2, "no", None)["error"]
@@ -118,7 +118,7 @@ def test_a_full_disk_is_noticed_before_the_post(
 # --- 3: refused or not sent ---
 
 
-def test_a_wrong_key_and_a_spent_one_are_refusals(shell: Any, gateways: Any, to: Any) -> None:
+def test_a_wrong_key_and_one_without_credit_are_refusals(shell: Any, gateways: Any, to: Any) -> None:
     """Not billed, and not repeated."""
     wrong = shell.run("generate", "x", *to(gateways(accept_keys=frozenset({"another"}))))
     assert "refused the request (credentials, HTTP 401)" in failed(wrong, 3, "no", "refused")["error"]
@@ -128,15 +128,15 @@ def test_a_wrong_key_and_a_spent_one_are_refusals(shell: Any, gateways: Any, to:
     assert found["next"] == "top up the account at the gateway."
 
 
-def test_a_gateway_that_cannot_be_reached_was_sent_nothing(shell: Any) -> None:
-    """Repeated as often as asked, then told."""
+def test_nothing_is_sent_to_an_unreachable_gateway(shell: Any) -> None:
+    """Retried as often as requested, then reported."""
     run = shell.run("generate", "x", "--retries", "1", *UNREACHABLE)
     assert "was not reached" in failed(run, 3, "no", "unsent")["error"]
     assert run.err.count("Trying again in") == 1
 
 
 def test_a_saturated_gateway_is_asked_five_times(shell: Any, gateways: Any, to: Any, posts: Any) -> None:
-    """Once and four more times, without being told to; then it is a refusal."""
+    """Once and four more times by default; then it is a refusal."""
     server = gateways({"fault": "status", "on": "submit", "status": 429, "times": None})
     run = shell.run("generate", "x", "--key", "mine", *to(server))
     assert failed(run, 3, "no", "refused")["key"] == "mine"
@@ -144,7 +144,7 @@ def test_a_saturated_gateway_is_asked_five_times(shell: Any, gateways: Any, to: 
     assert server.bill() == []
 
 
-def test_a_refusal_that_passes_is_not_seen(shell: Any, gateways: Any, to: Any, posts: Any) -> None:
+def test_a_temporary_refusal_is_retried(shell: Any, gateways: Any, to: Any, posts: Any) -> None:
     """429 once, then songs; `--retries 0` does not wait for that."""
     fault = {"fault": "status", "on": "submit", "status": 429}
     server = gateways(fault, takes=1)
@@ -159,7 +159,7 @@ def test_a_refusal_that_passes_is_not_seen(shell: Any, gateways: Any, to: Any, p
 
 
 def test_a_moderated_prompt_is_a_failed_generation(shell: Any, gateways: Any, to: Any, posts: Any) -> None:
-    """With its id; the same key tells it again, and only `--retry-errors` pays for a new try."""
+    """With its id; the same key reports it again, and only `--retry-errors` pays for another attempt."""
     server = gateways({"fault": "moderated"}, takes=1)
     found = failed(shell.run("generate", "x", "--key", "mine", *to(server)), 4, "maybe", "failed")
     assert found["generation_id"] == server.bill()[0].generation_id
@@ -182,7 +182,7 @@ def test_a_moderated_prompt_is_a_failed_generation(shell: Any, gateways: Any, to
 def test_an_unknown_outcome_is_never_sent_again(
     shell: Any, gateways: Any, to: Any, posts: Any, fault: dict[str, Any]
 ) -> None:
-    """Not by retries, not by the same key, not by the same body; only by a person's word."""
+    """Not by retries, the same key or the same body; only by an explicit decision."""
     server = gateways(fault, takes=1)
     run = shell.run("generate", "x", "--key", "mine", "--retries", "7", *to(server))
     found = failed(run, 5, "maybe", "unknown")
@@ -201,7 +201,7 @@ def test_an_unknown_outcome_is_never_sent_again(
 def test_a_deadline_leaves_a_generation_to_be_collected(
     shell: Any, gateways: Any, to: Any, heal: Any
 ) -> None:
-    """Exit 5 with its id and key; the same key brings the songs, and it is billed once."""
+    """Exit 5 with its id and key; the same key returns the songs, and it is billed once."""
     server = gateways({"fault": "unknown_for_ever", "times": None}, takes=1)
     found = failed(shell.run("generate", "x", "--deadline", "0.3", *to(server)), 5, "yes", "overdue")
     assert found["generation_id"] == server.bill()[0].generation_id
@@ -227,7 +227,7 @@ def test_songs_that_cannot_be_stored_are_paid_for_and_wait(
 
 
 def test_ctrl_c_while_waiting_detaches(shell: Any, gateways: Any, to: Any, heal: Any) -> None:
-    """It says that the generation goes on and how to come back, and coming back costs nothing."""
+    """The message says that the generation continues and how to resume; resuming costs nothing."""
     server = gateways({"fault": "unknown_for_ever", "times": None}, takes=1)
     run = shell.interrupt(shell.start("generate", "x", *to(server)), when="Accepted as generation")
     assert run.code == 5, run.err
@@ -246,7 +246,7 @@ def test_ctrl_c_while_waiting_detaches(shell: Any, gateways: Any, to: Any, heal:
 def test_ctrl_c_between_two_attempts_ends_without_a_bill(
     shell: Any, gateways: Any, to: Any, posts: Any
 ) -> None:
-    """The gateway had refused, so nothing was taken."""
+    """The gateway had refused the first, so nothing is billed."""
     server = gateways({"fault": "status", "on": "submit", "status": 429, "retry_after": 30, "times": None})
     run = shell.interrupt(shell.start("generate", "x", *to(server)), when="Trying again in")
     assert run.code == 3, run.err
@@ -270,8 +270,8 @@ def test_ctrl_c_before_anything_is_sent_says_so(shell: Any, gateways: Any, to: A
     assert posts(server) == 0
 
 
-def test_a_killed_command_is_come_back_to_by_its_key(shell: Any, gateways: Any, to: Any, heal: Any) -> None:
-    """SIGKILL leaves a lease that is dead at once: a new key is stopped, the old one collects."""
+def test_a_killed_command_is_resumed_by_its_key(shell: Any, gateways: Any, to: Any, heal: Any) -> None:
+    """After SIGKILL the lease is invalid at once: a new key is stopped, the old one collects."""
     server = gateways({"fault": "unknown_for_ever", "times": None}, takes=1)
     process = shell.start("generate", "x", "--key", "mine", *to(server))
     assert process.stderr is not None

@@ -1,4 +1,4 @@
-"""`songflow listen` in a real browser: a person hears a song, compares its takes, and rates one."""
+"""`songflow listen` in a real browser: play a song, compare its takes, and rate one."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ QUIET = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
 
 
 def until(page: Page, holds: Callable[[], bool]) -> None:
-    """Look again and again (the page's own policy forbids Playwright's way of waiting); the test's timeout ends it."""
+    """Poll a condition, since the page's policy forbids Playwright's own waiting; the test's timeout ends it."""
     while not holds():
         page.wait_for_timeout(50)
 
 
 def heard(page: Page) -> float:
-    """How far the player is, in seconds."""
+    """The player's position in seconds."""
     return float(page.evaluate("document.querySelector('audio').currentTime"))
 
 
 @pytest.mark.skipif(
     CHROMIUM is None and not os.environ.get("SONGFLOW_REQUIRE_SERVICES"), reason="no Chromium here"
 )
-def test_a_person_hears_compares_and_rates(shell: Any, gateways: Any, to: Any, tmp_path: Path) -> None:
-    """The rating is in the manifest; hostile titles are texts; the page's policy is never broken."""
+def test_songs_are_played_compared_and_rated(shell: Any, gateways: Any, to: Any, tmp_path: Path) -> None:
+    """The rating is in the manifest, hostile titles stay text, and the page's policy is never violated."""
     options = to(gateways({"fault": "hostile_titles", "times": None}, clip_seconds=6.0))
     made = shell.run("generate", "<img src=x onerror=alert(1)> waltz", *options).json["songs"]
     process = shell.start("listen", "--port", "0", "--json")
@@ -68,7 +68,7 @@ def test_a_person_hears_compares_and_rates(shell: Any, gateways: Any, to: Any, t
 
 
 def test_a_room_that_cannot_be_opened_says_why(shell: Any, gateways: Any) -> None:
-    """No library, a port that cannot be, a port that is taken."""
+    """No library, an invalid port, a port in use."""
     assert "There is no library" in shell.run("listen", "--json").json["error"]
     assert not shell.library.exists()
     assert shell.run("pause").code == 0

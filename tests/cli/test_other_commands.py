@@ -38,7 +38,7 @@ def test_the_demo_makes_a_whole_song(shell: Any) -> None:
     assert [row["parent_song_id"] for row in rows[1:]] == [row["song_id"] for row in rows[:2]]
 
 
-def test_songs_come_in_every_format(shell: Any, gateways: Any, to: Any) -> None:
+def test_songs_are_listed_in_every_format(shell: Any, gateways: Any, to: Any) -> None:
     """A table for people; every column in JSON, CSV and Parquet, on stdout or in a file."""
     assert shell.run("generate", "a waltz", "--seed", "3", *to(gateways())).code == 0
     table = shell.run("songs")
@@ -61,16 +61,16 @@ def test_songs_come_in_every_format(shell: Any, gateways: Any, to: Any) -> None:
     assert pd.read_parquet(shell.folder / "some.parquet")["take"].tolist() == [1]
 
 
-def test_a_bad_look_at_songs_is_bad_input(shell: Any) -> None:
-    """One object, and nothing is made."""
+def test_bad_options_of_songs_are_bad_input(shell: Any) -> None:
+    """One object, and nothing is created."""
     run = shell.run("songs", "--where", "@__import__('os')", "--json")
     assert run.code == 2
     assert "cannot be read" in run.json["error"]
     assert not shell.library.exists()
 
 
-def test_looking_at_a_library_that_is_not_there_makes_none(shell: Any) -> None:
-    """Exit 0, no rows, and a word on how to get some."""
+def test_listing_a_missing_library_creates_none(shell: Any) -> None:
+    """Exit 0, no rows, and a hint how to make songs."""
     run = shell.run("songs", "--json")
     assert (run.code, run.json) == (0, {"songs": []})
     assert "There is no library at" in run.err
@@ -79,7 +79,7 @@ def test_looking_at_a_library_that_is_not_there_makes_none(shell: Any) -> None:
     assert (empty.code, empty.out.strip().split(",")) == (0, list(COLUMNS))
 
 
-def test_a_reader_that_goes_away_ends_it_quietly(shell: Any) -> None:
+def test_a_closed_pipe_ends_the_command_quietly(shell: Any) -> None:
     """As `songflow songs | head` does."""
     process = shell.start("songs", "--format", "csv")
     assert process.stdout is not None
@@ -91,7 +91,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(shell: Any) -> None:
 
 
 def test_simulate_runs_until_ctrl_c(shell: Any) -> None:
-    """It prints its address, serves, bills, keeps its state, and ends with 0."""
+    """It prints its address, serves, bills, stores its state, and exits with 0."""
     (shell.folder / "faults.json").write_text('[{"fault": "quota_not_enough"}]')
     process = shell.start(
         *("simulate", "--port", "0", "--speed", "500", "--clip-seconds", "2", "--takes", "1", "--json"),
@@ -112,7 +112,7 @@ def test_simulate_runs_until_ctrl_c(shell: Any) -> None:
     assert (shell.folder / "state" / "simulator.sqlite").is_file()
 
 
-def test_a_simulator_that_cannot_be_set_up_says_why(shell: Any) -> None:
+def test_an_invalid_simulator_says_why(shell: Any) -> None:
     """Exit 2, one object."""
     (shell.folder / "bad.json").write_text('[{"fault": "sharks"}]')
     run = shell.run("simulate", "--faults", "bad.json", "--json")
@@ -120,8 +120,8 @@ def test_a_simulator_that_cannot_be_set_up_says_why(shell: Any) -> None:
     assert "no fault 'sharks' on any stage" in run.json["error"]
 
 
-def test_a_port_that_is_taken_is_named(shell: Any, gateways: Any) -> None:
-    """With a way out."""
+def test_a_port_in_use_is_named(shell: Any, gateways: Any) -> None:
+    """With what to do instead."""
     port = gateways().url.rpartition(":")[2]
     run = shell.run("simulate", "--port", port, "--json")
     assert run.code == 2
@@ -130,7 +130,7 @@ def test_a_port_that_is_taken_is_named(shell: Any, gateways: Any) -> None:
 
 
 def test_help_names_every_command_and_option(shell: Any) -> None:
-    """On stdout, with exit 0; the command without a word helps, too."""
+    """On stdout, with exit 0; so does the command without arguments."""
     every = shell.run("--help")
     assert every.code == 0
     assert all(name in every.out for name in ("demo", "generate", "songs", "simulate"))
@@ -148,7 +148,7 @@ def test_help_names_every_command_and_option(shell: Any) -> None:
 
 
 def test_python_m_cli_is_the_same_command(shell: Any) -> None:
-    """For those who have no script on their path."""
+    """For users without the script on their path."""
     import sys
 
     found = subprocess.run(

@@ -12,8 +12,8 @@ def ratings(shell: Any) -> list[float | None]:
     return [row["rating"] for row in shell.run("songs", "--json").json["songs"]]
 
 
-def test_a_rating_stands_in_the_manifest(shell: Any, gateways: Any, to: Any) -> None:
-    """By id and by file; people read a sentence, programs an object; --clear takes it back."""
+def test_a_rating_is_in_the_manifest(shell: Any, gateways: Any, to: Any) -> None:
+    """By id and by file, reported as a sentence or as JSON; --clear removes it."""
     made = shell.run("generate", "a waltz", *to(gateways())).json["songs"]
     first, second = (song["song_id"] for song in made)
     rated = shell.run("rate", first, "4", "--json")
@@ -37,8 +37,8 @@ def test_a_rating_stands_in_the_manifest(shell: Any, gateways: Any, to: Any) -> 
         ([], "SONG"),
     ],
 )
-def test_a_rating_that_cannot_be_is_bad_input(shell: Any, arguments: list[str], words: str) -> None:
-    """Exit 2, and no library is made."""
+def test_an_invalid_rating_is_bad_input(shell: Any, arguments: list[str], words: str) -> None:
+    """Exit 2, and no library is created."""
     run = shell.run("rate", *arguments, "--json")
     assert run.code == 2
     assert words in run.json["error"]

@@ -1,4 +1,4 @@
-"""What docs/recipes.md says is so: its recipe is read, its measures are named (tests/docs runs its commands)."""
+"""docs/recipes.md is correct: its recipe is valid and it names every measure (tests/docs runs its commands)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def yaml_block() -> str:
     return block
 
 
-def test_the_recipe_of_the_document_is_one():
+def test_the_recipe_of_the_document_is_valid():
     recipe = recipe_of_text(yaml_block(), "docs/recipes.md", {"prompt": "a waltz"})
     assert [(step.name, step.source) for step in recipe.steps] == [
         ("core", None),

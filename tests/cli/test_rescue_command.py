@@ -1,4 +1,4 @@
-"""`songflow rescue` in real processes: what was paid for is collected, and nothing is paid twice by itself."""
+"""`songflow rescue` in real processes: it collects paid songs, and pays again only on request."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def stored(row: dict[str, Any]) -> bool:
 # --- nothing to do ---
 
 
-def test_without_a_library_nothing_is_stranded_and_none_is_made(shell: Any) -> None:
-    """Exit 0 for collecting and listing; what names a key is bad input."""
+def test_without_a_library_nothing_is_stranded_and_none_is_created(shell: Any) -> None:
+    """Exit 0 for collecting and listing; options that name a key are bad input."""
     assert (rescue(shell).code, rescue(shell).json) == (0, {"rescued": []})
     assert rescue(shell, "--list").json == {"rescued": [], "stranded": []}
     for options in (["--adopt", "an-id"], ["--write-off", "k"], ["--resubmit", "k", "--yes"]):
@@ -66,10 +66,10 @@ def test_options_that_contradict_each_other_are_bad_input(shell: Any, options: l
 
 
 @pytest.mark.parametrize("gateway", ["cometapi", "openai-hk"])
-def test_what_a_deadline_left_is_collected_once(
+def test_a_generation_past_its_deadline_is_collected_once(
     shell: Any, gateways: Any, to: Any, heal: Any, gateway: str
 ) -> None:
-    """Exit 5 while it still runs, 0 with the songs later, and nothing left the next time; one bill."""
+    """Exit 5 while it is running, 0 with the songs later, and nothing left the next time; billed once."""
     server = gateways({"fault": "unknown_for_ever", "times": None})
     left = shell.run("generate", "a late waltz", "--deadline", "0.2", *to(server, gateway))
     assert left.code == 5
@@ -91,8 +91,8 @@ def test_what_a_deadline_left_is_collected_once(
     assert len(server.bill()) == 1
 
 
-def test_a_deadline_of_ones_own_waits(shell: Any, gateways: Any, to: Any) -> None:
-    """What takes two more seconds is collected by one rescue."""
+def test_rescue_waits_for_a_given_deadline(shell: Any, gateways: Any, to: Any) -> None:
+    """A generation that takes two more seconds is collected by one rescue."""
     server = gateways(speed=20.0, takes=1)
     assert shell.run("generate", "x", "--deadline", "0", *to(server)).code == 5
     run = rescue(shell, "--deadline", "60")
@@ -101,7 +101,7 @@ def test_a_deadline_of_ones_own_waits(shell: Any, gateways: Any, to: Any) -> Non
 
 
 def test_a_killed_command_is_collected_by_rescue(shell: Any, gateways: Any, to: Any, heal: Any) -> None:
-    """Its dead process is seen at once on this machine; a person is told in words."""
+    """The dead process is noticed at once on this machine; the output is text."""
     server = gateways({"fault": "unknown_for_ever", "times": None}, takes=1)
     process = shell.start("generate", "a killed waltz", "--key", "mine", *to(server))
     assert process.stderr is not None
@@ -118,8 +118,8 @@ def test_a_killed_command_is_collected_by_rescue(shell: Any, gateways: Any, to: 
     assert len(server.bill()) == 1
 
 
-def test_a_failure_that_a_rescue_finds_is_exit_4_once(shell: Any, gateways: Any, to: Any) -> None:
-    """Afterwards it has an end, and is not stranded any more."""
+def test_a_failure_found_by_rescue_is_exit_4_once(shell: Any, gateways: Any, to: Any) -> None:
+    """Afterwards it is settled, not stranded."""
     server = gateways({"fault": "failure", "fail_reason": "out of tune"}, speed=20.0)
     assert shell.run("generate", "x", "--deadline", "0", *to(server)).code == 5
     run = rescue(shell, "--deadline", "60")
@@ -128,7 +128,7 @@ def test_a_failure_that_a_rescue_finds_is_exit_4_once(shell: Any, gateways: Any,
     assert rescue(shell).json == {"rescued": []}
 
 
-def test_the_worst_of_several_is_the_exit_code(shell: Any, gateways: Any, to: Any, heal: Any) -> None:
+def test_the_exit_code_is_the_worst_of_several(shell: Any, gateways: Any, to: Any, heal: Any) -> None:
     """One collected, one unknown: 5, and the collected one is on disk."""
     server = gateways({"fault": "unknown_for_ever", "times": None})
     assert shell.run("generate", "one", "--key", "late", "--deadline", "0.2", *to(server)).code == 5
@@ -142,10 +142,10 @@ def test_the_worst_of_several_is_the_exit_code(shell: Any, gateways: Any, to: An
     assert [len(one.bill()) for one in (server, other)] == [1, 1]
 
 
-def test_a_key_that_is_not_at_hand_is_named_and_a_given_one_is_used(
+def test_a_missing_gateway_key_is_named_and_a_given_one_is_used(
     shell: Any, gateways: Any, to: Any, heal: Any
 ) -> None:
-    """Exit 5: the generation waits; the gateway's options bring another key for it."""
+    """Exit 5: the generation stays stranded; the gateway's options give another key for it."""
     server = gateways({"fault": "unknown_for_ever", "times": None})
     assert shell.run("generate", "x", "--deadline", "0.2", *to(server)).code == 5
     heal(server)
@@ -161,8 +161,8 @@ def test_a_key_that_is_not_at_hand_is_named_and_a_given_one_is_used(
 # --- listing ---
 
 
-def test_a_list_asks_nothing_and_changes_nothing(shell: Any, gateways: Any, to: Any) -> None:
-    """Everything known of each, exit 0, and the same again; no GET has left, and no Prefect was imported."""
+def test_listing_sends_nothing_and_changes_nothing(shell: Any, gateways: Any, to: Any) -> None:
+    """All that is known, exit 0, and the same again; no GET is sent, and Prefect is not imported."""
     server = gateways({"fault": "dead", "times": None}, LOST | {"skip": 1})
     assert shell.run("generate", "a dead one", "--key", "dead", *to(server)).code == 5
     lose(shell, server, to)
@@ -207,7 +207,7 @@ def test_neither_listing_nor_collecting_loads_prefect(shell: Any, gateways: Any,
 
 
 def test_an_id_from_the_gateways_log_is_adopted_and_collected(shell: Any, gateways: Any, to: Any) -> None:
-    """By the prompt where only one fits; the bill stays one, and the key gives the songs from then on."""
+    """By the prompt if only one fits; it is billed once, and the key returns the songs from then on."""
     server = gateways(LOST)
     lose(shell, server, to)
     made = server.bill()[0].generation_id
@@ -222,7 +222,7 @@ def test_an_id_from_the_gateways_log_is_adopted_and_collected(shell: Any, gatewa
     assert len(server.bill()) == 1
 
 
-def test_an_id_that_could_be_several_needs_its_key(shell: Any, gateways: Any, to: Any) -> None:
+def test_an_id_with_several_possible_requests_needs_a_key(shell: Any, gateways: Any, to: Any) -> None:
     """Exit 2 names both; `--key` decides."""
     server = gateways(LOST | {"times": 2})
     lose(shell, server, to, "one")
@@ -238,7 +238,7 @@ def test_an_id_that_could_be_several_needs_its_key(shell: Any, gateways: Any, to
 
 
 def test_a_write_off_ends_the_search_and_frees_the_money(shell: Any, gateways: Any, to: Any) -> None:
-    """Its reservation goes, it is not listed any more, and a new run of the same request is free to pay."""
+    """Its reservation is released, it is no longer listed, and a new run of the same request may pay."""
     server = gateways(LOST, takes=1)
     lose(shell, server, to)
     assert shell.run("songs", "--cost", "--json").json["cost"]["reserved"] == 1
@@ -251,8 +251,8 @@ def test_a_write_off_ends_the_search_and_frees_the_money(shell: Any, gateways: A
     assert shell.run("generate", "a lost waltz", *to(server)).code == 0
 
 
-def test_paying_again_takes_a_word(shell: Any, gateways: Any, to: Any, posts: Any) -> None:
-    """Without a terminal and without `--yes` it is bad input that says the price; with it, the second bill."""
+def test_paying_again_needs_confirmation(shell: Any, gateways: Any, to: Any, posts: Any) -> None:
+    """Without a terminal and `--yes` it is bad input that names the price; with it, a second payment."""
     server = gateways(LOST)
     lose(shell, server, to)
     asked = rescue(shell, "--resubmit", "mine")
@@ -306,7 +306,7 @@ def _command(shell: Any) -> list[str]:
     return [str(Path(sys.executable).parent / "songflow")]
 
 
-def test_ctrl_c_while_the_second_payment_is_waited_for_detaches(
+def test_ctrl_c_while_waiting_for_the_second_payment_detaches(
     shell: Any, gateways: Any, to: Any, heal: Any
 ) -> None:
     """As `generate` does; a rescue collects it."""

@@ -1,4 +1,4 @@
-"""`songflow song` as a real process: plans, faults, choices at the command line, JSON and exit codes."""
+"""`songflow song` as a real process: plans, faults, choices, JSON and exit codes."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def spoken(server) -> list[str | None]:
     ]
 
 
-def test_the_shelf_is_listed(shell):
+def test_the_recipes_are_listed(shell):
     found = shell.run("song", "--list", "--json").json["recipes"]
     assert [one["name"] for one in found] == ["full-song", "instrumental", "jingle-set", "radio-edit"]
     assert all(one["variables"]["prompt"] is None for one in found)
     assert "radio-edit: Under three minutes" in shell.run("song", "--list").out
 
 
-def test_a_plan_tells_the_price_and_sends_nothing(shell, recipe):
-    """No key is needed, no library is made, and Prefect is not asked."""
+def test_a_plan_shows_the_price_and_sends_nothing(shell, recipe):
+    """It needs no key, creates no library, and does not use Prefect."""
     run = shell.run(
         *("song", recipe("all"), "--set", "prompt=a waltz", "--plan", "--json", "--gateway", "cometapi"),
         env={"COMETAPI_KEY": None, "PREFECT_API_URL": "http://127.0.0.1:9/api"},
@@ -79,7 +79,7 @@ def test_a_plan_imports_no_prefect(shell, recipe):
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_every_fault_of_a_recipe_is_told_with_its_line_and_nothing_is_sent(shell, gateways, to, posts):
+def test_every_fault_of_a_recipe_is_reported_with_its_line_and_nothing_is_sent(shell, gateways, to, posts):
     server = gateways()
     (shell.folder / "bad.yaml").write_text("core:\n  prompt: ''\nsteps:\n- {name: a, from: b, place: top}\n")
     run = shell.run("song", "bad.yaml", "--set", "tempo=9", *to(server))
@@ -105,7 +105,7 @@ def test_every_fault_of_a_recipe_is_told_with_its_line_and_nothing_is_sent(shell
     ],
     ids=str,
 )
-def test_bad_input_is_told_and_sends_nothing(shell, recipe, gateways, to, posts, arguments, said):
+def test_bad_input_is_reported_and_sends_nothing(shell, recipe, gateways, to, posts, arguments, said):
     server = gateways()
     recipe()
     run = shell.run("song", *arguments, *to(server))
@@ -113,7 +113,7 @@ def test_bad_input_is_told_and_sends_nothing(shell, recipe, gateways, to, posts,
     assert said in run.json["error"]
 
 
-def test_a_song_is_made_and_its_key_comes_back_to_it(shell, recipe, gateways, to):
+def test_a_song_is_made_and_its_key_returns_it(shell, recipe, gateways, to):
     server = gateways()
     command = ("song", recipe(), "--set", "prompt=a waltz", "--key", "K", *to(server))
     made = shell.run(*command)
@@ -138,7 +138,7 @@ def test_for_people_the_tree_is_shown(shell, recipe, gateways, to):
 
 
 def test_a_recipe_over_a_budget_sends_nothing(shell, recipe, gateways, to, posts):
-    """The command's own, the library's and the day's: the plan at its most has to fit before anything is sent."""
+    """The command's, the library's and the day's: the largest price of the plan must fit before anything is sent."""
     server = gateways()
     command = ("song", recipe("all"), "--set", "prompt=a waltz", *to(server))
     for more, env in (
@@ -154,8 +154,8 @@ def test_a_recipe_over_a_budget_sends_nothing(shell, recipe, gateways, to, posts
     assert posts(server) == 0
 
 
-def test_without_a_terminal_a_question_stops_and_says_how_to_go_on(shell, recipe, gateways, to):
-    """Exit 5: what was made is kept, another pair is paid for once however often it is asked for, a choice goes on."""
+def test_without_a_terminal_a_question_stops_and_says_how_to_continue(shell, recipe, gateways, to):
+    """Exit 5: songs are stored, another pair is paid for once even if requested again, and a choice continues."""
     server = gateways()
     command = ("song", recipe("ask"), "--set", "prompt=a waltz", "--key", "K", *to(server))
     asked = shell.run(*command)
@@ -180,7 +180,7 @@ def test_without_a_terminal_a_question_stops_and_says_how_to_go_on(shell, recipe
 
 
 def test_at_a_terminal_the_question_is_asked_there(shell, recipe, gateways, to):
-    """A bad answer is asked again; another pair and then a take of it go on in the same command."""
+    """An invalid answer is asked again; another pair and then a take of it continue in the same command."""
     server = gateways()
     options = [option for option in to(server) if option != "--json"]
     ours, theirs = pty.openpty()
@@ -211,7 +211,7 @@ def _command() -> list[str]:
     return [str(Path(sys.executable).parent / "songflow")]
 
 
-def test_ctrl_c_detaches_and_the_key_goes_on(shell, recipe, gateways, to):
+def test_ctrl_c_detaches_and_the_key_continues(shell, recipe, gateways, to):
     server = gateways(speed=20.0)
     command = ("song", recipe(), "--set", "prompt=a waltz", "--key", "K", *to(server))
     left = shell.interrupt(shell.start(*command), "Accepted as generation")
@@ -221,7 +221,7 @@ def test_ctrl_c_detaches_and_the_key_goes_on(shell, recipe, gateways, to):
     assert len(server.bill()) == 2
 
 
-def test_a_failed_step_says_what_is_kept(shell, recipe, gateways, to):
+def test_a_failed_step_names_the_stored_songs(shell, recipe, gateways, to):
     server = gateways({"fault": "failure", "fail_reason": "out of tune", "skip": 1})
     command = ("song", recipe(), "--set", "prompt=a waltz", "--key", "K", *to(server))
     failed = shell.run(*command)

@@ -1,4 +1,4 @@
-"""`rebuild` and `generate --like`: from songs' own files back to a ledger, and to another song like them."""
+"""`rebuild` and `generate --like`: restore a ledger from song files, and repeat the request of one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SAME_WORDS = ("--lyrics", "La la\nla", "--seed", "3")
 
 
 def lose_ledger(library: Path) -> None:
-    """Delete the database; what is in the songs' folder stays."""
+    """Delete the database, but not the songs."""
     for file in library.glob("ledger.sqlite*"):
         file.unlink()
 
@@ -18,7 +18,7 @@ def lose_ledger(library: Path) -> None:
 def test_a_lost_ledger_is_rebuilt_and_a_song_of_it_extended(
     shell: Any, gateways: Any, to: Any, posts: Any
 ) -> None:
-    """The manifest is the same again, and extending needs no gateway named: the file knew it."""
+    """The manifest is the same, and extending needs no gateway: the file names it."""
     server = gateways()
     made = shell.run("generate", "a waltz", *to(server)).json
     before = shell.run("songs", "--json").json["songs"]
@@ -38,8 +38,8 @@ def test_a_lost_ledger_is_rebuilt_and_a_song_of_it_extended(
     assert extended.json["songs"][0]["duration"] > made["songs"][0]["duration"]
 
 
-def test_rebuild_tells_people_what_became_of_each_file(shell: Any, gateways: Any, to: Any) -> None:
-    """A line for each file that is new or left out, and the numbers."""
+def test_rebuild_reports_each_file(shell: Any, gateways: Any, to: Any) -> None:
+    """A line for each file that is new or skipped, and the counts."""
     server = gateways()
     shell.run("generate", "a waltz", *to(server))
     (shell.folder / "songs" / "audio" / "foreign.mp3").write_bytes(b"no song")
@@ -53,8 +53,8 @@ def test_rebuild_tells_people_what_became_of_each_file(shell: Any, gateways: Any
     assert shell.run("rebuild", "songs/audio").out.splitlines()[-1] == "0 added, 2 known, 0 moved, 1 skipped."
 
 
-def test_rebuild_refuses_what_it_cannot_do_and_makes_no_library(shell: Any) -> None:
-    """A folder that is not there, a gateway that is none."""
+def test_rebuild_refuses_bad_input_and_creates_no_library(shell: Any) -> None:
+    """A missing folder, an unknown gateway."""
     for arguments in (
         ("nowhere",),
         (".", "--trust", "cometapi"),
@@ -66,7 +66,7 @@ def test_rebuild_refuses_what_it_cannot_do_and_makes_no_library(shell: Any) -> N
     assert not shell.library.exists()
 
 
-def test_generate_like_asks_the_same_again(shell: Any, gateways: Any, to: Any) -> None:
+def test_generate_like_repeats_the_request(shell: Any, gateways: Any, to: Any) -> None:
     """Without a prompt it is the same body under a new key; each option and the prompt override their part."""
     server = gateways()
     first = shell.run("generate", "a waltz", *SAME_WORDS, *to(server)).json
@@ -85,7 +85,7 @@ def test_generate_like_asks_the_same_again(shell: Any, gateways: Any, to: Any) -
 def test_generate_like_an_extension_goes_to_the_gateway_of_its_source(
     shell: Any, gateways: Any, to: Any, posts: Any
 ) -> None:
-    """The file names the gateway, and only a person chooses it: elsewhere nothing is sent."""
+    """The file names the gateway, but options must choose it; with any other nothing is sent."""
     server, other = gateways(), gateways()
     core = shell.run("generate", "a waltz", *to(server)).json["songs"][0]["song_id"]
     longer = shell.run("extend", core, "--poll-interval", "0.1", "--json").json["songs"][0]["path"]
@@ -107,8 +107,8 @@ def test_generate_like_an_extension_goes_to_the_gateway_of_its_source(
     assert bill[-1]["gen_params"]["config"]["mode"] == "continuation"
 
 
-def test_generate_like_refuses_files_that_tell_nothing(shell: Any, gateways: Any, to: Any) -> None:
-    """No file, no story, or a second file in the prompt's place (a pattern stood for both)."""
+def test_generate_like_refuses_files_without_a_request(shell: Any, gateways: Any, to: Any) -> None:
+    """No file, no metadata, or a second file as the prompt (a shell pattern matched both)."""
     server = gateways()
     path = shell.run("generate", "a waltz", *to(server)).json["songs"][0]["path"]
     (shell.folder / "foreign.mp3").write_bytes(b"no song")

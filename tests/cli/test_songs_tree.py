@@ -1,4 +1,4 @@
-"""`songflow songs --tree`: where songs come from, for people, programs and as a picture."""
+"""`songflow songs --tree`: the lineage of songs as text, as JSON and as a picture."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 
-def test_a_tree_for_people_programs_and_as_a_picture(shell: Any, gateways: Any, to: Any) -> None:
+def test_the_tree_as_text_as_json_and_as_a_picture(shell: Any, gateways: Any, to: Any) -> None:
     """Each song under the one that it extends."""
     server = gateways()
     core = shell.run("generate", "a core", *to(server)).json["songs"][0]
@@ -36,7 +36,7 @@ def test_a_tree_for_people_programs_and_as_a_picture(shell: Any, gateways: Any, 
         (("--tree", "--cost"), "--cost shows sums"),
     ],
 )
-def test_what_does_not_go_together_is_bad_input(shell: Any, options: tuple[str, ...], text: str) -> None:
+def test_contradicting_options_are_bad_input(shell: Any, options: tuple[str, ...], text: str) -> None:
     """With what to do instead."""
     run = shell.run("songs", *options, "--json")
     assert run.code == 2
@@ -44,7 +44,7 @@ def test_what_does_not_go_together_is_bad_input(shell: Any, options: tuple[str, 
 
 
 def test_a_library_without_songs_has_no_trees(shell: Any) -> None:
-    """And is not made by looking."""
+    """And is not created."""
     run = shell.run("songs", "--tree", "--json")
     assert (run.code, run.json) == (0, {"trees": []})
     assert not shell.library.exists()

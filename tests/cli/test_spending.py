@@ -1,4 +1,4 @@
-"""Money on the command line: caps, the switch, sums, and other gateways, in real processes."""
+"""Spending in real processes: budgets, pause and resume, sums, and fallback gateways."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def cost(shell: Any, **kwargs: Any) -> dict[str, Any]:
 
 
 def over(run: Any, words: str) -> None:
-    """Exit 6, not billed, and a sentence that says which cap."""
+    """Exit 6, not billed, and the message names the budget."""
     assert run.code == 6, run.err
     assert (run.json["billed"], run.json["state"]) == ("no", None)
     assert words in run.json["error"]
@@ -29,7 +29,7 @@ def over(run: Any, words: str) -> None:
 def test_a_pause_stops_all_spending_and_nothing_else(
     shell: Any, gateways: Any, to: Any, posts: Any, heal: Any
 ) -> None:
-    """No POST leaves (exit 6), rescue still collects what runs, and after `resume` songs are made again."""
+    """No POST is sent (exit 6), rescue still collects, and after `resume` songs are made again."""
     server = gateways({"fault": "unknown_for_ever", "times": None}, takes=1)
     assert shell.run("generate", "x", "--deadline", "0.2", *to(server)).code == 5
     paused = shell.run("pause", "end of month", "--json")
@@ -45,7 +45,7 @@ def test_a_pause_stops_all_spending_and_nothing_else(
 
 
 def test_pausing_and_resuming_twice_is_the_same_as_once(shell: Any) -> None:
-    """A pause makes the library, keeps its reason until a new one comes; a resume makes none."""
+    """A pause creates the library and keeps its reason until a new one is given; a resume creates none."""
     assert shell.run("resume", "--json").json["changed"] is False
     assert not shell.library.exists()
     first = shell.run("pause", "too dear", "--json")
@@ -66,7 +66,7 @@ def test_pausing_and_resuming_twice_is_the_same_as_once(shell: Any) -> None:
 
 
 def test_cost_shows_what_was_spent_reserved_and_allowed(shell: Any, gateways: Any, to: Any) -> None:
-    """In all and today, in the user's own unit, with the caps; a person reads sentences."""
+    """In total and today, in the user's unit, with the budgets; as JSON or sentences."""
     assert cost(shell)["spent"] == 0
     assert not shell.library.exists()
     server = gateways({"fault": "lost_answer", "skip": 1}, takes=1)
@@ -94,10 +94,10 @@ def test_cost_shows_what_was_spent_reserved_and_allowed(shell: Any, gateways: An
         ({"SONGFLOW_BUDGET_PER_DAY": "1.5"}, "Today's budget of 1.5 units is used up"),
     ],
 )
-def test_the_caps_of_the_library_and_the_day_hold(
+def test_the_budgets_of_the_library_and_the_day_apply(
     shell: Any, gateways: Any, to: Any, posts: Any, env: dict[str, str], words: str
 ) -> None:
-    """The first song fits, the second is exit 6 and no POST; its key comes back to the first all the same."""
+    """The first song fits, the second is exit 6 without a POST; the first song's key still returns it."""
     server = gateways(takes=1)
     assert shell.run("generate", "x", "--key", "k", *to(server), env=env).code == 0
     over(shell.run("generate", "y", *to(server), env=env), words)
@@ -105,8 +105,8 @@ def test_the_caps_of_the_library_and_the_day_hold(
     assert posts(server) == 1
 
 
-def test_the_cap_of_a_run_is_its_own(shell: Any, gateways: Any, to: Any, posts: Any) -> None:
-    """Too little for the dear model, enough for the other; another run has its own."""
+def test_each_run_has_its_own_budget(shell: Any, gateways: Any, to: Any, posts: Any) -> None:
+    """Too little for the expensive model, enough for the other; another run starts anew."""
     server = gateways(takes=1)
     dear = ["--model", "udio130-v1.5", "--budget", "1.5"]
     over(shell.run("generate", "x", *dear, *to(server)), "This run's budget of 1.5 units is used up")
@@ -116,7 +116,7 @@ def test_the_cap_of_a_run_is_its_own(shell: Any, gateways: Any, to: Any, posts: 
 
 
 @pytest.mark.parametrize("budget", ["-1", "nan", "inf"])
-def test_a_budget_that_cannot_be_is_bad_input(shell: Any, gateways: Any, to: Any, budget: str) -> None:
+def test_an_invalid_budget_is_bad_input(shell: Any, gateways: Any, to: Any, budget: str) -> None:
     """Nothing is sent."""
     run = shell.run("generate", "x", "--budget", budget, *to(gateways()))
     assert run.code == 2
@@ -127,8 +127,10 @@ def test_a_budget_that_cannot_be_is_bad_input(shell: Any, gateways: Any, to: Any
 
 
 @pytest.mark.parametrize("first", ["no channel", "refused connection"])
-def test_another_gateway_takes_what_the_first_did_not(shell: Any, gateways: Any, to: Any, first: str) -> None:
-    """After a refusal and where nothing was sent; the ledger says who took it, and the key comes back to that one."""
+def test_a_fallback_makes_what_the_first_gateway_did_not(
+    shell: Any, gateways: Any, to: Any, first: str
+) -> None:
+    """After a refusal, or if nothing was sent; the ledger records the gateway, and the key returns to it."""
     server = gateways({"fault": "no_channel", "times": None})
     second = gateways(takes=1)
     options = to(server)
@@ -147,17 +149,15 @@ def test_another_gateway_takes_what_the_first_did_not(shell: Any, gateways: Any,
     assert cost(shell)["spent"] == 1
 
 
-def test_after_a_lost_answer_no_other_gateway_is_asked(
-    shell: Any, gateways: Any, to: Any, posts: Any
-) -> None:
-    """It may be billed: exit 5, and the second gateway sees nothing."""
+def test_after_a_lost_answer_no_fallback_is_tried(shell: Any, gateways: Any, to: Any, posts: Any) -> None:
+    """It may be billed: exit 5, and the second gateway receives nothing."""
     server, second = gateways({"fault": "lost_answer"}), gateways()
     run = shell.run("generate", "x", *to(server), "--fallback", f"openai-hk={second.url}")
     assert (run.code, run.json["state"]) == (5, "unknown")
     assert (posts(server), posts(second)) == (1, 0)
 
 
-def test_the_last_refusal_is_told_where_nobody_takes_it(shell: Any, gateways: Any, to: Any) -> None:
+def test_if_every_gateway_refuses_the_last_refusal_is_reported(shell: Any, gateways: Any, to: Any) -> None:
     """Three gateways, exit 3."""
     refusing = [gateways({"fault": "no_channel", "times": None}) for _ in range(2)]
     others = [f"openai-hk={refusing[1].url}", f"simulator={refusing[0].url}"]
@@ -174,7 +174,7 @@ def test_the_last_refusal_is_told_where_nobody_takes_it(shell: Any, gateways: An
 def test_a_fallback_that_cannot_be_used_is_bad_input_before_anything_is_sent(
     shell: Any, gateways: Any, to: Any, posts: Any, fallback: str, words: str
 ) -> None:
-    """Also where the first gateway would have taken it."""
+    """Even if the first gateway would accept the request."""
     server = gateways()
     run = shell.run("generate", "x", "--fallback", fallback, *to(server), env={"OPENAI_HK_KEY": None})
     assert run.code == 2

@@ -1,4 +1,4 @@
-"""`songflow stitch`, against a gateway that gives back the new part alone."""
+"""`songflow stitch`, with a gateway that returns only the new part."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUICK = ("--poll-interval", "0.1", "--json")
 
 @pytest.fixture
 def parts(shell: Any, gateways: Any, to: Any) -> Any:
-    """A core and its extension, which a gateway gave back as the new part alone; gives their songs."""
+    """A core and its extension, of which the gateway returned only the new part; returns their songs."""
 
     def make(place: str, *, whole: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
         server = gateways(whole_extensions=whole, clip_seconds=4.0)
@@ -36,7 +36,7 @@ def _sums(folder: Path) -> dict[str, str]:
 def test_a_new_part_and_its_source_become_a_whole_song(
     shell: Any, parts: Any, place: str, starts: float
 ) -> None:
-    """It holds both; what it was made of is as it was; the note says where it is, and no row pretends to be it."""
+    """It contains both; its parts are unchanged; the note names its file, and no row is added."""
     core, new = parts(place)
     before = shell.run("songs", "--json").json["songs"]
     [row] = [row for row in before if row["song_id"] == new["song_id"]]
@@ -71,7 +71,7 @@ def test_a_new_part_and_its_source_become_a_whole_song(
     assert row["note"].count("joined with") == 1
 
 
-def test_a_file_of_ones_own_to_join_with_and_to_write(shell: Any, parts: Any) -> None:
+def test_source_and_output_files_can_be_given(shell: Any, parts: Any) -> None:
     """With another crossfade; an existing file is never overwritten."""
     core, new = parts("outro")
     options = ("--source", core["path"], "--crossfade", "1", "-o", "mine.mp3")
@@ -83,7 +83,7 @@ def test_a_file_of_ones_own_to_join_with_and_to_write(shell: Any, parts: Any) ->
     assert "exists already" in again.json["error"]
 
 
-def test_what_is_whole_or_cannot_be_joined_says_so(shell: Any, parts: Any) -> None:
+def test_complete_songs_and_songs_that_cannot_be_joined_are_refused(shell: Any, parts: Any) -> None:
     """Exit 2 and one sentence, each time."""
     core, new = parts("intro", whole=True)
     for arguments, text in (

@@ -1,4 +1,4 @@
-"""`songflow sweep` as a black box: what it plans it does, what it did it never pays again, however it ended."""
+"""`songflow sweep` in real processes: it does what it plans, and never pays twice, however it ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ grid:
 
 @pytest.fixture
 def spec(shell):
-    """Writes a spec of twice as many cells as there are seeds."""
+    """Write a spec with two cells for each seed."""
 
     def write(seeds: int, text: str = SPEC) -> str:
         path = shell.folder / "waltz.yaml"
@@ -35,7 +35,7 @@ def spec(shell):
 
 @pytest.fixture
 def where(to):
-    """The options that lead to a gateway and that plan and status have, too."""
+    """The options of a gateway that plan and status have as well."""
 
     def options(server) -> list[str]:
         return ["--gateway", "cometapi", "--base-url", server.url, "--json"]
@@ -43,8 +43,8 @@ def where(to):
     return options
 
 
-def test_a_run_does_what_the_plan_said(shell, gateways, spec, where, to):
-    """Price and POSTs; again, in part, and when everything exists."""
+def test_a_run_does_what_the_plan_predicts(shell, gateways, spec, where, to):
+    """Price and POSTs: for new cells, for some existing and for all existing."""
     server, path = gateways(pool=2), spec(2)
     plan = shell.run("sweep", "plan", path, *where(server)).json
     assert (plan["cells"], plan["posts"], plan["price"], plan["existing"]) == (4, 4, 6.0, 0)
@@ -63,14 +63,14 @@ def test_a_run_does_what_the_plan_said(shell, gateways, spec, where, to):
 
 
 def quiet(shell) -> bool:
-    """No POST is under way: every one that was begun has its answer in the ledger."""
+    """True if no POST is in flight: the ledger has the answer of each."""
     with closing(sqlite3.connect(f"file:{shell.library / 'ledger.sqlite'}?mode=ro", uri=True)) as ledger:
         under_way = "SELECT count(*) FROM submissions WHERE state IN ('intended', 'sending')"
         return ledger.execute(under_way).fetchone() == (0,)
 
 
 def stopped_while_quiet(shell, process) -> bool:
-    """Stop the process at a moment when no POST is under way; where one is, let it go on."""
+    """Stop the process while no POST is in flight; otherwise let it continue."""
     process.send_signal(signal.SIGSTOP)
     _, status = os.waitpid(process.pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
@@ -81,7 +81,7 @@ def stopped_while_quiet(shell, process) -> bool:
 
 
 def test_killed_in_the_middle_and_run_again_each_cell_is_paid_once(shell, gateways, spec, to, posts):
-    """SIGKILL while generations run: POSTs in all are the cells."""
+    """SIGKILL while generations are running: there is one POST for each cell in total."""
     server, path = gateways(pool=2, speed=50.0), spec(20)
     for billed in (10, 30):
         process = shell.start("sweep", "run", path, *to(server))
@@ -96,10 +96,8 @@ def test_killed_in_the_middle_and_run_again_each_cell_is_paid_once(shell, gatewa
     assert len(bodies) == len(server.bill()) == posts(server) == 40
 
 
-def test_killed_in_the_middle_of_posts_what_nobody_knows_is_told_and_not_paid_again(
-    shell, gateways, spec, to, posts
-):
-    """A cell whose POST was cut off is unknown; every other is stored, and none is on the bill or sent twice."""
+def test_killed_during_posts_unknown_cells_are_reported_and_not_paid_again(shell, gateways, spec, to, posts):
+    """A cell whose POST was cut off is unknown; all others are stored, and none is billed or sent twice."""
     server, path = gateways(pool=2), spec(10)
     process = shell.start("sweep", "run", path, *to(server))
     while len(server.bill()) < 7:
@@ -115,7 +113,7 @@ def test_killed_in_the_middle_of_posts_what_nobody_knows_is_told_and_not_paid_ag
     assert 20 - ended["unsettled"] <= len(bodies) == len(server.bill()) == whole <= posts(server) <= 20
 
 
-def test_interrupted_it_detaches_and_says_how_to_come_back(shell, gateways, spec, to):
+def test_an_interrupted_sweep_detaches_and_says_how_to_resume(shell, gateways, spec, to):
     server, path = gateways(speed=20.0, pool=2), spec(2)
     process = shell.start("sweep", "run", path, *to(server))
     while len(server.bill()) < 4:
@@ -145,14 +143,14 @@ def test_a_bad_spec_lists_every_fault_with_its_line_and_sends_nothing(shell, gat
     assert posts(server) == 0
 
 
-def test_over_budget_it_exits_6_with_what_it_has_made(shell, gateways, spec, to):
+def test_over_budget_it_exits_6_with_the_songs_made(shell, gateways, spec, to):
     server = gateways(pool=2)
     run = shell.run("sweep", "run", spec(3), *to(server), "--budget", "4.5", "--concurrency", "1")
     assert (run.code, run.json["price"], run.json["stored"], run.json["not_started"]) == (6, 4.0, 3, 3)
     assert "budget of 4.5 units is used up" in run.json["stopped"]
 
 
-def test_people_see_tables_and_sentences(shell, gateways, spec, where, to):
+def test_without_json_it_prints_tables_and_sentences(shell, gateways, spec, where, to):
     server, path = gateways(pool=2), spec(12)
     plan = shell.run("sweep", "plan", path, *where(server)[:-1])
     assert "... and 4 more." in plan.out
@@ -185,6 +183,6 @@ def test_wrong_options_are_refused_before_anything_is_sent(shell, spec, options,
     assert not shell.library.exists()
 
 
-def test_a_spec_that_is_not_there_says_so(shell):
+def test_a_missing_spec_is_reported(shell):
     run = shell.run("sweep", "plan", str(Path("none.yaml")), "--json")
     assert (run.code, run.json["error"]) == (2, "none.yaml cannot be read: No such file or directory.")

@@ -1,4 +1,4 @@
-"""`songflow sweep report` and `suggest`: after a sweep, in real processes, and paying nothing."""
+"""`songflow sweep report` and `suggest`: in real processes after a sweep, without sending anything."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ random: {n: 2, seed: 1, fields: {prompt_strength: {from: 0, to: 1}}}
 
 @pytest.fixture
 def swept(shell: Any, gateways: Any, to: Any, posts: Any) -> Any:
-    """A sweep of four cells that was run, and a song beside it; what is checked at the end is that nothing was sent."""
+    """A completed sweep of four cells and another song; checks at the end that nothing was sent."""
     server = gateways(takes=1)
     (shell.folder / "waltzes.yaml").write_text(SPEC)
     options = to(server)
@@ -31,7 +31,7 @@ def swept(shell: Any, gateways: Any, to: Any, posts: Any) -> Any:
 
 
 def test_a_sweep_is_reported_on(swept: Any) -> None:
-    """A page, pictures and a table of its own cells; of everything without a spec; of a part with a condition."""
+    """A page, pictures and a table: of its cells, of all songs without a spec, or of those that meet a condition."""
     run = swept.run("sweep", "report", "waltzes.yaml", "--output", "out", "--json")
     assert run.code == 0, run.err
     assert (run.json["generations"], run.json["songs"]) == (4, 4)
@@ -55,8 +55,8 @@ def test_a_sweep_is_reported_on(swept: Any) -> None:
     assert (part.json["generations"], part.json["fields"]) == (2, ["prompt_strength"])
 
 
-def test_the_next_cells_come_from_what_was_rated(swept: Any) -> None:
-    """As a spec that `plan` takes; the same for the same ratings and seed."""
+def test_the_next_cells_are_suggested_from_ratings(swept: Any) -> None:
+    """As a spec that `plan` accepts; the same for the same ratings and seed."""
     songs = swept.run("songs", "--where", "`request.clarity_strength` == 0.5", "--json").json["songs"]
     for song in songs:
         stars = "5" if song["request.prompt"] == "slow waltz" else "1"
@@ -73,8 +73,8 @@ def test_the_next_cells_come_from_what_was_rated(swept: Any) -> None:
 
 
 @pytest.mark.parametrize("command", ["report", "suggest"])
-def test_there_is_nothing_to_say_of_nothing(shell: Any, command: str) -> None:
-    """Exit 2, and no library is made; the faults of a spec are told first."""
+def test_without_songs_there_is_no_report(shell: Any, command: str) -> None:
+    """Exit 2, and no library is created; faults of a spec are reported first."""
     (shell.folder / "waltzes.yaml").write_text(SPEC)
     run = shell.run("sweep", command, "waltzes.yaml", "--json")
     assert (run.code, shell.library.exists()) == (2, False)
