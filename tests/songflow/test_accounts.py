@@ -170,7 +170,7 @@ async def test_a_stored_custom_gateway_keeps_its_paths_and_shape(
 async def test_a_blocks_account_is_not_replaced_by_a_key_of_the_environment(
     stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A key that happens to be set may belong to somebody else."""
+    """A key in the environment may belong to another person."""
     monkeypatch.setenv("OPENAI_HK_KEY", "key")
     assert await resolve_from_environment(await stored("openai-hk", "block:mine")) is None
 

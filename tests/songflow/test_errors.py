@@ -1,4 +1,4 @@
-"""The tree of errors: exit codes, what is billed, and that the facts survive wherever an error travels."""
+"""The tree of errors: exit codes, what is billed, and facts that survive pickling."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def opened(library_settings, ears):
     return open_session
 
 
-async def test_a_song_is_told_of_when_its_bill_and_its_files_are_committed(
+async def test_accepted_and_stored_are_emitted_after_their_commit(
     opened, ears, simulator, access, song_request
 ):
     async with opened() as session:
@@ -67,7 +67,7 @@ async def test_a_song_is_told_of_when_its_bill_and_its_files_are_committed(
     assert paths == {song.path for song in result.songs}
 
 
-async def test_a_key_that_is_met_again_is_not_told_of_again(opened, ears, simulator, access, song_request):
+async def test_reusing_a_key_emits_nothing(opened, ears, simulator, access, song_request):
     there = access(simulator().url)
     async with opened() as session:
         await generate_in(session, song_request(), there, key="k")
@@ -85,7 +85,7 @@ async def test_a_key_that_is_met_again_is_not_told_of_again(opened, ears, simula
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_trouble_is_told_with_what_to_do(
+async def test_failures_are_emitted_with_the_next_step(
     opened, ears, simulator, access, song_request, fault, kind, error, billed
 ):
     async with opened() as session:
@@ -97,7 +97,7 @@ async def test_trouble_is_told_with_what_to_do(
     assert notice.facts["next"] == caught.value.next
 
 
-async def test_a_refusal_that_is_repeated_is_not_worth_telling(opened, ears, simulator, access, song_request):
+async def test_a_repeatable_refusal_emits_nothing(opened, ears, simulator, access, song_request):
     busy = simulator({"fault": "status", "on": "submit", "status": 429})
     async with opened() as session:
         with pytest.raises(RequestRefused):
@@ -105,9 +105,7 @@ async def test_a_refusal_that_is_repeated_is_not_worth_telling(opened, ears, sim
     assert not ears.heard
 
 
-async def test_what_a_rescue_asks_for_again_and_again_is_told_once(
-    opened, ears, simulator, access, song_request
-):
+async def test_repeated_rescues_emit_a_failure_once(opened, ears, simulator, access, song_request):
     there = access(simulator({"fault": "unknown_for_ever", "times": None}).url)
     async with opened(deadline=0.1) as session:
         with pytest.raises(StillRunning):
@@ -116,7 +114,7 @@ async def test_what_a_rescue_asks_for_again_and_again_is_told_once(
     assert ears.kinds == {"generation.accepted": 1, "generation.overdue": 1}
 
 
-async def test_budgets_are_told_of_before_they_are_reached_and_when_they_hold_back(
+async def test_budgets_emit_before_they_are_reached_and_when_they_stop_a_request(
     opened, ears, simulator, access, song_request, library_settings
 ):
     capped = LibrarySettings(library_settings.folder, budget=5.0)
@@ -135,9 +133,7 @@ async def test_budgets_are_told_of_before_they_are_reached_and_when_they_hold_ba
     assert ears.one("budget.used-up").facts["key"] == "k5"
 
 
-async def test_a_sweep_tells_of_its_cells_trouble_and_of_what_goes_well_when_it_ends(
-    opened, ears, simulator, access, song_request
-):
+async def test_a_sweep_emits_failures_of_cells_and_its_result(opened, ears, simulator, access, song_request):
     server = simulator({"fault": "failure", "times": 1}, pool=2)
     spec = {"prompt": "a waltz", "lyrics_type": "instrumental", "grid": {"seed": [1, 2, 3]}}
     cells = cells_of(parse_sweep(spec, Path()), access(server.url))

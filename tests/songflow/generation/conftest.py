@@ -38,7 +38,7 @@ def play() -> Callable[..., None]:
 
 @pytest.fixture
 def closed_url() -> str:
-    """The URL of a port where nobody listens."""
+    """The URL of a port that nothing listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -60,7 +60,7 @@ def change() -> Callable[..., Awaitable[Submission]]:
 
 @pytest.fixture
 async def run_process():
-    """Starts a process of its own that makes one generation; see `one_run.py` for what it can be told."""
+    """Starts a process that makes one generation; `one_run.py` documents its plan."""
     started: list[asyncio.subprocess.Process] = []
 
     async def start(**plan: Any) -> asyncio.subprocess.Process:
@@ -98,7 +98,7 @@ def finished(access, until):
 
 @pytest.fixture
 def die():
-    """Every process that looked after something in this library dies; `columns` say what else was left."""
+    """Lets every lease in this library expire, as if its process had died; sets `columns`, too."""
 
     async def now(opened, **columns) -> None:
         async with opened.library.ledger.database.write("test") as connection:

@@ -38,7 +38,7 @@ POINTS: dict[str, tuple[Any, str]] = {
 
 
 def interrupt(at: str, number: int) -> None:
-    """Have the step at this point sent a signal first; it goes on after a SIGCONT."""
+    """Send a signal to this process at this fail point; after SIGSTOP it continues with SIGCONT."""
     home, name = POINTS[at]
     step = getattr(home, name)
 

@@ -35,7 +35,7 @@ async def test_a_song_over_budget_is_not_sent(
 async def test_a_paused_library_sends_nothing_and_still_collects(
     simulator, access, session, song_request
 ) -> None:
-    """The switch stands before the intent only; `resume` lifts it."""
+    """Only intents are checked against the switch; `resume` ends the pause."""
     server, opened = simulator(), await session()
     way = access(server.url)
     await submit_once(opened, PaidRequest(song_request(), "first"), way)
@@ -52,7 +52,7 @@ async def test_a_paused_library_sends_nothing_and_still_collects(
 async def test_a_failed_songs_price_comes_back_where_the_account_says_so(
     simulator, access, session, song_request, refunds: bool
 ) -> None:
-    """Neither gateway documents it, so it is the account's word."""
+    """No gateway documents refunds, so the account is configured for them."""
     server, opened = simulator({"fault": "failure", "fail_reason": "moderated"}), await session()
     way = replace(access(server.url), refunds_failed=refunds)
     with pytest.raises(errors.GenerationFailed):

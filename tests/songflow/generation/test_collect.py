@@ -40,9 +40,7 @@ def finished(simulator, access, session, song_request):
 # --- the whole way ----------------------------------------------------------------------------------------
 
 
-async def test_a_generation_ends_in_songs_whose_rows_tell_the_truth(
-    simulator, access, session, song_request
-) -> None:
+async def test_a_generation_stores_its_songs_and_their_rows(simulator, access, session, song_request) -> None:
     """Key, id, price, and for each take its file with the hash of what lies on the disk."""
     server, opened, heard = simulator(), await session(), []
 
@@ -64,7 +62,7 @@ async def test_a_generation_ends_in_songs_whose_rows_tell_the_truth(
     )
 
 
-async def test_the_same_key_gives_the_same_songs_for_nothing(
+async def test_reusing_a_key_returns_the_same_songs_and_pays_nothing(
     simulator, access, session, song_request
 ) -> None:
     """A Prefect retry, a second click: the stored files come back, and the gateway is not even asked."""
@@ -85,10 +83,10 @@ async def test_a_new_key_makes_new_songs_of_a_settled_body(simulator, access, se
     assert len(server.bill()) == 2
 
 
-async def test_a_repeatable_refusal_is_repeated_on_the_whole_way(
+async def test_a_repeatable_refusal_is_retried_in_a_whole_life_cycle(
     simulator, access, session, song_request, posts
 ) -> None:
-    """The session's settings say how often."""
+    """As often as the session's settings allow."""
     limit = {"fault": "status", "on": "submit", "status": 429, "times": 2, "retry_after": 0.01}
     server, opened = simulator(limit), await session(retries=2)
     assert (await generate_in(opened, song_request(), access(server.url), key="key")).stored
@@ -98,7 +96,7 @@ async def test_a_repeatable_refusal_is_repeated_on_the_whole_way(
 async def test_plain_python_makes_songs_without_a_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`songflow.generate` uses the embedded simulator unless it is told otherwise."""
+    """`songflow.generate` uses the embedded simulator by default."""
     settings = SessionSettings(embedded_speed=250.0, clip_seconds=2.0)
     library = str(tmp_path / "songs")
     result = await songflow.generate(
@@ -113,7 +111,7 @@ async def test_plain_python_makes_songs_without_a_key(
 
 
 async def test_a_failed_take_is_listed_beside_the_good_one(simulator, access, session, song_request) -> None:
-    """One song on disk is a success; the other says why it is none."""
+    """One stored song is a success; the other has its error."""
     server = simulator({"fault": "one_take_fails", "error_detail": "too loud"})
     result = await generate_in(await session(), song_request(), access(server.url), key="key")
     good, bad = result.songs
@@ -125,7 +123,7 @@ async def test_a_failed_take_is_listed_beside_the_good_one(simulator, access, se
 # --- what cannot be stored now ----------------------------------------------------------------------------
 
 
-async def test_songs_that_cannot_be_fetched_are_said_kept_and_fetched_later(
+async def test_songs_that_cannot_be_fetched_are_reported_and_fetched_later(
     finished, song_request, play
 ) -> None:
     """Exit 5, nothing lost: the same key collects them when their host is well again."""
@@ -146,8 +144,8 @@ async def test_songs_that_cannot_be_fetched_are_said_kept_and_fetched_later(
     assert (len(result.stored), len(server.bill())) == (2, 1)
 
 
-async def test_one_dead_song_does_not_keep_the_other_from_the_disk(finished, play) -> None:
-    """A success with one song says of the other that it is not collected yet."""
+async def test_one_dead_download_does_not_prevent_the_other(finished, play) -> None:
+    """One stored song is a success; the other is listed as not collected yet."""
     opened, server, way, submission, songs = await finished()
     play(server, {"fault": "dead", "times": None, "match": songs[1].song_id})
     await collect(opened, submission, songs, way)
@@ -156,7 +154,7 @@ async def test_one_dead_song_does_not_keep_the_other_from_the_disk(finished, pla
     assert "could not be stored" in result.songs[1].error
 
 
-async def test_a_dead_address_is_asked_for_again_even_where_the_gateway_is_in_trouble(finished, play) -> None:
+async def test_a_gateway_error_while_asking_for_a_fresh_url_leaves_the_song_announced(finished, play) -> None:
     """No fresh address is no crash: the song stays to be collected."""
     opened, server, way, submission, songs = await finished()
     play(
@@ -169,8 +167,8 @@ async def test_a_dead_address_is_asked_for_again_even_where_the_gateway_is_in_tr
     assert "404" in song.error or "410" in song.error
 
 
-async def test_a_song_without_an_address_is_asked_for_and_waits_for_one(finished, play) -> None:
-    """A gateway may announce a take and say where it lies only later."""
+async def test_a_song_without_a_url_is_asked_for_and_collected_later(finished, play) -> None:
+    """A gateway may announce a take first and its URL later."""
     opened, server, way, submission, songs = await finished()
     async with opened.library.ledger.database.write("test") as connection:
         await connection.execute(update(schema.songs).values(song_url=None))
@@ -181,7 +179,7 @@ async def test_a_song_without_an_address_is_asked_for_and_waits_for_one(finished
     assert (await store_song(opened, submission, songs[0], way)).state is SongState.STORED
 
 
-async def test_a_take_is_stored_once_however_many_collect_it(finished) -> None:
+async def test_concurrent_collectors_store_each_take_once(finished) -> None:
     """Who waited for another's lock finds the song stored, and fetches nothing."""
     opened, _, way, submission, songs = await finished()
     first = await store_song(opened, submission, songs[0], way)
@@ -190,7 +188,7 @@ async def test_a_take_is_stored_once_however_many_collect_it(finished) -> None:
     assert first.state is SongState.STORED
 
 
-async def test_trouble_with_the_library_while_collecting_is_not_a_free_mistake(
+async def test_a_library_error_while_collecting_is_reported_as_paid(
     finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name template that cannot be used is found out after paying: exit 5, and all takes come to their end."""
@@ -206,7 +204,7 @@ async def test_trouble_with_the_library_while_collecting_is_not_a_free_mistake(
     assert (await opened.library.ledger.submissions.get(submission.id)).lease.is_dead()
 
 
-async def test_songs_are_stored_unmeasured_where_that_was_asked_for(
+async def test_songs_are_not_decoded_if_verify_audio_is_off(
     simulator, access, session, song_request, tmp_path: Path
 ) -> None:
     """`verify_audio=False` keeps size and hash, and what the gateway announced of the length."""
@@ -217,7 +215,7 @@ async def test_songs_are_stored_unmeasured_where_that_was_asked_for(
     assert [song.duration for song in result.songs] == [2.0, 2.0]
 
 
-async def test_takes_have_short_names_of_their_own(finished) -> None:
+async def test_each_take_has_a_short_unique_name(finished) -> None:
     """The names of files and parts differ for every take of every ledger."""
     *_, songs = await finished()
     names = {take_uid(song) for song in songs}
@@ -265,7 +263,7 @@ async def test_a_generation_is_collected_with_the_new_key_of_its_account(
 
 
 @pytest.mark.parametrize("dialect", ["openai-hk", "cometapi", "shape-c", "simulator"])
-async def test_another_gateways_credentials_do_not_mislead_the_collecting(
+async def test_collecting_ignores_credentials_of_another_gateway(
     simulator, access, session, song_request, monkeypatch: pytest.MonkeyPatch, dialect: str
 ) -> None:
     """Given another gateway, the one that took the generation is asked, with the account that the ledger names."""
@@ -279,7 +277,7 @@ async def test_another_gateways_credentials_do_not_mislead_the_collecting(
     assert (len(result.stored), len(server.bill()), other.bill()) == (2, 1, [])
 
 
-async def test_without_the_account_that_took_it_a_generation_waits_and_is_named(
+async def test_a_missing_account_is_named_and_the_generation_is_not_lost(
     simulator, access, session, song_request
 ) -> None:
     """Exit 2 with the id and the account: nothing is lost by a key that is not at hand."""
@@ -295,10 +293,10 @@ async def test_without_the_account_that_took_it_a_generation_waits_and_is_named(
     assert (await opened.library.ledger.submissions.get(submission.id)).state is State.ACCEPTED
 
 
-async def test_another_account_of_the_same_gateway_is_only_the_second_choice(
+async def test_another_account_of_the_gateway_is_used_only_if_the_first_is_missing(
     simulator, access, session, song_request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A gateway may show a generation to its own account alone; where that one is gone, any is tried."""
+    """A gateway may show a generation only to the account that made it; if that is missing, any other is tried."""
     server, opened = simulator(), await session()
     took = access(server.url, "openai-hk", key=OLD, alias="env:OPENAI_HK_KEY")
     given = access(server.url, "openai-hk", key=NEW, alias="block:mine")
@@ -308,17 +306,15 @@ async def test_another_account_of_the_same_gateway_is_only_the_second_choice(
     assert (await opened.gateways.access_for(submission, given)).account.secret == OLD
 
 
-async def test_songs_that_are_only_to_be_downloaded_need_no_account(finished) -> None:
-    """Song hosts take no key, so a missing one holds nobody up."""
+async def test_downloads_need_no_account(finished) -> None:
+    """Song hosts take no key, so a missing one does not matter."""
     opened, _, _, submission, songs = await finished()
     left = await collect(opened, submission, songs)
     assert [song.state for song in left] == [SongState.STORED] * 2
 
 
-async def test_a_resolver_of_the_callers_own_finds_the_account(
-    simulator, access, session, song_request
-) -> None:
-    """Prefect's blocks are looked up this way."""
+async def test_a_custom_resolver_finds_the_account(simulator, access, session, song_request) -> None:
+    """This is how Prefect's blocks are found."""
     server = simulator(accept_keys={OLD})
     took = access(server.url, "openai-hk", key=OLD, alias="block:mine")
 

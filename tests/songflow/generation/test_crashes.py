@@ -38,7 +38,7 @@ def _assert_whole(result, count: int = 2) -> None:
         ("before the song's row", 1, State.SUCCEEDED),
     ],
 )
-async def test_after_a_kill_the_same_key_ends_in_whole_songs_and_one_charge(
+async def test_after_a_kill_the_same_key_stores_whole_songs_and_pays_once(
     simulator,
     access,
     session,
@@ -49,7 +49,7 @@ async def test_after_a_kill_the_same_key_ends_in_whole_songs_and_one_charge(
     billed_before: int,
     state,
 ) -> None:
-    """Wherever a process is killed, the next one with its key goes on from there."""
+    """At whichever fail point a process is killed, the next one with its key continues from there."""
     server = simulator()
     process = await run_process(folder=library_settings.folder, url=server.url, key="key", at=at)
     _, said = await process.communicate()
@@ -69,7 +69,7 @@ async def test_after_a_kill_the_same_key_ends_in_whole_songs_and_one_charge(
     _assert_whole(result)
 
 
-async def test_killed_in_the_post_it_is_unknown_and_never_sent_again(
+async def test_a_process_killed_during_the_post_leaves_an_unknown_outcome(
     simulator, access, session, song_request, run_process, library_settings, until, posts
 ) -> None:
     """A process that dies between the POST and its answer leaves what only a person can settle."""
@@ -94,10 +94,10 @@ async def test_killed_in_the_post_it_is_unknown_and_never_sent_again(
     assert len(server.bill()) == 1
 
 
-async def test_stopped_before_the_post_it_leaves_the_sending_to_who_took_over(
+async def test_a_suspended_process_does_not_send_after_its_lease_was_taken_over(
     simulator, access, session, song_request, run_process, library_settings, posts
 ) -> None:
-    """A suspended process wakes after its lease, finds its fence gone, and collects what the other paid for."""
+    """It continues after its lease, loses by its fence, and collects what the other process paid for."""
     server = simulator()
     process = await run_process(
         folder=library_settings.folder,

@@ -22,7 +22,7 @@ def make(song_request: Any) -> Any:
     return songs
 
 
-async def test_a_song_is_found_with_what_it_was_asked_with_and_who_has_it(
+async def test_a_parent_is_found_with_its_request_and_its_submission(
     session: Any, simulator: Any, access: Any, make: Any
 ) -> None:
     """Its row, its submission and its request."""
@@ -34,7 +34,7 @@ async def test_a_song_is_found_with_what_it_was_asked_with_and_who_has_it(
     assert (parent.request.seed, parent.request.lyrics) == (7, "la")
 
 
-async def test_a_song_that_is_not_there_is_named(session: Any) -> None:
+async def test_an_unknown_parent_is_refused_by_its_id(session: Any) -> None:
     """With the way to extend a song of the gateway's."""
     with pytest.raises(InputError, match=r"no song 'nowhere'.*--gateway and --prompt"):
         await find_parent(await session(), "nowhere")
@@ -51,7 +51,7 @@ async def test_a_take_that_failed_cannot_be_extended(
     assert (await find_parent(opened, made.songs[1].song_id)).song.take == 1
 
 
-async def test_an_id_of_two_gateways_is_told_apart_by_the_account(
+async def test_the_account_selects_among_two_gateways_with_the_same_song_id(
     session: Any, simulator: Any, access: Any, make: Any
 ) -> None:
     """Without one, it is refused and both are named."""
@@ -82,7 +82,7 @@ async def _also_at(opened: Any, account: Any, made: Any, make: Any) -> None:
             )
 
 
-async def test_without_an_account_the_songs_own_is_taken(
+async def test_without_an_account_the_parents_account_pays(
     session: Any, simulator: Any, access: Any, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By its stored name, with the key that it has now."""
@@ -98,7 +98,7 @@ async def test_without_an_account_the_songs_own_is_taken(
     assert planned.request.prompt == planned.parent.request.prompt
 
 
-async def test_an_account_whose_key_is_gone_is_named(
+async def test_a_missing_key_of_the_parents_account_is_an_error_that_names_it(
     session: Any, simulator: Any, access: Any, make: Any
 ) -> None:
     """Nothing is sent without it."""
@@ -109,7 +109,7 @@ async def test_an_account_whose_key_is_gone_is_named(
     assert len(server.bill()) == 1
 
 
-async def test_another_gateway_is_refused_also_as_a_fallback(
+async def test_another_gateway_cannot_extend_a_song_even_as_a_fallback(
     session: Any, simulator: Any, access: Any, make: Any
 ) -> None:
     """It does not have the song; another account of the same gateway is the caller's choice."""
@@ -151,7 +151,7 @@ async def test_a_bare_id_needs_a_gateway_and_a_prompt(session: Any, access: Any)
 async def test_from_plain_python(
     session: Any, simulator: Any, access: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, dialect: str
 ) -> None:
-    """The body that the gateway bills is the planned one, and the songs say where they come from."""
+    """The gateway bills the planned body, and the songs have their parent."""
     server = simulator()
     for variable in ("COMETAPI_KEY", "OPENAI_HK_KEY"):
         monkeypatch.setenv(variable, "k")

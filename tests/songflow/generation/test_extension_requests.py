@@ -1,4 +1,4 @@
-"""What an extension asks for: its place, what it says itself, and what it inherits."""
+"""The request of an extension: its placement, its own fields, and the inherited ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_documented_body_comes_from_a_bare_id() -> None:
     "parent", ["openai_hk.submit.regular.udio32.json", "cometapi.submit.regular.udio32.json"]
 )
 def test_the_documented_body_comes_from_a_documented_parent(parent: str) -> None:
-    """With nothing said but the prompt."""
+    """With only the prompt given."""
     made = extension_request(
         SongRequest.from_body(documented(parent)), SONG, mode=Mode.PRECEDE, overrides={"prompt": "father"}
     )
@@ -73,11 +73,11 @@ def test_a_place_is_a_mode_and_a_section(place: str, mode: str, start: float) ->
     ("mode", "place"), [("precede", "intro"), ("continuation", "outro"), (None, "outro")]
 )
 def test_a_mode_without_a_place_has_the_usual_one(mode: str | None, place: str) -> None:
-    """And an extension of which nothing is said continues the song."""
+    """By default an extension continues the song."""
     assert extension_request(SUNG, SONG, mode=mode) == extension_request(SUNG, SONG, place=place)
 
 
-def test_what_is_not_said_is_the_parents() -> None:
+def test_fields_that_are_not_given_are_inherited() -> None:
     """Words and their placement, style, strengths, seed, model."""
     fields = {
         "lyrics": "la la",
@@ -97,7 +97,7 @@ def test_what_is_not_said_is_the_parents() -> None:
     assert (made["prompt"], made["lyrics_type"]) == ("a waltz", LyricsType.USER)
 
 
-def test_the_parents_own_place_is_not_inherited() -> None:
+def test_the_parents_placement_is_not_inherited() -> None:
     """Nor its section, nor its source, nor how much of that the model heard."""
     parent = params(
         mode="precede",
@@ -111,7 +111,7 @@ def test_the_parents_own_place_is_not_inherited() -> None:
     assert (made.source_song_id, made.context_length) == (SONG, 130)
 
 
-def test_what_is_said_goes_before_the_parents() -> None:
+def test_given_fields_replace_inherited_ones() -> None:
     """Any field of a request."""
     said = {"prompt": "bells", "seed": 3, "context_length": 30, "song_section_end": 0.95, "lyrics": "new"}
     made = extension_request(SUNG, SONG, overrides=said)
@@ -137,7 +137,7 @@ def test_what_is_said_goes_before_the_parents() -> None:
         ({"lyrics_type": "instrumental"}, {"lyrics_type": "generate"}, "", "generate", False),
     ],
 )
-def test_new_words_replace_the_old_with_their_kind_and_place(
+def test_new_lyrics_replace_the_old_with_their_type_and_placement(
     parent: dict[str, Any], said: dict[str, Any], words: str, kind: str, placed: bool
 ) -> None:
     """The old placement belongs to the old words."""
@@ -169,8 +169,8 @@ def test_new_words_replace_the_old_with_their_kind_and_place(
     ],
     ids=str,
 )
-def test_what_cannot_be_is_refused(wrong: dict[str, Any], text: str) -> None:
-    """With the field and what is allowed."""
+def test_contradictory_or_wrong_fields_are_refused(wrong: dict[str, Any], text: str) -> None:
+    """The error names the field and the allowed values."""
     with pytest.raises(InvalidRequest, match=text) as refused:
         extension_request(params(), SONG, **wrong)
     assert "nothing was sent" in str(refused.value)

@@ -64,7 +64,7 @@ async def songs(simulator: Any, access: Any, session: Any, song_request: Any) ->
 
 
 async def test_a_song_is_extended_through_the_other_host(songs: Songs) -> None:
-    """Root, depth, the comparison with the source and the lineage go on across host names."""
+    """Root, depth, source check and lineage work across host names."""
     core, longer, longest = songs.core, songs.longer, songs.longest
     assert [(one.root_song_id, one.depth) for one in (longer, longest)] == [
         (core.song_id, 1),

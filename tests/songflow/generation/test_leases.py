@@ -1,4 +1,4 @@
-"""Who looks after a submission while it is waited for and collected, as its row in the ledger says."""
+"""Leases: which process waits for a submission or collects it, as its row in the ledger shows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return seen
 
 
-async def test_a_generation_is_held_from_its_post_to_its_songs_by_one_lease(
+async def test_one_lease_covers_a_generation_from_its_post_to_its_songs(
     session, access, simulator, song_request, commits
 ) -> None:
     """The lease that the accepted id is stored with lasts until the songs are stored; nothing else is written."""
@@ -32,7 +32,7 @@ async def test_a_generation_is_held_from_its_post_to_its_songs_by_one_lease(
     assert submission.lease.is_dead()
 
 
-async def test_inside_of_a_kept_lease_another_is_taken_only_where_it_ends_too_soon(
+async def test_a_reused_lease_is_replaced_only_if_it_ends_too_soon(
     session, access, simulator, song_request
 ) -> None:
     """What needs longer than the lease lasts gets a longer one, which the end releases."""
@@ -54,8 +54,8 @@ async def test_inside_of_a_kept_lease_another_is_taken_only_where_it_ends_too_so
     assert (await ledger.get(submission.id)).lease.is_dead()
 
 
-async def test_the_lease_of_another_is_not_kept(session, access, simulator, song_request) -> None:
-    """Only a lease of this process that has not ended says that it looks after the submission."""
+async def test_a_lease_of_another_process_is_not_reused(session, access, simulator, song_request) -> None:
+    """Only a lease of this process that has not expired is reused."""
     opened = await session(deadline=2000.0)
     ledger = opened.library.ledger.submissions
     await generate_in(opened, song_request(), access(simulator().url), key="key")

@@ -1,4 +1,4 @@
-"""What becomes of a POST, through a gateway that plays each fault: what it costs, and whether it is sent again."""
+"""The outcome of a POST for each fault of a gateway: what is billed, and whether it is sent again."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _named(cases):
 
 
 @pytest.mark.parametrize(("fault", "bill"), _named(UNKNOWN))
-async def test_an_answer_that_says_nothing_certain_is_unknown_and_never_sent_again(
+async def test_an_uncertain_answer_is_unknown_and_never_sent_again(
     simulator, access, session, song_request, posts, fault, bill: int
 ) -> None:
     """Whatever retries are configured, a POST that may have been billed leaves once."""
@@ -100,7 +100,7 @@ async def test_an_answer_that_says_nothing_certain_is_unknown_and_never_sent_aga
 async def test_an_unknown_key_stays_unknown_and_other_runs_of_its_body_stop(
     simulator, access, session, song_request, posts
 ) -> None:
-    """Coming back to the key says so again; a new key for the same body is stopped, in the same process too."""
+    """Reusing the key raises the same error; a new key for the same body is refused, in the same process too."""
     server, opened = simulator({"fault": "lost_answer"}), await session()
     for _ in range(2):
         with pytest.raises(errors.OutcomeUnknown):
@@ -118,7 +118,7 @@ async def test_an_unknown_key_stays_unknown_and_other_runs_of_its_body_stop(
     assert (posts(server), len(server.bill())) == (2, 2)
 
 
-async def test_a_fault_of_our_own_client_is_unknown(
+async def test_an_exception_in_the_client_during_the_post_is_unknown(
     simulator, access, session, song_request, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
     """An exception in the middle of the POST proves nothing about the bill."""
@@ -139,10 +139,10 @@ async def test_a_fault_of_our_own_client_is_unknown(
 
 
 @pytest.mark.parametrize(("fault", "advice"), _named(FINAL))
-async def test_a_refusal_for_good_costs_nothing_and_is_not_repeated(
+async def test_a_final_refusal_is_not_billed_and_not_retried(
     simulator, access, session, song_request, posts, fault, advice: str
 ) -> None:
-    """It says what the gateway said and what a person can do."""
+    """The error has the gateway's message and the next step."""
     server, opened, patience = simulator(fault), await session(), Patience()
     with pytest.raises(errors.RequestRefused) as caught:
         await retry_refusals(
@@ -161,7 +161,7 @@ async def test_a_refusal_for_good_costs_nothing_and_is_not_repeated(
 
 
 @pytest.mark.parametrize(("fault", "wait"), _named(REPEATABLE))
-async def test_a_refusal_that_may_be_repeated_says_so_and_how_long_to_wait(
+async def test_a_repeatable_refusal_has_its_retry_after(
     simulator, access, session, song_request, fault, wait: float | None
 ) -> None:
     """The caller decides how patient to be."""
@@ -172,7 +172,9 @@ async def test_a_refusal_that_may_be_repeated_says_so_and_how_long_to_wait(
 
 
 @pytest.mark.parametrize("retry_after", [None, 0.01])
-async def test_a_rate_limit_passes(simulator, access, session, song_request, posts, retry_after) -> None:
+async def test_a_rate_limited_request_is_accepted_after_retries(
+    simulator, access, session, song_request, posts, retry_after
+) -> None:
     """Each attempt is a row of its own; the one that was accepted is billed."""
     limit = {"fault": "status", "on": "submit", "status": 429, "envelope": "empty", "times": 2}
     server, opened, patience = simulator({**limit, "retry_after": retry_after}), await session(), Patience()
@@ -193,7 +195,7 @@ async def test_a_rate_limit_passes(simulator, access, session, song_request, pos
 
 
 async def test_a_refused_key_can_be_sent_again_later(simulator, access, session, song_request) -> None:
-    """A spent account that was topped up goes on with the same key."""
+    """Once the account is topped up, the same key is accepted."""
     server, opened = simulator({"fault": "quota_not_enough"}), await session()
     with pytest.raises(errors.RequestRefused):
         await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
@@ -206,10 +208,10 @@ async def test_a_refused_key_can_be_sent_again_later(simulator, access, session,
 # --- not sent ---------------------------------------------------------------------------------------------
 
 
-async def test_a_gateway_that_is_not_reached_is_tried_again_and_then_named(
+async def test_an_unreachable_gateway_is_retried_and_then_named(
     access, session, song_request, closed_url
 ) -> None:
-    """No byte left: repeating is safe, and the last word says where nobody answered."""
+    """No byte was sent, so repeating is safe; the error names the address."""
     opened, patience = await session(), Patience()
     with pytest.raises(errors.RequestNotSent) as caught:
         await retry_refusals(
@@ -226,7 +228,7 @@ async def test_a_gateway_that_is_not_reached_is_tried_again_and_then_named(
     assert [(one.ordinal, one.state) for one in known] == [(number, State.UNSENT) for number in (1, 2, 3)]
 
 
-async def test_a_lease_that_ran_out_before_the_first_byte_sends_nothing(
+async def test_nothing_is_sent_after_the_lease_has_expired(
     simulator, access, session, song_request, posts
 ) -> None:
     """A process that slept through its lease finds out before it sends, not after."""
@@ -251,10 +253,10 @@ async def test_a_post_goes_out_on_systems_with_and_without_a_boot_clock(
     ).state is State.ACCEPTED
 
 
-async def test_a_gateway_that_cannot_be_opened_leaves_the_key_to_the_next(
+async def test_a_client_that_cannot_be_opened_releases_the_key_at_once(
     access, session, song_request, library_settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing left, so nobody has to wait for the lease to end, and no money stays reserved."""
+    """Nothing was sent: the lease ends at once, and no money stays reserved."""
     opened = await session(embedded_speed=250.0, clip_seconds=2.0)
     embedded = access("http://simulator.invalid", alias="simulator")
     broken = library_settings.folder / "simulator"
@@ -296,7 +298,7 @@ async def _repeat(
     return done, patience
 
 
-async def test_repeats_double_their_pause() -> None:
+async def test_pauses_between_refusals_double() -> None:
     """From half a second to one, then twice that, and so on."""
     done, patience = await _repeat([_refusal(), _refusal(), _refusal(), "done"])
     assert done == "done"
@@ -304,7 +306,7 @@ async def test_repeats_double_their_pause() -> None:
         assert 2**number * 0.5 <= pause <= 2**number
 
 
-async def test_repeats_end_when_the_next_would_be_too_late() -> None:
+async def test_refusals_are_retried_within_the_time_limit_only() -> None:
     """A pause that leads past the time allowed is not begun."""
     with pytest.raises(errors.RequestRefused):
         await _repeat([_refusal(retry_after=50.0), _refusal(retry_after=11.0), "done"], within=60.0)
@@ -315,7 +317,7 @@ async def test_repeats_end_when_the_next_would_be_too_late() -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
-async def test_repeats_end_when_their_number_is_used_up(retries: int) -> None:
+async def test_refusals_are_retried_as_often_as_set(retries: int) -> None:
     """`retries` attempts beside the first."""
     outcomes: list[object] = [_refusal() for _ in range(retries + 1)]
     with pytest.raises(errors.RequestRefused):
@@ -327,8 +329,8 @@ async def test_repeats_end_when_their_number_is_used_up(retries: int) -> None:
     "error",
     [_refusal(repeatable=False), errors.OutcomeUnknown("?", repeatable=True), errors.GenerationFailed("!")],
 )
-async def test_nothing_else_is_ever_repeated(error: errors.SongflowError) -> None:
-    """Only what was certainly not billed, and says that it may be sent again."""
+async def test_no_other_error_is_retried(error: errors.SongflowError) -> None:
+    """Only an error that was certainly not billed and is marked as repeatable is retried."""
     with pytest.raises(type(error)):
         await _repeat([error, "sent twice"], within=1e9)
 
@@ -368,10 +370,10 @@ async def test_track_ids_are_kept(simulator, access, session, song_request) -> N
     assert (accepted.generation_id, len(accepted.track_ids)) == (server.bill()[0].generation_id, 2)
 
 
-async def test_no_song_is_paid_for_that_would_find_no_room(
+async def test_nothing_is_paid_for_on_a_full_disk(
     simulator, access, session, song_request, posts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The disk is looked at before the POST."""
+    """Free space is checked before the POST."""
     server, opened = simulator(), await session()
     monkeypatch.setattr(
         "songflow.library.audio_store.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})
@@ -382,7 +384,7 @@ async def test_no_song_is_paid_for_that_would_find_no_room(
     assert await opened.library.ledger.submissions.of_key("key") == []
 
 
-async def test_a_key_with_another_body_names_what_differs_and_sends_nothing(
+async def test_a_key_of_another_body_is_refused_with_the_differing_fields(
     simulator, access, session, song_request, posts
 ) -> None:
     """Exit 2, with the fields."""

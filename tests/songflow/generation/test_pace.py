@@ -1,4 +1,4 @@
-"""Too many requests: everybody with the key slows down, and nothing that waits is sent, billed or reserved."""
+"""Rate limits: all submits with the key slow down, and those that wait are neither sent, billed nor reserved."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from songflow.ledger.money import Balance
 TOO_MANY = {"fault": "status", "on": "submit", "status": 429, "envelope": "openai"}
 
 
-async def test_a_refusal_for_too_many_slows_the_key_down_until_one_is_accepted(
+async def test_a_429_slows_the_key_down_until_a_submit_is_accepted(
     simulator, access, session, song_request, posts
 ) -> None:
     """The next submit takes its slot, and its acceptance ends the slowness."""
@@ -31,8 +31,10 @@ async def test_a_refusal_for_too_many_slows_the_key_down_until_one_is_accepted(
     assert (posts(server), len(server.bill())) == (2, 1)
 
 
-async def test_a_slot_too_far_away_is_not_waited_for(simulator, access, session, song_request, posts) -> None:
-    """Exit 3 with the time to come back; another key of the same gateway goes on."""
+async def test_a_submit_does_not_wait_for_a_distant_slot(
+    simulator, access, session, song_request, posts
+) -> None:
+    """Exit 3 with the time to wait; another key of the same gateway is not affected."""
     server, opened = simulator(), await session()
     way = access(server.url)
     await opened.library.ledger.pace.slow_down(way.pace_name, 200.0)
@@ -47,7 +49,7 @@ async def test_a_slot_too_far_away_is_not_waited_for(simulator, access, session,
     ).ordinal == 2
 
 
-async def test_who_slept_beyond_its_lease_leaves_the_request_of_whoever_took_over_alone(
+async def test_a_process_that_outslept_its_lease_does_not_touch_the_row_of_its_successor(
     simulator, access, session, song_request, until, posts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It wakes to a slot too far away while the other's request is under way: that one's answer finds its row."""
@@ -85,10 +87,10 @@ async def test_who_slept_beyond_its_lease_leaves_the_request_of_whoever_took_ove
     assert (again.id, posts(server), len(server.bill())) == (accepted.id, 1, 1)
 
 
-async def test_who_is_cancelled_while_waiting_for_a_slot_leaves_the_key_to_the_next(
+async def test_a_submit_cancelled_while_it_waits_for_a_slot_releases_the_key(
     simulator, access, session, song_request, until, posts, caplog
 ) -> None:
-    """Nothing was sent: nobody has to wait for the lease to end, and no money stays reserved."""
+    """Nothing was sent: the lease ends at once, and no money stays reserved."""
     server, opened = simulator(), await session()
     way = access(server.url)
     caplog.set_level("INFO", "songflow")
@@ -110,7 +112,7 @@ async def test_who_is_cancelled_while_waiting_for_a_slot_leaves_the_key_to_the_n
 async def test_a_rate_limit_is_recorded_although_its_caller_is_cancelled(
     simulator, access, session, song_request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The refusal concerns every request with the key, not only the one that nobody waits for any more."""
+    """The refusal concerns every request with the key, and not only the cancelled one."""
     server, opened = simulator({**TOO_MANY, "retry_after": 30.0}), await session()
     way, submissions = access(server.url), opened.library.ledger.submissions
     settle = submissions.settle_sending

@@ -8,7 +8,7 @@ import json
 PROCESSES, TASKS = 6, 20
 
 
-async def test_tasks_and_processes_that_race_on_one_key_make_one_post(
+async def test_racing_tasks_and_processes_with_one_key_send_one_post(
     simulator, run_process, any_library, session, posts
 ) -> None:
     """Six processes with twenty tasks each: one POST, one charge, and everybody gets the same songs."""

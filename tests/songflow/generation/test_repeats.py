@@ -13,8 +13,8 @@ from songflow.generation.lifecycle import generate_in
 from songflow.generation.repeats import request_like, require_source, told_by
 
 
-async def test_the_same_request_comes_back_and_each_override_replaces_its_part(stored: Any) -> None:
-    """Its body is the same; what is said instead is checked as any request is."""
+async def test_a_request_is_rebuilt_from_a_file_and_overrides_replace_its_fields(stored: Any) -> None:
+    """Its body is the same; overrides are validated like any request."""
     _, songs = await stored(lyrics="La la", seed=3, song_section_end=0.9)
     told = told_by(Path(songs[0].path))
     assert request_like(told, {}) == told.request
@@ -24,7 +24,7 @@ async def test_the_same_request_comes_back_and_each_override_replaces_its_part(s
         request_like(told, {"seed": -5})
 
 
-async def test_other_words_take_the_place_of_the_songs_own(stored: Any) -> None:
+async def test_given_lyrics_replace_those_of_the_file(stored: Any) -> None:
     """Words of one's own, none at all, or words for the model to invent."""
     _, songs = await stored(lyrics="La la")
     told = told_by(Path(songs[0].path))
@@ -33,7 +33,7 @@ async def test_other_words_take_the_place_of_the_songs_own(stored: Any) -> None:
     assert (silent.lyrics, silent.lyrics_type) == ("", LyricsType.INSTRUMENTAL)
 
 
-async def test_an_extension_is_asked_for_where_its_source_is(
+async def test_an_extension_is_repeated_only_at_the_gateway_of_its_source(
     stored: Any, access: Any, song_request: Any
 ) -> None:
     """Any account of its gateway will do, no other gateway, and none that the file alone names."""
@@ -60,7 +60,7 @@ async def test_an_extension_is_asked_for_where_its_source_is(
         (b"ID3\x04\0\0\0\0\0\0", "no Songflow metadata"),
     ],
 )
-def test_a_file_that_tells_nothing_is_refused(content: bytes | None, said: str, tmp_path: Path) -> None:
+def test_a_file_without_metadata_is_refused(content: bytes | None, said: str, tmp_path: Path) -> None:
     """In a person's words, before anything is sent."""
     path = tmp_path / "song.mp3"
     if content is not None:

@@ -48,7 +48,7 @@ async def test_among_several_unknown_requests_the_prompt_decides(
 async def test_an_id_that_fits_several_requests_needs_a_key(
     simulator, access, session, left, finished
 ) -> None:
-    """The same prompt twice: a person has to say which."""
+    """Two requests have the same prompt."""
     server, opened = simulator(TWICE), await session()
     for key in ("one", "two"):
         await left(opened, server, State.UNKNOWN, key)
@@ -59,9 +59,7 @@ async def test_an_id_that_fits_several_requests_needs_a_key(
     assert (await adopt(opened, paid_for, key="two", given=access(server.url))).exit_code == 0
 
 
-async def test_one_request_that_was_resubmitted_in_vain_is_no_riddle(
-    simulator, access, session, left
-) -> None:
+async def test_ids_are_adopted_for_each_unknown_post_of_one_key(simulator, access, session, left) -> None:
     """Two unknown POSTs under one key: both ids can be adopted, one after the other."""
     server, opened = simulator(TWICE), await session()
     await left(opened, server, State.UNKNOWN)
@@ -117,7 +115,7 @@ async def test_an_id_that_the_ledger_has_is_not_adopted_twice(simulator, access,
         await adopt(opened, known.generation_id, key="unknown", given=access(server.url))
 
 
-async def test_where_nothing_is_unknown_there_is_nothing_to_adopt(simulator, access, session, left) -> None:
+async def test_an_id_cannot_be_adopted_if_nothing_is_unknown(simulator, access, session, left) -> None:
     """With and without a key."""
     server, opened = simulator(), await session()
     with pytest.raises(errors.InputError, match=r"No outcome is unknown\."):
@@ -148,7 +146,7 @@ async def test_an_account_without_a_key_does_not_hide_the_request_that_fits(
 async def test_an_answer_that_comes_in_meanwhile_wins_over_a_persons_id(
     simulator, access, session, left, finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The late writer's id is the truth; the person is told, and nothing is overwritten."""
+    """The late answer's id wins; the error reports it, and nothing is overwritten."""
     from songflow.generation import rescue as module
 
     server, opened = simulator(LOST_ANSWER), await session()
@@ -187,8 +185,8 @@ async def test_a_write_off_ends_the_search_and_frees_the_reservation(
         await write_off(opened, "key")
 
 
-async def test_only_open_ends_are_written_off(simulator, access, session, left) -> None:
-    """What runs is collected instead, and a key that is not known is said to be so."""
+async def test_only_unknown_outcomes_can_be_written_off(simulator, access, session, left) -> None:
+    """A running generation is collected instead, and an unknown key is an error."""
     server, opened = simulator(), await session()
     await left(opened, server)
     with pytest.raises(errors.InputError, match="it is 'accepted'"):
@@ -200,7 +198,7 @@ async def test_only_open_ends_are_written_off(simulator, access, session, left) 
 async def test_the_first_post_of_a_resubmitted_request_can_be_written_off(
     simulator, access, session, left
 ) -> None:
-    """Its second try succeeded; the first, whose outcome nobody will know, must not be listed for ever."""
+    """Its second submission succeeded; the first, whose outcome stays unknown, need not be listed for ever."""
     server, opened = simulator(LOST_ANSWER), await session()
     await left(opened, server, State.UNKNOWN)
     await resubmit(opened, "key", access(server.url))
@@ -247,10 +245,10 @@ async def test_the_first_answer_is_collected_too_when_it_comes_late(
 
 
 @pytest.mark.parametrize("state", [State.ACCEPTED, State.RUNNING])
-async def test_what_can_still_be_collected_is_not_paid_again(
+async def test_a_collectable_generation_is_not_resubmitted(
     simulator, access, session, left, posts, state: State
 ) -> None:
-    """The person is told how to come back to it."""
+    """The error has the command that collects it."""
     server, opened = simulator(), await session()
     await left(opened, server, state)
     with pytest.raises(errors.InputError, match=f"is '{state}': there is nothing to pay again") as caught:
@@ -259,7 +257,7 @@ async def test_what_can_still_be_collected_is_not_paid_again(
     assert posts(server) == 1
 
 
-async def test_a_key_that_is_not_known_is_not_paid_for(simulator, access, session) -> None:
+async def test_an_unknown_key_cannot_be_resubmitted(simulator, access, session) -> None:
     """A typo buys nothing."""
     server, opened = simulator(), await session()
     with pytest.raises(errors.InputError, match="does not know the key 'no such'"):
@@ -282,7 +280,7 @@ async def test_an_answer_in_the_spool_needs_no_second_payment(
     assert posts(server) == 1
 
 
-async def test_a_resubmission_that_died_is_gone_on_with_and_not_made_twice(
+async def test_a_resubmission_whose_process_died_is_continued_and_not_paid_twice(
     simulator, access, session, left, posts, song_request
 ) -> None:
     """An overdue first ranks above the second intent, which must not hide it from the next try."""
@@ -304,7 +302,7 @@ async def test_a_resubmission_that_died_is_gone_on_with_and_not_made_twice(
     assert posts(server) == 1
 
 
-async def test_no_budget_is_passed_by_paying_again(
+async def test_resubmitting_respects_the_pause(
     simulator, access, session, left, finished, library_settings, posts
 ) -> None:
     """A paused library pays for nothing, not even for a person; it is still rescued."""

@@ -20,7 +20,7 @@ LOST_ANSWER = {"fault": "lost_answer"}
 
 
 @pytest.mark.parametrize("state", [State.ACCEPTED, State.RUNNING, State.OVERDUE, State.LOST])
-async def test_what_a_dead_process_waited_for_is_collected(
+async def test_generations_of_dead_processes_are_collected(
     simulator, access, session, left, posts, state: State
 ) -> None:
     """Whole songs on disk, the bill as it was, and nothing left to rescue."""
@@ -35,7 +35,9 @@ async def test_what_a_dead_process_waited_for_is_collected(
     assert found.as_dict()["songs"][0]["path"] == found.songs[0].path
 
 
-async def test_what_had_ended_and_was_not_fetched_is_fetched(simulator, access, session, left, die) -> None:
+async def test_songs_that_were_announced_and_not_fetched_are_fetched(
+    simulator, access, session, left, die
+) -> None:
     """A process that died between the end and the first download."""
     server, opened = simulator(), await session()
     await wait(opened, await left(opened, server), access(server.url))
@@ -73,7 +75,9 @@ async def test_an_interrupted_download_is_finished(
     assert len(server.bill()) == 1
 
 
-async def test_a_take_that_is_missing_beside_a_stored_one_is_said(simulator, access, session, left) -> None:
+async def test_a_missing_take_is_reported_although_another_is_stored(
+    simulator, access, session, left
+) -> None:
     """One song on disk is a success for its maker, but not the end of the rescue."""
     server = simulator({"fault": "dead", "on": "download", "times": None, "skip": 1})
     opened = await session()
@@ -84,10 +88,8 @@ async def test_a_take_that_is_missing_beside_a_stored_one_is_said(simulator, acc
     assert len(await stranded(opened)) == 1
 
 
-async def test_what_a_live_process_looks_after_is_left_to_it(
-    simulator, access, session, song_request
-) -> None:
-    """Its lease stands: not asked for, not collected, not listed."""
+async def test_generations_of_live_processes_are_left_alone(simulator, access, session, song_request) -> None:
+    """While its lease lasts, a submission is neither polled, collected nor listed."""
     from songflow.generation.submit import submit_once
 
     server, opened = simulator(), await session()
@@ -122,10 +124,10 @@ async def test_a_dead_sender_without_a_trace_is_listed_as_unknown(
     assert posts(server) == 1
 
 
-async def test_a_sender_that_dies_while_rescue_looks_is_not_called_lost(
+async def test_a_sender_that_dies_during_a_rescue_is_settled_by_the_next_one(
     simulator, access, session, left, die, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between settling the dead and listing the rest another may die: it is said, and settled next time."""
+    """It dies between the settling of dead senders and the listing: it is reported, and settled by the next rescue."""
     server, opened = simulator(LOST_ANSWER), await session()
     await left(opened, server, State.UNKNOWN)
     await die(opened, state=State.SENDING)
@@ -153,7 +155,7 @@ async def test_an_unknown_outcome_is_listed_with_what_is_known(
     assert posts(server) == 1
 
 
-async def test_an_intent_that_was_never_sent_gives_its_reservation_back(
+async def test_the_reservation_of_an_unsent_intent_is_released(
     simulator, access, session, left, die, song_request, posts
 ) -> None:
     """It cost nothing, so it is not listed; the next process with that key sends it."""
@@ -169,8 +171,10 @@ async def test_an_intent_that_was_never_sent_gives_its_reservation_back(
     assert posts(server) == 2
 
 
-async def test_with_a_deadline_of_nothing_each_is_asked_once(simulator, access, session, left) -> None:
-    """What still runs is said to run, and is collected another time."""
+async def test_with_a_deadline_of_zero_each_generation_is_polled_once(
+    simulator, access, session, left
+) -> None:
+    """A generation that still runs is reported as running, and collected later."""
     server, opened = simulator({"fault": "unknown_for_ever"}), await session(deadline=0.0)
     await left(opened, server)
     (found,) = await rescue(opened, access(server.url))
@@ -189,7 +193,7 @@ async def test_a_failure_at_the_gateway_is_exit_4(simulator, access, session, le
 
 
 async def test_two_rescues_at_once_store_each_take_once(simulator, access, session, left, posts) -> None:
-    """From two processes' sessions; both say that it is collected."""
+    """In two processes' sessions; both report it as collected."""
     server, one, two = simulator(), await session(), await session()
     for number in range(3):
         await left(one, server, key=f"key {number}", prompt=f"waltz {number}")
@@ -199,7 +203,9 @@ async def test_two_rescues_at_once_store_each_take_once(simulator, access, sessi
     assert (len(files), posts(server)) == (6, 3)
 
 
-async def test_an_account_without_a_key_holds_up_nobody_else(simulator, access, session, left) -> None:
+async def test_an_account_without_a_key_does_not_stop_the_rescue_of_others(
+    simulator, access, session, left
+) -> None:
     """It is listed as still to be collected, with its account's name; the others are collected."""
     there, away = simulator(), simulator()
     opened = await session()
@@ -231,13 +237,13 @@ async def test_a_new_key_of_the_same_account_collects_what_the_old_one_paid_for(
     ("codes", "worst"),
     [((), 0), ((0,), 0), ((0, 3), 3), ((4, 3), 4), ((4, 5, 0), 5), ((6, 5), 6), ((6, 0, 4), 6)],
 )
-def test_the_worst_of_all_is_the_exit_code(codes: tuple[int, ...], worst: int) -> None:
+def test_the_exit_code_is_the_worst_of_all(codes: tuple[int, ...], worst: int) -> None:
     """In the order 0 3 4 5 6."""
     one = Rescued("k", 1, None, "g", "u", "a", "s", "no", 1.0, "t")
     assert exit_code([replace(one, exit_code=code) for code in codes]) == worst
 
 
-async def test_trouble_with_the_ledger_does_not_make_it_unpaid(
+async def test_a_ledger_error_during_a_rescue_is_reported_as_paid(
     simulator, access, session, left, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A library that cannot be used while it is collected: exit 5, never "nothing was sent"."""

@@ -11,7 +11,7 @@ from songflow.generation.rescue import rescue
 
 
 @pytest.mark.parametrize("dialect", ["openai-hk", "cometapi"])
-async def test_a_take_that_shows_up_after_the_end_is_collected(
+async def test_a_take_listed_after_the_end_is_collected(
     simulator, access, session, song_request, play, dialect: str
 ) -> None:
     """The generation had ended with one song; asking costs nothing and brings the other."""
@@ -28,10 +28,10 @@ async def test_a_take_that_shows_up_after_the_end_is_collected(
     assert await rescue(opened, way) == []
 
 
-async def test_an_end_that_cannot_be_looked_at_again_stays_an_end(
+async def test_a_stored_song_stays_stored_if_late_takes_cannot_be_listed(
     simulator, access, session, song_request
 ) -> None:
-    """Neither a gateway that is away nor a key that is not at hand makes trouble of a song that is stored."""
+    """Neither an unreachable gateway nor a missing key is an error for a song that is stored."""
     server, opened = simulator({"fault": "one_take_only"}), await session()
     await generate_in(opened, song_request(), access(server.url), key="key")
     server.stop()

@@ -1,4 +1,4 @@
-"""A signal that ends the process while a request is under way: the answer that was paid for is stored first."""
+"""SIGTERM and SIGHUP during a request: its paid answer is stored before the process ends."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def terminate() -> None:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
-async def test_a_process_that_is_told_to_end_reads_its_answer_first(
+async def test_a_terminated_process_stores_the_answer_of_its_request_first(
     simulator, access, session, song_request, run_process, library_settings, until, ending: signal.Signals
 ) -> None:
-    """However often it is told: a worker and the group that it belongs to may both do so."""
+    """Even if the signal arrives twice: a worker may send it, and its process group, too."""
     server = simulator(SLOW)
     process = await run_process(folder=library_settings.folder, url=server.url, key="key")
 
@@ -78,10 +78,10 @@ async def test_a_process_that_is_told_to_end_reads_its_answer_first(
     assert (len(result.stored), len(server.bill())) == (2, 1)
 
 
-async def test_no_request_begins_while_a_signal_is_held_back(
+async def test_no_request_starts_while_a_signal_is_deferred(
     simulator, access, session, song_request, until, posts, raises
 ) -> None:
-    """The one under way is its last; whoever was in turn lets go of what it was about to pay for."""
+    """The request in flight is the last one; a submit that waits for its turn is given up."""
     server, opened = simulator(SLOW), await session()
 
     async def billed() -> bool:
@@ -108,10 +108,10 @@ async def test_no_request_begins_while_a_signal_is_held_back(
     assert (posts(server), raises) == (1, [signal.SIGTERM])
 
 
-async def test_a_request_that_is_not_on_its_way_yet_is_not_sent(
+async def test_a_request_that_is_not_sent_yet_is_not_sent_after_the_signal(
     simulator, access, session, song_request, posts, came
 ) -> None:
-    """Its connection is still being made as the signal comes: nothing is paid for that nobody can take."""
+    """The signal arrives while the connection is being made: nothing is paid for that cannot be recorded."""
     server, opened = simulator(), await session()
     make = opened.gateways.get
 
@@ -126,7 +126,7 @@ async def test_a_request_that_is_not_on_its_way_yet_is_not_sent(
     assert (left.state, posts(server), came) == (State.UNSENT, 0, [signal.SIGTERM])
 
 
-async def test_where_the_signal_ends_nothing_the_next_request_is_sent_after_a_while(
+async def test_requests_start_again_if_the_signal_did_not_end_the_process(
     simulator, access, session, song_request, until, came
 ) -> None:
     server, opened = simulator(SLOW), await session()
@@ -145,7 +145,7 @@ async def test_where_the_signal_ends_nothing_the_next_request_is_sent_after_a_wh
     assert came == [signal.SIGTERM]
 
 
-async def test_of_several_requests_the_last_one_lets_the_signal_through(came) -> None:
+async def test_the_signal_is_delivered_after_the_last_of_several_requests(came) -> None:
     with answers_first():
         with answers_first():
             terminate()
@@ -155,8 +155,8 @@ async def test_of_several_requests_the_last_one_lets_the_signal_through(came) ->
     assert came == [signal.SIGTERM] * 2
 
 
-async def test_of_two_signals_the_one_that_ends_more_is_let_through(came) -> None:
-    """A process that does not heed its terminal's end heeds this."""
+async def test_sigterm_is_delivered_instead_of_sighup(came) -> None:
+    """A process may ignore SIGHUP, but not SIGTERM."""
     before = signal.signal(signal.SIGHUP, lambda number, _frame: came.append(number))
     try:
         with answers_first():
@@ -168,10 +168,10 @@ async def test_of_two_signals_the_one_that_ends_more_is_let_through(came) -> Non
     assert came == [signal.SIGTERM]
 
 
-async def test_a_signal_that_comes_as_the_request_begins_leaves_nothing_behind(
+async def test_a_signal_at_the_start_of_a_request_leaves_no_handler_installed(
     raises, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between any two lines: it ends the work at once, and the next one is held back as ever."""
+    """It arrives between any two lines: it ends the work at once, and the next signal is deferred as usual."""
     install = signal.signal
 
     def and_told(number: int, handler: Any) -> Any:
@@ -190,15 +190,15 @@ async def test_a_signal_that_comes_as_the_request_begins_leaves_nothing_behind(
     assert raises == [signal.SIGTERM] * 2
 
 
-async def test_a_process_that_is_ending_begins_nothing_any_more(raises) -> None:
-    """However long its end takes: what is awaited in it is on its way out."""
+async def test_an_ending_process_starts_no_request(raises) -> None:
+    """However long the process takes to end."""
     with suppress(Ended), answers_first():
         terminate()
     await asyncio.sleep(2 * signals._REACTION_SECONDS)
     assert is_told_to_end()
 
 
-async def test_a_handler_that_asks_stays_installed_and_is_called_after_the_answers() -> None:
+async def test_a_wrapped_handler_stays_installed_and_runs_after_the_answers() -> None:
     """Others may look whose handler it is."""
     called: list[int] = []
     handler = comes_after_answers(lambda number, _frame: called.append(number))
@@ -216,7 +216,7 @@ async def test_a_handler_that_asks_stays_installed_and_is_called_after_the_answe
         signal.signal(signal.SIGTERM, before)
 
 
-async def test_an_outcome_is_raised_on_with_the_signal_that_waited_for_it(raises) -> None:
+async def test_the_exception_of_a_deferred_signal_has_the_outcome_as_its_context(raises) -> None:
     def refused() -> None:
         with answers_first():
             terminate()
@@ -227,8 +227,8 @@ async def test_an_outcome_is_raised_on_with_the_signal_that_waited_for_it(raises
     assert isinstance(caught.value.__context__, ValueError)
 
 
-async def test_a_handler_that_came_meanwhile_is_held_back_from_the_next_request_on(came) -> None:
-    """As where a flow begins while another one's request is under way; it may put ours back after all of them."""
+async def test_a_handler_installed_during_a_request_is_deferred_from_the_next_request_on(came) -> None:
+    """As when a flow starts during the request of another one; it may restore our handler after all of them."""
     theirs: list[int] = []
     with answers_first():
         ours = signal.signal(signal.SIGTERM, lambda number, _frame: theirs.append(number))
@@ -248,7 +248,7 @@ async def test_a_signal_that_is_ignored_stays_ignored(came) -> None:
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
 
 
-async def test_a_signal_that_the_event_loop_takes_in_turn_is_left_to_it(came) -> None:
+async def test_signal_handlers_of_the_event_loop_are_left_alone(came) -> None:
     """It interrupts nothing: a cancellation by it waits for the answer as every other one does."""
     loop, taken = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, taken.set)
@@ -261,7 +261,7 @@ async def test_a_signal_that_the_event_loop_takes_in_turn_is_left_to_it(came) ->
         loop.remove_signal_handler(signal.SIGTERM)
 
 
-def test_beside_the_main_thread_nothing_is_changed(came) -> None:
+def test_other_threads_change_no_handler(came) -> None:
     async def in_a_request() -> Any:
         with answers_first():
             return signal.getsignal(signal.SIGTERM)

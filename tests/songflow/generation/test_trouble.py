@@ -1,4 +1,4 @@
-"""Cancelled, locked out of the ledger, or beside a dead sender: nothing is paid twice and no id is lost."""
+"""Cancellation, a locked ledger, dead senders: nothing is paid twice and no id is lost."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def after_the_answer(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("times", [1, 3])
-async def test_cancelled_during_the_post_the_answer_is_still_stored(
+async def test_the_answer_is_stored_although_the_submit_is_cancelled(
     simulator, access, session, song_request, until, times: int
 ) -> None:
     """The cancellation takes effect when the paid id is safe, however often it is asked for."""
@@ -74,7 +74,7 @@ async def test_cancelled_during_the_post_the_answer_is_still_stored(
     assert len(server.bill()) == 1
 
 
-async def test_cancelled_while_waiting_it_runs_on_and_is_collected_later(
+async def test_a_cancelled_wait_releases_its_lease_and_can_be_continued(
     simulator, access, session, song_request
 ) -> None:
     """The lease goes with the cancelled wait; the generation does not."""
@@ -121,7 +121,7 @@ def lock(library_settings):
     return Lock()
 
 
-async def test_an_id_that_the_ledger_never_takes_is_in_the_spool_on_stderr_and_in_the_error(
+async def test_an_id_that_cannot_be_committed_is_in_the_spool_on_stderr_and_in_the_error(
     simulator, access, session, song_request, impatient, lock, after_the_answer, capsys, change, posts
 ) -> None:
     """Paid and not committed: exit 5, and the next process with that key adopts it."""
@@ -143,7 +143,7 @@ async def test_an_id_that_the_ledger_never_takes_is_in_the_spool_on_stderr_and_i
     assert posts(server) == 1
 
 
-async def test_a_ledger_that_comes_back_in_time_gets_the_id(
+async def test_the_commit_of_an_id_is_retried(
     simulator, access, session, song_request, monkeypatch, lock, after_the_answer, until, caplog
 ) -> None:
     """The commit of a paid id is tried again and again."""
@@ -161,7 +161,7 @@ async def test_a_ledger_that_comes_back_in_time_gets_the_id(
 
 
 @pytest.mark.postgres
-async def test_a_server_that_goes_away_and_comes_back_gets_the_id(
+async def test_the_commit_of_an_id_survives_an_outage_of_postgresql(
     simulator, access, session, song_request, new_postgres, after_the_answer, until, caplog, tmp_path
 ) -> None:
     """PostgreSQL drops every connection and takes no new one, just as the paid id is to be committed."""
@@ -188,7 +188,7 @@ async def test_a_server_that_goes_away_and_comes_back_gets_the_id(
     await admin.close()
 
 
-async def test_an_unknown_outcome_is_said_even_where_it_cannot_be_committed(
+async def test_an_unknown_outcome_is_raised_although_it_cannot_be_committed(
     simulator, access, session, song_request, impatient, lock, after_the_answer, change
 ) -> None:
     """It stays `sending`, which becomes `unknown` when its lease ends."""
@@ -204,7 +204,7 @@ async def test_an_unknown_outcome_is_said_even_where_it_cannot_be_committed(
     assert len(server.bill()) == 1
 
 
-async def test_a_ledger_that_is_locked_before_the_post_sends_nothing(
+async def test_nothing_is_sent_if_the_ledger_is_locked(
     simulator, access, session, song_request, impatient, lock, posts
 ) -> None:
     """Exit 2: without a committed intent nothing leaves."""
@@ -217,10 +217,10 @@ async def test_a_ledger_that_is_locked_before_the_post_sends_nothing(
     assert posts(server) == 0
 
 
-async def test_a_ledger_that_is_locked_while_waiting_does_not_make_it_unpaid(
+async def test_a_locked_ledger_while_waiting_is_reported_as_paid(
     simulator, access, session, song_request, impatient, lock
 ) -> None:
-    """After the POST, trouble with the ledger is exit 5 with the id, never 'nothing was sent'."""
+    """After the POST, a ledger error is exit 5 with the id, never 'nothing was sent'."""
     server, opened = simulator(), await session()
     submission = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     lock()
@@ -231,7 +231,7 @@ async def test_a_ledger_that_is_locked_while_waiting_does_not_make_it_unpaid(
     assert caught.value.generation_id == submission.generation_id
 
 
-async def test_a_cancellation_with_the_ledger_locked_is_still_a_cancellation(
+async def test_a_cancellation_propagates_although_the_ledger_is_locked(
     simulator, access, session, song_request, impatient, lock, after_the_answer, capsys
 ) -> None:
     """The id is on stderr and in the spool; the caller gets the cancellation it asked for."""
@@ -250,10 +250,10 @@ async def test_a_cancellation_with_the_ledger_locked_is_still_a_cancellation(
     assert len(opened.library.spool.entries()) == 1
 
 
-async def test_a_spool_that_takes_nothing_does_not_keep_the_id_from_the_ledger(
+async def test_the_ledger_gets_the_id_although_the_spool_cannot_be_written(
     simulator, access, session, song_request, after_the_answer, caplog
 ) -> None:
-    """A full disk under the spool is said, and the ledger has the id all the same."""
+    """A full disk under the spool is logged, and the ledger has the id."""
     server, opened = simulator(), await session()
     opened.library.spool._file.symlink_to("/dev/full")
     accepted = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
@@ -283,8 +283,8 @@ def _spooled(submission) -> SpoolEntry:
     return SpoolEntry(submission.id, "key", "simulator", submission.base_url, "test", "id-7", ("t",), "2026")
 
 
-async def test_a_dead_sender_without_a_trace_is_unknown(left_behind, access, song_request) -> None:
-    """Its POST may have been billed: it is said, and not repeated."""
+async def test_a_dead_sender_without_a_spooled_answer_is_unknown(left_behind, access, song_request) -> None:
+    """Its POST may have been billed: it is reported, and not repeated."""
     opened, server, left = await left_behind(State.SENDING)
     with pytest.raises(errors.OutcomeUnknown, match="its process died"):
         await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
@@ -293,7 +293,7 @@ async def test_a_dead_sender_without_a_trace_is_unknown(left_behind, access, son
 
 
 @pytest.mark.parametrize("state", [State.SENDING, State.UNKNOWN])
-async def test_an_answer_in_the_spool_makes_it_accepted(
+async def test_a_spooled_answer_makes_a_submission_accepted(
     left_behind, access, song_request, state: State
 ) -> None:
     """Whether its sender has just died or was given up for unknown before, the spool knows better."""
@@ -306,7 +306,7 @@ async def test_an_answer_in_the_spool_makes_it_accepted(
 
 
 @pytest.mark.parametrize("state", [State.INTENDED, State.SENDING])
-async def test_while_another_process_is_at_work_on_the_key_one_waits_and_then_takes_its_outcome(
+async def test_a_submit_waits_for_the_outcome_of_another_process_with_its_key(
     left_behind, access, song_request, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is sent beside a live lease; what the other brought is what one gets."""
@@ -328,7 +328,7 @@ async def test_while_another_process_is_at_work_on_the_key_one_waits_and_then_ta
     assert looks == 3
 
 
-async def test_an_intent_that_was_taken_over_meanwhile_is_not_sent(
+async def test_an_intent_taken_over_by_another_process_is_not_sent(
     left_behind, access, song_request, monkeypatch: pytest.MonkeyPatch, session
 ) -> None:
     """Between our intent and our POST another took the row: its fence decides, and we re-attach."""
@@ -350,7 +350,9 @@ async def test_an_intent_that_was_taken_over_meanwhile_is_not_sent(
 
 
 @pytest.mark.parametrize("state", [State.ACCEPTED, State.RUNNING, State.OVERDUE, State.SUCCEEDED])
-async def test_what_was_accepted_is_re_attached_to(left_behind, access, song_request, state: State) -> None:
+async def test_an_accepted_submission_is_re_attached_to(
+    left_behind, access, song_request, state: State
+) -> None:
     """The stored submission comes back, and nothing is sent."""
     opened, server, left = await left_behind(state, generation_id="id-7")
     got = await submit_once(
@@ -368,7 +370,7 @@ async def test_what_was_accepted_is_re_attached_to(left_behind, access, song_req
     ],
 )
 @pytest.mark.parametrize("reason", [None, "moderated"])
-async def test_what_ended_badly_is_said_again(
+async def test_a_stored_failure_is_raised_again(
     left_behind, access, song_request, state: State, error, code: int, billed: str, reason: str | None
 ) -> None:
     """The stored end, with its reason where there is one, and nothing is sent."""
@@ -380,7 +382,9 @@ async def test_what_ended_badly_is_said_again(
     assert server.bill() == []
 
 
-async def test_a_failure_is_paid_for_again_only_when_told_so(left_behind, access, song_request) -> None:
+async def test_a_failed_generation_is_paid_for_again_only_with_retry_errors(
+    left_behind, access, song_request
+) -> None:
     """`pay_again` makes a second submission of the same generation."""
     opened, server, left = await left_behind(State.FAILED)
     again = await submit_once(
@@ -391,7 +395,7 @@ async def test_a_failure_is_paid_for_again_only_when_told_so(left_behind, access
     assert len(server.bill()) == 1
 
 
-async def test_a_request_never_outlives_its_lease(
+async def test_a_post_does_not_start_after_its_lease(
     simulator, access, session, song_request, posts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The commit that precedes it took so long (a lock, a machine asleep) that others may take it for dead already."""

@@ -23,7 +23,7 @@ from songflow.sweeps.tally import SweepResult
 
 @pytest.fixture
 def simulator(simulator: Callable[..., SimulatorServer]) -> Callable[..., SimulatorServer]:
-    """Simulated gateways that serve ready-made takes: what is tested here is not how they sound."""
+    """Simulated gateways that serve ready-made takes, since their sound does not matter here."""
 
     def start(*faults: dict[str, Any], **settings: Any) -> SimulatorServer:
         return simulator(*faults, **{"pool": 2, **settings})
@@ -62,7 +62,7 @@ def run(access: Callable[..., Access]) -> Run:
 
 
 class HeldWaits:
-    """The waits for generations of a sweep: each begins, and goes on only when told so."""
+    """Controls the waits of a sweep: each starts, and continues when the test lets it."""
 
     def __init__(self) -> None:
         self.begun = 0

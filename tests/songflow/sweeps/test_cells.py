@@ -1,4 +1,4 @@
-"""A cell's key says what is asked of whom, and nothing else: the same cell is the same key in every sweep."""
+"""Keys of cells: they depend on the request and the account only, so the same cell has the same key in every sweep."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def keys(access: Access, **data: Any) -> list[str]:
 
 
 def test_the_same_cell_has_the_same_key_in_every_sweep(access) -> None:
-    """However it is written, and whatever stands around it."""
+    """However the spec is written, and whatever other cells it has."""
     grid = keys(access(URL), grid={"prompt_strength": [0.25, 0.5], "seed": [1, 2]})
     listed = keys(
         access(URL), list=[{"seed": 2, "prompt_strength": 0.5}], lyrics_type="generate", name="another"
@@ -56,7 +56,7 @@ def test_random_seeds_become_replicates_and_equal_cells_with_a_seed_are_one(acce
     assert len(keys(access(URL), grid={"seed": [7, 7]}, replicates=2)) == 2
 
 
-def test_a_place_is_its_mode_and_start(access) -> None:
+def test_a_place_sets_mode_and_start(access) -> None:
     placed = keys(access(URL), source_song_id="s1", grid={"place": ["intro", "outro"]})
     said = keys(
         access(URL),
@@ -69,7 +69,7 @@ def test_a_place_is_its_mode_and_start(access) -> None:
     assert placed == said
 
 
-def test_a_report_is_given_keys_with_the_fields_that_differ(access) -> None:
+def test_keyed_fields_are_the_varied_fields_by_key(access) -> None:
     sweep = parse_sweep({"prompt": "a waltz", "grid": {"seed": [1, 2]}}, Path())
     found = keyed_fields(sweep, access(URL))
     assert [fields for _, fields in found] == [{"seed": 1, "replicate": 1}, {"seed": 2, "replicate": 1}]

@@ -1,4 +1,4 @@
-"""Sweeps of extensions: what is not said is the parent's, and the gateway is the one that has the song."""
+"""Sweeps of extensions: fields are inherited from the parent, and its gateway makes them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_a_song_of_another_gateway_is_refused(simulator, access, session, 
     assert caught.value.exit_code == 2
 
 
-async def test_a_cell_that_extends_a_song_falls_back_only_where_the_song_is(
+async def test_a_cell_that_extends_a_song_falls_back_only_at_the_songs_gateway(
     simulator, access, session, cells
 ) -> None:
     """Another gateway cannot have it: it is not even asked. Another account of the same one is."""

@@ -1,4 +1,4 @@
-"""A plan says what a run will send, pay and take: the run then does exactly that."""
+"""Plans of sweeps: a run sends, pays and takes exactly what its plan says."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ async def test_posts_and_price_of_a_plan_are_those_of_the_run(
     assert status.per_hour == 24.0
 
 
-async def test_without_a_library_everything_is_to_pay_at_the_published_time(simulator, access, cells) -> None:
+async def test_a_plan_without_a_library_pays_for_all_cells_at_the_typical_duration(
+    simulator, access, cells
+) -> None:
     server = simulator()
     plan = await plan_cells(cells(server, 20), access(server.url), None, concurrency=5)
     assert (plan.posts, plan.existing) == (20, 0)
@@ -54,15 +56,17 @@ async def test_without_a_library_everything_is_to_pay_at_the_published_time(simu
     assert (await status_of(cells(server, 3), None)).left == 3
 
 
-async def test_the_embedded_simulator_is_planned_in_its_own_time(cells, simulator) -> None:
+async def test_the_plan_for_the_embedded_simulator_uses_its_speed(cells, simulator) -> None:
     from songflow.accounts import access_from_environment
 
     plan = await plan_cells(cells(simulator(), 10), access_from_environment(), None, concurrency=10)
     assert plan.seconds == pytest.approx(TYPICAL_SECONDS / 20)
 
 
-async def test_the_ledgers_own_history_says_how_long_it_takes(simulator, access, session, cells, run) -> None:
-    """Of the same gateway, model and mode. A gateway tells whole seconds, so these take more than one."""
+async def test_the_planned_duration_comes_from_the_ledgers_history(
+    simulator, access, session, cells, run
+) -> None:
+    """Of the same gateway, model and mode. A gateway reports whole seconds, so these take more than one."""
     server, opened = simulator(speed=40.0), await session()
     await run(opened, server, cells(server, 3))
     summaries = opened.library.ledger.key_summaries
@@ -74,7 +78,9 @@ async def test_the_ledgers_own_history_says_how_long_it_takes(simulator, access,
     assert await summaries.typical_seconds("simulator", "udio130-v1.5", "regular") is None
 
 
-async def test_failed_cells_are_to_pay_only_when_asked(simulator, access, session, cells, run) -> None:
+async def test_a_plan_pays_for_failed_cells_only_with_retry_errors(
+    simulator, access, session, cells, run
+) -> None:
     server, opened = simulator({"fault": "failure"}), await session()
     one = cells(server, 1)
     await run(opened, server, one)
@@ -85,7 +91,9 @@ async def test_failed_cells_are_to_pay_only_when_asked(simulator, access, sessio
     assert (again.steps, again.posts, again.price) == ({Step.PAY: 1}, 1, 1.0)
 
 
-async def test_what_runs_elsewhere_is_collected_and_not_paid(simulator, access, session, cells) -> None:
+async def test_cells_that_run_elsewhere_are_collected_and_not_paid_for(
+    simulator, access, session, cells
+) -> None:
     server, opened = simulator(speed=0.1), await session()
     [one] = cells(server, 1)
     way: Access = access(server.url)

@@ -1,4 +1,4 @@
-"""Running cells: each paid once, whatever goes wrong with some of them; stopped, resumed, and told in numbers."""
+"""Runs of sweeps: each cell is paid for once, whatever fails; runs stop, continue, and report counts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def counts(result) -> dict[str, int]:
     return {name: getattr(result, name) for name in names if getattr(result, name)}
 
 
-async def test_every_cell_becomes_songs_and_running_again_pays_nothing(
+async def test_a_sweep_stores_songs_of_every_cell_and_a_second_run_pays_nothing(
     simulator, session, cells, run, posts
 ) -> None:
     server = simulator()
@@ -36,7 +36,9 @@ async def test_every_cell_becomes_songs_and_running_again_pays_nothing(
     assert posts(server) == len(server.bill()) == 6
 
 
-async def test_no_more_than_asked_are_at_the_gateway_at_once(simulator, session, cells, run, posts) -> None:
+async def test_concurrency_limits_the_generations_at_the_gateway(
+    simulator, session, cells, run, posts
+) -> None:
     """A gateway that takes three refuses nothing, and all three places are used."""
     server = simulator(at_once=3)
     result = await run(await session(), server, cells(server, 9), concurrency=3)
@@ -44,7 +46,7 @@ async def test_no_more_than_asked_are_at_the_gateway_at_once(simulator, session,
     assert posts(server) == 9
 
 
-async def test_a_gateway_that_takes_fewer_is_given_fewer(simulator, session, cells, run, posts) -> None:
+async def test_the_window_narrows_to_what_the_gateway_accepts(simulator, session, cells, run, posts) -> None:
     """Too many at once costs some refusals, which bill nothing, and no cell."""
     server = simulator(at_once=2)
     result = await run(await session(budget_run="r"), server, cells(server, 8), concurrency=8)
@@ -76,7 +78,7 @@ async def test_songs_are_fetched_outside_of_the_slots(
     assert (work.tally.collecting, work.tally.stored) == (0, 4)
 
 
-async def test_what_goes_wrong_with_some_is_told_and_the_worst_is_the_exit_code(
+async def test_failed_cells_are_listed_and_the_worst_is_the_exit_code(
     simulator, session, cells, run, heal
 ) -> None:
     """Unknown outcomes are never sent again; a failed one only when asked; the refused one is simply tried again."""
@@ -109,7 +111,7 @@ async def test_what_goes_wrong_with_some_is_told_and_the_worst_is_the_exit_code(
 
 
 async def test_enough_failures_stop_the_sweep(simulator, session, cells, run) -> None:
-    """Old ones do not count: running again goes on."""
+    """Failures of earlier runs do not count: a second run continues."""
     server = simulator({"fault": "failure", "times": 2})
     result = await run(await session(), server, cells(server, 6), concurrency=1, max_failures=2)
     assert (counts(result), result.exit_code) == ({"failed": 2, "not_started": 4}, 4)
@@ -118,7 +120,7 @@ async def test_enough_failures_stop_the_sweep(simulator, session, cells, run) ->
     assert counts(again) == {"failed": 2, "stored": 4}
 
 
-async def test_a_stopped_sweep_pays_for_none_that_waits_for_a_slot(
+async def test_a_stopped_sweep_does_not_pay_for_cells_that_wait_for_a_slot(
     simulator, session, cells, access, until, held_waits, posts
 ) -> None:
     """The gateway takes one at once, and that one fails: the others, refused for now, wait for its slot."""
@@ -137,7 +139,7 @@ async def test_a_stopped_sweep_pays_for_none_that_waits_for_a_slot(
     assert (work.tally.failed, work.tally.not_started) == (1, 8)
 
 
-async def test_a_stopped_sweep_pays_for_none_that_waits_for_its_keys_pace(
+async def test_a_stopped_sweep_does_not_pay_for_cells_that_wait_for_the_keys_pace(
     simulator, session, cells, access, until, posts, monkeypatch
 ) -> None:
     """After "too many" each has a slot in the pace, up to 45 s away: much may have happened until then."""
@@ -167,7 +169,7 @@ async def test_a_stopped_sweep_pays_for_none_that_waits_for_its_keys_pace(
 async def test_a_stopped_sweep_still_collects_what_was_paid_for(
     simulator, session, cells, access, until, held_waits
 ) -> None:
-    """Cells that wait for their slot only to be collected go on after the stop; the one to be paid for does not."""
+    """Cells that only have to be collected still are, and no cell is paid for after the stop."""
     server, opened = simulator({"fault": "failure", "match": "fails"}), await session()
     paid = [*cells(server, prompt="fails"), *cells(server, 2)]
     for cell in paid:
@@ -185,7 +187,7 @@ async def test_a_stopped_sweep_still_collects_what_was_paid_for(
     assert len(server.bill()) == 3
 
 
-async def test_no_slot_is_empty_while_the_last_of_a_shard_still_run(
+async def test_the_next_shard_fills_slots_while_the_last_cells_of_a_shard_run(
     simulator, session, cells, access, until, held_waits
 ) -> None:
     """A shard has started all of its cells while these still run: the next one's take the slots that are left."""
@@ -205,7 +207,7 @@ async def test_no_slot_is_empty_while_the_last_of_a_shard_still_run(
     assert work.tally.stored == 3
 
 
-async def test_a_shard_is_not_started_while_one_of_its_cells_has_no_slot(
+async def test_the_next_shard_starts_only_when_the_one_before_has_started_all_cells(
     simulator, session, cells, access, until, held_waits
 ) -> None:
     """Else a sweep in small shards would open all of them at once."""
@@ -224,7 +226,7 @@ async def test_a_shard_is_not_started_while_one_of_its_cells_has_no_slot(
     assert started.is_set()
 
 
-async def test_a_shard_that_is_started_again_does_not_pay_for_the_failures_of_its_dead_try(
+async def test_a_restarted_shard_does_not_pay_again_for_failures_of_its_own_run(
     simulator, session, cells, run
 ) -> None:
     """Both tries belong to one root run: what was to be paid again are failures of runs before it."""
@@ -294,7 +296,7 @@ async def test_a_full_disk_stops_before_anything_is_spent(
     assert (result.stopped, len(server.bill())) == ("The disk is full.", 0)
 
 
-async def test_a_full_disk_after_something_was_paid_is_not_told_as_nothing_sent(
+async def test_a_full_disk_after_a_payment_is_not_reported_as_nothing_sent(
     simulator, session, cells, run, monkeypatch
 ) -> None:
     server, opened = simulator(), await session(budget_run="filling")
@@ -310,10 +312,10 @@ async def test_a_full_disk_after_something_was_paid_is_not_told_as_nothing_sent(
 
 
 @pytest.mark.parametrize("away", [1, 1000])
-async def test_a_ledger_that_is_away_as_the_sweep_ends_is_not_told_as_nothing_sent(
+async def test_a_ledger_that_is_away_as_the_sweep_ends_is_not_reported_as_nothing_sent(
     simulator, session, cells, run, monkeypatch, away: int
 ) -> None:
-    """It is read again for a minute; after that, what was paid for is in the ledger and goes on from there."""
+    """Reading is retried for a minute; after that, the error says that the same sweep can be run again."""
     server, opened = simulator(), await session(budget_run="away")
     standings = opened.library.ledger.key_summaries
     read, tries = standings.of_run, []
@@ -338,7 +340,7 @@ async def test_a_ledger_that_is_away_as_the_sweep_ends_is_not_told_as_nothing_se
         assert "run the sweep again" in caught.value.next
 
 
-async def test_a_ledger_that_is_away_for_a_moment_stops_no_sweep(
+async def test_a_sweep_retries_a_ledger_that_is_briefly_away(
     simulator, session, cells, run, monkeypatch
 ) -> None:
     """Other shards of it may be at work."""
@@ -371,11 +373,11 @@ async def test_a_ledger_that_is_away_for_a_moment_stops_no_sweep(
         ({1, 6}, 1, 6),
     ],
 )
-def test_the_exit_code_is_the_worst_and_two_only_where_nothing_was_sent(codes, posts, exit_code) -> None:
+def test_the_exit_code_is_the_worst_and_2_only_if_nothing_was_sent(codes, posts, exit_code) -> None:
     assert Tally(codes=codes).exit_code(posts) == exit_code
 
 
-async def test_a_fault_of_ours_in_one_cell_does_not_lose_the_others(
+async def test_an_unexpected_error_in_one_cell_does_not_stop_the_others(
     simulator, session, cells, run, monkeypatch
 ) -> None:
     server, opened = simulator(), await session()
@@ -436,7 +438,7 @@ async def test_a_fallback_takes_the_cells_that_the_first_does_not(simulator, acc
     assert (work.tally.stored, len(server.bill()), len(closed.bill())) == (3, 3, 0)
 
 
-async def test_an_unreachable_gateway_is_given_up_for_each_cell_after_its_tries(
+async def test_each_cell_gives_up_an_unreachable_gateway_after_its_retries(
     simulator, access, session, cells
 ) -> None:
     server = simulator()

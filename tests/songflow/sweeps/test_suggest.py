@@ -59,7 +59,7 @@ def rated(liked: Callable[[float], float]) -> list[Seen]:
     ]
 
 
-def test_the_songs_of_the_space_are_seen_and_no_others() -> None:
+def test_only_songs_inside_the_search_space_count() -> None:
     """Its fixed fields and its ranges decide; a seed does not. Ratings of takes are averaged."""
     frame = manifest(
         {"prompt_strength": 0.5, "clarity_strength": 0.25, "rating": 4.0},
@@ -76,15 +76,15 @@ def test_the_songs_of_the_space_are_seen_and_no_others() -> None:
 
 
 @pytest.mark.parametrize("best", [0.15, 0.85])
-def test_suggestions_go_where_songs_were_liked(best: float) -> None:
+def test_suggestions_are_near_well_rated_songs(best: float) -> None:
     """Most of them lie nearer to the best than chance would put them."""
     rows = suggest(sweep(), rated(lambda strength: 5 - 5 * abs(strength - best)), 20, seed=3)
     near = [row for row in rows if abs(row["prompt_strength"] - best) < 0.25]
     assert len(near) >= 14
 
 
-def test_suggestions_are_the_same_for_the_same_seed_and_lie_in_the_space() -> None:
-    """Numbers as short as a sample's, so that a spec of them says exactly what is made."""
+def test_suggestions_are_reproducible_and_inside_the_space() -> None:
+    """Numbers are as short as those of a sample, so that the suggested spec is exact."""
     history = rated(lambda strength: 5 * strength)
     first, again, other = (suggest(sweep(), history, 5, seed=seed) for seed in (1, 1, 2))
     assert first == again != other
@@ -94,13 +94,13 @@ def test_suggestions_are_the_same_for_the_same_seed_and_lie_in_the_space() -> No
         assert row["clarity_strength"] == round(row["clarity_strength"], 6)
 
 
-def test_without_a_history_it_begins_anywhere() -> None:
+def test_without_rated_songs_suggestions_are_random() -> None:
     """As a random sample does."""
     assert len(suggest(sweep(), [], 8)) == 8
 
 
-def test_what_was_made_or_is_not_allowed_is_never_suggested() -> None:
-    """Where all is said, fewer come: of six cells one is made and two break a constraint."""
+def test_existing_and_excluded_combinations_are_not_suggested() -> None:
+    """If combinations run out, fewer are suggested: of six cells one exists and two break a constraint."""
     spec = sweep(
         "prompt: a waltz\ngeneration_quality: 1\n"
         "grid: {prompt_strength: [0.1, 0.5, 0.9], model_type: [udio32-v1.5, udio130-v1.5]}\n"
@@ -131,7 +131,7 @@ def test_rows_of_a_list_stay_together_and_a_seed_is_not_searched() -> None:
     assert all("seed" not in row for row in rows)
 
 
-def test_extensions_are_searched_by_their_place() -> None:
+def test_places_of_extensions_can_be_searched() -> None:
     """A place is a mode and a start; songs of the space are recognised by both."""
     spec = sweep(
         "prompt: a waltz\ngeneration_quality: 1\nsource_song_id: s1\ngrid: {place: [intro, outro]}\n"
@@ -142,7 +142,7 @@ def test_extensions_are_searched_by_their_place() -> None:
     assert suggest(spec, seen, 3) == [{"place": "outro"}]
 
 
-def test_suggestions_make_a_spec_that_is_read_again() -> None:
+def test_suggestions_are_written_as_a_valid_spec() -> None:
     """With everything that was fixed."""
     rows = suggest(sweep(), [], 3, seed=5)
     again = parse_sweep(next_spec(sweep(), rows), Path())
@@ -153,7 +153,7 @@ def test_suggestions_make_a_spec_that_is_read_again() -> None:
 @pytest.mark.parametrize(
     ("text", "count", "words"), [("prompt: x", 3, "nothing to search"), (SPEC, 0, "1 to 1000")]
 )
-def test_what_cannot_be_searched_is_told(text: str, count: int, words: str) -> None:
+def test_an_unusable_search_is_refused_with_a_reason(text: str, count: int, words: str) -> None:
     """Bad input, and nothing else."""
     with pytest.raises(InputError, match=words):
         suggest(sweep(text), [], count)

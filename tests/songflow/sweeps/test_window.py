@@ -1,4 +1,4 @@
-"""The window of slots: never more than asked, fewer where the gateway says so, and more again in time."""
+"""The window of slots: at most the concurrency, narrower after a 429, and wider again with time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 from songflow.sweeps.window import Window
 
 
-async def test_no_more_enter_than_there_are_slots() -> None:
+async def test_the_window_admits_as_many_as_it_has_slots() -> None:
     window = Window(2)
     await window.enter()
     await window.enter()
@@ -19,7 +19,7 @@ async def test_no_more_enter_than_there_are_slots() -> None:
     assert window.inside == 2
 
 
-async def test_a_no_closes_it_to_what_runs_and_quiet_rounds_open_it_by_one() -> None:
+async def test_a_429_narrows_the_window_and_each_quiet_round_widens_it_by_one() -> None:
     window = Window(8)
     for _ in range(3):
         window.accepted()
@@ -34,7 +34,7 @@ async def test_a_no_closes_it_to_what_runs_and_quiet_rounds_open_it_by_one() -> 
     assert window.limit == 4
 
 
-async def test_one_slot_always_stays_and_what_was_taken_meanwhile_opens_it() -> None:
+async def test_the_window_keeps_one_slot_and_widens_with_late_acceptances() -> None:
     """Answers come in any order: a no may overtake what was accepted with it."""
     window = Window(8)
     window.refused()
@@ -44,7 +44,7 @@ async def test_one_slot_always_stays_and_what_was_taken_meanwhile_opens_it() -> 
     assert window.limit == 2
 
 
-async def test_a_wider_window_lets_those_in_who_wait() -> None:
+async def test_a_wider_window_admits_waiting_cells() -> None:
     window = Window(2)
     window.refused()
     await window.enter()
@@ -56,7 +56,7 @@ async def test_a_wider_window_lets_those_in_who_wait() -> None:
     assert (window.limit, window.inside) == (2, 2)
 
 
-async def test_who_stops_waiting_takes_no_slot() -> None:
+async def test_a_cancelled_wait_takes_no_slot() -> None:
     window = Window(1)
     await window.enter()
     gone, next_one = asyncio.create_task(window.enter()), asyncio.create_task(window.enter())
