@@ -7,10 +7,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PARALLEL ?= -n 4 --dist loadgroup --no-loadscope-reorder
 PYTEST   := $(BIN)/python -m pytest $(PARALLEL)
 
-.PHONY: help demo test check types layers deploy bench lock clean
+.PHONY: help demo test test-prefect-3.8 check types layers deploy bench lock clean
 
 help:  ## Show these targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z0-9.-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 demo: $(VENV)/.ready  ## Set up what is missing and make a song on the simulator
 	$(BIN)/songflow demo
@@ -21,6 +21,10 @@ test: $(VENV)/.ready-dev  ## Set up what is missing and run every test
 	$(PYTEST) tests/songflow --cov --cov-report=term --cov-fail-under=95 || failed=1; \
 	$(PYTEST) --ignore=tests/songflow || failed=1; \
 	exit $$failed
+
+test-prefect-3.8: $(VENV)-prefect-3.8/.ready  ## Run a few tests on the oldest Prefect that is allowed
+	$(dir $<)bin/python -c 'import prefect; assert prefect.__version__.startswith("3.8."), prefect.__version__'
+	$(dir $<)bin/python -m pytest -q -m oldest_prefect tests/tasks tests/flows tests/deployments
 
 check: $(VENV)/.ready-dev  ## Lint, format, types, layers
 	$(BIN)/ruff check .
@@ -45,7 +49,7 @@ lock: $(VENV)/.ready-dev  ## Resolve the dependencies anew (names, versions and 
 		--extra cluster -c requirements.lock pyproject.toml -o requirements-cluster.lock
 
 clean:  ## Remove the environment and everything that was built
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage*
+	rm -rf $(VENV) $(VENV)-prefect-3.8 dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -62,3 +66,13 @@ $(VENV)/.ready-dev: $(VENV)/bin/python requirements-dev.lock pyproject.toml
 	$(PIP) install --require-hashes -r requirements-dev.lock -c requirements-dev.lock
 	$(PIP) install --no-deps --editable .
 	@touch $@ $(VENV)/.ready
+
+# Only what Prefect 3.8 needs in other versions; everything else is imported from the main environment.
+$(VENV)-prefect-3.8/.ready: $(VENV)/.ready-dev
+	rm -rf $(@D)
+	$(BIN)/python -m venv $(@D)
+	main=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	overlay=$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	echo "import site; site.addsitedir('$$main')" > "$$overlay/main-environment.pth"
+	$(@D)/bin/python -m pip --disable-pip-version-check --quiet install 'songflow[prefect-3-8]'
+	@touch $@

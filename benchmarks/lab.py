@@ -173,13 +173,10 @@ def prefect_server() -> Iterator[PrefectServer]:
     """A Prefect server on SQLite, ready to answer."""
     with tempfile.TemporaryDirectory() as home:
         settings = {"PREFECT_HOME": home, "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
-        processes, port = Group(Path(home), {**plain_environment(), **settings}), str(free_port())
-        command = [sys.executable, "-m", "prefect", "server", "start", "--port", port, "--no-ui"]
-        server = processes.start("server", command)
+        processes, port = Group(Path(home), {**plain_environment(), **settings}), free_port()
         try:
-            url = f"http://127.0.0.1:{port}/api"
-            processes.until_it_answers("server", f"{url}/health")
-            yield PrefectServer(url, server.pid, home)
+            server = processes.start_prefect_server(port, "--no-ui")
+            yield PrefectServer(f"http://127.0.0.1:{port}/api", server.pid, home)
         finally:
             processes.stop("server")
 

@@ -1,11 +1,11 @@
-"""The cluster of `compose.yaml` as plain processes, for machines without containers: `python -m deployments.cluster`.
+"""Run the cluster of `compose.yaml` as plain processes, without containers: `python -m deployments.cluster`.
 
-    simulator (or none)     a gateway that costs nothing
-    Prefect server          on PostgreSQL, its events through Redis
-    set-up, deployments     `songflow setup` and `prefect deploy --all`, once
-    workers                 of the pool `songflow`; ledger on PostgreSQL, songs in one folder
+    simulator (optional)    a gateway that costs nothing
+    Prefect server          on PostgreSQL, with its events in Redis
+    setup, deployments      `songflow setup` and `prefect deploy --all`, once
+    workers                 of the pool `songflow`, with the ledger on PostgreSQL and songs in one folder
 
-PostgreSQL must be there; the two databases are made in it. A Redis server is started unless one is named.
+PostgreSQL must be running; two databases are created in it. A Redis server is started unless one is given.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import asyncpg
 from sqlalchemy import make_url
 
 from deployments.definitions import PREFECT_FILE, WORK_POOL
-from deployments.processes import Group, free_port
+from deployments.processes import Group, free_port, prefect_command
 from songflow.errors import InputError, SongflowError
 from songflow.settings import inherited
 from songflow.simulator import SimulatorServer, SimulatorSettings
@@ -36,22 +36,22 @@ from songflow.simulator import SimulatorServer, SimulatorSettings
 __all__ = ["Cluster", "Plan", "main"]
 
 _START_SECONDS = 180.0
-# Nothing of the machine's own set-up reaches the cluster, but for what a process cannot do without.
+# The cluster inherits only what a process needs, and nothing of this machine's own configuration.
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "COMETAPI_KEY", "OPENAI_HK_KEY")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a cluster is made of.
+    """Configuration of a cluster.
 
     Attributes:
-        folder: Logs, the songs, and Prefect's own files.
-        postgres: A PostgreSQL URL with the right to make databases.
-        redis: A Redis URL (None: a server of its own is started).
+        folder: For logs, songs and Prefect's own files.
+        postgres: A PostgreSQL URL whose user may create databases.
+        redis: A Redis URL (None: start a server).
         name: The databases are `<name>_prefect` and `<name>_ledger`.
-        port: Where Prefect's API and UI listen.
-        workers: How many there are.
-        more: Further environment for every process.
+        port: For Prefect's API and UI.
+        workers: Number of workers.
+        more: Further environment variables of every process.
     """
 
     folder: Path
@@ -64,12 +64,12 @@ class Plan:
 
     @property
     def api_url(self) -> str:
-        """Prefect's API."""
+        """URL of Prefect's API."""
         return f"http://127.0.0.1:{self.port}/api"
 
     @property
     def library(self) -> Path:
-        """The songs' folder."""
+        """Folder of the songs."""
         return self.folder / "songs"
 
     def database(self, part: str, driver: str = "postgresql") -> str:
@@ -78,7 +78,7 @@ class Plan:
         return url.render_as_string(hide_password=False)
 
     def environment(self) -> dict[str, str]:
-        """What every process of the cluster sees."""
+        """Environment of every process of the cluster."""
         return {
             **inherited(_PASSED_ON),
             "PREFECT_API_URL": self.api_url,
@@ -90,7 +90,7 @@ class Plan:
         }
 
     def server_environment(self, redis: str) -> dict[str, str]:
-        """What makes the server's events, leases and background work survive it, and be shared by several."""
+        """Settings with which several servers share events, leases and background work, in Redis."""
         return {
             "PREFECT_API_DATABASE_CONNECTION_URL": self.database("prefect", "postgresql+asyncpg"),
             "PREFECT_MESSAGING_BROKER": "prefect_redis.messaging",
@@ -106,10 +106,10 @@ class Plan:
 
 
 class Cluster:
-    """A running cluster; a context manager that starts everything and ends it again.
+    """A running cluster; a context manager that starts all processes and ends them.
 
     Raises:
-        SongflowError: on the way in, when a part cannot be started; nothing runs then.
+        SongflowError: on entry, if a process cannot be started; the others are stopped.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -138,18 +138,13 @@ class Cluster:
         self.processes.stop_all()
 
     def start_server(self) -> None:
-        """Start Prefect's server and wait until it answers; also after it was stopped."""
+        """Start or restart Prefect's server and wait until it is healthy."""
         assert self._redis is not None, "Redis is started first"
-        self.processes.start(
-            "server",
-            [*prefect("server", "start"), "--host", "127.0.0.1", "--port", str(self.plan.port)],
-            self.plan.server_environment(self._redis),
-        )
-        self.processes.until_it_answers("server", f"{self.plan.api_url}/health", _START_SECONDS)
+        self.processes.start_prefect_server(self.plan.port, more=self.plan.server_environment(self._redis))
 
     def start_worker(self, name: str) -> None:
         """Start one worker of the pool."""
-        self.processes.start(name, [*prefect("worker", "start"), "--pool", WORK_POOL, "--name", name])
+        self.processes.start(name, prefect_command("worker", "start", "--pool", WORK_POOL, "--name", name))
 
     async def _make_databases(self) -> None:
         try:
@@ -182,14 +177,9 @@ class Cluster:
         _await_port(port)
 
 
-def prefect(*arguments: str) -> list[str]:
-    """Prefect's own command, of this interpreter."""
-    return [sys.executable, "-m", "prefect", *arguments]
-
-
 def deploy_command() -> list[str]:
-    """Write every deployment to the server."""
-    return [*prefect("--no-prompt", "deploy", "--all"), "--prefect-file", str(PREFECT_FILE)]
+    """The command that writes every deployment to the server."""
+    return prefect_command("--no-prompt", "deploy", "--all", "--prefect-file", str(PREFECT_FILE))
 
 
 def _await_port(port: int) -> None:
@@ -231,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(cluster: Cluster, simulated: bool) -> None:
-    """Say where everything is, and stay until a process ends that should not."""
+    """Print the addresses, then wait until one of the processes ends."""
     folder = cluster.plan.folder
     sys.stdout.write(f"Prefect: {cluster.plan.api_url.removesuffix('/api')}   logs and songs: {folder}\n")
     if simulated:

@@ -1,4 +1,4 @@
-"""Processes that are started together and end together, each with a log of its own."""
+"""Start processes as a group, each with a log file, and end them together."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,22 +17,24 @@ import httpx
 
 from songflow.errors import SongflowError
 
-__all__ = ["Group", "ProcessFailed", "free_port"]
+__all__ = ["Group", "ProcessFailed", "free_port", "prefect_command"]
 
-_PATIENCE_SECONDS = 20.0
+_STOP_SECONDS = 20.0
+# Prefect's server starts in 10 s on an idle machine, and in minutes on one with several test runs at once.
+_PREFECT_START_SECONDS = 240.0
 
 
 class ProcessFailed(SongflowError):
-    """A process that others need has ended, or never became ready."""
+    """A process has ended early, or did not become ready."""
 
 
 @dataclass
 class Group:
-    """Named processes, in the order of their start; they end in the opposite one.
+    """Named processes, stopped in the reverse order of their start.
 
     Attributes:
-        folder: Where they run, and where each writes `<name>.log`.
-        environment: What they see of it, and nothing else.
+        folder: Their working directory, where each writes `<name>.log`.
+        environment: Their whole environment; nothing else is inherited.
     """
 
     folder: Path
@@ -41,7 +44,7 @@ class Group:
     def start(
         self, name: str, command: Sequence[str], more: Mapping[str, str] | None = None
     ) -> subprocess.Popen[bytes]:
-        """Start a process in a session of its own: what it starts ends with it in `stop`."""
+        """Start a process in a new session, so that `stop` also ends the processes it starts."""
         with self._log(name).open("ab") as log:
             self.running[name] = subprocess.Popen(
                 command,
@@ -55,20 +58,33 @@ class Group:
         return self.running[name]
 
     def run(self, name: str, command: Sequence[str], more: Mapping[str, str] | None = None) -> None:
-        """Start a process and wait for its end.
+        """Run a process to its end.
 
         Raises:
-            ProcessFailed: it did not end well.
+            ProcessFailed: its exit code is not 0.
         """
         if self.start(name, command, more).wait() != 0:
             raise self.failed(name)
         del self.running[name]
 
-    def until_it_answers(self, name: str, url: str, seconds: float = 120.0) -> None:
-        """Wait until a process that was started answers at an address, for so many seconds.
+    def start_prefect_server(
+        self, port: int, *options: str, more: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """Start a Prefect server on 127.0.0.1 as the process "server", and wait until its API is healthy.
 
         Raises:
             ProcessFailed: it has ended, or does not answer.
+        """
+        address = ("--host", "127.0.0.1", "--port", str(port))
+        process = self.start("server", prefect_command("server", "start", *address, *options), more)
+        self.wait_until_healthy("server", f"http://127.0.0.1:{port}/api/health", _PREFECT_START_SECONDS)
+        return process
+
+    def wait_until_healthy(self, name: str, url: str, seconds: float) -> None:
+        """Wait until a process answers a GET of a URL with success.
+
+        Raises:
+            ProcessFailed: it has ended, or does not answer in that time.
         """
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.is_alive(name):
@@ -79,35 +95,35 @@ class Group:
         raise self.failed(name)
 
     def failed(self, name: str) -> ProcessFailed:
-        """What a process said last, as an error."""
+        """Make an error with the end of a process's log."""
         last = self._log(name).read_text(errors="replace")[-2000:]
         return ProcessFailed(f"{name} has failed:\n{last}", next=f"see {self._log(name)}.")
 
     def is_alive(self, name: str) -> bool:
-        """Whether a process runs."""
+        """True while a process runs."""
         return name in self.running and self.running[name].poll() is None
 
     def kill(self, name: str) -> None:
-        """SIGKILL to the process alone: what it started goes on, as after a crash."""
+        """Send SIGKILL to the process alone: its children continue, as after a crash."""
         process = self.running.pop(name)
         process.kill()
         process.wait()
 
     def stop(self, name: str) -> None:
-        """End a process and everything that it has started."""
+        """End a process and the processes it has started."""
         process = self.running.pop(name, None)
         if process is None:
             return
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(_PATIENCE_SECONDS)
+            process.wait(_STOP_SECONDS)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def stop_all(self) -> None:
-        """End everything, the last started first: who needs a server ends before it."""
+        """End all processes, the last started first, so that a server outlives its clients."""
         for name in reversed(list(self.running)):
             self.stop(name)
 
@@ -115,8 +131,13 @@ class Group:
         return self.folder / f"{name}.log"
 
 
+def prefect_command(*arguments: str) -> list[str]:
+    """The command line of Prefect in this interpreter's environment."""
+    return [sys.executable, "-m", "prefect", *arguments]
+
+
 def free_port() -> int:
-    """A port that nobody listens on just now."""
+    """A port on which nothing listens at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -27,6 +27,7 @@ def ordered(form):
     return sorted(form["properties"], key=lambda name: form["properties"][name]["position"])
 
 
+@pytest.mark.oldest_prefect
 @pytest.mark.parametrize("name", FORMS)
 def test_every_parameter_has_a_title_and_a_sentence(name):
     for parameter, schema in FORMS[name]["properties"].items():

@@ -23,6 +23,7 @@ def song_ids(result):
     return [song.song_id for song in result.songs]
 
 
+@pytest.mark.oldest_prefect
 async def test_a_prompt_becomes_songs_on_disk(studio):
     here = studio()
     result = await generate_song("a slow waltz", **here.options)

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import sqlite3
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -161,7 +160,7 @@ def _uuid(value: object) -> UUID:
 def serving(*, ui: bool = False, database: str | None = None) -> Iterator[PrefectServer]:
     """A running Prefect server with a folder of its own; on SQLite unless a PostgreSQL database is named."""
     with tempfile.TemporaryDirectory(prefix="songflow-prefect-", ignore_cleanup_errors=True) as folder:
-        home, port = Path(folder), str(free_port())
+        home, port = Path(folder), free_port()
         url = f"http://127.0.0.1:{port}/api"
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")},
@@ -175,10 +174,8 @@ def serving(*, ui: bool = False, database: str | None = None) -> Iterator[Prefec
             driver = make_url(database).set(drivername="postgresql+asyncpg")
             environment["PREFECT_API_DATABASE_CONNECTION_URL"] = driver.render_as_string(hide_password=False)
         processes = Group(home, environment)
-        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", port]
         try:
-            processes.start("server", command)
-            processes.until_it_answers("server", f"{url}/health")
+            processes.start_prefect_server(port)
             yield PrefectServer(url, home, database)
         finally:
             processes.stop("server")
