@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UV     := $(shell command -v uv)
+# Install with uv where it is on the PATH, which takes seconds, and with pip where it is not or cannot reach the index.
+install = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python $(1) || )$(PIP) install $(1)
 # More processes than cores, since many tests wait for processes of their own. Tests that share a server form a group.
 PARALLEL ?= -n 4 --dist loadgroup --no-loadscope-reorder
 PYTEST   := $(BIN)/python -m pytest $(PARALLEL)
@@ -56,16 +59,19 @@ $(VENV)/bin/python:
 		|| { echo "songflow needs Python 3.11 or newer; give one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# As constraints, too: Python 3.11's own pip takes `sqlalchemy[asyncio]` for something that the lock does not pin.
-$(VENV)/.ready: $(VENV)/bin/python requirements.lock pyproject.toml
-	$(PIP) install --require-hashes -r requirements.lock -c requirements.lock
+# The lock is given as constraints as well: Python 3.11's own pip takes `sqlalchemy[asyncio]` for unpinned otherwise.
+$(VENV)/.ready-lock: $(VENV)/bin/python requirements.lock
+	$(call install,--require-hashes -r requirements.lock -c requirements.lock)
+	@touch $@
+
+$(VENV)/.ready: $(VENV)/.ready-lock pyproject.toml
 	$(PIP) install --no-deps --editable .
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/bin/python requirements-dev.lock pyproject.toml
-	$(PIP) install --require-hashes -r requirements-dev.lock -c requirements-dev.lock
+	$(call install,--require-hashes -r requirements-dev.lock -c requirements-dev.lock)
 	$(PIP) install --no-deps --editable .
-	@touch $@ $(VENV)/.ready
+	@touch $@ $(VENV)/.ready-lock $(VENV)/.ready
 
 # Only what Prefect 3.8 needs in other versions; everything else is imported from the main environment.
 $(VENV)-prefect-3.8/.ready: $(VENV)/.ready-dev

@@ -1,18 +1,23 @@
-"""What all tests need: commands that Ctrl-C reaches, and the crash suite's table, however many processes ran it."""
+"""Settings for all tests: SIGINT for commands, and the table of the crash suite."""
 
 from __future__ import annotations
 
 import signal
 from typing import Any
 
+import pytest
+
+# Assertions in the helpers show their values, too.
+pytest.register_assert_rewrite("support")
+
 # A shell that runs the tests in the background leaves SIGINT ignored, which the commands under test inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Every fail point, on every database: where it was killed, as what it was resumed, what it cost.
+    """Print every kill of the crash suite: the fail point, the state it left, how it was resumed, what it cost.
 
-    Only this conftest is read by the process that collects the reports of several.
+    It is here since the process that collects the reports of several reads only this conftest.
     """
     rows = sorted(
         (
@@ -29,7 +34,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     heads = ["fail point", "in", "database", "left", "resumed as", "POSTs", "billed", "songs"]
     table = [heads, *(row[1:] for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
-    terminalreporter.section(f"killed and come back to: {len(rows)} times")
+    terminalreporter.section(f"killed and resumed: {len(rows)} times")
     for row in table:
         terminalreporter.write_line(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

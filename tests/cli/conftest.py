@@ -34,12 +34,12 @@ class Run:
 
     @property
     def out(self) -> str:
-        """What programs read."""
+        """The text on stdout."""
         return self.stdout.decode()
 
     @property
     def err(self) -> str:
-        """What people read."""
+        """The text on stderr."""
         return self.stderr.decode()
 
     @property
@@ -115,7 +115,7 @@ class Shell:
         return run
 
     def interrupt(self, process: Process, when: str) -> Run:
-        """Ctrl-C as soon as a text is on stderr."""
+        """Press Ctrl-C as soon as a text is on stderr."""
         assert process.stderr is not None
         read = b""
         while when.encode() not in read:
@@ -129,7 +129,7 @@ class Shell:
 
 @pytest.fixture
 def shell(tmp_path: Path, fork_server: ForkServer) -> Iterator[Shell]:
-    """A folder with a command line."""
+    """A folder in which `songflow` runs."""
     opened = Shell(tmp_path, fork_server)
     (tmp_path / "home").mkdir()
     yield opened
@@ -164,7 +164,7 @@ def gateways() -> Iterator[Gateways]:
 
 @pytest.fixture
 def heal() -> Callable[[SimulatorServer], None]:
-    """Ends all faults of a gateway."""
+    """Remove all faults of a gateway."""
 
     def put(server: SimulatorServer) -> None:
         httpx.put(f"{server.url}/_simulator/faults", json=[]).raise_for_status()
@@ -174,7 +174,7 @@ def heal() -> Callable[[SimulatorServer], None]:
 
 @pytest.fixture
 def posts() -> Callable[[SimulatorServer], int]:
-    """How many POSTs a gateway has seen, billed or not."""
+    """Number of POSTs that a gateway has seen, billed or not."""
 
     def count(server: SimulatorServer) -> int:
         found: int = httpx.get(f"{server.url}/_simulator/requests").json()["posts"]["seen"]

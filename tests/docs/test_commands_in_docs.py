@@ -72,6 +72,7 @@ GATEWAY = {"extensions.md": {"whole_extensions": False}}
 
 NOT_RUN = {
     r"make test": "runs this very test",
+    r"python -m pytest .*": "runs tests",
     r"docker compose .*": "needs a container engine; tests/deployments/test_compose.py reads the file",
     r"export SONGFLOW_DB_PASSWORD=.*": "is for the containers",
     r"python -m deployments\.cluster .*": "needs PostgreSQL and Redis; tests/deployments/test_cluster.py starts it",
@@ -186,6 +187,8 @@ def check_without_running(words: list[str], reason: str) -> None:
     match words:
         case ["make", target]:
             assert commands_of_target(target)
+        case ["python", "-m", "pytest", *rest]:
+            assert all((ROOT / word).exists() for word in rest if word.startswith("tests"))
         case ["docker", "compose", "--file", path, *_]:
             services = yaml.safe_load((ROOT / path).read_text())["services"]
             assert {option.partition("=")[0] for option in words if "=" in option} <= {*services}

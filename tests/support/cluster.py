@@ -1,4 +1,4 @@
-"""A whole cluster for tests: what `python -m deployments.cluster` starts, and what tests ask and do to it."""
+"""A cluster for tests, started as `python -m deployments.cluster` does, with queries and faults."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from songflow.ledger.states import State
 from songflow.library.library import Library
 from songflow.settings import LibrarySettings
 
-# What waits for minutes in real life is quicker here; nothing else is different.
+# Shorter intervals than in production; nothing else differs.
 QUICK = {
     "PREFECT_WORKER_QUERY_SECONDS": "2",
     "PREFECT_WORKER_HEARTBEAT_SECONDS": "5",
@@ -49,7 +49,7 @@ class Team:
 
     @property
     def library(self) -> LibrarySettings:
-        """What its workers use."""
+        """The settings of its workers' library."""
         return LibrarySettings(self.cluster.plan.library, ledger_url=self.cluster.plan.database("ledger"))
 
     async def run(self, deployment: str, **parameters: Any) -> UUID:
@@ -59,12 +59,12 @@ class Team:
             return (await client.create_flow_run_from_deployment(found.id, parameters=parameters)).id
 
     async def state(self, run: UUID) -> FlowRun:
-        """A run as it is stored."""
+        """Read a run."""
         async with get_client() as client:
             return await client.read_flow_run(run)
 
     async def reached(self, run: UUID, *names: str, seconds: float = 180) -> FlowRun:
-        """A run as soon as it is in one of these states (by default: in any final one)."""
+        """Wait until a run is in one of these states (by default any final one)."""
         async with asyncio.timeout(seconds), get_client() as client:
             while True:
                 found = await _patiently(client, run)
@@ -74,14 +74,14 @@ class Team:
                 await asyncio.sleep(0.3)
 
     async def ledger(self, run: UUID) -> tuple[list[Submission], list[Song]]:
-        """What the ledger holds of a run."""
+        """The ledger's submissions and songs of a run."""
         async with Library(self.library) as library:
             submissions = await library.ledger.submissions.of_flow_run(str(run))
             songs = [song for one in submissions for song in await library.ledger.songs.of_submission(one.id)]
         return submissions, songs
 
     async def accepted(self, run: UUID, seconds: float = 180) -> Submission:
-        """A run's submission, as soon as the gateway has taken it."""
+        """Wait until the gateway has accepted a run's request."""
         async with asyncio.timeout(seconds):
             while True:
                 submissions, _songs = await self.ledger(run)
@@ -90,7 +90,7 @@ class Team:
                 await asyncio.sleep(0.2)
 
     async def busy_shard(self, cells: int, seconds: float = 240) -> UUID:
-        """A shard of a sweep that has paid for all its cells and waits for them."""
+        """Wait for a shard of a sweep that has paid for all its cells and polls them."""
         async with asyncio.timeout(seconds), get_client() as client:
             while True:
                 for run in await client.read_flow_runs(
@@ -103,7 +103,7 @@ class Team:
                 await asyncio.sleep(0.2)
 
     async def songs_of(self, base_url: str) -> list[Song]:
-        """Every take that a gateway was paid for."""
+        """Every take of a gateway in the ledger."""
         async with Library(self.library) as library:
             ledger = library.ledger
             submissions = await ledger.submissions.in_states(list(State))
@@ -115,13 +115,13 @@ class Team:
             ]
 
     async def kill_flow(self, run: UUID) -> None:
-        """SIGKILL to the process that executes a run."""
+        """Send SIGKILL to the process that executes a run."""
         pid = (await self.reached(run, "Running")).infrastructure_pid
         assert pid, "a worker notes where it runs a flow"
         os.kill(int(pid.rpartition(":")[2]), signal.SIGKILL)
 
     async def cut_connections(self) -> int:
-        """End every connection to both databases, as a restart of PostgreSQL does; how many there were."""
+        """End every connection to both databases, as a restart of PostgreSQL does; returns their number."""
         connection = await asyncpg.connect(POSTGRES, timeout=10)
         try:
             rows = await connection.fetch(
@@ -133,7 +133,7 @@ class Team:
         return len(rows)
 
     async def rescued(self) -> FlowRun:
-        """The deployment `rescue`, run to its end."""
+        """Run the deployment `rescue` to its end."""
         return await self.reached(await self.run("rescue-songs/rescue", deadline=60.0))
 
 
@@ -151,7 +151,7 @@ async def _drop(name: str) -> None:
 
 
 def _unusable() -> str | None:
-    """Why there can be no cluster on this machine."""
+    """The reason why no cluster can run on this machine, or None."""
     import shutil
 
     async def connect() -> None:
@@ -168,7 +168,7 @@ def _unusable() -> str | None:
 
 @contextmanager
 def running_team(folder: Path) -> Iterator[Team]:
-    """Three workers, PostgreSQL, Redis; gone with all its databases at the end."""
+    """Three workers with PostgreSQL and Redis; everything is removed at the end."""
     if reason := _unusable():
         if SERVICES_REQUIRED:
             pytest.fail(f"{reason}, and SONGFLOW_REQUIRE_SERVICES=1")

@@ -59,7 +59,7 @@ class PrefectServer:
 
     @property
     def ui(self) -> str:
-        """Where a browser finds it."""
+        """The address of its user interface."""
         return self.url.removesuffix("/api")
 
     async def artifacts(self, flow_run_id: object, kind: str | None = None) -> list[str]:
@@ -71,7 +71,7 @@ class PrefectServer:
         return [str(one.data) for one in found if kind in (None, one.type)]
 
     async def logs(self, flow_run_id: object, until: str = "") -> str:
-        """All log lines of a flow run; those on their way from this process, and one from elsewhere, are waited for."""
+        """The log of a flow run, with all lines of this process; waits for `until` from another one."""
         drained = APILogWorker.drain_all()
         if drained is not None and not isinstance(drained, tuple):
             await drained
@@ -96,7 +96,7 @@ class PrefectServer:
                     return "\n".join(lines)
 
     async def events(self, name: str, resource: str) -> list[dict[str, Any]]:
-        """The events of a name about a resource, as soon as there is one: they come by another way than states do."""
+        """Wait for events of a name about a resource: they arrive independently of states."""
         asked = {"event": {"name": [name]}, "resource": {"id": [resource]}}
         async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(_LOG_SECONDS):
             while True:
@@ -114,7 +114,7 @@ class PrefectServer:
             )
 
     async def flow_run(self, flow_run_id: object) -> FlowRun:
-        """One flow run as it is stored."""
+        """Read a flow run."""
         async with get_client() as client:
             return await client.read_flow_run(_uuid(flow_run_id))
 
@@ -125,7 +125,7 @@ class PrefectServer:
         return [str(state.name) for state in sorted(states, key=lambda one: one.timestamp)]
 
     async def start(self, deployment: str, parameters: dict[str, Any]) -> UUID:
-        """A new flow run of a deployment, as soon as that exists."""
+        """Start a flow run of a deployment, which may not exist yet."""
         async with get_client() as client, asyncio.timeout(180):
             while True:
                 with contextlib.suppress(ObjectNotFound):
@@ -135,7 +135,7 @@ class PrefectServer:
                 await asyncio.sleep(0.2)
 
     async def cancel(self, flow_run_id: UUID) -> None:
-        """Cancel a flow run as Prefect's UI does."""
+        """Cancel a flow run, as Prefect's UI does."""
         async with get_client() as client:
             await client.set_flow_run_state(flow_run_id, Cancelling())
 

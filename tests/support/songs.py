@@ -1,4 +1,4 @@
-"""What tests of the Prefect layers share: a simulator on a real socket, and quick libraries of their own."""
+"""Fixtures of the Prefect layers: a simulator on a socket, and a library, with short waits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Studio:
 
     @property
     def credentials(self) -> SimulatorCredentials:
-        """The account, as an unsaved block."""
+        """The account as an unsaved block."""
         return SimulatorCredentials(base_url=self.simulator.url, api_key=KEY)
 
     @property
@@ -38,11 +38,11 @@ class Studio:
 
     @property
     def billed(self) -> int:
-        """How many requests the gateway has billed."""
+        """Number of requests that the gateway has billed."""
         return len(self.simulator.bill())
 
     async def ledger(self, key: str) -> tuple[list[Submission], list[Song]]:
-        """What the ledger holds of a request key."""
+        """The ledger's submissions and songs of a request key."""
         async with Library(self.library.get_settings()) as library:
             return await library.ledger.submissions.of_key(key), await library.ledger.songs.of_key(key)
 
@@ -55,7 +55,7 @@ class Studios:
         self._open: list[SimulatorServer] = []
 
     def __call__(self, *faults: dict[str, Any], **settings: Any) -> Studio:
-        """A studio whose gateway plays these faults; it takes a third of a second for a song of two."""
+        """A studio whose gateway has these faults; it takes a third of a second for a song of two."""
         folder = self._folder / f"studio{len(self._open)}"
         quick = {"speed": 200.0, "clip_seconds": 2.0, "state_dir": folder / "gateway"}
         server = SimulatorServer(SimulatorSettings(faults=FaultScript.of(*faults), **{**quick, **settings}))

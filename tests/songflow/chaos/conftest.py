@@ -105,7 +105,7 @@ STAGES = {"submit": SUBMIT, "fetch": FETCH, "download": DOWNLOAD}
 
 
 def planned_prompts(luck: random.Random) -> dict[str, str]:
-    """A prompt of its own for each key; in each stage a fifth of them name the fault that they will meet."""
+    """A prompt for each key; in each stage a fifth of the prompts name a fault of the gateway."""
     prompts: dict[str, str] = {}
     for number in range(KEYS):
         tags = [
@@ -120,7 +120,7 @@ def planned_prompts(luck: random.Random) -> dict[str, str]:
 
 
 def script() -> list[dict[str, Any]]:
-    """The gateway's rules: each is met by the prompts that name it."""
+    """The gateway's rules: each applies to the prompts that name it."""
     return [*PROMISED_LATE] + [
         {**rule, "on": stage, "match": f"<{stage}-{number}>"}
         for stage, rules in STAGES.items()
@@ -130,7 +130,7 @@ def script() -> list[dict[str, Any]]:
 
 @dataclass
 class Chaos:
-    """A gateway on a socket, worker processes on one library, and what each of them did."""
+    """A gateway on a socket, and worker processes on one library."""
 
     folder: Path
     url: str
@@ -149,11 +149,11 @@ class Chaos:
         return range(WORKERS)
 
     def kill_counts(self, luck: random.Random) -> list[int]:
-        """At how many billed requests a worker is killed."""
+        """The numbers of billed requests at which a worker is killed."""
         return sorted(luck.sample(range(20, KEYS * 3 // 4), KILLS))
 
     def billed(self) -> int:
-        """How many requests are on the gateway's durable bill."""
+        """Number of requests on the gateway's durable bill."""
         with closing(
             sqlite3.connect(f"file:{self.folder / 'gateway' / 'simulator.sqlite'}?mode=ro", uri=True)
         ) as db:
@@ -205,7 +205,7 @@ class Chaos:
         return f"sk-chaos-worker-{number}-0123456789"
 
     def attended(self) -> Counter[str]:
-        """How the keys came to an end."""
+        """How each key ended."""
         return Counter(
             json.loads(line)["end"]
             for number in self.workers
@@ -237,13 +237,13 @@ class Chaos:
             )
 
     async def kill(self, number: int) -> None:
-        """SIGKILL, in the middle of whatever it does."""
+        """Send SIGKILL."""
         self.running[number].kill()
         await self.running[number].wait()
         self.kills += 1
 
     def logs(self) -> str:
-        """What the workers said."""
+        """The logs of the workers."""
         return "\n".join((self.folder / f"worker{number}.log").read_text() for number in self.workers)
 
     def facts(self) -> dict[str, float]:
@@ -273,7 +273,7 @@ def gateway_process(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 async def chaos(tmp_path: Path, gateway_process: str) -> AsyncIterator[Chaos]:
-    """The stage, with nothing running but the gateway."""
+    """The setting of the test; only the gateway runs."""
     opened = Chaos(tmp_path, gateway_process, planned_prompts(random.Random(SEED)))
     yield opened
     for process in opened.running.values():
@@ -284,7 +284,7 @@ async def chaos(tmp_path: Path, gateway_process: str) -> AsyncIterator[Chaos]:
 
 @pytest.fixture
 def luck() -> random.Random:
-    """When and whom to kill: the same in every run."""
+    """Decides when and which worker is killed: the same in every run."""
     return random.Random(SEED + 1)
 
 

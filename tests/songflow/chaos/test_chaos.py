@@ -24,7 +24,7 @@ SETTLED = {State.SUCCEEDED, State.FAILED, State.UNSENT, State.REFUSED}
 
 
 async def _work_off(chaos: Any, luck: Any) -> None:
-    """Run the workers to their end, with a kill and a restart each time the bill has grown enough."""
+    """Run the workers to their end; each time the bill has grown enough, kill one and restart it."""
     for number in chaos.workers:
         await chaos.start(number)
     for count in chaos.kill_counts(luck):
@@ -61,7 +61,7 @@ async def _ledger(session: Session, keys: Any) -> tuple[dict[str, list[Submissio
 
 
 def _assert_whole(stored: list[Song], library: Path) -> None:
-    """Every stored song is a file of its own with the sum and the sound that the ledger says, and no other is."""
+    """Every stored song is a file with the checksum and audio in the ledger, and there is no other file."""
     assert {str(file) for file in (library / "audio").glob("*.mp3")} == {song.path for song in stored}
     assert len({song.path for song in stored}) == len(stored)
     sounds: dict[str | None, float] = {}
@@ -77,7 +77,7 @@ def _assert_whole(stored: list[Song], library: Path) -> None:
 async def test_a_thousand_songs_with_every_fault_and_killed_workers(
     chaos: Any, luck: Any, record_property: Any
 ) -> None:
-    """Each prompt is billed once at most, and all that was billed is on disk or told with its reason."""
+    """Each prompt is billed at most once; every billed take is on disk or reported with its reason."""
     await _work_off(chaos, luck)
     attended = chaos.attended()
     assert attended.total() == len(chaos.prompts)

@@ -1,4 +1,4 @@
-"""Processes that are killed where they are told, and one gateway for all; `tests/conftest.py` prints the table."""
+"""Processes that are killed at a fail point, and a shared gateway; `tests/conftest.py` prints the table."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Ended:
 
 
 class Forks:
-    """Hands out processes of their own; see `forks.py`."""
+    """Starts processes through `forks.py`."""
 
     def __init__(self) -> None:
         quiet = {name: value for name, value in os.environ.items() if not name.startswith("SONGFLOW")}
@@ -54,28 +54,28 @@ class Forks:
         )
 
     def start(self, plans: Sequence[dict[str, Any]]) -> list[int]:
-        """Begin all of these at once; returns their process ids."""
+        """Start these at the same moment; returns their process ids."""
         return self._ask({"start": plans})
 
     def wait(self, pids: Sequence[int]) -> list[Ended]:
-        """The ends of processes, when all of them have come."""
+        """Wait for all of these processes; returns how each ended."""
         return [
             Ended(code, json.loads(said) if said else None, log)
             for code, said, log in self._ask({"wait": pids})
         ]
 
     def run(self, plan: dict[str, Any], *, kill_at: str | None = None) -> Ended:
-        """Begin one and wait for its end; `kill_at` arms a fail point in its environment."""
+        """Run one to its end; `kill_at` arms a fail point in its environment."""
         if kill_at is not None:
             plan = {**plan, "environment": {FAIL_POINT_VARIABLE: kill_at}}
         return self.wait(self.start([plan]))[0]
 
     def log(self, pid: int) -> str:
-        """What a running process has logged so far."""
+        """The log of a running process so far."""
         return str(self._ask({"log": pid}))
 
     def close(self) -> None:
-        """End the process that forks."""
+        """End the forking process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
@@ -90,7 +90,7 @@ class Forks:
 
 @pytest.fixture(scope="session")
 def forks() -> Iterator[Forks]:
-    """Starts processes that begin in milliseconds."""
+    """Start processes within milliseconds."""
     running = Forks()
     yield running
     running.close()
@@ -98,7 +98,7 @@ def forks() -> Iterator[Forks]:
 
 @pytest.fixture
 def suspended() -> Callable[[int], None]:
-    """Waits until a process has been stopped by a signal."""
+    """Wait until a process has been stopped by a signal."""
 
     def wait(pid: int) -> None:
         while Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"T":
@@ -112,7 +112,7 @@ def suspended() -> Callable[[int], None]:
 
 @pytest.fixture
 def closed_url() -> str:
-    """The URL of a port where nobody listens."""
+    """The URL of a port on which nothing listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -126,15 +126,15 @@ class Desk:
         self.url = server.url
 
     def play(self, *faults: dict[str, Any]) -> None:
-        """Another script of faults; none: it is well."""
+        """Replace the script of faults; without arguments, remove all."""
         httpx.put(f"{self.url}/_simulator/faults", json=list(faults)).raise_for_status()
 
     def posts(self) -> int:
-        """POSTs seen since it was started, billed or not."""
+        """Number of POSTs since the start, billed or not."""
         return int(httpx.get(f"{self.url}/_simulator/requests").json()["posts"]["seen"])
 
     def billed(self, prompt: str) -> int:
-        """How many generations of a prompt stand on its durable bill."""
+        """Number of billed generations of a prompt."""
         return sum(entry.body["gen_params"]["prompt"] == prompt for entry in self.server.bill())
 
 
@@ -147,7 +147,7 @@ def _desk() -> Iterator[Desk]:
 
 @pytest.fixture
 def desk(_desk: Desk) -> Desk:
-    """The gateway of this test process, well again."""
+    """The gateway of this test process, without faults."""
     _desk.play()
     return _desk
 
@@ -157,7 +157,7 @@ def desk(_desk: Desk) -> Desk:
 
 @dataclass(frozen=True)
 class Ledgered:
-    """What the ledger says of a key."""
+    """The ledger's rows of a request key."""
 
     submissions: list[Submission]
     songs: list[Song]
@@ -166,7 +166,7 @@ class Ledgered:
 
 @dataclass(frozen=True)
 class Place:
-    """A library, a gateway, a key and a prompt that is nobody else's: what every step of a test is about."""
+    """A library, a gateway, a request key and a prompt of its own, which every step of a test uses."""
 
     library: LibrarySettings
     desk: Desk
@@ -175,7 +175,7 @@ class Place:
     more: dict[str, Any] = field(default_factory=dict)
 
     def plan(self, command: str = "generate", **more: Any) -> dict[str, Any]:
-        """A step here, for `Forks`."""
+        """The plan of a step here, for `Forks`."""
         return {
             "command": command,
             "folder": self.library.folder,
@@ -188,7 +188,7 @@ class Place:
         }
 
     def look(self) -> Ledgered:
-        """The ledger's rows now."""
+        """Read the ledger's rows."""
 
         async def read() -> Ledgered:
             async with Ledger(ledger_url(self.library.ledger_url, self.library.folder)) as ledger:
@@ -203,7 +203,7 @@ class Place:
 
 @pytest.fixture
 def make_place(desk: Desk, request: pytest.FixtureRequest) -> Callable[[LibrarySettings], Place]:
-    """Places in libraries of the test's own choice."""
+    """Make places in libraries that the test chooses."""
     return lambda library: Place(library, desk, request.node.nodeid)
 
 

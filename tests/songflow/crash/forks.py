@@ -55,7 +55,7 @@ WITH_CLOCKS = (lease, submissions, submit, post, ending)
 
 
 def at_point(point: str, act: Callable[[], None]) -> None:
-    """Have something happen when the process is at a fail point for the first time."""
+    """Call `act` when the process first reaches a fail point."""
     acts = [act]
 
     def reached(name: str) -> None:
@@ -73,7 +73,7 @@ def stop() -> None:
 
 
 def fill(folder: str) -> None:
-    """Leave no free byte on a folder's file system."""
+    """Fill a folder's file system to the last byte."""
     # Whole pages first, then what is left of them.
     with suppress(OSError), (Path(folder) / "filler").open("ab", buffering=0) as file:
         while file.write(bytes(65536)) == 65536:
@@ -84,7 +84,7 @@ def fill(folder: str) -> None:
 
 
 def turn_clock(seconds: float) -> None:
-    """Have this process believe that it is so many seconds later (its monotonic clock goes on as it was)."""
+    """Set this process's wall clock forward; its monotonic clock is unchanged."""
 
     class Shifted(datetime):
         @classmethod
@@ -96,7 +96,7 @@ def turn_clock(seconds: float) -> None:
 
 
 def prepare(plan: dict[str, Any]) -> None:
-    """What this process is to suffer or to know before it begins."""
+    """Apply the plan's faults, clock and time limits to this process."""
     if "stop_at" in plan:
         at_point(plan["stop_at"], stop)
     if "fill_at" in plan:
@@ -115,14 +115,14 @@ def prepare(plan: dict[str, Any]) -> None:
 
 
 async def lose(ledger: Ledger) -> None:
-    """Leave a ledger that knows nothing, as after its file was deleted."""
+    """Empty the ledger, as if its file had been deleted."""
     async with ledger.database.write("hold") as connection:
         for table in reversed(schema.metadata.sorted_tables):
             await connection.execute(delete(table))
 
 
 async def step(plan: dict[str, Any]) -> Any:
-    """One command, on one library."""
+    """Run one command on one library."""
     library = LibrarySettings(
         Path(plan["folder"]),
         ledger_url=plan.get("ledger_url"),
@@ -180,7 +180,7 @@ async def step(plan: dict[str, Any]) -> Any:
 
 
 def run(plan: dict[str, Any]) -> int:
-    """Take the step; what returns is the command line's exit code."""
+    """Take the step; returns the exit code that the command line would have."""
     os.environ.update(plan.get("environment", {}))
     importlib.reload(failpoints)  # it reads the environment, as in a new interpreter
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, force=True)

@@ -64,7 +64,7 @@ def test_a_full_disk_before_the_post_sends_nothing(small_disk, make_place, forks
     assert place.desk.posts() == seen
 
 
-def test_a_disk_that_fills_up_behind_the_spool_line_loses_no_id(small_disk, make_place, forks) -> None:
+def test_a_disk_that_fills_up_after_the_spool_line_loses_no_id(small_disk, make_place, forks) -> None:
     """The ledger cannot take the accepted id, the spool has it: later it is collected, and nothing is sent."""
     place = make_place(LibrarySettings(small_disk / "library"))
     full = forks.run(place.plan(fill_at="spool: after fsync", disk=small_disk, patience=0.3))
@@ -79,7 +79,7 @@ def test_a_disk_that_fills_up_behind_the_spool_line_loses_no_id(small_disk, make
     assert place.desk.billed(place.prompt) == 1
 
 
-def test_a_disk_that_is_full_as_the_answer_comes_leaves_the_id_to_a_person(
+def test_a_disk_that_is_full_when_the_answer_arrives_leaves_the_id_to_a_person(
     small_disk, make_place, forks
 ) -> None:
     """Neither spool nor ledger take it, so it is on stderr; the key is unknown until a person adopts the id."""
@@ -115,9 +115,7 @@ def test_a_ledger_that_is_locked_before_the_post_sends_nothing(local_place, desk
     assert desk.posts() == seen
 
 
-def test_a_ledger_that_is_locked_past_all_patience_after_the_post_loses_no_id(
-    local_place, desk, forks, suspended
-) -> None:
+def test_a_ledger_that_stays_locked_after_the_post_loses_no_id(local_place, desk, forks, suspended) -> None:
     """The spool has the id; once the lock is gone, the same key collects what was paid for."""
     (payer,) = forks.start([local_place.plan(stop_at="spool: after fsync", busy=1, patience=0.3)])
     suspended(payer)
@@ -132,8 +130,8 @@ def test_a_ledger_that_is_locked_past_all_patience_after_the_post_loses_no_id(
     assert desk.billed(local_place.prompt) == 1
 
 
-def test_a_lock_that_ends_in_time_is_only_a_wait(local_place, desk, forks, suspended) -> None:
-    """A commit that must not be given up lightly is tried again."""
+def test_a_lock_that_ends_in_time_only_delays(local_place, desk, forks, suspended) -> None:
+    """A commit after the POST is retried."""
     (payer,) = forks.start([local_place.plan(stop_at="spool: after fsync", busy=1)])
     suspended(payer)
     with _locked(local_place):
@@ -145,7 +143,7 @@ def test_a_lock_that_ends_in_time_is_only_a_wait(local_place, desk, forks, suspe
     assert desk.billed(local_place.prompt) == 1
 
 
-def test_a_lock_while_the_pace_is_let_up_is_not_told_as_nothing_sent(
+def test_a_lock_while_the_pace_recovers_is_not_reported_as_nothing_sent(
     local_place, desk, forks, suspended
 ) -> None:
     """Accepted after a slow-down: trouble with the ledger from there on means paid, not "nothing was sent"."""
@@ -161,7 +159,7 @@ def test_a_lock_while_the_pace_is_let_up_is_not_told_as_nothing_sent(
     assert desk.billed(local_place.prompt) == 1
 
 
-def test_the_same_on_a_remote_store(tmp_path, small_disk, make_place, forks) -> None:
+def test_a_remote_store_that_is_full_costs_nothing_more(tmp_path, small_disk, make_place, forks) -> None:
     """A store that is full when it is uploaded to: paid, not collected, collected later."""
     place = make_place(LibrarySettings(tmp_path / "library"))
     place = replace(place, library=replace(place.library, audio_url=f"local://{small_disk}/bucket"))

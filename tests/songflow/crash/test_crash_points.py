@@ -1,4 +1,4 @@
-"""Killed with SIGKILL at every fail point, and come back to with the same key: billed once, the songs whole.
+"""SIGKILL at every fail point, then the same request key again: billed once, songs complete.
 
 The table says for each point where the submission stands after the kill and how the next process with the same
 key ends. Only where the request may have left, and no answer reached this disk, it ends as `unknown`.
@@ -177,7 +177,7 @@ CASES = (
 )
 
 
-def test_every_fail_point_stands_in_the_table() -> None:
+def test_every_fail_point_is_in_the_table() -> None:
     """No act that lasts is left out, and none is tested that is not there (each row proves that it was reached)."""
     of_recipes = {"choice: before commit", "choice: after commit"}  # test_crash_recipes.py
     assert {case.point.partition("#")[0] for case in CASES} | of_recipes == set(FAIL_POINTS)
@@ -223,10 +223,10 @@ def _assert_balance(place, *, spent: float, reserved: float) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_killed_there_the_same_key_ends_as_the_table_says(
+def test_after_a_kill_the_same_key_ends_as_the_table_says(
     case: Case, home, desk, forks, closed_url, make_place, record_property, request
 ) -> None:
-    """Whatever is killed where: one charge, whole songs, or an unknown that nobody sends again."""
+    """At every point: one charge and complete songs, or an unknown outcome that is never sent again."""
     scene, place = SCENES[case.scene], make_place(home)
     seen = desk.posts()
     for command, code, faults in scene.prepare:
@@ -300,7 +300,7 @@ def test_after_a_power_loss_only_a_synced_spool_line_counts(
 
 
 def test_a_cut_spool_line_does_not_swallow_the_next_one(local_place, forks) -> None:
-    """A line that a crash cut short is nobody's; the one after it is read."""
+    """A truncated line is ignored; the next one is read."""
     place = local_place
     place.library.folder.joinpath("spool").mkdir(parents=True)
     assert forks.run(place.plan(), kill_at="spool: after fsync").code == KILLED
@@ -313,7 +313,7 @@ def test_a_cut_spool_line_does_not_swallow_the_next_one(local_place, forks) -> N
 
 
 def test_a_fail_point_is_armed_by_the_environment_of_a_new_interpreter(local_place, tmp_path) -> None:
-    """The variable alone is enough: no part of the test's own machinery kills."""
+    """The variable alone is enough, without the machinery of these tests."""
     import os
     import subprocess
     import sys

@@ -1,4 +1,4 @@
-"""The order in which things reach the disk: what a later step relies on is synced before that step is taken."""
+"""The order in which data reaches the disk: a step is taken after the data it relies on is synced."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def events(monkeypatch) -> list[Event]:
     return seen
 
 
-async def test_each_step_is_on_the_disk_before_the_next_relies_on_it(
+async def test_each_step_is_on_disk_before_the_next_relies_on_it(
     desk, access, session, song_request, any_library, events, request
 ) -> None:
     """Spool before ledger, tagged file before its rename, the folder after it, and the song's row last of all."""

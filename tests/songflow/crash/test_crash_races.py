@@ -51,7 +51,7 @@ def test_fifty_processes_on_a_budget_for_ten_make_ten_posts(place, desk, forks) 
     assert (balance.spent, balance.reserved) == (UNITS, 0.0)
 
 
-def test_a_sender_that_sleeps_over_its_lease_does_not_send_after_a_person_has(
+def test_a_sender_that_outsleeps_its_lease_does_not_send_after_a_resubmit(
     place, desk, forks, suspended
 ) -> None:
     """Suspended at the last moment before its POST, it wakes after a resubmit: the one POST was the person's."""
@@ -78,7 +78,7 @@ def test_a_sender_that_sleeps_over_its_lease_does_not_send_after_a_person_has(
     assert (now.balance.spent, now.balance.reserved) == (1.0, 0.0)
 
 
-def test_a_late_answer_is_collected_beside_what_a_person_paid_for(place, desk, forks, suspended) -> None:
+def test_a_late_answer_is_collected_beside_the_resubmitted_request(place, desk, forks, suspended) -> None:
     """Suspended after its POST until a person has paid again: both were sent, both are known and collected."""
     seen = desk.posts()
     short = {"submit_timeout": 30.0, "lease_margin": -29.7}
@@ -106,7 +106,7 @@ def test_a_late_answer_is_collected_beside_what_a_person_paid_for(place, desk, f
 AN_HOUR = 3600.0
 
 
-def test_a_clock_that_runs_ahead_sees_a_live_sender_as_unknown_and_does_not_send(
+def test_with_a_clock_ahead_a_live_sender_is_unknown_and_nothing_is_sent(
     place, desk, forks, suspended
 ) -> None:
     """To it the lease is over. It sends nothing, and the sender's own answer still arrives."""
@@ -122,7 +122,7 @@ def test_a_clock_that_runs_ahead_sees_a_live_sender_as_unknown_and_does_not_send
     assert [one.state for one in place.look().submissions] == [State.SUCCEEDED]
 
 
-def test_a_clock_that_runs_ahead_takes_an_intent_over_and_its_owner_does_not_send(
+def test_with_a_clock_ahead_an_intent_is_taken_over_and_its_owner_does_not_send(
     place, desk, forks, suspended
 ) -> None:
     """To it the intent's lease is over, so it sends; the owner wakes, finds its fence gone, and collects."""
@@ -140,7 +140,9 @@ def test_a_clock_that_runs_ahead_takes_an_intent_over_and_its_owner_does_not_sen
 
 @pytest.mark.parametrize("jump", [AN_HOUR, -AN_HOUR], ids=["forwards", "backwards"])
 @pytest.mark.parametrize("point", ["intent: after commit", "sending: after commit", "accepted: after commit"])
-def test_a_clock_that_jumps_under_way_makes_one_post(local_place, forks, jump: float, point: str) -> None:
+def test_a_clock_that_jumps_during_a_generation_makes_one_post(
+    local_place, forks, jump: float, point: str
+) -> None:
     """The sender's own deadlines run on a clock that nobody sets; what it wrote before does not stop it."""
     place = local_place
     seen = place.desk.posts()
@@ -154,7 +156,7 @@ def test_a_clock_that_jumps_under_way_makes_one_post(local_place, forks, jump: f
     ("point", "code", "posts"),
     [("intent: after commit", 0, 1), ("post: after request", 5, 1), ("accepted: after commit", 0, 1)],
 )
-def test_a_wrong_clock_comes_back_to_a_dead_process_as_a_right_one_does(
+def test_a_dead_process_is_recognised_whatever_the_clock_says(
     local_place, forks, clock: float, point: str, code: int, posts: int
 ) -> None:
     """A process that is gone is seen by its name, not by the time: nobody waits for an hour, nobody pays twice."""
@@ -166,7 +168,7 @@ def test_a_wrong_clock_comes_back_to_a_dead_process_as_a_right_one_does(
     assert place.desk.posts() - seen == posts == place.desk.billed(place.prompt)
 
 
-def test_a_twin_under_another_key_is_stopped_whatever_its_clock_says(local_place, forks) -> None:
+def test_the_same_request_under_another_key_is_stopped_whatever_its_clock_says(local_place, forks) -> None:
     """The same body under a new key, after a crash in the POST, by a clock that is an hour behind: nothing sent."""
     place = local_place
     assert forks.run(place.plan(), kill_at="post: after request").code == -signal.SIGKILL

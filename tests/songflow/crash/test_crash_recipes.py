@@ -1,4 +1,4 @@
-"""A recipe killed with SIGKILL in each of its steps, and come back to: every step paid once, the same way taken."""
+"""A recipe that is killed in each of its steps and resumed: every step is paid once, with the same choices."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def sources(place) -> list[str | None]:
     ],
     indirect=["any_library"],
 )
-def test_killed_in_each_of_six_steps_it_is_paid_for_six_times_in_all(any_library, place, forks, point: str):
-    """Six kills, one in each step, and a seventh process that ends it."""
+def test_a_recipe_killed_in_each_of_six_steps_is_paid_six_times_in_all(any_library, place, forks, point: str):
+    """Six kills, one in each step, and a seventh process that completes it."""
     plan = place.plan("song", recipe=CHAIN.format(prompt=place.prompt))
     for died, name in enumerate(NAMES):
         killed = forks.run(plan, kill_at=f"{point}#{POINTS[point] if died else 1}")
@@ -81,7 +81,7 @@ def test_killed_in_each_of_six_steps_it_is_paid_for_six_times_in_all(any_library
     assert all(song["path"] for step in steps for song in step["songs"])
 
 
-def test_a_tree_killed_again_and_again_is_paid_for_once_a_branch(local_place, forks):
+def test_a_tree_that_is_killed_repeatedly_is_paid_once_per_branch(local_place, forks):
     """Every take is extended: the tree's own number of requests, however often it is killed."""
     place = local_place
     plan = place.plan("song", recipe=TREE.format(prompt=place.prompt))
@@ -94,7 +94,7 @@ def test_a_tree_killed_again_and_again_is_paid_for_once_a_branch(local_place, fo
     assert len(ended.answer["songs"]) == 2 * 2 + 2  # both takes of each outro, one of each other
 
 
-def test_an_unknown_step_stops_the_song_until_a_person_has_looked(local_place, forks):
+def test_an_unknown_step_stops_the_song_until_a_person_settles_it(local_place, forks):
     """The machine that dies while the gateway reads: nobody pays again by itself, and adopted it goes on."""
     place = local_place
     plan = place.plan("song", recipe=CHAIN.format(prompt=place.prompt))
@@ -112,7 +112,7 @@ def test_an_unknown_step_stops_the_song_until_a_person_has_looked(local_place, f
     assert len(bodies(place)) == 6
 
 
-def test_a_choice_that_stands_is_kept_whatever_the_rule_says_later(local_place, forks):
+def test_a_stored_choice_stays_when_the_rule_changes(local_place, forks):
     """Between the choice and the next step's intent nothing else decides: not even another rule."""
     place = local_place
     plan = place.plan("song", recipe=CHAIN.format(prompt=place.prompt), choices={"core": "2"})
@@ -124,7 +124,7 @@ def test_a_choice_that_stands_is_kept_whatever_the_rule_says_later(local_place, 
     assert sources(place)[1] == core["songs"][1]["song_id"]
 
 
-def test_two_processes_at_one_song_pay_once_a_step(place, forks):
+def test_two_processes_on_one_song_pay_once_per_step(place, forks):
     """The same key in two processes at the same moment: the same choices, one request each."""
     plan = place.plan("song", recipe=CHAIN.format(prompt=place.prompt))
     ends = forks.wait(forks.start([plan, plan]))

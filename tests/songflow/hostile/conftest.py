@@ -1,4 +1,4 @@
-"""Raw hosts that say anything at all, the command inside this process, and a watch over what it writes."""
+"""Raw hosts with arbitrary answers, the command inside this process, and a check of what it writes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ EXIT_CODES = {0, 1, 2, 3, 4, 5, 6}
 
 
 def key_forms() -> set[bytes]:
-    """Every spelling of the key that gives it away."""
+    """Every spelling that reveals the key."""
     forms = {KEY, quote(KEY, safe=""), quote(quote(KEY, safe=""), safe=""), quote(KEY)}
     forms |= {json.dumps(KEY)[1:-1], KEY.replace("/", "\\/"), html.escape(KEY)}
     forms |= {"".join(f"\\u{ord(one):04x}" for one in KEY), "".join(f"&#{ord(one)};" for one in KEY)}
@@ -47,7 +47,7 @@ def key() -> str:
 
 @pytest.fixture
 def leaks() -> Callable[[bytes], list[bytes]]:
-    """The spellings of the key that stand in some bytes."""
+    """The spellings of the key found in some bytes."""
     forms = key_forms()
     return lambda data: [form for form in forms if form in data]
 
@@ -111,7 +111,7 @@ class _Handler(socketserver.StreamRequestHandler):
 
 @pytest.fixture
 def raw_host() -> Iterator[Callable[..., RawHost]]:
-    """Starts raw hosts, by default on 127.0.0.1."""
+    """Start raw hosts, by default on 127.0.0.1."""
     running: list[_Server] = []
 
     def start(answer: Answer, address: str = "127.0.0.1") -> RawHost:
@@ -153,7 +153,7 @@ def song(url: str | None, **more: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Wire:
-    """What answers are built from, as tests have no package to import it from."""
+    """The builders of answers."""
 
     http: Callable[..., bytes] = http
     report: Callable[..., dict[str, Any]] = report
@@ -181,7 +181,7 @@ def mp3_song(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @dataclass(frozen=True)
 class Run:
-    """A command that has ended as every command must: a known exit code, one JSON object, no traceback, no key."""
+    """A finished command, checked: a documented exit code, one JSON object, no traceback, no key."""
 
     code: int
     out: bytes
@@ -226,7 +226,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def no_pauses() -> Iterator[None]:
-    """The attempts of a download follow each other at once."""
+    """Retry downloads without a pause."""
     with without_pauses():
         yield
 
@@ -246,7 +246,7 @@ def generate(home: Path, no_pauses: None, capfdbinary: pytest.CaptureFixture[byt
 
 @pytest.fixture
 def command(home: Path, tmp_path: Path) -> Generate:
-    """`songflow generate` as a process of its own, in a terminal's plainest language."""
+    """`songflow generate` as a process of its own, in an ASCII locale."""
 
     def invoke(url: str, *options: str) -> Run:
         program = str(Path(sys.executable).parent / "songflow")
@@ -266,7 +266,7 @@ def command(home: Path, tmp_path: Path) -> Generate:
 
 @dataclass
 class Watch:
-    """What stood in a folder, to be compared with what stands there later."""
+    """The contents of a folder, to compare with later ones."""
 
     folder: Path
     library: Path
@@ -274,7 +274,7 @@ class Watch:
 
     @classmethod
     def over(cls, folder: Path, library: Path) -> Watch:
-        """Look at a folder now."""
+        """Read a folder's contents."""
         return cls(folder, library, cls._seen(folder, library))
 
     @staticmethod
@@ -283,13 +283,13 @@ class Watch:
         return {path: path.read_bytes() if path.is_file() else None for path in outside}
 
     def assert_only_the_library_changed(self) -> None:
-        """Nothing beside the library is new, gone or different."""
+        """Assert that nothing outside the library was added, removed or changed."""
         assert self._seen(self.folder, self.library) == self.before
 
 
 @pytest.fixture
 def watch(home: Path, tmp_path: Path) -> Iterator[Watch]:
-    """Whatever a test does, nothing is written beside the library."""
+    """Assert after the test that nothing was written outside the library."""
     (home / "precious.mp3").write_bytes(b"precious")
     watched = Watch.over(tmp_path, home / "songs")
     yield watched

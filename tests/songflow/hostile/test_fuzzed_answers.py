@@ -1,4 +1,4 @@
-"""Gateways that answer anything: the command always ends with one JSON object and a documented exit code."""
+"""Fuzzed answers: the command always ends with one JSON object and a documented exit code."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 
 def _bent(value: Any, luck: random.Random) -> Any:
-    """A copy of a good answer in which a few places hold something else, or nothing."""
+    """A copy of a good answer in which a few values are replaced or removed."""
     value = copy.deepcopy(value)
     for _ in range(luck.choice((1, 1, 1, 2, 4))):
         path = luck.choice(list(_places(value)))
@@ -64,7 +64,7 @@ def _bent(value: Any, luck: random.Random) -> Any:
 
 
 @pytest.mark.parametrize("group", range(GROUPS))
-def test_whatever_a_gateway_says_one_object_comes_out(
+def test_every_answer_ends_with_one_json_object(
     group: int, raw_host: Any, generate: Any, wire: Any, watch: Any, mp3_song: bytes, key: str
 ) -> None:
     """Broken JSON, wrong types, absurd numbers and broken HTTP, on the submit, the fetch and the download."""
@@ -124,7 +124,7 @@ def test_an_unreadable_success_is_unknown_and_never_sent_again(
     [(b"[" * 100_000, 5), (b'{"a":' * 20_000, 5), (b"\xff\x00\x1b[31m", 5), (b"", 0)],
     ids=["brackets", "objects", "bytes", "titles"],
 )
-def test_the_real_command_ends_in_order_too(
+def test_the_command_as_a_process_ends_with_one_json_object(
     fetched: bytes, code: int, raw_host: Any, command: Any, wire: Any, watch: Any, mp3_song: bytes, key: str
 ) -> None:
     """A process of its own with nothing but ASCII: deep JSON, wild bytes, and titles full of control characters."""

@@ -1,4 +1,4 @@
-"""Song addresses that lead elsewhere, and names that climb: nothing outside the library, no key to anybody else."""
+"""Hostile song addresses and file names: nothing is written outside the library, no other host gets the key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from songflow.downloads.address_policy import AddressRefused, check_url
 
 
 def _audio_in(song: bytes) -> bytes:
-    """What a song's file holds without its tags."""
+    """A song's audio without its tags."""
     start, end = audio_span(io.BytesIO(song))
     return song[start:end]
 
@@ -68,7 +68,7 @@ def test_only_plain_web_addresses_are_followed(
     mp3_song: bytes,
     home: Path,
 ) -> None:
-    """The song stays announced with a reason, and the other host hears nothing."""
+    """The song stays announced with a reason, and the other host gets no request."""
     (home / "song.mp3").write_bytes(mp3_song)
     watch.before[home / "song.mp3"] = mp3_song
     other = raw_host(lambda asked: wire.http(mp3_song))
@@ -94,7 +94,7 @@ def test_only_plain_web_addresses_are_followed(
 def test_a_redirect_is_checked_like_an_address(
     location: str, gateway_with: Any, raw_host: Any, wire: Any, generate: Any, watch: Any, home: Path
 ) -> None:
-    """Whatever the first host says, nothing but the open web is asked."""
+    """Only public addresses get a request, whatever the first host answers."""
     third = raw_host(lambda asked: wire.http(b"no"))
     place = location.format(home=home, third=third.url.removeprefix("http://"))
     songs = raw_host(lambda asked: wire.http(b"", 302, ("Location", place)))
@@ -137,7 +137,7 @@ def test_a_redirect_to_another_host_is_followed_without_the_key(
     _assert_no_key(third, key)
 
 
-def test_redirects_in_a_circle_end(gateway_with: Any, raw_host: Any, wire: Any, generate: Any) -> None:
+def test_circular_redirects_end(gateway_with: Any, raw_host: Any, wire: Any, generate: Any) -> None:
     """After a few hops the address counts as dead."""
     songs = raw_host(lambda asked: wire.http(b"", 302, ("Location", "/again.mp3")))
     ended = generate(gateway_with(wire.song(f"{songs.url}/x.mp3")).url)
@@ -196,7 +196,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     ],
 )
 @pytest.mark.parametrize("redirected", [False, True], ids=["announced", "redirected"])
-def test_a_public_gateway_cannot_point_into_the_private_network(
+def test_a_public_gateway_cannot_lead_into_the_private_network(
     host: str,
     redirected: bool,
     public_gateway: None,
@@ -232,7 +232,7 @@ def test_a_name_that_changes_after_the_check_is_noticed_before_its_answer_is_rea
     key: str,
     home: Path,
 ) -> None:
-    """The second look-up of a rebound name leads inside: nothing of what is said there is kept."""
+    """The second look-up of a rebound name is private: no part of its answer is stored."""
     inside = raw_host(lambda asked: wire.http(mp3_song))
     names["rebound.example"] = ["127.0.0.2", "127.0.0.1"]
     address = f"http://rebound.example:{inside.url.rpartition(':')[2]}/x.mp3"
@@ -265,7 +265,7 @@ async def test_one_private_address_of_several_is_enough(
     "name",
     [CLIMBING, "..", "/{home}/precious", "..\\..\\precious", "a/../../precious", ".", "~/x", "\0/../x", "|x"],
 )
-def test_names_of_others_stay_inside_the_library(
+def test_names_from_the_gateway_stay_inside_the_library(
     name: str,
     template: str,
     gateway_with: Any,

@@ -1,4 +1,4 @@
-"""The gateway's key, echoed by a gateway in every place there is, is kept nowhere and shown nowhere."""
+"""A key that a gateway echoes in every part of its answers is neither stored nor shown."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from songflow.errors import (
 from songflow.gateways import DIALECTS, Account
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.rescue import rescue
-from songflow.library.provenance import STORY
+from songflow.library.provenance import PROVENANCE
 from songflow.settings import LibrarySettings
 
 ALL_LOGGERS = (
@@ -74,7 +74,7 @@ class Trouble:
 
 
 def _says(status: int, style: str = "relay", code: str = "") -> Callable[[str, Any], bytes]:
-    """An error that repeats the key in its words, its escapes and its headers."""
+    """An error that repeats the key in its message, in escapes and in headers."""
 
     def answer(key: str, wire: Any) -> bytes:
         said = "words " + spelt(key)
@@ -112,7 +112,7 @@ def _told(**more: Any) -> Callable[[str, Any], bytes]:
 
 
 def _songs(**more: Any) -> Callable[[str, Any], bytes]:
-    """A finished song that repeats the key wherever a text can stand."""
+    """A finished song that repeats the key in every text field."""
 
     def answer(key: str, wire: Any) -> bytes:
         said = spelt(key)
@@ -220,7 +220,7 @@ def _with_length(head: bytes, body: bytes) -> bytes:
 
 
 class _Records(logging.Handler):
-    """Everything that any logger says, as it would be formatted and as it was given."""
+    """The records of all loggers, formatted and raw."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -244,7 +244,7 @@ def all_logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def _told_by(error: BaseException) -> bytes:
-    """Every way in which an exception is written down, with those before it."""
+    """Every text form of an exception and its causes."""
     texts = [str(error), repr(error), repr(vars(error)), *traceback.format_exception(error)]
     return "\n".join(texts).encode("utf-8", "replace") + pickle.dumps(error)
 
@@ -279,7 +279,7 @@ async def _dump(url: str) -> bytes:
     return "\n".join(rows).encode()
 
 
-async def test_the_key_is_nowhere_in_ledger_files_logs_and_exceptions(
+async def test_ledger_files_logs_and_exceptions_do_not_contain_the_key(
     any_library: LibrarySettings,
     session: Any,
     song_request: Any,
@@ -347,14 +347,14 @@ async def test_the_key_is_nowhere_in_ledger_files_logs_and_exceptions(
     tags = [(path.name, _tag_of(path)) for path in any_library.folder.rglob("*.mp3")]
     for name, tag in tags:
         look(f"tag of {name}", repr(tag).encode())
-        assert STORY in tag.own
+        assert PROVENANCE in tag.own
     assert len(tags) >= sum(end is None for end in ends.values()) > 0
     # One song is left half fetched, so the note beside it was looked at, too.
     assert len(list(any_library.folder.rglob("*.part"))) == 1
     assert found == {}
 
 
-def test_the_command_shows_the_key_nowhere(
+def test_the_command_never_shows_the_key(
     generate: Any, echo: Any, home: Path, leaks: Any, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     """Standard output, standard error and the library, for each kind of end; `Run` looks at the first two."""
@@ -374,17 +374,17 @@ def test_the_command_shows_the_key_nowhere(
 @pytest.mark.parametrize(
     "url", ["https://{key}@x.example", "https://u:{key}@x.example", "{key}", "ftp://{key}/"]
 )
-def test_a_key_in_the_place_of_an_address_is_not_repeated(
+def test_a_key_given_as_an_address_is_not_repeated(
     url: str, home: Path, leaks: Any, key: str, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    """A person who mixes up two settings does not find the key in a log afterwards."""
+    """Mixing up two settings does not put the key into a log."""
     given = url.format(key=key.replace("/", "_"))
     assert run(["generate", "x", "--gateway", "openai-hk", "--base-url", given, "--json"]) == 2
     told = capfdbinary.readouterr()
     assert key.replace("/", "_").encode() not in told.out + told.err
 
 
-async def test_a_key_in_the_tag_of_the_gateways_own_file_is_not_kept(
+async def test_a_key_in_the_tag_of_a_downloaded_file_is_not_stored(
     raw_host: Any, wire: Any, mp3_song: bytes, session: Any, song_request: Any, key: str, leaks: Any
 ) -> None:
     """A gateway that is the songs' host knows the key, and what its files say besides the music stays in ours."""
@@ -408,7 +408,7 @@ async def test_a_key_in_the_tag_of_the_gateways_own_file_is_not_kept(
     assert _tag_of(Path(song.path)).texts["TSSE"] == "LAME"
 
 
-async def test_the_key_reaches_the_gateway_and_nobody_else(
+async def test_only_the_gateway_gets_the_key(
     raw_host: Any, wire: Any, mp3_song: bytes, session: Any, song_request: Any, key: str, no_pauses: None
 ) -> None:
     """A song's host on another port sees no header and no cookie of the gateway's, also when asked again."""

@@ -44,13 +44,13 @@ def intent() -> Callable[..., Intent]:
 
 @pytest.fixture
 def alive() -> Callable[[], Lease]:
-    """Leases of this process, good for a minute."""
+    """Leases of this process that are valid for a minute."""
     return lambda: Lease.take(60.0)
 
 
 @pytest.fixture
 def dead() -> Callable[[], Lease]:
-    """Leases that ended a minute ago."""
+    """Leases that expired a minute ago."""
     return lambda: Lease.take(-60.0)
 
 
@@ -85,7 +85,7 @@ def in_state(
 
 @pytest.fixture
 def take() -> Callable[..., AnnouncedTake]:
-    """Takes as a gateway announces them."""
+    """Make takes as a gateway announces them."""
 
     def make(song_id: str | None = "song-1", **changes: Any) -> AnnouncedTake:
         made = AnnouncedTake(

@@ -85,7 +85,7 @@ def held_waits(monkeypatch: pytest.MonkeyPatch) -> HeldWaits:
 
 @pytest.fixture
 def heal() -> Callable[[SimulatorServer], None]:
-    """Ends all faults of a gateway."""
+    """Remove all faults of a gateway."""
 
     def put(server: SimulatorServer) -> None:
         httpx.put(f"{server.url}/_simulator/faults", json=[]).raise_for_status()
