@@ -203,9 +203,8 @@ async def served_run(here, prefect_server, folder):
     try:
         parameters = {
             "prompt": "hooked",
-            "key": "k",
-            "gateway": "simulator",
-            "base_url": here.simulator.url,
+            "safety": {"key": "k"},
+            "account": {"gateway": "simulator", "base_url": here.simulator.url},
             "library": {"folder": here.library.folder},
         }
         yield await prefect_server.start("generate-song/hooked", parameters)

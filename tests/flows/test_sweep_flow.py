@@ -256,14 +256,9 @@ class TestDeployments:
             here = studio({"fault": "failure"}, pool=2)
             await SimulatorCredentials(base_url=here.simulator.url).asave("codes", overwrite=True)
             options = {**here.options, "credentials": await SimulatorCredentials.aload("codes")}
-            options |= {"budget": 2.0, "concurrency": 1, "shard_size": 2, "report": False}
-            results.append(
-                await result_of(
-                    await sweep(
-                        spec(3), shards={"shard_deployment": deployment}, **options, return_state=True
-                    )
-                )
-            )
+            options |= {"budget": 2.0, "concurrency": 1, "report": False}
+            options |= {"shards": {"shard_deployment": deployment, "shard_size": 2}}
+            results.append(await result_of(await sweep(spec(3), **options, return_state=True)))
         one, other = results
         assert (one.failed, one.stored, one.not_started, one.exit_code) == (1, 1, 1, 6)
         assert (other.failed, other.stored, other.not_started, other.exit_code) == (1, 1, 1, 6)
