@@ -23,7 +23,7 @@ from prefect.client.schemas.objects import FlowRun
 from support.prefect_server import PrefectServer
 
 ROOT = Path(__file__).parents[2]
-_RUN_SECONDS = 120.0
+_RUN_SECONDS = 240.0
 _TRIES = 3
 _TAKEN_MS = 15_000.0
 
