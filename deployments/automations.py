@@ -1,4 +1,4 @@
-"""What Prefect does by itself, once `songflow setup` has created it: the automations, as data.
+"""Automations that `songflow setup` creates in Prefect.
 
 A third one, "songflow: tell of trouble", belongs to the deployment `attention` in `prefect.yaml`.
 """
@@ -19,7 +19,7 @@ from deployments.definitions import HEARTBEAT_SECONDS
 __all__ = ["CRASH_ZOMBIES", "NOTIFY", "TAG", "TROUBLE", "crash_zombies", "install", "notify"]
 
 TAG = "songflow"
-"""Every deployment here has it, so its runs and their events have it too."""
+"""Tag of every deployment, inherited by its runs and their events."""
 
 CRASH_ZOMBIES = "songflow: crash zombie runs"
 NOTIFY = "songflow: notify of trouble"
@@ -34,11 +34,11 @@ TROUBLE = frozenset(
         "songflow.budget.used-up",
     }
 )
-"""The events that a person should know of; `prefect.yaml` lists the same."""
+"""Events that notify a person; `prefect.yaml` lists the same."""
 
 _HEARTBEAT = "prefect.flow-run.heartbeat"
-# After any of these nothing is expected of a run for now. Without Suspended and AwaitingRetry a run whose process
-# rightly ended would be called a zombie.
+# States after which no heartbeat is expected. Without Suspended and AwaitingRetry, a run whose process ended as it
+# should would count as a zombie.
 _AT_REST = (
     "Completed",
     "Failed",
@@ -54,7 +54,7 @@ _SILENCE = timedelta(seconds=4 * HEARTBEAT_SECONDS)
 
 
 def crash_zombies(silence: timedelta = _SILENCE) -> AutomationCore:
-    """A run whose process vanished with its worker says nothing any more: it becomes Crashed, not Running for ever."""
+    """Mark a run as Crashed if its heartbeats stop, because its process vanished together with its worker."""
     return AutomationCore(
         name=CRASH_ZOMBIES,
         description="A run of Songflow that has not been heard of for a while is marked as crashed. What it paid "
@@ -80,7 +80,7 @@ def crash_zombies(silence: timedelta = _SILENCE) -> AutomationCore:
 
 
 def notify(block_document_id: UUID) -> AutomationCore:
-    """A message through a notification block for everything that a person should know of."""
+    """Send a message through a notification block for each event in `TROUBLE`."""
     return AutomationCore(
         name=NOTIFY,
         description="Sends what a person should know of: an unknown or failed generation, a budget that is "
@@ -97,9 +97,9 @@ def notify(block_document_id: UUID) -> AutomationCore:
 
 
 async def install(client: PrefectClient, wanted: AutomationCore) -> Literal["made", "changed", "kept"]:
-    """Create an automation, or bring the one of its name up to date: "made", "changed" or "kept".
+    """Create an automation, or update the one with its name.
 
-    One that somebody has switched off stays off.
+    A disabled one stays disabled.
     """
     found = await client.read_automations_by_name(wanted.name)
     if not found:
@@ -113,7 +113,7 @@ async def install(client: PrefectClient, wanted: AutomationCore) -> Literal["mad
 
 
 def _essence(automation: AutomationCore) -> dict[str, object]:
-    """What an automation does; the server adds ids to its trigger."""
+    """The parts of an automation to compare, without the ids that the server adds to its trigger."""
     fields = automation.model_dump(mode="json", include={"description", "trigger", "actions"})
     trigger = {
         name: sorted(value) if isinstance(value, list) else value

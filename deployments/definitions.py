@@ -1,7 +1,6 @@
-"""What is deployed: `prefect.yaml` beside this file, which `prefect deploy` reads as well.
+"""Read the deployments from `prefect.yaml`, the file that `prefect deploy` reads as well.
 
-There is one list of deployments, and it is that file. Here it becomes plain data, for `songflow doctor`, and
-deployments that one process can serve.
+It is the only list of deployments. `songflow doctor` uses it as plain data, and `deployments.serve` serves it.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ __all__ = ["HEARTBEAT_SECONDS", "PREFECT_FILE", "WORK_POOL", "Definition", "defi
 PREFECT_FILE = Path(__file__).with_name("prefect.yaml")
 WORK_POOL = "songflow"
 HEARTBEAT_SECONDS = 30
-"""How often a flow run says that it is alive; Prefect's engine takes nothing shorter."""
+"""Interval of the heartbeats of a flow run; the shortest that Prefect's engine accepts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +35,11 @@ class Definition:
 
     @property
     def full_name(self) -> str:
-        """`flow/deployment`, as Prefect names it (the flow is imported for that)."""
+        """`flow/deployment`, the name in Prefect; imports the flow."""
         return f"{load_flow_from_entrypoint(self.entrypoint).name}/{self.name}"
 
     def served(self) -> RunnerDeployment:
-        """The same deployment for a process that serves it, without a work pool."""
+        """This deployment for a process that serves it without a work pool."""
         limit = self.fields.get("concurrency_limit")
         deployment: RunnerDeployment = RunnerDeployment.from_entrypoint(
             self.entrypoint,
@@ -58,13 +57,13 @@ class Definition:
 
 
 def definitions(path: Path = PREFECT_FILE) -> list[Definition]:
-    """Every deployment of the file, in its order."""
+    """All deployments of the file, in its order."""
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     return [Definition(one["name"], one["entrypoint"], one) for one in document["deployments"]]
 
 
 def served() -> list[RunnerDeployment]:
-    """Every deployment, ready to be served."""
+    """All deployments, for a process that serves them."""
     return [definition.served() for definition in definitions()]
 
 

@@ -1,6 +1,6 @@
-"""The half of `songflow doctor` that needs no Prefect: this machine, the library, the keys and their gateways.
+"""The checks of `songflow doctor` that need no Prefect: this machine, the library, the keys and their gateways.
 
-Nothing here spends, and nothing is made that was not there: a library that does not exist yet is not created.
+No check spends money or creates anything: a library that does not exist yet is not created.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DECODER_RATE = 44_100
 
 
 async def check_machine(library: LibrarySettings) -> AsyncIterator[Check]:
-    """Every check that needs no Prefect server, one by one."""
+    """Run the checks that need no Prefect server, and yield their results."""
     yield _python()
     yield _packages()
     yield _decoder()
@@ -51,7 +51,7 @@ async def check_machine(library: LibrarySettings) -> AsyncIterator[Check]:
 
 
 async def reachable(part: str, base_url: str) -> Check:
-    """Whether a gateway's host answers at all: a GET of its address without any key, which costs nothing."""
+    """Check that a gateway's host answers a GET without a key, which costs nothing."""
     try:
         async with httpx.AsyncClient(timeout=_PATIENCE_SECONDS, follow_redirects=False) as client:
             answer = await client.get(base_url)
@@ -101,7 +101,7 @@ def unmet(declared: list[str], extra: str = "") -> Iterator[str]:
 
 
 def _decoder() -> Check:
-    """Encode and decode a fifth of a second of mp3: without this no download counts as whole."""
+    """Encode and decode 0.2 s of mp3; downloads are checked with the same decoder."""
     try:
         import numpy
         import soundfile
@@ -134,7 +134,7 @@ async def _library(settings: LibrarySettings) -> AsyncIterator[Check]:
 
 
 def _new_library(settings: LibrarySettings) -> Check:
-    """Where a library would be made: the nearest folder that exists must take it."""
+    """Check that the nearest existing folder above a new library is writable."""
     home = next(folder for folder in (settings.folder, *settings.folder.parents) if folder.exists())
     if not os.access(home, os.W_OK | os.X_OK):
         return bad(

@@ -1,4 +1,4 @@
-"""The half of `songflow doctor` that asks a Prefect server: version, blocks, limits, pool, workers, deployments."""
+"""The checks of `songflow doctor` on a Prefect server: version, blocks, limits, pool, workers, deployments."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TELLS = "songflow: tell of trouble"
 
 
 async def check_server() -> AsyncIterator[Check]:
-    """Every check of the Prefect server that is configured, one by one."""
+    """Check the configured Prefect server, and yield the results."""
     async with get_client() as client:
         broken = await client.api_healthcheck()
         if broken is not None:
@@ -67,7 +67,7 @@ async def _block_types(client: PrefectClient) -> Check:
 
 
 async def _accounts(client: PrefectClient) -> list[Check]:
-    """Every saved account: can it be used, has it a limit, does its gateway answer."""
+    """Check each saved account: its key, its limit, and that its gateway answers."""
     checks: list[Check] = []
     for slug in CREDENTIALS_TYPES:
         try:
@@ -112,7 +112,7 @@ async def _libraries(client: PrefectClient) -> Check:
 
 
 async def _work(client: PrefectClient) -> list[Check]:
-    """Deployments, and somebody who executes their runs: workers of the pool, or a process that serves them."""
+    """Check the deployments, and that workers of the pool or a serving process execute their runs."""
     missing, pooled = [], False
     for definition in definitions():
         found = await _deployment(client, definition)
@@ -133,7 +133,7 @@ async def _work(client: PrefectClient) -> list[Check]:
 
 
 async def _deployment(client: PrefectClient, definition: Definition) -> str | None:
-    """The work pool of a deployment ("" where it is served); None where it is not there."""
+    """Name of a deployment's work pool ("" if it is served); None if the deployment does not exist."""
     try:
         return (await client.read_deployment_by_name(definition.full_name)).work_pool_name or ""
     except ObjectNotFound:

@@ -1,4 +1,4 @@
-"""What a check of `songflow doctor` finds, whatever it looks at."""
+"""Results of the checks of `songflow doctor`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["Check", "bad", "good", "hint"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One part of a set-up.
+    """The result of checking one part of an installation.
 
     Attributes:
-        part: What was looked at.
-        state: "ok"; "hint" for what works but might be wanted otherwise; "bad" for what does not work.
-        said: What was found.
-        mend: What to do about it (None: nothing).
+        part: The part that was checked.
+        state: "ok"; "hint" if it works and could be improved; "bad" if it does not work.
+        said: The finding.
+        mend: How to correct it (None: nothing to do).
     """
 
     part: str
@@ -30,15 +30,15 @@ class Check:
 
 
 def good(part: str, said: str) -> Check:
-    """It works."""
+    """A check that passed."""
     return Check(part, "ok", said)
 
 
 def hint(part: str, said: str, mend: str) -> Check:
-    """It works as far as it goes."""
+    """A check that passed, with advice."""
     return Check(part, "hint", said, mend)
 
 
 def bad(part: str, said: str, mend: str) -> Check:
-    """It does not work."""
+    """A check that failed."""
     return Check(part, "bad", said, mend)

@@ -1,4 +1,4 @@
-"""One process that serves every deployment to a Prefect server: a laptop needs no worker and no work pool.
+"""Serve every deployment from one process, without a worker or a work pool, for example on a laptop.
 
 prefect server start          # in one terminal
 python -m deployments.serve   # in another
@@ -16,7 +16,7 @@ AT_ONCE = 10
 
 
 def main() -> None:
-    """Serve until Ctrl-C; runs are executed here, with this process's environment and folder."""
+    """Serve until Ctrl-C; runs execute with this process's environment and folder."""
     serve(*served(), limit=AT_ONCE, heartbeat_seconds=HEARTBEAT_SECONDS)
 
 

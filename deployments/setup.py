@@ -1,7 +1,7 @@
-"""What `songflow setup` does to a Prefect server: everything that the deployments need there.
+"""Prepare a Prefect server for the deployments: the steps of `songflow setup`.
 
-It may be run again at any time. What is there already is kept, also where a person has changed it in Prefect's UI
-since; what the environment says is written over it only when asked (`overwrite`).
+Running it again is safe. Existing objects are kept, including changes made in Prefect's UI; `overwrite` replaces saved
+blocks with the settings of the environment.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ BLOCK_TYPES: tuple[type[Block], ...] = (
     SongLibrary,
 )
 RUNS_AT_ONCE = 10
-"""How many flow runs the work pool executes at once, until somebody changes it in the UI."""
+"""Concurrency limit of the work pool when it is created; it can be changed in the UI."""
 
 Outcome = Literal["made", "changed", "kept", "left out"]
 _B = TypeVar("_B", bound=Block)
@@ -57,7 +57,7 @@ _FROM_ENVIRONMENT: dict[str, type[CometAPICredentials | OpenAIHKCredentials]] = 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One part of the set-up: what it is, what became of it, and a word about it."""
+    """One step of the setup: its subject, its outcome, and a note."""
 
     part: str
     outcome: Outcome
@@ -71,11 +71,11 @@ class Step:
 async def set_up(
     library: LibrarySettings, *, notify_block: str | None = None, overwrite: bool = False
 ) -> AsyncIterator[Step]:
-    """Prepare the Prefect server that is configured; yields each step as it is done.
+    """Prepare the configured Prefect server; yields each step when it is done.
 
     Args:
-        library: What the library block is made from.
-        notify_block: `<type>/<name>` of a notification block, for what a person should know of.
+        library: Settings for the library block.
+        notify_block: `<type>/<name>` of a notification block for the events that notify a person.
         overwrite: Replace saved blocks that differ from the environment.
 
     Raises:
@@ -109,7 +109,7 @@ async def _block_type(client: PrefectClient, block: type[Block]) -> Step:
 
 
 async def _saved(client: PrefectClient, block: type[_B]) -> _B | None:
-    """The block that was saved before, or None.
+    """The saved block of this name, or None.
 
     Raises:
         InputError: it is there and cannot be used.
@@ -135,7 +135,7 @@ async def _credentials(
     block: type[CometAPICredentials | OpenAIHKCredentials],
     overwrite: bool,
 ) -> Step:
-    """The account whose key stands in the environment; prices and address that were set in the UI are kept."""
+    """Save the account whose key is in the environment, keeping prices and address that were set in the UI."""
     part, variable = f"block {block.get_block_type_slug()}/{BLOCK_NAME}", DIALECTS[gateway].key_variable
     key = gateway_key(variable)
     if key is None:
@@ -178,7 +178,7 @@ async def _library(client: PrefectClient, settings: LibrarySettings, overwrite: 
 
 
 async def _saved_credentials(client: PrefectClient) -> list[str]:
-    """`<type>/<name>` of every saved account."""
+    """`<type>/<name>` of each saved account."""
     saved = []
     for slug in CREDENTIALS_TYPES:
         documents = await client.read_block_documents_by_type(slug, include_secrets=False)
@@ -187,7 +187,7 @@ async def _saved_credentials(client: PrefectClient) -> list[str]:
 
 
 async def _limits(client: PrefectClient, reference: str) -> Step:
-    """The concurrency limit and the rate that everybody with an account's key shares (`tasks.limits`)."""
+    """Create the limits that all runs with an account's key share (see `tasks.limits`)."""
     part = f"limits of {reference}"
     try:
         block: GatewayBlock = await load_credentials(reference)

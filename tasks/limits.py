@@ -1,9 +1,12 @@
-"""How many submits at once, and how many a second: two limits for everybody who has a gateway's key.
+"""Limit submits per gateway key in Prefect: how many at once, and how many a second.
 
-Both are global concurrency limits of a Prefect server, made where they are missing and never changed after that:
-`songflow-<gateway>-<fingerprint of the key>` (10 submits at once; it holds while a request is sent, not while a
-song is waited for) and the same with `-rate` (20 in one go, then 2 a second: its slots come back by decay).
-Where Prefect cannot give them, the ledger's own pace (`songflow.ledger.pace`) still holds.
+Both are global concurrency limits of a Prefect server, shared by all workers and visible in its UI. They are created
+when missing and never changed afterwards: `songflow-<gateway>-<fingerprint of the key>` (10 submits at once; a slot
+is held while a request is sent, not while its song is made) and the same name with `-rate` (20 in one go, then 2 a
+second: its slots return by decay). A submit makes three calls to Prefect's server for them.
+
+These limits act before the gateway has complained. The reaction to its 429 is `songflow.ledger.pace`, which also
+applies without Prefect; the cells of a sweep use `songflow.sweeps.window` instead of these limits.
 """
 
 from __future__ import annotations
@@ -38,17 +41,17 @@ DEFAULT_PER_SECOND = 2.0
 
 
 def limit_name(access: Access) -> str:
-    """The limit that this account shares with everybody who has its key."""
+    """Name of the limit on simultaneous submits with this account's key."""
     return f"songflow-{access.gateway}-{access.account.fingerprint}"
 
 
 def rate_name(access: Access) -> str:
-    """The rate that this account shares with everybody who has its key."""
+    """Name of the limit on the rate of submits with this account's key."""
     return f"{limit_name(access)}-rate"
 
 
 def limits_of(access: Access) -> tuple[GlobalConcurrencyLimitCreate, GlobalConcurrencyLimitCreate]:
-    """Both limits of an account, as they are made where they are missing: the number at once, and the rate."""
+    """Both limits of an account, as they are created: the number at once, and the rate."""
     return (
         GlobalConcurrencyLimitCreate(name=limit_name(access), limit=DEFAULT_LIMIT),
         GlobalConcurrencyLimitCreate(
@@ -59,12 +62,12 @@ def limits_of(access: Access) -> tuple[GlobalConcurrencyLimitCreate, GlobalConcu
 
 @asynccontextmanager
 async def submit_slot(access: Access) -> AsyncIterator[None]:
-    """Wait for the key's rate and hold one of its slots.
+    """Wait for the rate of a key, then hold one of its slots.
 
-    Trouble with Prefect is a warning: it must neither stop nor lose a submit.
+    Errors of Prefect are logged as warnings: they must neither prevent nor lose a submit.
     """
     async with AsyncExitStack() as held:
-        if not access.is_embedded:  # nobody else can reach it
+        if not access.is_embedded:  # an embedded simulator serves this process only
             at_once, rate = limits_of(access)
             await _acquired(lambda: rate_limit(rate.name, strict=True), rate)
             await _acquired(lambda: held.enter_async_context(_slot(at_once.name)), at_once)
@@ -80,14 +83,14 @@ async def _leave(held: AsyncExitStack) -> None:
     try:
         await held.aclose()
     except Exception as error:
-        log.warning("The slot could not be given back (%s): it ends by itself.", type(error).__name__)
+        log.warning("The slot could not be given back (%s); it expires by itself.", type(error).__name__)
     if task is not None and task.cancelling() > before:
-        # Prefect 3.8 swallows a cancellation that comes while it gives a slot back.
+        # Prefect swallows a cancellation that arrives while it releases a slot.
         raise asyncio.CancelledError
 
 
 async def _acquired(acquire: Callable[[], Awaitable[None]], limit: GlobalConcurrencyLimitCreate) -> None:
-    """Acquire from a limit, which is made where it is missing."""
+    """Acquire from a limit, creating it if it is missing."""
     try:
         try:
             await acquire()
@@ -101,7 +104,7 @@ async def _acquired(acquire: Callable[[], Awaitable[None]], limit: GlobalConcurr
 
 
 def _slot(name: str) -> AbstractAsyncContextManager[None]:
-    # strict: without it a missing limit is no limit. A lease that Prefect cannot renew must not cut off a POST.
+    # Without `strict` a missing limit would not limit. A lease that Prefect cannot renew must not interrupt a POST.
     return concurrency(name, strict=True, raise_on_lease_renewal_failure=False)
 
 
@@ -110,6 +113,6 @@ async def _create(limit: GlobalConcurrencyLimitCreate) -> None:
         try:
             await client.create_global_concurrency_limit(limit)
         except (ObjectAlreadyExists, PrefectHTTPStatusError):
-            # Another run was first; to the second of two at the same moment, a server on PostgreSQL answers 500.
+            # Another run created it first. On PostgreSQL, the server answers the second of two at once with 500.
             return
     log.info("Created the concurrency limit %s (%d at once).", limit.name, limit.limit)

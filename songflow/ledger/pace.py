@@ -3,6 +3,9 @@
 Each rate-limited key has one row, shared through the ledger. While it exists, each submit takes the next slot of
 `pause` seconds; a 429 doubles the pause (or uses the gateway's Retry-After), an accepted submit halves it, and
 below half a second the row is deleted.
+
+This is the only reaction to a 429 that all processes share, with Prefect or without. Two limits act before a 429:
+`tasks.limits` on submits of flow runs, and `songflow.sweeps.window` on the generations of one sweep.
 """
 
 from __future__ import annotations

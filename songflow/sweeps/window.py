@@ -2,6 +2,8 @@
 
 A 429 narrows the window to the generations that the gateway runs now. Each round of generations that end without
 another 429 widens it by one. Several processes with one key find their shares in the same way.
+
+The window counts whole generations of one process; `songflow.ledger.pace` spaces the submits of all processes.
 """
 
 from __future__ import annotations
