@@ -18,7 +18,7 @@ PREFIX = "songflow"
 
 
 def emit(notice: Notice) -> None:
-    """Emit a notice as an event, where there is a server: without one Prefect would start one for it."""
+    """Emit a notice as an event if a Prefect server is configured; without one, Prefect would start a server for it."""
     if not PREFECT_API_URL.value():
         return
     name = notice.facts.get("title") or notice.about
@@ -35,6 +35,6 @@ def emit(notice: Notice) -> None:
 
 
 def _label(name: str, notice: Notice) -> dict[str, str]:
-    """A fact that automations may match on."""
+    """A value that automations may match on."""
     value = notice.facts.get(name)
     return {} if value is None else {f"{PREFIX}.{name}": str(value)}

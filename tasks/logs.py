@@ -1,4 +1,4 @@
-"""Songflow's log lines in the logs of the Prefect run that they belong to.
+"""Send Songflow's log lines to the logs of the Prefect run they belong to.
 
 The domain logs with Python's own loggers below `songflow`. Prefect shows other libraries' loggers in a run
 only where PREFECT_LOGGING_EXTRA_LOGGERS names them; here the same handler is attached without that setting.
@@ -19,16 +19,16 @@ _PATIENCE_SECONDS = 5.0
 
 
 class RunLogHandler(APILogHandler):
-    """Prefect's own handler, silent outside of runs."""
+    """Prefect's own handler, which ignores lines logged outside of runs."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send a line to the run that is at work, if one is."""
+        """Send a line to the current run, if there is one."""
         if FlowRunContext.get() is not None or TaskRunContext.get() is not None:
             super().emit(record)
 
 
 def show_in_runs(name: str = "songflow") -> None:
-    """Attach the handler to a logger once; its level becomes INFO where none was chosen."""
+    """Attach the handler to a logger once, and set the logger's level to INFO if it has none."""
     logger = logging.getLogger(name)
     if not any(isinstance(handler, APILogHandler) for handler in logger.handlers):
         logger.addHandler(RunLogHandler())
@@ -37,7 +37,7 @@ def show_in_runs(name: str = "songflow") -> None:
 
 
 async def send_logs() -> None:
-    """Send what waits for the next batch now: a process that was told to end may not come to it."""
-    with suppress(Exception):  # the lines stand on stderr, too
+    """Send the batched lines now: a process that is being terminated may not reach the next batch."""
+    with suppress(Exception):  # the lines are on stderr, too
         async with asyncio.timeout(_PATIENCE_SECONDS):
             await APILogHandler.aflush()

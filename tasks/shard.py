@@ -1,4 +1,4 @@
-"""The task that works off one shard of a sweep inside the sweep's own flow run.
+"""The task that runs one shard of a sweep inside the sweep's own flow run.
 
 A sweep of ten thousand cells has some forty task runs: cells are steps of the domain, and Prefect sees shards.
 """
@@ -22,7 +22,7 @@ __all__ = ["ShardedRun", "shard"]
 
 @dataclass(slots=True)
 class ShardedRun:
-    """A run and its shards; a shard's event is set once it has no cell left to start."""
+    """A sweep run and its shards; a shard's event is set once no cell of it is left to start."""
 
     run: SweepRun
     shards: Sequence[Sequence[Cell]]
@@ -30,7 +30,7 @@ class ShardedRun:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """While this lasts, the tasks around find their shards here."""
+        """Make the shards available to `shard` tasks for the duration of the block."""
         self.started = [asyncio.Event() for _ in self.shards]
         token = _open.set(self)
         try:
@@ -49,7 +49,7 @@ def _name() -> str:
 
 @task(name="shard", task_run_name=_name, cache_policy=NO_CACHE, persist_result=False)
 async def shard(number: int, of: int) -> str:
-    """Work off shard `number` (from 1) of the sweep's run that is open around us; what returns tells its cells."""
+    """Run shard `number` (from 1) of the surrounding sweep run; return the counts of its cells."""
     at_work = _open.get()
     if at_work is None:
         raise RuntimeError("a shard belongs to a flow run of `sweep`")

@@ -1,1 +1,1 @@
-"""What Prefect's UI shows of songs and sweeps: pages, progress, reports."""
+"""Pages, progress bars and reports for Prefect's UI."""

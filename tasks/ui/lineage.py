@@ -1,4 +1,4 @@
-"""Where songs come from, as a page of Prefect's UI and as Prefect assets."""
+"""Lineage of songs, as a page of Prefect's UI and as Prefect assets."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _LONGEST_ID = 200
 
 
 async def show_lineage(session: Session, result: GenerationResult) -> None:
-    """Draw the family of a generation's songs as a Markdown artifact: the ledger, the truth, has it already.
+    """Draw the family of a generation's songs as a Markdown artifact; the ledger already has the data.
 
-    Trouble with Prefect or with the picture is a warning.
+    Failures of Prefect or of the drawing are logged as warnings.
     """
     async with shown("The lineage", "the songs are stored"):
         ledger = session.library.ledger
@@ -49,7 +49,7 @@ async def show_lineage(session: Session, result: GenerationResult) -> None:
 
 
 def lineage_page(roots: Sequence[Node]) -> str:
-    """A family as Markdown: the picture, which stands in the page itself, and every song as a line of a list."""
+    """A family as Markdown: the picture embedded in the page, and every song as a list item."""
     picture = base64.b64encode(lineage_png(roots)).decode("ascii")
     lines = [
         f"{'  ' * depth}- **{escape(node.title)}** {escape(node.text)} {escape(node.song_id or '')}".rstrip()
@@ -86,13 +86,13 @@ def song_assets(submission: Submission, songs: Sequence[Song]) -> list[Asset]:
 
 
 def source_assets(submission: Submission, songs: Sequence[Song]) -> list[Asset | str]:
-    """The songs that these extend, as the assets that they depend on."""
+    """The source songs of these songs, as the assets they depend on."""
     sources = {song.parent_song_id for song in songs if song.parent_song_id is not None}
     return [_asset(submission, source) for source in sorted(sources)]
 
 
 def _asset(submission: Submission, song_id: str, properties: AssetProperties | None = None) -> Asset:
-    """An id as part of an address: what an asset's key cannot hold gives way to the id's hash."""
+    """An id as part of an asset key; an id with characters that a key cannot contain is replaced by its hash."""
     plain = re.sub(r"[^A-Za-z0-9._~-]+", "-", song_id)[:_LONGEST_ID]
     if plain != song_id:
         plain = f"{plain}-{hashlib.sha256(song_id.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"

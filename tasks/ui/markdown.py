@@ -20,18 +20,18 @@ from songflow.library.source_check import contains_source, seam_of
 
 __all__ = ["artifact_key", "escape", "generation_page", "rescue_rows", "table", "web_link"]
 
-# All that Markdown reads as more than text. "." and ":" are among it: "www.x.y" becomes a link by itself.
+# Every character with a meaning in Markdown; "." and ":" too, since "www.x.y" becomes a link.
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~:@^$-])")
 _URL_SAFE = ":/?#@!&'*+,;=%~-._"
 
 
 def escape(text: object, length: int = 300) -> str:
-    """Any text as one line that neither Markdown nor HTML reads as anything else."""
+    """Escape a text to one line that Markdown and HTML show as plain text."""
     return html.escape(_MARKS.sub(r"\\\1", one_line(text, length)))
 
 
 def web_link(label: str, url: str | None) -> str | None:
-    """A link to an http(s) URL; None for anything else. What could end the link early is percent-encoded."""
+    """A link to an http(s) URL, with characters that would end the link percent-encoded; None for other URLs."""
     parts = urlsplit(url) if url else None
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         return None
@@ -39,13 +39,13 @@ def web_link(label: str, url: str | None) -> str | None:
 
 
 def artifact_key(key: str) -> str:
-    """A request key as an artifact's key (small letters, digits and dashes), still different for each."""
+    """A unique artifact key (lower-case letters, digits, dashes) for a request key."""
     readable = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")[:60]
     return f"song-{readable}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 def generation_page(submission: Submission, params: Mapping[str, Any], songs: Sequence[Song]) -> str:
-    """What was made, where to hear it, what it cost, and how it was asked for."""
+    """The page of one generation: its songs, their links, the price and the request."""
     stored = [song for song in songs if song.path is not None]
     facts = {
         "state": submission.state,
@@ -71,7 +71,7 @@ def generation_page(submission: Submission, params: Mapping[str, Any], songs: Se
 
 
 def rescue_rows(found: Sequence[Rescued]) -> list[dict[str, str]]:
-    """What a rescue found, as the rows of a table artifact."""
+    """The results of a rescue as rows of a table artifact."""
     return [
         {
             "request key": escape(one.key),
@@ -105,7 +105,7 @@ def _song_row(song: Song) -> tuple[str, ...]:
 
 
 def _of_its_source(song: Song) -> str:
-    """What an extension was found to hold."""
+    """Whether an extension contains its source, for people."""
     seam = seam_of(song)
     if seam is None or not contains_source(song):
         return ""
@@ -119,6 +119,6 @@ def _param_rows(params: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; its cells are Markdown already."""
+    """A Markdown table of cells that are already escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

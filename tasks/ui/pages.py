@@ -1,4 +1,4 @@
-"""Pages in Prefect's UI: the ledger, the truth, has everything already, so trouble with them is a warning."""
+"""Write pages to Prefect's UI. The ledger already has their data, so a failure is only a warning."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ log = logging.getLogger(f"songflow.{__name__}")
 
 # Prefect's server waits up to a minute for its own SQLite database, and its client asks again after that.
 _PATIENCE_SECONDS = 90.0
-# A run that is told to end has its worker's 30 s for this and for everything else.
+# A run that is being terminated has 30 s, its worker's grace period, for this and everything else.
 _ENDING_SECONDS = 20.0
 
 
 @asynccontextmanager
 async def shown(what: str, otherwise: str) -> AsyncIterator[None]:
-    """Around making and writing a page; `otherwise` says what holds where it fails or takes too long."""
+    """Turn a failure or a timeout while making and writing a page into a warning that ends with `otherwise`."""
     task = asyncio.current_task()
     ending = task is not None and task.cancelling() > 0
     try:

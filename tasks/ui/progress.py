@@ -1,4 +1,4 @@
-"""A progress bar in Prefect's UI, which may fail without any harm to the song."""
+"""A progress bar in Prefect's UI; its failures never affect the song."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _QUIET_SECONDS = 60.0
 
 
 def guess(seconds: float) -> float:
-    """A share (0..1) for gateways that tell none: always growing, never done."""
+    """An estimated share (0..1) for gateways that report no progress: it always grows and never reaches 1."""
     return seconds / (seconds + TYPICAL_SECONDS)
 
 
@@ -36,7 +36,7 @@ class ProgressBar:
         self._not_before = 0.0
 
     async def update(self, status: str, share: float | None, seconds: float) -> None:
-        """Show a share (0..1, None where the gateway tells none) after `seconds` of the generation."""
+        """Show a share (0..1, None if the gateway reports none) after `seconds` of the generation."""
         if time.monotonic() >= self._not_before:
             self._not_before = time.monotonic() + _LEAST_SECONDS_BETWEEN
             await self._show(guess(seconds) if share is None else share, f"{status} after {seconds:.0f} s")

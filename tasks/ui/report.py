@@ -1,4 +1,4 @@
-"""A report of generations in Prefect's UI: pictures, a table, and a page that says what they are.
+"""A report of generations in Prefect's UI: pictures, a table, and a page that explains them.
 
 A report is for looking at: whatever goes wrong in drawing it is a warning, and never fails the run that asked.
 """
@@ -40,7 +40,7 @@ _MOST_ROWS = 60
 async def show_report(library: LibrarySettings, keys: Collection[str], title: str) -> None:
     """Draw the report of some generations, by their request keys, as artifacts of the current run.
 
-    Never raises but on cancellation: what cannot be drawn or shown is a warning in the run's log.
+    Raises only on cancellation; anything that cannot be drawn or written is a warning in the run's log.
     """
     show_in_runs()
     try:
@@ -69,7 +69,7 @@ async def _made(library: LibrarySettings, keys: Collection[str], title: str) -> 
         measures = measure_songs(songs, library.folder / CACHE_NAME)
         return make_report(frame, title, measures=measures)
 
-    # Decoding and drawing take seconds of CPU: the event loop goes on with what others wait for.
+    # Decoding and drawing take seconds of CPU: run them outside the event loop.
     return await asyncio.to_thread(draw)
 
 
@@ -113,7 +113,7 @@ def _page(report: Report, stem: str) -> str:
 
 
 def _stem(title: str) -> str:
-    """The beginning of the artifacts' keys: the same sweep shows a history of reports."""
+    """The prefix of the artifacts' keys; the same sweep has the same prefix, so its reports form a history."""
     return f"report-{_dashes(title)[:40].strip('-')}-{hashlib.sha256(title.encode()).hexdigest()[:6]}"
 
 
