@@ -44,7 +44,11 @@ class ParameterGroup(BaseModel):
         """The schema with optional parameters as fields that may stay empty."""
         schema = handler(core_schema)
         group = handler.resolve_ref_schema(schema)
-        group["properties"] = {name: unwrap_optional(one) for name, one in group["properties"].items()}
+        # Prefect's form sorts by position: PostgreSQL does not keep the order of a stored schema.
+        group["properties"] = {
+            name: unwrap_optional(one) | {"position": position}
+            for position, (name, one) in enumerate(group["properties"].items())
+        }
         return schema
 
     def given(self) -> dict[str, Any]:

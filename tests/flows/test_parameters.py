@@ -110,6 +110,7 @@ def test_every_parameter_has_a_title_and_a_sentence():
 def test_the_form_knows_limits_and_choices():
     """The browser refuses a wrong value before anything is sent."""
     sound = SCHEMA["definitions"]["Sound"]["properties"]
+    assert sorted(sound, key=lambda name: sound[name]["position"]) == list(Sound.model_fields)
     strength = sound["prompt_strength"]
     assert (strength["minimum"], strength["maximum"], strength["default"]) == (0, 1, 0.5)
     assert sound["generation_quality"]["enum"] == [0.25, 0.5, 0.75, 1]
