@@ -1,4 +1,4 @@
-"""A whole song as a page of Prefect's UI, and the question which take to go on with."""
+"""The page of a whole song in Prefect's UI, and the page that asks which take to continue from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["question_page", "song_page"]
 
 
 def song_page(whole: WholeSong) -> str:
-    """The whole songs, and the tree of what was made on the way."""
+    """The whole songs, and the tree of the generations that led to them."""
     parts = [
         f"# {escape(whole.recipe)}",
         f"{len(whole.stored)} whole songs, {len(whole.steps)} generations, {whole.price:g} units. "
@@ -31,16 +31,16 @@ def song_page(whole: WholeSong) -> str:
 
 
 def question_page(question: Question) -> str:
-    """What a person needs to choose a take: title, length, measures, and where to hear each."""
+    """The takes to choose from, with title, length, measures and a link to each."""
     lines = [f"Which take of **{escape(question.path)}** shall the song go on with?"]
     if question.trouble is not None:
         lines.append(f"The last answer could not be carried out: {escape(question.trouble.message)}")
     rows = [(str(take.number), *_measured(take.song)) for take in question.takes]
     heads = ("take", "title", "length", "loudness", "holds its source", "hear it")
-    # A form is narrow: what nothing is known of is left out.
-    told = [column for column in range(len(heads)) if any(row[column] for row in rows)]
+    # The form is narrow: leave out empty columns.
+    filled = [column for column in range(len(heads)) if any(row[column] for row in rows)]
     lines += [
-        table([heads[column] for column in told], ([row[column] for column in told] for row in rows)),
+        table([heads[column] for column in filled], ([row[column] for column in filled] for row in rows)),
         f"Without an answer within {question.timeout:g} s it goes on with take {question.fallback.number}.",
     ]
     return "\n\n".join(lines)
@@ -83,5 +83,5 @@ def _seconds(value: float | None) -> str:
 
 
 def _place(path: str | None) -> str | None:
-    """A link where the store is on the web, else the file's path as text."""
+    """A link if the store has http(s) addresses, else the file's path as text."""
     return (web_link("stored", path) or escape(path)) if path else None

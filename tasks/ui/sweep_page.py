@@ -50,7 +50,7 @@ async def sweep_bar(name: str, tally: Tally) -> AsyncIterator[None]:
 
 
 def sweep_rows(cells: Sequence[Cell], summaries: Mapping[str, KeySummary]) -> list[dict[str, Any]]:
-    """The first cells with what differs between them and how each stands."""
+    """Rows for the first cells: the fields in which they differ, and the state of each."""
     rows = []
     for number, cell in enumerate(cells[:MAX_ROWS], start=1):
         summary = summaries.get(cell.key)
