@@ -157,16 +157,16 @@ def _mean(costs: Sequence[Cost]) -> Cost:
 
 
 async def wait_for_songs(
-    history: History, durations: Sequence[float], *, told: bool, luck: random.Random
+    history: History, durations: Sequence[float], *, reported: bool, luck: random.Random
 ) -> None:
     """Wait for songs of these durations one after another, as a session does, in simulated time."""
     for seconds in durations:
         history.add(
-            await _wait(history.schedule() or Fixed(history.interval, random=luck), seconds, told, luck)
+            await _wait(history.schedule() or Fixed(history.interval, random=luck), seconds, reported, luck)
         )
 
 
-async def _wait(schedule: Schedule, seconds: float, told: bool, luck: random.Random) -> Duration:
+async def _wait(schedule: Schedule, seconds: float, reported: bool, luck: random.Random) -> Duration:
     now, looks = 0.0, [0.0]
 
     async def sleep(pause: float) -> None:
@@ -180,31 +180,31 @@ async def _wait(schedule: Schedule, seconds: float, told: bool, luck: random.Ran
 
     await wait_until_settled(get, schedule, age=0.0, deadline=_DEADLINE, clock=lambda: now, sleep=sleep)
     submitted = luck.random()  # the gateway's clock is read in whole seconds
-    figure = float(math.floor(submitted + seconds) - math.floor(submitted)) if told else None
+    figure = float(math.floor(submitted + seconds) - math.floor(submitted)) if reported else None
     return Duration(looks[-2], looks[-1], figure)
 
 
-def grown(families: Iterable[Family], *, told: bool, seed: int) -> Iterator[History]:
+def grown(families: Iterable[Family], *, reported: bool, seed: int) -> Iterator[History]:
     """One history, after 50 songs of each family that the schedule itself waited for."""
     draw, luck = np.random.default_rng(seed), random.Random(seed)
     history = History(INTERVAL, random=luck)
     for family in families:
         durations = family.seen(draw.random(SONGS)).tolist()
-        asyncio.run(wait_for_songs(history, durations, told=told, luck=luck))
+        asyncio.run(wait_for_songs(history, durations, reported=reported, luck=luck))
         yield history
 
 
-def learned_cost(family: Family, truth: Truth, *, told: bool, seed: int, before: float = 1.0) -> Cost:
+def learned_cost(family: Family, truth: Truth, *, reported: bool, seed: int, before: float = 1.0) -> Cost:
     """The cost after 50 songs; if `before` is not 1, after 50 songs at another speed and 50 at this one."""
     slow = Family(family.name, lambda shares: before * family.seen(shares))
-    *_, history = grown([slow, family] if before != 1.0 else [family], told=told, seed=seed)
+    *_, history = grown([slow, family] if before != 1.0 else [family], reported=reported, seed=seed)
     return cost_of(history, truth)
 
 
 def lasting_cost(family: Family, truth: Truth, *, songs: int, seed: int) -> Cost:
     """The average cost over a long history without reported times, taken every 50 songs."""
     return _mean(
-        [cost_of(history, truth) for history in grown([family] * (songs // SONGS), told=False, seed=seed)]
+        [cost_of(history, truth) for history in grown([family] * (songs // SONGS), reported=False, seed=seed)]
     )
 
 
@@ -225,11 +225,11 @@ def _steady(truths: dict[str, Truth], families: Sequence[Family], histories: int
         truth = truths[family.name]
         fixed = [truth.cost(Fixed(interval, random=random.Random(0))) for interval in (0.5, 5.0, 10.0)]
         row = [gets for _, gets in fixed] + [fixed[1][0], truth.optimum(fixed[1][0])]
-        for told in (True, False):
-            costs = [learned_cost(family, truth, told=told, seed=seed) for seed in range(histories)]
+        for reported in (True, False):
+            costs = [learned_cost(family, truth, reported=reported, seed=seed) for seed in range(histories)]
             row += _against_optimum(costs, truth)
             findings.append(
-                Finding(f"{family.name}, {_REPORTED[told]}: GETs relative to the optimum", row[-1], 1.15)
+                Finding(f"{family.name}, {_REPORTED[reported]}: GETs relative to the optimum", row[-1], 1.15)
             )
         rows.append((family.name, row))
     columns = ("GETs 0.5 s", "5 s", "10 s", "lag 5 s", "optimum", *_COLUMNS)
@@ -263,14 +263,14 @@ def _changed(truths: dict[str, Truth], families: Sequence[Family], histories: in
         for before in CHANGES:
             name = f"{family.name}, before {_CHANGES[before]}"
             row: list[float] = []
-            for told in (True, False):
+            for reported in (True, False):
                 costs = [
-                    learned_cost(family, truth, told=told, seed=seed, before=before)
+                    learned_cost(family, truth, reported=reported, seed=seed, before=before)
                     for seed in range(histories)
                 ]
                 row += _against_optimum(costs, truth)
                 findings.append(
-                    Finding(f"{name}, {_REPORTED[told]}: GETs relative to the optimum", row[-1], 1.3)
+                    Finding(f"{name}, {_REPORTED[reported]}: GETs relative to the optimum", row[-1], 1.3)
                 )
             rows.append((name, row))
     return Outcome(f"Polling: {SONGS} songs after a change of speed", _COLUMNS, rows, findings)

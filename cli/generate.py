@@ -15,7 +15,7 @@ from cli.output import Output
 from cli.paid_command import NewSong, named, run_paid
 from songflow.errors import InputError
 from songflow.families.family import Mode, Request
-from songflow.generation.repeats import request_like, require_source, told_by
+from songflow.generation.repeats import read_song_metadata, request_like, require_source
 
 __all__ = ["generate"]
 
@@ -58,10 +58,10 @@ def _request(prompt: str | None, like: Path | None, song: Song, paying: Paying, 
             f"With --like {like} the file {prompt} is given as the prompt.",
             next="give one file (a shell pattern may match several); nothing was sent.",
         )
-    told = told_by(like)
+    metadata = read_song_metadata(like)
     given = {} if prompt is None else {"prompt": prompt}
-    request = request_like(told, {**given, **song.fields()})
+    request = request_like(metadata, {**given, **song.fields()})
     if request.mode is not Mode.REGULAR:
         asked = asyncio.run(access_of(gateway))
-        require_source(told, [asked, *paying.safety().fallback_accounts()])
+        require_source(metadata, [asked, *paying.safety().fallback_accounts()])
     return request

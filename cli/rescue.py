@@ -91,7 +91,7 @@ def rescue(
     gateway: Gateway = Gateway(),
     common: Common = Common(),
 ) -> int:
-    """Collect everything that was paid for and is not on disk; it may be run at any time, and never pays by itself.
+    """Collect everything that was paid for and is not on disk. Run it at any time: it pays only if asked to.
 
     Parameters
     ----------

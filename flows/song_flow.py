@@ -60,7 +60,7 @@ class SongFlow(Flow[P, R]):
     if not TYPE_CHECKING:  # the types of a call are Prefect's
 
         def __call__(self, *args: Any, **kwargs: Any) -> Any:
-            """Start a run; await what is returned.
+            """Start a run; await the result of the call.
 
             Raises:
                 InputError: the caller is a sync flow or task, where nothing awaits it.
@@ -160,7 +160,7 @@ def _sync_caller() -> str | None:
     """The name of the sync flow or task whose own code makes this call; None if async code makes it, or no run does.
 
     A sync function may run an event loop, and a sync subflow runs inside the loop of its parent. So a running loop
-    decides nothing: what is nearer on the stack does, the sync function or a coroutine.
+    decides nothing: the sync function or coroutine that is nearer on the stack does.
     """
     flow_run, task_run = FlowRunContext.get(), TaskRunContext.get()
     sync: dict[object, str] = {}

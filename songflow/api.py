@@ -65,7 +65,7 @@ async def generate(
         placement: Which section of a whole song this is, and where the lyrics are sung.
         account: A gateway whose key is in the environment (None: the built-in simulator; no key, no cost).
         waiting: Poll interval and deadline.
-        safety: The request key (None: a new one is minted), and what is sent or paid for again.
+        safety: The request key (None: a new one is minted), and what may be sent or paid for again.
         library: The library's folder (None: SONGFLOW_LIBRARY, else `./songs`).
         budget: The most that this call may spend, in the units of the prices.
         settings: Further settings of the session, such as the speed of the built-in simulator.

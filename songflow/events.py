@@ -8,7 +8,7 @@ song.
     generation.refused     the gateway refused for good (bad key, no credit, bad request): not billed
     generation.unknown     perhaps billed, and only a person can settle it
     generation.failed      the gateway accepted it and made no song
-    generation.overdue     we stopped waiting; it goes on and is billed
+    generation.overdue     we stopped waiting; it is still running and billed
     generation.lost        the gateway no longer knows what it accepted
     budget.nearly-spent    four fifths of a cap are spent or reserved
     budget.used-up         a request was stopped by a cap or a pause
@@ -103,11 +103,13 @@ def stored(submission: Submission, song: Song) -> Notice:
 
 def accepted(submission: Submission) -> Notice:
     """A request was accepted."""
-    said = f"{submission.gateway} makes the generation {submission.any_id} for {submission.price:g} units."
+    sentence = (
+        f"{submission.gateway} makes the generation {submission.any_id} for {submission.price:g} units."
+    )
     return Notice(
         "generation.accepted",
         f"generation.{submission.key}",
-        {**_about(submission), "said": said, "next": "nothing: its run waits for it."},
+        {**_about(submission), "said": sentence, "next": "nothing: its run waits for it."},
     )
 
 

@@ -103,7 +103,7 @@ class Waiting(ParameterGroup):
 
 
 class Safety(ParameterGroup):
-    """What is sent or paid for again, and what is not."""
+    """What may be sent or paid for again."""
 
     model_config = ConfigDict(title="Safety")
 

@@ -139,7 +139,7 @@ class Request(BaseModel, ABC):
 
     @classmethod
     def field_fault(cls, name: str, value: Any) -> str | None:
-        """Describe what is wrong with one field's value by itself ("is 2: allowed is ..."); None if it is valid."""
+        """Describe the fault of one field's value ("is 2: allowed is ..."); None if it is valid without the others."""
         try:
             cls.model_validate({"prompt": "a song", name: value})
         except ValidationError as error:

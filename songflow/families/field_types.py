@@ -11,7 +11,7 @@ __all__ = ["FieldKind", "Fraction", "NotBlank", "Text", "one_of"]
 
 
 class FieldKind(StrEnum):
-    """What the values of a field are, for everything that handles the fields of all families alike.
+    """The kind of a field's values, for code that handles the fields of every family in the same way.
 
     The manifest takes its column types from it; sweeps and reports, which fields have ranges, texts or levels.
     """

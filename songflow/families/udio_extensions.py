@@ -11,7 +11,7 @@ from songflow.families.family import Mode
 __all__ = ["extension_fields"]
 
 _DEFAULT_PLACES: Mapping[Mode, str] = {Mode.PRECEDE: "intro", Mode.CONTINUATION: "outro"}
-# These describe where the parent stands in its own song.
+# These describe the parent's place in its own song.
 _NOT_INHERITED = frozenset(
     {"mode", "source_song_id", "context_length", "song_section_start", "song_section_end"}
 )

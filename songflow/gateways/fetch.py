@@ -72,7 +72,7 @@ RULES: tuple[_Rule, ...] = (
 
 
 def classify_fetch(answer: Answer, service: Service, question: Question) -> Report | FetchProblem:
-    """The report in an answer, found by the service's reader, or the problem that it stands for."""
+    """The report in an answer, found by the service's reader, or the problem that it describes."""
     try:
         value = parse_json(answer.body)
     except ValueError:

@@ -123,7 +123,7 @@ def failed_error(submission: Submission, reason: str) -> errors.GenerationFailed
 
 
 def overdue_error(submission: Submission, reason: str) -> errors.StillRunning:
-    """We stopped waiting; the generation goes on."""
+    """We stopped waiting; the generation is still running."""
     return errors.StillRunning(
         f"The generation {submission.any_id} still runs at {submission.gateway} (account {submission.account!r}) "
         f"and is billed: {reason}.",
@@ -182,7 +182,7 @@ def stopped_error(key: str, reason: str) -> errors.SpendingStopped:
 
 
 def unsettled_error(submission: Submission) -> errors.Unsettled:
-    """Why rescue cannot collect a submission by itself."""
+    """Why rescue cannot collect a submission without a person."""
     if submission.state is State.SENDING:
         return errors.OutcomeUnknown(
             "Its process is sending it now.",

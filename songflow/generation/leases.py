@@ -92,5 +92,5 @@ class LeaseKeeper:
         return lease
 
     async def _release(self, submission: Submission, lease: Lease) -> None:
-        with suppress(LibraryError):  # it ends by itself
+        with suppress(LibraryError):  # it expires anyway
             await self._submissions.release(submission.id, lease.fence)

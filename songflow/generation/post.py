@@ -30,7 +30,7 @@ from songflow.ledger.submissions import Submissions
 from songflow.runtime.concurrency import shielded
 from songflow.runtime.failpoints import reached
 from songflow.runtime.retry import persist
-from songflow.runtime.shutdown import answers_first, is_told_to_end, may_begin
+from songflow.runtime.shutdown import answers_first, may_begin, termination_requested
 
 __all__ = ["Post"]
 
@@ -98,7 +98,7 @@ class Post:
 
     async def _give_up(self, reason: str) -> None:
         """Settle the row as not sent, unless another process has taken it over meanwhile."""
-        # A LibraryError must not replace the caller's exception; the lease ends by itself.
+        # A LibraryError must not replace the caller's exception; the lease expires anyway.
         with suppress(errors.LibraryError):
             await shielded(
                 self._submissions.never_sent(self.submission.id, self.submission.lease.fence, reason)
@@ -156,7 +156,7 @@ class Post:
         return await self._commit(outcome)
 
     async def _commit(self, outcome: Outcome) -> Submission:
-        """Commit the outcome; raises the error that it stands for, if it is not an acceptance."""
+        """Commit the outcome; raise the matching error if it is not an acceptance."""
         match outcome:
             case Accepted():
                 return await self._accept(outcome)
@@ -240,8 +240,8 @@ class Post:
 
 def _why_not(send_before: float) -> str | None:
     """The last check before a request's first byte: much may have happened while its connection was made."""
-    if is_told_to_end():
-        return "this process was told to end before the request could be sent"
+    if termination_requested():
+        return "this process received a termination signal before the request could be sent"
     if _awake_clock() >= send_before:
         return "the lease ran out before the request could be sent"
     return None

@@ -13,14 +13,14 @@ from songflow.families.registry import parse_request
 from songflow.gateways import place_of
 from songflow.library.provenance import NoProvenance, SongMetadata, read_provenance
 
-__all__ = ["request_like", "require_source", "told_by"]
+__all__ = ["read_song_metadata", "request_like", "require_source"]
 
 
-def told_by(path: Path) -> SongMetadata:
-    """What a song's file tells of itself.
+def read_song_metadata(path: Path) -> SongMetadata:
+    """Read the metadata in a song file.
 
     Raises:
-        InputError: it cannot be read, or tells nothing of ours.
+        InputError: the file cannot be read, or has no metadata of Songflow.
     """
     try:
         with path.open("rb") as file:
@@ -35,16 +35,16 @@ def told_by(path: Path) -> SongMetadata:
     )
 
 
-def request_like(told: SongMetadata, overrides: Mapping[str, Any]) -> Request:
+def request_like(metadata: SongMetadata, overrides: Mapping[str, Any]) -> Request:
     """The request that made a song, with `overrides` in place of its fields.
 
     Raises:
         InvalidRequest: naming each wrong value.
     """
-    return parse_request(told.request.fields_with(overrides))
+    return parse_request(metadata.request.fields_with(overrides))
 
 
-def require_source(told: SongMetadata, accesses: Sequence[Access]) -> None:
+def require_source(metadata: SongMetadata, accesses: Sequence[Access]) -> None:
     """Check that every account that may repeat an extension is at the gateway that has its source.
 
     A song file never chooses the gateway: a key is sent only where its owner says.
@@ -52,13 +52,13 @@ def require_source(told: SongMetadata, accesses: Sequence[Access]) -> None:
     Raises:
         InputError: one of them is another gateway than the song's own.
     """
-    home = told.provenance.submission
-    if told.request.mode is Mode.REGULAR:
+    home = metadata.provenance.submission
+    if metadata.request.mode is Mode.REGULAR:
         return
     for access in accesses:
         if access.place != place_of(home.gateway, home.base_url):
             raise InputError(
-                f"The song extends {told.request.source_song_id}, which is at {home.gateway} ({home.base_url}); "
+                f"The song extends {metadata.request.source_song_id}, which is at {home.gateway} ({home.base_url}); "
                 f"{access.gateway} ({access.account.base_url}) does not have it.",
                 next=f"name its own gateway with --gateway {home.gateway} (and --base-url where it is not the "
                 "published one, or --credentials); nothing was sent.",

@@ -194,13 +194,13 @@ async def adopt(
     # Several under one key (a person has resubmitted it) have the same request: any will do.
     if len({one.key for one in matching}) != 1:
         keys = ", ".join(one.key for one in (matching or unknown))
-        said = (
+        problem = (
             "fits several unknown requests"
             if matching
             else "is not known to the gateway, has no songs yet, or fits no unknown request"
         )
         raise errors.InputError(
-            f"The generation {generation_id} {said} ({keys}).",
+            f"The generation {generation_id} {problem} ({keys}).",
             next="name the request with --key, or check the id.",
         )
     if not await ledger.accepted(matching[0].id, generation_id, (), answer=None):

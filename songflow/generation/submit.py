@@ -209,7 +209,7 @@ def _claimed(claim: Claim, intent: Intent) -> Submission:
     if claim.conflict is not None:
         fields = differing_fields(json.loads(claim.conflict.body), json.loads(intent.body))
         raise errors.KeyConflict(
-            f"The key {intent.key!r} already stands for another request; these fields differ: {', '.join(fields)}.",
+            f"The key {intent.key!r} is already used for another request; these fields differ: {', '.join(fields)}.",
             key=intent.key,
             next="use another key (in a flow: another step) for another song; nothing was sent.",
         )

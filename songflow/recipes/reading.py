@@ -137,7 +137,7 @@ def _drafts(reader: Reader, data: Mapping[str, Any]) -> list[_Draft]:
     for number, step in enumerate(reader.items(("steps",), data.get("steps"))):
         place = ("steps", number)
         if not isinstance(step, Mapping):
-            reader.fault(place, "must be a mapping with a name, a place and what is different")
+            reader.fault(place, "must be a mapping with a name, a place and the fields that differ")
             continue
         draft = _draft(reader, place, step, _step_name(reader, place, step, drafts), before, stops)
         drafts.append(draft)

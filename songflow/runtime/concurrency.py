@@ -41,7 +41,7 @@ async def _end_of(work: Awaitable[_T]) -> _T | Exception | asyncio.CancelledErro
 
 @contextmanager
 def one_error() -> Iterator[None]:
-    """Raise a task group's first exception by itself: our errors say what to do next, a group of them does not."""
+    """Raise only a task group's first exception: our errors name the next step, an exception group does not."""
     try:
         yield
     except ExceptionGroup as group:

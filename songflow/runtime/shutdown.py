@@ -21,7 +21,7 @@ from functools import wraps
 from types import FrameType
 from typing import TypeGuard
 
-__all__ = ["answers_first", "comes_after_answers", "is_told_to_end", "may_begin"]
+__all__ = ["answers_first", "comes_after_answers", "may_begin", "termination_requested"]
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +79,9 @@ class _Hold:
 
     def _let_through(self, number: int | None) -> None:
         self._loop = None
-        for held in _ENDING:
-            if signal.getsignal(held) == self.keep:
-                signal.signal(held, self._before[held])
+        for deferred in _ENDING:
+            if signal.getsignal(deferred) == self.keep:
+                signal.signal(deferred, self._before[deferred])
         came, self.came = self.came or number, None
         if came is None:
             return
@@ -94,7 +94,7 @@ class _Hold:
 
 
 _hold = _Hold()
-# Handlers that check by themselves whether a request is in flight.
+# Handlers that check on their own whether a request is in flight.
 _asking: set[_Handler] = set()
 
 
@@ -110,14 +110,14 @@ def comes_after_answers(handler: _Function) -> _Function:
     return asking
 
 
-def is_told_to_end() -> bool:
+def termination_requested() -> bool:
     """Whether a signal is deferred or was just delivered: no paid request may start."""
     return _hold.came is not None or time.monotonic() < _hold.quiet_until
 
 
 async def may_begin() -> None:
     """Wait while a signal is deferred: the requests in flight are the last ones that this process sends."""
-    while is_told_to_end():  # noqa: ASYNC110 - it may belong to another loop
+    while termination_requested():  # noqa: ASYNC110 - it may belong to another loop
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
 
@@ -139,7 +139,7 @@ def answers_first() -> Iterator[None]:
 
 
 def _ends_at_once(handler: object) -> TypeGuard[_Handler]:
-    """True for a handler that would end the process at once: not one that checks by itself, an ignored signal, one not
+    """True for a handler that would end the process at once: not one that checks on its own, an ignored signal, one not
     set from Python, or one that an event loop calls in turn.
     """
     return handler not in (signal.SIG_IGN, None, *_asking) and not str(

@@ -95,8 +95,8 @@ def plucked(length: int, decay: float, attack: float = 0.004) -> Mono:
     return fall * _edges(length, attack, 0.01)
 
 
-def held(length: int, attack: float, release: float) -> Mono:
-    """Envelope of a held sound, seconds of rise and fall."""
+def sustained(length: int, attack: float, release: float) -> Mono:
+    """Envelope of a sustained sound, with the seconds of its attack and release."""
     return _edges(length, attack, release)
 
 

@@ -236,7 +236,7 @@ class _Band:
         if key not in self._notes:
             pitch = sound.frequency(number)
             vowel = sound.play_vibrato(sound.vowel_table(word.vowel, pitch), pitch, length)
-            self._notes[key] = vowel * sound.held(length, 0.025, 0.06)
+            self._notes[key] = vowel * sound.sustained(length, 0.025, 0.06)
         self._mix.add(self._notes[key], at, gain, 0.0, 0.3)
         if word.hiss:
             self._mix.add(self._drums["hat"], at - round(0.02 * SAMPLE_RATE), 0.25 * gain, 0.0, 0.1)
@@ -252,9 +252,9 @@ class _Band:
         return self._notes[key]
 
     def _held(self, wave: str, number: int, length: int, cents: float, brightness: float) -> Mono:
-        key = ("held", wave, number, length, cents)
+        key = ("sustained", wave, number, length, cents)
         if key not in self._notes:
             pitch = sound.frequency(number)
             period = sound.table(wave, pitch, brightness, self._quality)
-            self._notes[key] = sound.play(period, pitch, length, cents) * sound.held(length, 0.12, 0.2)
+            self._notes[key] = sound.play(period, pitch, length, cents) * sound.sustained(length, 0.12, 0.2)
         return self._notes[key]

@@ -31,7 +31,7 @@ Answer = Callable[[Asked], bytes]
 
 @dataclass
 class SongHost:
-    """A host of songs that says what it is told to, once per connection."""
+    """A host of songs that sends scripted answers, one per connection."""
 
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
@@ -43,7 +43,7 @@ class SongHost:
 
 
 def http(status: int, body: bytes = b"", *, length: int | None = None, **headers: str) -> bytes:
-    """An answer; `length` is what it claims to hold, underscores in names stand for dashes."""
+    """An answer; `length` is what it claims to hold, underscores in names become dashes."""
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body) if length is None else length}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join((*lines, "Connection: close", "", "")).encode() + body
@@ -60,7 +60,7 @@ def ranged(data: bytes, asked: Asked, etag: str, *, only: int | None = None) -> 
 
 
 class Serve(Protocol):
-    """Starts a host that gives these answers in turn, the last one for ever."""
+    """Starts a host that gives these answers in turn, repeating the last one."""
 
     async def __call__(self, *answers: Answer | bytes) -> SongHost: ...
 
@@ -111,7 +111,7 @@ async def song_host() -> AsyncIterator[Serve]:
 
 
 class GiveDownloads(Protocol):
-    """Downloads whose pauses between attempts are none; private addresses are allowed unless said otherwise."""
+    """Downloads whose pauses between attempts are none; private addresses are allowed by default."""
 
     def __call__(self, **settings: Any) -> Downloads: ...
 

@@ -107,7 +107,7 @@ async def test_a_cover_is_requested_without_a_key_and_follows_redirects(host: An
         b"not http",
         b"",
     ],
-    ids=["404", "206", "file", "for ever", "large", "cut", "noise", "silence"],
+    ids=["404", "206", "file", "endless", "large", "cut", "noise", "silence"],
 )
 async def test_a_failed_cover_is_logged(
     answer: bytes, host: Any, cover_from: Any, caplog: pytest.LogCaptureFixture

@@ -57,7 +57,7 @@ async def test_the_url_is_sent_unchanged(
 async def test_a_host_never_sees_a_key(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
 ) -> None:
-    """Nor does it compress what is compressed."""
+    """Nor does it ask for compression of compressed audio."""
     host = await song_host(canned.http(200, mp3()))
     await downloads().fetch(host.url + SONG, part, None)
     assert "authorization" not in host.asked[0].headers

@@ -76,7 +76,7 @@ async def test_a_single_fault_is_recovered(
 async def test_a_truncated_download_is_resumed_and_not_repeated(
     simulator: Any, downloads: Any, part: Path
 ) -> None:
-    """The rest is a 206 of what is missing."""
+    """The rest is a 206 with the missing bytes."""
     server = simulator({"fault": "reset_during", "bytes": 6000})
     song = (await announced(server.url))[0]
     await downloads().fetch(song["song_path"], part, song["duration"])

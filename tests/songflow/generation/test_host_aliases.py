@@ -17,7 +17,7 @@ from songflow.errors import InputError
 from songflow.generation.extensions import find_parent, plan_extension
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.poll_schedules import PollSchedules
-from songflow.generation.repeats import require_source, told_by
+from songflow.generation.repeats import read_song_metadata, require_source
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.ledger import schema
@@ -89,7 +89,7 @@ async def test_parents_and_accounts_are_found_by_either_host(songs: Songs, acces
     submission = await songs.submission(songs.longer)
     song_id = str(songs.longer.song_id)
     sweep = parse_sweep({"source_song_id": song_id, "grid": {"seed": [1, 2]}}, Path())
-    file = told_by(Path(str(songs.longest.path)))
+    file = read_song_metadata(Path(str(songs.longest.path)))
     for host in songs.hosts:
         assert host.took(submission)
         assert that_took((elsewhere, host), submission) is host

@@ -10,26 +10,26 @@ import pytest
 from songflow.errors import InputError, InvalidRequest
 from songflow.families.udio import LyricsType
 from songflow.generation.lifecycle import generate_in
-from songflow.generation.repeats import request_like, require_source, told_by
+from songflow.generation.repeats import read_song_metadata, request_like, require_source
 
 
 async def test_a_request_is_rebuilt_from_a_file_and_overrides_replace_its_fields(stored: Any) -> None:
     """Its body is the same; overrides are validated like any request."""
     _, songs = await stored(lyrics="La la", seed=3, song_section_end=0.9)
-    told = told_by(Path(songs[0].path))
-    assert request_like(told, {}) == told.request
-    other = request_like(told, {"prompt": "a march", "seed": 4})
-    assert other == told.request.model_copy(update={"prompt": "a march", "seed": 4})
+    metadata = read_song_metadata(Path(songs[0].path))
+    assert request_like(metadata, {}) == metadata.request
+    other = request_like(metadata, {"prompt": "a march", "seed": 4})
+    assert other == metadata.request.model_copy(update={"prompt": "a march", "seed": 4})
     with pytest.raises(InvalidRequest, match="seed is -5"):
-        request_like(told, {"seed": -5})
+        request_like(metadata, {"seed": -5})
 
 
 async def test_given_lyrics_replace_those_of_the_file(stored: Any) -> None:
     """Words of one's own, none at all, or words for the model to invent."""
     _, songs = await stored(lyrics="La la")
-    told = told_by(Path(songs[0].path))
-    assert request_like(told, {"lyrics": "Lo lo"}).lyrics == "Lo lo"
-    silent = request_like(told, {"lyrics_type": "instrumental"})
+    metadata = read_song_metadata(Path(songs[0].path))
+    assert request_like(metadata, {"lyrics": "Lo lo"}).lyrics == "Lo lo"
+    silent = request_like(metadata, {"lyrics_type": "instrumental"})
     assert (silent.lyrics, silent.lyrics_type) == ("", LyricsType.INSTRUMENTAL)
 
 
@@ -40,30 +40,30 @@ async def test_an_extension_is_repeated_only_at_the_gateway_of_its_source(
     opened, songs = await stored()
     (home,) = await opened.library.ledger.submissions.of_key("key")
     way, other = access(home.base_url), access("http://127.0.0.1:1")
-    require_source(told_by(Path(songs[0].path)), [other])
+    require_source(read_song_metadata(Path(songs[0].path)), [other])
     request = song_request("an outro", mode="continuation", source_song_id=songs[0].song_id)
     longer = await generate_in(opened, request, way, key="longer")
-    told = told_by(Path(longer.songs[0].path))
-    assert request_like(told, {}) == request
-    require_source(told, [access(home.base_url, alias="another")])
+    metadata = read_song_metadata(Path(longer.songs[0].path))
+    assert request_like(metadata, {}) == request
+    require_source(metadata, [access(home.base_url, alias="another")])
     for wrong in ([other], [way, other], [access(home.base_url, "cometapi", key="sk-x")]):
         with pytest.raises(InputError, match="does not have it") as caught:
-            require_source(told, wrong)
+            require_source(metadata, wrong)
         assert "--gateway simulator" in str(caught.value.next)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "problem"),
     [
         (None, "No such file"),
         (b"", "has no Songflow metadata"),
         (b"ID3\x04\0\0\0\0\0\0", "no Songflow metadata"),
     ],
 )
-def test_a_file_without_metadata_is_refused(content: bytes | None, said: str, tmp_path: Path) -> None:
+def test_a_file_without_metadata_is_refused(content: bytes | None, problem: str, tmp_path: Path) -> None:
     """In a person's words, before anything is sent."""
     path = tmp_path / "song.mp3"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(InputError, match=said):
-        told_by(path)
+    with pytest.raises(InputError, match=problem):
+        read_song_metadata(path)

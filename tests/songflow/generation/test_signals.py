@@ -17,7 +17,7 @@ from songflow.generation.policy import PaidRequest
 from songflow.generation.submit import submit_once
 from songflow.ledger import State
 from songflow.runtime import shutdown as signals
-from songflow.runtime.shutdown import answers_first, comes_after_answers, is_told_to_end
+from songflow.runtime.shutdown import answers_first, comes_after_answers, termination_requested
 
 SLOW = {"fault": "slow_answer", "seconds": 1.0}
 
@@ -120,7 +120,9 @@ async def test_a_request_that_is_not_sent_yet_is_not_sent_after_the_signal(
         return await make(way)
 
     opened.gateways.get = told_meanwhile
-    with pytest.raises(RequestNotSent, match="told to end before the request could be sent"):
+    with pytest.raises(
+        RequestNotSent, match="received a termination signal before the request could be sent"
+    ):
         await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     (left,) = await opened.library.ledger.submissions.of_key("key")
     assert (left.state, posts(server), came) == (State.UNSENT, 0, [signal.SIGTERM])
@@ -195,7 +197,7 @@ async def test_an_ending_process_starts_no_request(raises) -> None:
     with suppress(Ended), answers_first():
         terminate()
     await asyncio.sleep(2 * signals._REACTION_SECONDS)
-    assert is_told_to_end()
+    assert termination_requested()
 
 
 async def test_a_wrapped_handler_stays_installed_and_runs_after_the_answers() -> None:
@@ -208,7 +210,7 @@ async def test_a_wrapped_handler_stays_installed_and_runs_after_the_answers() ->
             assert signal.getsignal(signal.SIGTERM) is handler
             terminate()
             terminate()
-            assert (called, is_told_to_end()) == ([], True)
+            assert (called, termination_requested()) == ([], True)
         assert called == [signal.SIGTERM]
         terminate()
         assert called == [signal.SIGTERM] * 2

@@ -82,9 +82,13 @@ async def test_a_song_file_has_its_complete_provenance(stored: Any) -> None:
     opened, songs = await stored(prompt="a waltz", seed=3)
     (submission,) = await opened.library.ledger.submissions.of_key("key")
     for song in songs:
-        told = metadata_at(song.path)
-        assert audio_sum_at(song.path) == song.audio_sha256 == told.provenance.audio.sha256
-        assert (told.provenance.key, told.request.prompt, told.request.seed) == ("key", "a waltz", 3)
+        metadata = metadata_at(song.path)
+        assert audio_sum_at(song.path) == song.audio_sha256 == metadata.provenance.audio.sha256
+        assert (metadata.provenance.key, metadata.request.prompt, metadata.request.seed) == (
+            "key",
+            "a waltz",
+            3,
+        )
         for name in (
             "id",
             "ordinal",
@@ -95,13 +99,13 @@ async def test_a_song_file_has_its_complete_provenance(stored: Any) -> None:
             "price",
             "settled_at",
         ):
-            assert getattr(told.provenance.submission, name) == getattr(submission, name), name
+            assert getattr(metadata.provenance.submission, name) == getattr(submission, name), name
         for name in ("take", "song_id", "title", "tags", "lyrics", "root_song_id", "depth", "stored_at"):
-            assert getattr(told.provenance.song, name) == getattr(song, name), name
+            assert getattr(metadata.provenance.song, name) == getattr(song, name), name
         for name in ("seconds", "sample_rate", "channels", "peak", "rms_db"):
-            assert getattr(told.provenance.audio, name) == getattr(song, name), name
-        assert json.loads(told.payload)["id"] == song.song_id
-        assert tag_at(song.path).own[REQUEST] == told.request.canonical()
+            assert getattr(metadata.provenance.audio, name) == getattr(song, name), name
+        assert json.loads(metadata.payload)["id"] == song.song_id
+        assert tag_at(song.path).own[REQUEST] == metadata.request.canonical()
         shown = TinyTag.get(song.path)
         assert (shown.title, shown.artist) == (song.title, "Songflow Simulator")
         assert shown.other["lyrics"] == [song.lyrics]
@@ -300,7 +304,7 @@ async def test_files_of_an_earlier_attempt_are_not_reused(stored: Any, audio: Ca
 async def test_a_large_payload_stays_in_the_ledger(
     stored: Any, audio: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A file carries what is of sensible size."""
+    """A file carries payloads of a sensible size only."""
     monkeypatch.setattr("songflow.library.provenance.MAX_PAYLOAD_BYTES", 100)
     _, songs = await stored()
     assert PAYLOAD not in tag_at(songs[0].path).own

@@ -1,4 +1,4 @@
-"""Every extension is compared with its source when it is stored; what is found is noted, and stops nothing."""
+"""Every extension is compared with its source when it is stored; the result is noted and never stops the storing."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def make(song_request: Any) -> Any:
     """Makes songs, or extends one; gives the rows of the takes."""
 
     async def songs(
-        opened: Any, account: Any, key: str, source: str | None = None, **said: Any
+        opened: Any, account: Any, key: str, source: str | None = None, **fields: Any
     ) -> list[Song]:
         if source is None:
-            request = song_request(**said)
+            request = song_request(**fields)
         else:
-            request = (await plan_extension(opened, source, account, **said)).request
+            request = (await plan_extension(opened, source, account, **fields)).request
         await generate_in(opened, request, account, key=key)
         rows: list[Song] = await opened.library.ledger.songs.of_key(key)
         return rows
@@ -40,7 +40,7 @@ def make(song_request: Any) -> Any:
 async def test_an_extension_contains_its_source(
     session: Any, simulator: Any, access: Any, make: Any, place: str, dialect: str
 ) -> None:
-    """Its start, the seam and the added length: for every placement, through both gateways."""
+    """Start, seam and added length, for every placement and both gateways."""
     opened, account = await session(), access(simulator().url, dialect, key="k")
     core = (await make(opened, account, "core"))[0]
     assert (core.source_score, core.note, contains_source(core), seam_of(core)) == (None, None, None, None)

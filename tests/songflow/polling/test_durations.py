@@ -67,7 +67,7 @@ def test_bounds_combine_polls_and_the_reported_duration() -> None:
 
 def test_reports_of_a_contradicted_gateway_are_ignored() -> None:
     """It shows a finish only some time after its own clock wrote it down."""
-    late = [Duration(45.0, 50.0, reported=float(told)) for told in (40, 41, 47, 48)]
+    late = [Duration(45.0, 50.0, reported=float(seconds)) for seconds in (40, 41, 47, 48)]
     assert [one.reported for one in usable(late)] == [None] * 4
     one_in_twenty = [Duration(45.0, 50.0, reported=47.0)] * 19 + [Duration(45.0, 50.0, reported=40.0)]
     assert [one.reported for one in usable(one_in_twenty)].count(47.0) == 19

@@ -18,8 +18,8 @@ from songflow.polling.ticks import best_density
 SEEDS = range(3)
 
 
-def _mean_cost(bench, family, truth, *, told: bool, **more: float) -> tuple[float, float]:
-    costs = [bench.learned_cost(family, truth, told=told, seed=seed, **more) for seed in SEEDS]
+def _mean_cost(bench, family, truth, *, reported: bool, **more: float) -> tuple[float, float]:
+    costs = [bench.learned_cost(family, truth, reported=reported, seed=seed, **more) for seed in SEEDS]
     return tuple(np.mean(costs, axis=0))
 
 
@@ -31,7 +31,7 @@ def test_after_50_songs_polling_is_close_to_the_optimum(bench, number: int) -> N
     """No family is given. The mean lag stays that of 5 s polling, and GETs are within 1.15 of the fewest possible."""
     family = bench.FAMILIES[number]
     truth = bench.Truth(family)
-    lag, gets = _mean_cost(bench, family, truth, told=True)
+    lag, gets = _mean_cost(bench, family, truth, reported=True)
     assert 1.7 < lag < 2.9
     assert gets / truth.optimum(lag) < 1.15
 
@@ -41,18 +41,18 @@ def test_a_gateway_without_reported_times_is_learned_from_polls(bench, number: i
     """Only the two polls around each finish are known."""
     family = bench.FAMILIES[number]
     truth = bench.Truth(family)
-    lag, gets = _mean_cost(bench, family, truth, told=False)
+    lag, gets = _mean_cost(bench, family, truth, reported=False)
     assert 1.7 < lag < 3.2
     assert gets / truth.optimum(lag) < 1.15
 
 
 @pytest.mark.parametrize("before", [0.5, 2.0])
-@pytest.mark.parametrize("told", [True, False])
-def test_polling_recovers_50_songs_after_a_change_of_speed(bench, told: bool, before: float) -> None:
+@pytest.mark.parametrize("reported", [True, False])
+def test_polling_recovers_50_songs_after_a_change_of_speed(bench, reported: bool, before: float) -> None:
     """Within 1.3 of the optimum at the new speed."""
     family = bench.FAMILIES[1]
     truth = bench.Truth(family)
-    lag, gets = _mean_cost(bench, family, truth, told=told, before=before)
+    lag, gets = _mean_cost(bench, family, truth, reported=reported, before=before)
     assert 1.7 < lag < 3.2
     assert gets / truth.optimum(lag) < 1.3
 
@@ -63,17 +63,17 @@ def test_ticks_are_detected_without_false_alarms(bench) -> None:
     smooth, ticks = bench.FAMILIES[1], bench.FAMILIES[7]
     for family, expected in ((smooth, None), (ticks, 15.0)):
         seconds = family.seen(draw.random(50))
-        told = [Duration(0.0, x + 5, reported=round(x)) for x in seconds]
+        reported = [Duration(0.0, x + 5, reported=round(x)) for x in seconds]
         starts = seconds - 5 * draw.random(50)
         looked = [Duration(max(0.0, low), low + 5) for low in starts]
-        for durations in (told, looked):
+        for durations in (reported, looked):
             _, found = best_density(evidence_of(durations), 5.0, 100)
             assert (found and found.period) == expected
 
 
 def _history_of(bench, seed: int, *families) -> History:
-    """What a schedule learned that waited itself for 50 songs of each of these laws, nothing told."""
-    *_, history = bench.grown(families, told=False, seed=seed)
+    """A history of 50 songs of each of these duration models, waited for without reported times."""
+    *_, history = bench.grown(families, reported=False, seed=seed)
     return history
 
 
@@ -123,7 +123,7 @@ def test_looks_before_ticks_are_in_order_where_a_tick_has_two_looks() -> None:
 # --- what always holds --------------------------------------------------------------------------------------
 
 durations = st.builds(
-    lambda low, width, told: Duration(low, low + width, told),
+    lambda low, width, reported: Duration(low, low + width, reported),
     st.floats(0.0, 3000.0),
     st.floats(0.01, 600.0),
     st.one_of(st.none(), st.integers(0, 4000).map(float)),

@@ -37,7 +37,7 @@ FAILED = _report(ReportStatus.FAILED, word="FAILURE")
 
 
 def _problem(kind: FetchProblemKind, retry_after: float | None = None) -> FetchProblem:
-    return FetchProblem(kind, f"it said {kind}", retry_after, None)
+    return FetchProblem(kind, f"it answered {kind}", retry_after, None)
 
 
 TRANSIENT = _problem(FetchProblemKind.TRANSIENT)
@@ -46,7 +46,7 @@ MISCONFIGURED = _problem(FetchProblemKind.CONFIGURATION)
 
 
 class Gateway:
-    """Answers from a list, the last one for ever, and keeps when it was asked."""
+    """Answers from a list, repeating the last one, and records the times of the polls."""
 
     def __init__(self, *answers: Report | FetchProblem) -> None:
         self.answers = list(answers)
@@ -253,13 +253,13 @@ async def test_a_poll_that_fails_never_loses_a_generation(problem: FetchProblem)
 @pytest.mark.parametrize("problem", [TRANSIENT, MISCONFIGURED])
 async def test_a_problem_at_the_deadline_is_in_the_error(problem: FetchProblem) -> None:
     """Overdue says what stood in the way; a gateway that never answered is not called running."""
-    with pytest.raises(Overdue, match=f"it said {problem.kind}") as caught:
+    with pytest.raises(Overdue, match=f"it answered {problem.kind}") as caught:
         await Gateway(problem).wait(deadline=60.0)
     assert caught.value.last is None
 
 
 async def test_a_past_problem_is_not_in_the_error() -> None:
-    """What is said at the deadline is what was last seen."""
+    """The error at the deadline contains the last observation."""
     with pytest.raises(Overdue, match="its status is still 'running'"):
         await Gateway(TRANSIENT, RUNNING).wait(deadline=60.0)
 
@@ -283,7 +283,7 @@ async def test_an_id_that_is_not_visible_yet_is_waited_for() -> None:
 async def test_an_id_that_stays_unknown_has_vanished() -> None:
     """After two minutes."""
     gateway = Gateway(NOT_FOUND)
-    with pytest.raises(Vanished, match="it said not_found"):
+    with pytest.raises(Vanished, match="it answered not_found"):
         await gateway.wait()
     assert gateway.asked[-1] == VISIBILITY_SECONDS + 5.0
 

@@ -98,7 +98,7 @@ async def test_one_failed_take_does_not_hide_the_other(begun) -> None:
 
 
 async def test_a_finished_song_overrides_a_failure_status(begun) -> None:
-    """A finished song with an address is collected whatever is said beside it."""
+    """A finished song with an address is collected whatever its status and error fields contain."""
     opened, _, way, submission = await begun({"fault": "failure_with_song"})
     songs = await wait(opened, submission, way)
     assert [song.state for song in songs] == [SongState.ANNOUNCED, SongState.FAILED]
@@ -136,7 +136,7 @@ async def test_a_failure_is_committed_with_its_reason_and_repeated(
 
 
 async def test_a_failure_without_a_word_about_its_takes_keeps_the_raw_answer(begun) -> None:
-    """What the gateway said last is in the ledger, whatever it was."""
+    """The gateway's last answer is in the ledger, whatever it was."""
     opened, _, way, submission = await begun({"fault": "failure", "fail_reason": "out of luck"})
     with pytest.raises(errors.GenerationFailed):
         await wait(opened, submission, way)
@@ -223,14 +223,14 @@ async def test_a_key_that_is_refused_while_polling_is_overdue_never_failed(
 async def test_progress_is_reported_and_running_is_committed_once(begun) -> None:
     """The status word, the gateway's own progress, and the seconds since it was accepted."""
     opened, _, way, submission = await begun()
-    told = []
+    updates = []
 
     async def progress(status: str, share: float | None, seconds: float) -> None:
-        told.append((status, share, seconds))
+        updates.append((status, share, seconds))
 
     await wait(opened, submission, way, progress)
-    assert told[-1][:2] == ("succeeded", 1.0)
-    assert [seconds for *_, seconds in told] == sorted(seconds for *_, seconds in told)
+    assert updates[-1][:2] == ("succeeded", 1.0)
+    assert [seconds for *_, seconds in updates] == sorted(seconds for *_, seconds in updates)
     ended = await opened.library.ledger.submissions.get(submission.id)
     assert ended.running_at is not None
     assert ended.running_at <= ended.settled_at

@@ -1,4 +1,4 @@
-"""Retries: how many attempts, how long the pauses, what is logged, and the switch for tests."""
+"""Retries: number of attempts, length of pauses, logging, and the switch for tests."""
 
 from __future__ import annotations
 
