@@ -82,7 +82,7 @@ def test_a_missing_key_is_an_error_that_names_the_variable(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "problem"),
     [
         ({"gateway": "udio"}, "There is no gateway 'udio'"),
         ({"gateway": "custom"}, "needs a base URL"),
@@ -91,10 +91,12 @@ def test_a_missing_key_is_an_error_that_names_the_variable(monkeypatch: pytest.M
         ({"gateway": "openai-hk", "base_url": "ftp://x"}, "must look like https"),
     ],
 )
-def test_an_invalid_gateway_is_an_input_error(monkeypatch: pytest.MonkeyPatch, arguments, said: str) -> None:
+def test_an_invalid_gateway_is_an_input_error(
+    monkeypatch: pytest.MonkeyPatch, arguments, problem: str
+) -> None:
     """Exit 2; the message names the fault and the allowed values."""
     monkeypatch.setenv("SONGFLOW_API_KEY", "key")
-    with pytest.raises(InputError, match=said) as caught:
+    with pytest.raises(InputError, match=problem) as caught:
         access_from_environment(**arguments)
     assert caught.value.exit_code == 2
     assert "nothing was sent" in caught.value.next

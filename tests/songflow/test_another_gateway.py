@@ -279,8 +279,8 @@ async def test_a_song_is_made_polled_downloaded_and_in_the_manifest(
     assert song.path is not None
     assert Path(song.path).stat().st_size >= len(server.song)
     (row,) = (await read_manifest(opened.library.ledger)).to_dict("records")
-    told = {name: row[name] for name in ("gateway", "state", "song_state", "title", "price", "mode")}
-    assert told == {
+    stored = {name: row[name] for name in ("gateway", "state", "song_state", "title", "price", "mode")}
+    assert stored == {
         "gateway": "hummery",
         "state": "succeeded",
         "song_state": "stored",

@@ -57,7 +57,7 @@ def test_what_is_exported_is_sorted_and_all(module) -> None:
 
 
 def test_the_picture_of_the_tree_shows_every_error() -> None:
-    """The docstring that people read is the tree that programs see."""
+    """The docstring's tree is that of the classes."""
     for name in EXIT_CODES:
         assert name in errors.__doc__
 
@@ -82,7 +82,7 @@ def test_an_error_keeps_its_facts_when_it_is_pickled(kind: type[errors.SongflowE
 
 
 def test_an_error_without_advice_is_its_message() -> None:
-    """And costs what its kind usually costs."""
+    """Its billing is the default of its class."""
     assert str(errors.InputError("No.")) == "No."
     assert errors.InputError("No.").billed == "no"
     assert errors.OutcomeUnknown("?").billed == "maybe"

@@ -144,13 +144,13 @@ async def test_a_sweep_emits_failures_of_cells_and_its_result(opened, ears, simu
         await generate_in(session, song_request(), access(server.url), key="k")
     assert ears.kinds == {"generation.failed": 1, "generation.accepted": 1, "song.stored": 2}
 
-    told = result.notice()
-    assert (told.kind, told.about) == ("sweep.ended", "sweep.waltzes")
-    assert {name: told.facts[name] for name in ("cells", "stored", "failed", "songs", "posts", "exit_code")} == {
+    notice = result.notice()
+    assert (notice.kind, notice.about) == ("sweep.ended", "sweep.waltzes")
+    assert {name: notice.facts[name] for name in ("cells", "stored", "failed", "songs", "posts", "exit_code")} == {
         "cells": 3, "stored": 2, "failed": 1, "songs": 4, "posts": 3, "exit_code": 4
     }  # fmt: skip
-    assert told.facts["said"] == result.summary()
-    assert "run the sweep again" in told.facts["next"]
+    assert notice.facts["said"] == result.summary()
+    assert "run the sweep again" in notice.facts["next"]
     assert "report" in replace(result, exit_code=0).notice().facts["next"]
 
 

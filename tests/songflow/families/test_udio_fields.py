@@ -96,8 +96,8 @@ def test_a_fraction_that_is_none_is_left_out_of_the_body(name: str) -> None:
 @pytest.mark.parametrize("value", [0, 0.3, 0.76, 2, -1, True, "0.75", None, math.nan, [1]])
 def test_a_quality_other_than_the_four_levels_is_refused(value: Any) -> None:
     """The error names the four."""
-    said = refusal(generation_quality=value)
-    assert f"generation_quality is {value!r}: allowed are 0.25, 0.5, 0.75, 1" in said
+    message = refusal(generation_quality=value)
+    assert f"generation_quality is {value!r}: allowed are 0.25, 0.5, 0.75, 1" in message
 
 
 @pytest.mark.parametrize("value", [0.25, 0.5, 0.75, 1, 1.0])
@@ -138,8 +138,8 @@ def test_each_model_has_its_published_length_and_price(name: str, seconds: float
 @pytest.mark.parametrize("value", [0, 1, "true", "yes", None])
 def test_bypass_prompt_optimization_accepts_only_bools(value: Any) -> None:
     """Numbers and texts are refused."""
-    said = refusal(bypass_prompt_optimization=value)
-    assert f"bypass_prompt_optimization is {value!r}: allowed are true and false" in said
+    message = refusal(bypass_prompt_optimization=value)
+    assert f"bypass_prompt_optimization is {value!r}: allowed are true and false" in message
 
 
 @pytest.mark.parametrize("value", ["", " \n\t", None, 5, b"a", "lone \udcff surrogate"])
@@ -166,8 +166,8 @@ def test_text_fields_refuse_other_types(name: str, value: Any) -> None:
 @pytest.mark.parametrize("value", ["USER", "sung", 1, ["user"]])
 def test_an_unknown_lyrics_type_is_refused(value: Any) -> None:
     """The error names the three."""
-    said = refusal(lyrics_type=value)
-    assert f"lyrics_type is {value!r}: allowed are user, instrumental, generate" in said
+    message = refusal(lyrics_type=value)
+    assert f"lyrics_type is {value!r}: allowed are user, instrumental, generate" in message
 
 
 @pytest.mark.parametrize("value", ["extend", "", [], {}, 1, None])
@@ -179,8 +179,8 @@ def test_an_unknown_mode_is_refused(value: Any) -> None:
 @pytest.mark.parametrize("value", [0, 0.99, 130.01, True, "130", math.nan, math.inf])
 def test_a_context_length_outside_1_to_130_seconds_is_refused(value: Any) -> None:
     """The error names the range."""
-    said = refusal(**EXTENSION, context_length=value)
-    assert f"context_length is {value!r}: allowed is a number of seconds from 1 to 130" in said
+    message = refusal(**EXTENSION, context_length=value)
+    assert f"context_length is {value!r}: allowed is a number of seconds from 1 to 130" in message
 
 
 @pytest.mark.parametrize("value", [1, 64.5, 130])
@@ -193,8 +193,8 @@ def test_the_shortest_and_longest_context_lengths_are_valid(value: float) -> Non
 @pytest.mark.parametrize("value", ["", "  ", 7])
 def test_a_blank_source_song_id_is_refused(value: Any) -> None:
     """A source is identified by a non-blank id."""
-    said = refusal(mode="precede", source_song_id=value)
-    assert f"source_song_id is {value!r}: allowed is a text that is not blank" in said
+    message = refusal(mode="precede", source_song_id=value)
+    assert f"source_song_id is {value!r}: allowed is a text that is not blank" in message
 
 
 def test_an_error_names_every_wrong_field() -> None:
@@ -213,15 +213,15 @@ def test_an_error_names_every_wrong_field() -> None:
         "context_length": 200,
         "tempo": 120,
     }
-    said = refusal(**wrong)
-    assert said.count(";") == len(wrong) - 1
+    message = refusal(**wrong)
+    assert message.count(";") == len(wrong) - 1
     for name, value in wrong.items():
-        assert f"{name} is {value!r}" in said or f"{name} is not a field" in said
+        assert f"{name} is {value!r}" in message or f"{name} is not a field" in message
 
 
 def test_an_error_names_every_broken_rule_between_fields() -> None:
     """The same for rules that concern several fields."""
-    said = refusal(
+    message = refusal(
         lyrics="la",
         lyrics_type="instrumental",
         source_song_id="song-1",
@@ -231,7 +231,7 @@ def test_an_error_names_every_broken_rule_between_fields() -> None:
         lyrics_placement_start=0.9,
         lyrics_placement_end=0.1,
     )
-    assert said.split("The request is not valid: ")[1].rstrip(".").split("; ") == [
+    assert message.split("The request is not valid: ")[1].rstrip(".").split("; ") == [
         "lyrics is forbidden with lyrics_type instrumental (words of your own: user)",
         "source_song_id is forbidden with mode regular (use precede or continuation)",
         "context_length is forbidden with mode regular (it belongs to precede and continuation)",
@@ -242,9 +242,9 @@ def test_an_error_names_every_broken_rule_between_fields() -> None:
 
 def test_an_unknown_field_is_refused_and_valid_fields_are_listed() -> None:
     """A misspelt field must not become a default that is paid for."""
-    said = refusal(prompt_strenght=0.9)
-    assert said.startswith("The request is not valid: prompt_strenght is not a field (there are: ")
-    assert all(name in said for name in SongRequest.model_fields)
+    message = refusal(prompt_strenght=0.9)
+    assert message.startswith("The request is not valid: prompt_strenght is not a field (there are: ")
+    assert all(name in message for name in SongRequest.model_fields)
 
 
 def test_a_field_name_that_is_not_a_string_is_refused() -> None:
@@ -261,9 +261,9 @@ def test_a_request_must_be_a_mapping() -> None:
 
 def test_a_long_wrong_value_is_shortened_in_the_message() -> None:
     """Messages stay readable."""
-    said = refusal(model_type="x" * 1000)
-    assert "..." in said
-    assert len(said) < 200
+    message = refusal(model_type="x" * 1000)
+    assert "..." in message
+    assert len(message) < 200
 
 
 def test_a_request_is_immutable() -> None:

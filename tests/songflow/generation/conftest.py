@@ -28,7 +28,7 @@ HELPER = Path(__file__).parent / "one_run.py"
 
 @pytest.fixture
 def play() -> Callable[..., None]:
-    """Gives a simulated gateway another script of faults (none: it is well again)."""
+    """Replaces the fault script of a simulated gateway (no script: no faults)."""
 
     def give(server: SimulatorServer, *faults: dict[str, Any]) -> None:
         httpx.put(f"{server.url}/_simulator/faults", json=list(faults)).raise_for_status()
@@ -46,7 +46,7 @@ def closed_url() -> str:
 
 @pytest.fixture
 def change() -> Callable[..., Awaitable[Submission]]:
-    """Changes columns of a submission, as time or another machine would have."""
+    """Changes columns of a submission, as the passing of time or another machine would."""
 
     async def set_columns(session: Session, submission: Submission, **columns: Any) -> Submission:
         ledger = session.library.ledger
@@ -80,7 +80,7 @@ async def run_process():
 
 @pytest.fixture
 def finished(access, until):
-    """Waits until all is finished at a gateway, as it is when a person looks; what returns are its ids."""
+    """Waits until every generation of a gateway has ended; returns their ids."""
 
     async def wait(server: SimulatorServer) -> list[str]:
         ids = [entry.generation_id for entry in server.bill()]
@@ -110,7 +110,7 @@ def die():
 
 @pytest.fixture
 def left(access, song_request, die):
-    """A paid generation that a dead process left in a state: accepted, running, overdue, lost or unknown."""
+    """A paid generation of a dead process, in the state accepted, running, overdue, lost or unknown."""
 
     async def leave(opened, server, state: State = State.ACCEPTED, key: str = "key", **fields):
         way = access(server.url)

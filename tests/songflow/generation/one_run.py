@@ -50,7 +50,7 @@ def interrupt(at: str, number: int) -> None:
 
 
 def say(line: str) -> None:
-    """Tell the test something."""
+    """Print a message for the test."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""Money over the whole paid step: what stops a song before it costs anything, and what never stops one."""
+"""Money over the whole paid step: which requests a budget or a pause stops, and which they never stop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from songflow.generation.submit import submit_once
 async def test_a_song_over_budget_is_not_sent(
     simulator, access, session, song_request, library_settings, which: str
 ) -> None:
-    """Exit 6, nothing billed, and the next step named; what was paid before is still collected."""
+    """Exit 6, nothing billed, and the next step named; earlier paid songs are still collected."""
     server = simulator()
     caps = {"library": {"budget": 3.0}, "day": {"budget_per_day": 3.0}, "run": {}}[which]
     mine = {"budget": 3.0, "budget_run": "r"} if which == "run" else {}
@@ -49,7 +49,7 @@ async def test_a_paused_library_sends_nothing_and_still_collects(
 
 
 @pytest.mark.parametrize("refunds", [False, True])
-async def test_a_failed_songs_price_comes_back_where_the_account_says_so(
+async def test_a_failed_song_is_refunded_if_the_account_has_refunds(
     simulator, access, session, song_request, refunds: bool
 ) -> None:
     """No gateway documents refunds, so the account is configured for them."""

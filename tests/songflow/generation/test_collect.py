@@ -1,4 +1,4 @@
-"""From an accepted id to songs on the store, by whichever process, key or address comes back for them."""
+"""From an accepted id to stored songs, whichever process, key or address collects them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OLD, NEW = "sk-old-old-old-old-old", "sk-new-new-new-new-new"
 
 @pytest.fixture
 def finished(simulator, access, session, song_request):
-    """A generation that has ended and whose songs lie at the gateway: (session, server, access, submission, songs)."""
+    """A generation that has ended, its songs not collected: (session, server, access, submission, songs)."""
 
     async def make(*faults, **settings):
         server, opened = simulator(*faults), await session(**settings)
@@ -41,7 +41,7 @@ def finished(simulator, access, session, song_request):
 
 
 async def test_a_generation_stores_its_songs_and_their_rows(simulator, access, session, song_request) -> None:
-    """Key, id, price, and for each take its file with the hash of what lies on the disk."""
+    """Key, id and price, and for each take its file with the checksum of the bytes on disk."""
     server, opened, heard = simulator(), await session(), []
 
     async def progress(status: str, *_: object) -> None:
@@ -65,7 +65,7 @@ async def test_a_generation_stores_its_songs_and_their_rows(simulator, access, s
 async def test_reusing_a_key_returns_the_same_songs_and_pays_nothing(
     simulator, access, session, song_request
 ) -> None:
-    """A Prefect retry, a second click: the stored files come back, and the gateway is not even asked."""
+    """A Prefect retry or a second click: not even a poll is sent."""
     server, opened = simulator(), await session()
     first = await generate_in(opened, song_request(), access(server.url), key="key")
     server.stop()
@@ -126,7 +126,7 @@ async def test_a_failed_take_is_listed_beside_the_good_one(simulator, access, se
 async def test_songs_that_cannot_be_fetched_are_reported_and_fetched_later(
     finished, song_request, play
 ) -> None:
-    """Exit 5, nothing lost: the same key collects them when their host is well again."""
+    """Exit 5, nothing lost: the same key collects them when their host works again."""
     opened, server, way, submission, songs = await finished()
     play(server, {"fault": "dead", "times": None})
     left = await collect(opened, submission, songs, way)
@@ -155,7 +155,7 @@ async def test_one_dead_download_does_not_prevent_the_other(finished, play) -> N
 
 
 async def test_a_gateway_error_while_asking_for_a_fresh_url_leaves_the_song_announced(finished, play) -> None:
-    """No fresh address is no crash: the song stays to be collected."""
+    """No fresh URL is no crash: a later run collects the song."""
     opened, server, way, submission, songs = await finished()
     play(
         server,
@@ -180,7 +180,7 @@ async def test_a_song_without_a_url_is_asked_for_and_collected_later(finished, p
 
 
 async def test_concurrent_collectors_store_each_take_once(finished) -> None:
-    """Who waited for another's lock finds the song stored, and fetches nothing."""
+    """A collector that waited for another's lock finds the song stored and downloads nothing."""
     opened, _, way, submission, songs = await finished()
     first = await store_song(opened, submission, songs[0], way)
     again = await store_song(opened, submission, songs[0], way)
@@ -191,7 +191,7 @@ async def test_concurrent_collectors_store_each_take_once(finished) -> None:
 async def test_a_library_error_while_collecting_is_reported_as_paid(
     finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A name template that cannot be used is found out after paying: exit 5, and all takes come to their end."""
+    """An unusable name template is found after the payment: exit 5, and the collection of every take ends."""
     opened, _, way, submission, songs = await finished()
     monkeypatch.setattr(
         opened.library,
@@ -207,7 +207,7 @@ async def test_a_library_error_while_collecting_is_reported_as_paid(
 async def test_songs_are_not_decoded_if_verify_audio_is_off(
     simulator, access, session, song_request, tmp_path: Path
 ) -> None:
-    """`verify_audio=False` keeps size and hash, and what the gateway announced of the length."""
+    """`verify_audio=False` stores size and checksum, and the length that the gateway announced."""
     opened = await session(library=LibrarySettings(tmp_path / "library", verify_audio=False))
     result = await generate_in(opened, song_request(), access(simulator().url), key="key")
     songs = await opened.library.ledger.songs.of_key("key")
@@ -229,7 +229,7 @@ async def test_each_take_has_a_short_unique_name(finished) -> None:
 async def test_a_later_session_collects_from_the_embedded_simulator_at_its_new_address(
     session, song_request
 ) -> None:
-    """Its port changes with every start: dead addresses are asked for again, and nothing is paid again."""
+    """Its port changes with every start: dead URLs are refreshed, and nothing is paid twice."""
     embedded = songflow.access_from_environment()
     settings = {"embedded_speed": 250.0, "clip_seconds": 2.0}
     first = await session(**settings)
@@ -250,7 +250,7 @@ async def test_a_later_session_collects_from_the_embedded_simulator_at_its_new_a
 async def test_a_generation_is_collected_with_the_new_key_of_its_account(
     simulator, access, session, song_request, tmp_path: Path
 ) -> None:
-    """Keys are rotated between submit and collect; the account is the same."""
+    """A key may be rotated between submit and collect; the account is the same."""
     server = simulator(state_dir=tmp_path / "gateway", accept_keys={OLD})
     opened, alias = await session(), "env:OPENAI_HK_KEY"
     old = access(server.url, "openai-hk", key=OLD, alias=alias)
@@ -266,7 +266,7 @@ async def test_a_generation_is_collected_with_the_new_key_of_its_account(
 async def test_collecting_ignores_credentials_of_another_gateway(
     simulator, access, session, song_request, monkeypatch: pytest.MonkeyPatch, dialect: str
 ) -> None:
-    """Given another gateway, the one that took the generation is asked, with the account that the ledger names."""
+    """The gateway that accepted the generation is polled, with the account in the ledger."""
     server, other = simulator(accept_keys={OLD}), simulator()
     opened = await session()
     variable = {"openai-hk": "OPENAI_HK_KEY", "cometapi": "COMETAPI_KEY"}.get(dialect, "SONGFLOW_API_KEY")
@@ -280,7 +280,7 @@ async def test_collecting_ignores_credentials_of_another_gateway(
 async def test_a_missing_account_is_named_and_the_generation_is_not_lost(
     simulator, access, session, song_request
 ) -> None:
-    """Exit 2 with the id and the account: nothing is lost by a key that is not at hand."""
+    """Exit 2 with the id and the account: a missing key loses nothing."""
     server, other, opened = simulator(), simulator(), await session()
     took = access(server.url, "openai-hk", key=OLD, alias="env:OPENAI_HK_KEY")
     submission = await submit_once(opened, PaidRequest(song_request(), "key"), took)

@@ -1,4 +1,4 @@
-"""Killed or stopped at every step of the paid step, and come back to: billed once, the songs whole."""
+"""Processes killed or stopped at every point of the paid step, and their recovery: billed once, complete songs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KILLED = -signal.SIGKILL
 
 
 def _assert_whole(result, count: int = 2) -> None:
-    """Every song of the result is a file that decodes to its end, and nothing else calls itself a song."""
+    """Check that every song of the result decodes to its end, and that no partial file has a song's name."""
     assert len(result.stored) == count == len(result.songs)
     for song in result.songs:
         assert measure(Path(song.path)).seconds == pytest.approx(2.0, abs=0.1)
@@ -52,8 +52,8 @@ async def test_after_a_kill_the_same_key_stores_whole_songs_and_pays_once(
     """At whichever fail point a process is killed, the next one with its key continues from there."""
     server = simulator()
     process = await run_process(folder=library_settings.folder, url=server.url, key="key", at=at)
-    _, said = await process.communicate()
-    assert process.returncode == KILLED, said.decode()
+    _, errors = await process.communicate()
+    assert process.returncode == KILLED, errors.decode()
     assert len(server.bill()) == billed_before
     opened = await session()
     (left,) = await opened.library.ledger.submissions.of_key("key")
@@ -72,7 +72,7 @@ async def test_after_a_kill_the_same_key_stores_whole_songs_and_pays_once(
 async def test_a_process_killed_during_the_post_leaves_an_unknown_outcome(
     simulator, access, session, song_request, run_process, library_settings, until, posts
 ) -> None:
-    """A process that dies between the POST and its answer leaves what only a person can settle."""
+    """Only a person can settle the outcome."""
     server = simulator({"fault": "slow_answer", "seconds": 600})
     process = await run_process(folder=library_settings.folder, url=server.url, key="key")
 
@@ -112,8 +112,8 @@ async def test_a_suspended_process_does_not_send_after_its_lease_was_taken_over(
     opened = await session()
     result = await generate_in(opened, song_request(), access(server.url), key="key")
     process.send_signal(signal.SIGCONT)
-    told, said = await process.communicate()
-    assert process.returncode == 0, said.decode()
-    assert result.generation_id in told.decode()
+    output, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    assert result.generation_id in output.decode()
     assert (posts(server), len(server.bill())) == (1, 1)
     _assert_whole(result)

@@ -1,4 +1,4 @@
-"""Where an extension is asked for: with the gateway and the account that have its source."""
+"""Gateway and account of an extension: those that have its source."""
 
 from __future__ import annotations
 
@@ -35,15 +35,13 @@ async def test_a_parent_is_found_with_its_request_and_its_submission(
 
 
 async def test_an_unknown_parent_is_refused_by_its_id(session: Any) -> None:
-    """With the way to extend a song of the gateway's."""
+    """The error also explains how to extend a song that only the gateway has."""
     with pytest.raises(InputError, match=r"no song 'nowhere'.*--gateway and --prompt"):
         await find_parent(await session(), "nowhere")
 
 
-async def test_a_take_that_failed_cannot_be_extended(
-    session: Any, simulator: Any, access: Any, make: Any
-) -> None:
-    """The other one can."""
+async def test_a_failed_take_cannot_be_extended(session: Any, simulator: Any, access: Any, make: Any) -> None:
+    """The other take can."""
     server, opened = simulator({"fault": "one_take_fails", "take": 1}), await session()
     made = await make(opened, access(server.url))
     with pytest.raises(InputError, match="failed at the gateway"):
@@ -54,7 +52,7 @@ async def test_a_take_that_failed_cannot_be_extended(
 async def test_the_account_selects_among_two_gateways_with_the_same_song_id(
     session: Any, simulator: Any, access: Any, make: Any
 ) -> None:
-    """Without one, it is refused and both are named."""
+    """Without an account, the id is refused and both are named."""
     server, opened = simulator(), await session()
     first, second = access(server.url, "cometapi", key="k"), access(server.url, "openai-hk", key="k")
     made = await make(opened, first)
@@ -68,7 +66,7 @@ async def test_the_account_selects_among_two_gateways_with_the_same_song_id(
 
 
 async def _also_at(opened: Any, account: Any, made: Any, make: Any) -> None:
-    """Another generation whose songs happen to have the same ids."""
+    """Another generation whose songs have the same ids."""
     from sqlalchemy import update
 
     from songflow.ledger import schema
@@ -85,7 +83,7 @@ async def _also_at(opened: Any, account: Any, made: Any, make: Any) -> None:
 async def test_without_an_account_the_parents_account_pays(
     session: Any, simulator: Any, access: Any, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By its stored name, with the key that it has now."""
+    """By its stored name, with its current key."""
     server, opened = simulator(), await session()
     made = await make(opened, access(server.url, "openai-hk", key="old", alias="env:OPENAI_HK_KEY"))
     monkeypatch.setenv("OPENAI_HK_KEY", "new")
@@ -101,7 +99,7 @@ async def test_without_an_account_the_parents_account_pays(
 async def test_a_missing_key_of_the_parents_account_is_an_error_that_names_it(
     session: Any, simulator: Any, access: Any, make: Any
 ) -> None:
-    """Nothing is sent without it."""
+    """Nothing is sent without the key."""
     server, opened = simulator(), await session()
     made = await make(opened, access(server.url, "openai-hk", key="old", alias="env:OPENAI_HK_KEY"))
     with pytest.raises(MissingCredentials, match=r"no key for its account 'env:OPENAI_HK_KEY'"):
@@ -112,7 +110,7 @@ async def test_a_missing_key_of_the_parents_account_is_an_error_that_names_it(
 async def test_another_gateway_cannot_extend_a_song_even_as_a_fallback(
     session: Any, simulator: Any, access: Any, make: Any
 ) -> None:
-    """It does not have the song; another account of the same gateway is the caller's choice."""
+    """It does not have the song; another account of the same gateway is allowed."""
     server, opened = simulator(), await session()
     mine = access(server.url, "cometapi", key="k")
     made = await make(opened, mine)
@@ -128,7 +126,7 @@ async def test_another_gateway_cannot_extend_a_song_even_as_a_fallback(
 
 
 async def test_a_bare_id_needs_a_gateway_and_a_prompt(session: Any, access: Any) -> None:
-    """It has no parent here; a fallback of another gateway does not have it either."""
+    """It has no parent in the ledger, and a fallback at another gateway does not have the song either."""
     opened, account = await session(), access("http://127.0.0.1:9", "cometapi", key="k")
     planned = await plan_extension(opened, "bare", account, mode="precede", overrides={"prompt": "father"})
     assert planned.parent is None
@@ -148,7 +146,7 @@ async def test_a_bare_id_needs_a_gateway_and_a_prompt(session: Any, access: Any)
 
 
 @pytest.mark.parametrize("dialect", ["cometapi", "openai-hk"])
-async def test_from_plain_python(
+async def test_an_extension_is_made_from_plain_python(
     session: Any, simulator: Any, access: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, dialect: str
 ) -> None:
     """The gateway bills the planned body, and the songs have their parent."""

@@ -30,8 +30,8 @@ def params(**fields: Any) -> SongRequest:
 SUNG = params(lyrics="la la", lyrics_placement_start=0.1, lyrics_placement_end=0.9)
 
 
-def test_the_documented_body_comes_from_a_bare_id() -> None:
-    """Field by field and in order."""
+def test_a_bare_id_gives_the_documented_body() -> None:
+    """All fields, in order."""
     made = extension_request(None, SONG, mode="precede", overrides={"prompt": "father"})
     assert json.dumps(made.body()) == json.dumps(documented("openai_hk.submit.precede.udio32.json"))
 
@@ -39,7 +39,7 @@ def test_the_documented_body_comes_from_a_bare_id() -> None:
 @pytest.mark.parametrize(
     "parent", ["openai_hk.submit.regular.udio32.json", "cometapi.submit.regular.udio32.json"]
 )
-def test_the_documented_body_comes_from_a_documented_parent(parent: str) -> None:
+def test_a_documented_parent_gives_the_documented_body(parent: str) -> None:
     """With only the prompt given."""
     made = extension_request(
         SongRequest.from_body(documented(parent)), SONG, mode=Mode.PRECEDE, overrides={"prompt": "father"}
@@ -58,27 +58,27 @@ def test_the_documented_body_comes_from_a_documented_parent(parent: str) -> None
 )
 def test_a_place_is_a_mode_and_a_section(place: str, mode: str, start: float) -> None:
     """By name alone, by name and mode, by mode and number, and by all three: one body."""
-    said = [
+    requests = [
         extension_request(SUNG, SONG, place=place),
         extension_request(SUNG, SONG, place=place, mode=mode),
         extension_request(SUNG, SONG, mode=mode, overrides={"song_section_start": start}),
         extension_request(SUNG, SONG, mode=mode, place=place, overrides={"song_section_start": start}),
     ]
-    assert {request.canonical() for request in said} == {said[0].canonical()}
-    assert (said[0].mode, said[0].song_section_start) == (mode, start)
-    assert said[0].source_song_id == SONG
+    assert {request.canonical() for request in requests} == {requests[0].canonical()}
+    assert (requests[0].mode, requests[0].song_section_start) == (mode, start)
+    assert requests[0].source_song_id == SONG
 
 
 @pytest.mark.parametrize(
     ("mode", "place"), [("precede", "intro"), ("continuation", "outro"), (None, "outro")]
 )
-def test_a_mode_without_a_place_has_the_usual_one(mode: str | None, place: str) -> None:
+def test_a_mode_without_a_place_has_its_default_place(mode: str | None, place: str) -> None:
     """By default an extension continues the song."""
     assert extension_request(SUNG, SONG, mode=mode) == extension_request(SUNG, SONG, place=place)
 
 
 def test_fields_that_are_not_given_are_inherited() -> None:
-    """Words and their placement, style, strengths, seed, model."""
+    """Lyrics and their placement, style, strengths, seed and model."""
     fields = {
         "lyrics": "la la",
         "negative_prompt": "drums",
@@ -98,7 +98,7 @@ def test_fields_that_are_not_given_are_inherited() -> None:
 
 
 def test_the_parents_placement_is_not_inherited() -> None:
-    """Nor its section, nor its source, nor how much of that the model heard."""
+    """Nor are its section, its source and its context length."""
     parent = params(
         mode="precede",
         source_song_id="grandparent",
@@ -113,13 +113,13 @@ def test_the_parents_placement_is_not_inherited() -> None:
 
 def test_given_fields_replace_inherited_ones() -> None:
     """Any field of a request."""
-    said = {"prompt": "bells", "seed": 3, "context_length": 30, "song_section_end": 0.95, "lyrics": "new"}
-    made = extension_request(SUNG, SONG, overrides=said)
-    assert {name: getattr(made, name) for name in said} == said
+    given = {"prompt": "bells", "seed": 3, "context_length": 30, "song_section_end": 0.95, "lyrics": "new"}
+    made = extension_request(SUNG, SONG, overrides=given)
+    assert {name: getattr(made, name) for name in given} == given
 
 
 @pytest.mark.parametrize(
-    ("parent", "said", "words", "kind", "placed"),
+    ("parent", "given", "words", "kind", "placed"),
     [
         ({"lyrics": "la"}, {}, "la", "user", True),
         ({"lyrics": "la"}, {"lyrics_type": "user"}, "la", "user", True),
@@ -138,10 +138,10 @@ def test_given_fields_replace_inherited_ones() -> None:
     ],
 )
 def test_new_lyrics_replace_the_old_with_their_type_and_placement(
-    parent: dict[str, Any], said: dict[str, Any], words: str, kind: str, placed: bool
+    parent: dict[str, Any], given: dict[str, Any], words: str, kind: str, placed: bool
 ) -> None:
-    """The old placement belongs to the old words."""
-    made = extension_request(params(lyrics_placement_start=0.1, **parent), SONG, overrides=said)
+    """The old placement belongs to the old lyrics."""
+    made = extension_request(params(lyrics_placement_start=0.1, **parent), SONG, overrides=given)
     assert (made.lyrics, made.lyrics_type) == (words, kind)
     assert made.lyrics_placement_start == (0.1 if placed else None)
 
@@ -177,7 +177,7 @@ def test_contradictory_or_wrong_fields_are_refused(wrong: dict[str, Any], text: 
 
 
 def test_a_bare_id_needs_a_prompt() -> None:
-    """There is nothing to inherit one from."""
+    """There is no parent to inherit one from."""
     with pytest.raises(InvalidRequest, match="prompt is required"):
         extension_request(None, SONG, place="intro")
 

@@ -1,4 +1,4 @@
-"""Two host names of one gateway: songs, keys and history of one are those of the other, and rows keep their host."""
+"""Two host names of one gateway share songs, keys and history; each row has the host it was made through."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_a_song_is_extended_through_the_other_host(songs: Songs) -> None:
 
 
 async def test_parents_and_accounts_are_found_by_either_host(songs: Songs, access: Any) -> None:
-    """For an extension, a sweep of extensions, a repeat from a file, and a later wait; another port is elsewhere."""
+    """For an extension, a sweep of extensions, a repeat from a file, and a later wait; not by another port."""
     elsewhere = access("http://localhost:1")
     submission = await songs.submission(songs.longer)
     song_id = str(songs.longer.song_id)
@@ -104,8 +104,8 @@ async def test_parents_and_accounts_are_found_by_either_host(songs: Songs, acces
         await parents_in(songs.session, sweep, elsewhere)
 
 
-async def test_a_rebuild_knows_rows_of_the_other_host(songs: Songs) -> None:
-    """A folder of songs and a ledger that name different hosts of one gateway do not contradict each other."""
+async def test_a_rebuild_recognises_rows_of_the_other_host(songs: Songs) -> None:
+    """Files and a ledger that name different hosts of one gateway do not contradict each other."""
     library = songs.session.library
     async with library.ledger.database.write("test") as connection:
         swapped = songs.hosts[1].account.base_url
@@ -115,7 +115,7 @@ async def test_a_rebuild_knows_rows_of_the_other_host(songs: Songs) -> None:
 
 
 async def test_polling_learns_from_both_hosts(songs: Songs, song_request: Any) -> None:
-    """Ten songs through one host make the schedule of the other."""
+    """Ten songs through one host give the other a learned schedule."""
     ledger, (one, other) = songs.session.library.ledger, songs.hosts
     request = song_request()
     for number in range(9):
@@ -126,7 +126,7 @@ async def test_polling_learns_from_both_hosts(songs: Songs, song_request: Any) -
 
 
 async def test_a_key_has_one_pace_at_both_hosts(access: Any) -> None:
-    """The gateway counts requests by key, not by the name that it is called by."""
+    """The gateway counts requests by key, not by host name."""
     one = access("http://127.0.0.1:9", key="sk-one")
     other = other_host(one, lambda url, alias: access(url, key="sk-one", alias=alias))
     assert one.pace_name == other.pace_name

@@ -10,7 +10,7 @@ from songflow.ledger.lease import Lease
 
 @pytest.fixture
 def commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The ledger's transactions, as they come."""
+    """Records the ledger's transactions."""
     from songflow.ledger import engine
 
     seen: list[str] = []
@@ -21,7 +21,7 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def test_one_lease_covers_a_generation_from_its_post_to_its_songs(
     session, access, simulator, song_request, commits
 ) -> None:
-    """The lease that the accepted id is stored with lasts until the songs are stored; nothing else is written."""
+    """The lease stored with the accepted id lasts until the songs are stored; nothing else is written."""
     opened = await session(deadline=2000.0)
     await generate_in(opened, song_request(), access(simulator().url), key="key")
     acts = [point.partition(":")[0] for point in commits if "after" in point]
@@ -35,7 +35,7 @@ async def test_one_lease_covers_a_generation_from_its_post_to_its_songs(
 async def test_a_reused_lease_is_replaced_only_if_it_ends_too_soon(
     session, access, simulator, song_request
 ) -> None:
-    """What needs longer than the lease lasts gets a longer one, which the end releases."""
+    """Work that needs longer gets a longer lease, which is released at its end."""
     opened = await session(deadline=2000.0)
     ledger = opened.library.ledger.submissions
     await generate_in(opened, song_request(), access(simulator().url), key="key")

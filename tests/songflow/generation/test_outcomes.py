@@ -55,7 +55,7 @@ REPEATABLE = [
 
 
 class Patience:
-    """A clock that only sleeping moves, for repeats without waiting."""
+    """A clock that only sleeping advances, for retries without waiting."""
 
     def __init__(self) -> None:
         self.slept: list[float] = []
@@ -78,7 +78,7 @@ def _named(cases):
 async def test_an_uncertain_answer_is_unknown_and_never_sent_again(
     simulator, access, session, song_request, posts, fault, bill: int
 ) -> None:
-    """Whatever retries are configured, a POST that may have been billed leaves once."""
+    """Whatever retries are configured, a POST that may have been billed is sent once."""
     server, opened, patience = simulator(fault), await session(), Patience()
     with pytest.raises(errors.OutcomeUnknown) as caught:
         await retry_refusals(
@@ -97,7 +97,7 @@ async def test_an_uncertain_answer_is_unknown_and_never_sent_again(
     assert left.error
 
 
-async def test_an_unknown_key_stays_unknown_and_other_runs_of_its_body_stop(
+async def test_an_unknown_key_stays_unknown_and_stops_other_keys_of_its_body(
     simulator, access, session, song_request, posts
 ) -> None:
     """Reusing the key raises the same error; a new key for the same body is refused, in the same process too."""
@@ -121,7 +121,7 @@ async def test_an_unknown_key_stays_unknown_and_other_runs_of_its_body_stop(
 async def test_an_exception_in_the_client_during_the_post_is_unknown(
     simulator, access, session, song_request, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
-    """An exception in the middle of the POST proves nothing about the bill."""
+    """It proves nothing about the bill."""
 
     async def boom(*_: object, **__: object) -> None:
         raise ZeroDivisionError
@@ -164,7 +164,7 @@ async def test_a_final_refusal_is_not_billed_and_not_retried(
 async def test_a_repeatable_refusal_has_its_retry_after(
     simulator, access, session, song_request, fault, wait: float | None
 ) -> None:
-    """The caller decides how patient to be."""
+    """The caller decides how long to retry."""
     opened = await session()
     with pytest.raises(errors.RequestRefused) as caught:
         await submit_once(opened, PaidRequest(song_request(), "key"), access(simulator(fault).url))
@@ -175,7 +175,7 @@ async def test_a_repeatable_refusal_has_its_retry_after(
 async def test_a_rate_limited_request_is_accepted_after_retries(
     simulator, access, session, song_request, posts, retry_after
 ) -> None:
-    """Each attempt is a row of its own; the one that was accepted is billed."""
+    """Each attempt is its own row; the accepted one is billed."""
     limit = {"fault": "status", "on": "submit", "status": 429, "envelope": "empty", "times": 2}
     server, opened, patience = simulator({**limit, "retry_after": retry_after}), await session(), Patience()
     accepted = await retry_refusals(
@@ -194,7 +194,7 @@ async def test_a_rate_limited_request_is_accepted_after_retries(
     assert states == [State.REFUSED, State.REFUSED, State.ACCEPTED]
 
 
-async def test_a_refused_key_can_be_sent_again_later(simulator, access, session, song_request) -> None:
+async def test_a_refused_request_can_be_sent_again_later(simulator, access, session, song_request) -> None:
     """Once the account is topped up, the same key is accepted."""
     server, opened = simulator({"fault": "quota_not_enough"}), await session()
     with pytest.raises(errors.RequestRefused):
@@ -231,7 +231,7 @@ async def test_an_unreachable_gateway_is_retried_and_then_named(
 async def test_nothing_is_sent_after_the_lease_has_expired(
     simulator, access, session, song_request, posts
 ) -> None:
-    """A process that slept through its lease finds out before it sends, not after."""
+    """A process that slept through its lease finds out before it sends."""
     server, opened = simulator(), await session(submit_timeout=120.0, lease_margin=-120.0)
     with pytest.raises(errors.RequestNotSent, match="lease ran out"):
         await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
@@ -318,7 +318,7 @@ async def test_refusals_are_retried_within_the_time_limit_only() -> None:
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
 async def test_refusals_are_retried_as_often_as_set(retries: int) -> None:
-    """`retries` attempts beside the first."""
+    """`retries` attempts after the first."""
     outcomes: list[object] = [_refusal() for _ in range(retries + 1)]
     with pytest.raises(errors.RequestRefused):
         await _repeat(outcomes, retries=retries, within=1e9)
@@ -344,7 +344,7 @@ async def test_no_other_error_is_retried(error: errors.SongflowError) -> None:
 async def test_an_acceptance_is_in_the_spool_and_in_the_ledger(
     simulator, access, session, song_request, dialect: str, caplog
 ) -> None:
-    """The id, the account that took it and its price, in every dialect; never the key."""
+    """The id, the account and the price, in every dialect; never the key."""
     caplog.set_level(logging.DEBUG)
     server, opened = simulator(), await session()
     key = "sk-0123456789abcdefghij"
@@ -363,7 +363,7 @@ async def test_an_acceptance_is_in_the_spool_and_in_the_ledger(
     assert key not in caplog.text
 
 
-async def test_track_ids_are_kept(simulator, access, session, song_request) -> None:
+async def test_track_ids_are_stored_and_fetched(simulator, access, session, song_request) -> None:
     """A gateway that answers with the takes' ids is asked for those."""
     server, opened = simulator({"fault": "raw_generation_id"}), await session()
     accepted = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url, "cometapi"))
@@ -387,7 +387,7 @@ async def test_nothing_is_paid_for_on_a_full_disk(
 async def test_a_key_of_another_body_is_refused_with_the_differing_fields(
     simulator, access, session, song_request, posts
 ) -> None:
-    """Exit 2, with the fields."""
+    """Exit 2."""
     server, opened = simulator(), await session()
     await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     with pytest.raises(errors.KeyConflict, match=r"these fields differ: .*seed") as caught:
@@ -399,10 +399,10 @@ async def test_a_key_of_another_body_is_refused_with_the_differing_fields(
     assert posts(server) == 1
 
 
-async def test_the_ledger_on_postgresql_takes_the_same_steps(
+async def test_outcomes_are_the_same_with_a_ledger_on_postgresql(
     simulator, access, session, song_request, any_library
 ) -> None:
-    """One generation after another, whichever database keeps the truth."""
+    """One generation after another."""
     server, opened = simulator({"fault": "lost_answer", "skip": 1}), await session(library=any_library)
     assert (
         await submit_once(opened, PaidRequest(song_request(), "one"), access(server.url))

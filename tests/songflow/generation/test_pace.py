@@ -19,7 +19,7 @@ TOO_MANY = {"fault": "status", "on": "submit", "status": 429, "envelope": "opena
 async def test_a_429_slows_the_key_down_until_a_submit_is_accepted(
     simulator, access, session, song_request, posts
 ) -> None:
-    """The next submit takes its slot, and its acceptance ends the slowness."""
+    """The next submit takes its slot, and its acceptance ends the pauses."""
     server, opened = simulator({**TOO_MANY, "retry_after": 0.05}), await session()
     way = access(server.url)
     with pytest.raises(errors.RequestRefused):
@@ -52,7 +52,7 @@ async def test_a_submit_does_not_wait_for_a_distant_slot(
 async def test_a_process_that_outslept_its_lease_does_not_touch_the_row_of_its_successor(
     simulator, access, session, song_request, until, posts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It wakes to a slot too far away while the other's request is under way: that one's answer finds its row."""
+    """It wakes to a distant slot while the other's request is in flight, whose answer must find its row."""
     server, opened = simulator({"fault": "slow_answer", "seconds": 1.0}), await session()
     awake, asleep = asyncio.Event(), []
 
@@ -109,7 +109,7 @@ async def test_a_submit_cancelled_while_it_waits_for_a_slot_releases_the_key(
     assert (await opened.library.ledger.money.balance()).reserved == 0.0
 
 
-async def test_a_rate_limit_is_recorded_although_its_caller_is_cancelled(
+async def test_a_rate_limit_is_recorded_even_if_its_caller_is_cancelled(
     simulator, access, session, song_request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The refusal concerns every request with the key, and not only the cancelled one."""

@@ -1,4 +1,4 @@
-"""Songflow from plain Python: parameter groups, the synchronous functions, and the names that they refuse."""
+"""Songflow from plain Python: parameter groups, the synchronous functions, and the names they refuse."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_the_synchronous_functions_make_extend_and_read_songs(tmp_path: Pa
     assert (extended["request.prompt_strength"], extended["request.clarity_strength"]) == (0.7, 0.9)
 
 
-async def test_a_budget_in_the_settings_holds_unless_the_call_has_its_own(tmp_path: Path) -> None:
+async def test_a_calls_budget_overrides_the_settings_budget(tmp_path: Path) -> None:
     """Nothing is sent over it."""
     library, settings = str(tmp_path / "songs"), replace(QUICK, budget=0.5, poll_interval=0.02)
     with pytest.raises(SpendingStopped, match=r"0\.5"):
@@ -48,16 +48,16 @@ async def test_a_budget_in_the_settings_holds_unless_the_call_has_its_own(tmp_pa
     assert len(made.stored) == 2
 
 
-def test_parameters_that_are_not_given_leave_the_settings_as_they_are() -> None:
-    """Those that are given win, even if they are the default."""
+def test_omitted_parameters_do_not_change_the_settings() -> None:
+    """Given ones override, even with the default's value."""
     settings = SessionSettings(poll_interval=1.0, deadline=9.0, retries=7, budget=3.0)
     assert session_settings(None, Safety(), None, settings) == settings
     given = session_settings(Waiting(deadline=None), Safety(retries=4), 5.0, settings)
     assert given == SessionSettings(poll_interval=1.0, deadline=None, retries=4, budget=5.0)
 
 
-async def test_inside_an_event_loop_they_say_to_await(tmp_path: Path) -> None:
-    """They could not wait there."""
+async def test_inside_an_event_loop_the_synchronous_functions_recommend_await(tmp_path: Path) -> None:
+    """They cannot block there."""
     for call in (
         lambda: songflow.generate_sync("a waltz", library=str(tmp_path)),
         lambda: songflow.read_manifest_sync(str(tmp_path)),
@@ -86,7 +86,7 @@ async def test_inside_an_event_loop_they_say_to_await(tmp_path: Path) -> None:
 async def test_flat_and_wrong_parameters_are_refused(
     tmp_path: Path, wrong: dict[str, object], text: str
 ) -> None:
-    """With the place of the parameter, before there is a library."""
+    """The error has the parameter's group, and no library is created."""
     with pytest.raises(InputError, match=text):
         await songflow.generate("a waltz", library=str(tmp_path / "songs"), **wrong)
     with pytest.raises(InvalidRequest, match="tempo is not a field"):

@@ -1,4 +1,4 @@
-"""A song's request, read from its file and asked again."""
+"""Rebuild a song's request from its file and send it again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def test_a_request_is_rebuilt_from_a_file_and_overrides_replace_its_fields
 
 
 async def test_given_lyrics_replace_those_of_the_file(stored: Any) -> None:
-    """Words of one's own, none at all, or words for the model to invent."""
+    """Own lyrics, none, or generated ones."""
     _, songs = await stored(lyrics="La la")
     metadata = read_song_metadata(Path(songs[0].path))
     assert request_like(metadata, {"lyrics": "Lo lo"}).lyrics == "Lo lo"
@@ -36,7 +36,7 @@ async def test_given_lyrics_replace_those_of_the_file(stored: Any) -> None:
 async def test_an_extension_is_repeated_only_at_the_gateway_of_its_source(
     stored: Any, access: Any, song_request: Any
 ) -> None:
-    """Any account of its gateway will do, no other gateway, and none that the file alone names."""
+    """Any account of that gateway, no other gateway, and none that only the file names."""
     opened, songs = await stored()
     (home,) = await opened.library.ledger.submissions.of_key("key")
     way, other = access(home.base_url), access("http://127.0.0.1:1")
@@ -61,7 +61,7 @@ async def test_an_extension_is_repeated_only_at_the_gateway_of_its_source(
     ],
 )
 def test_a_file_without_metadata_is_refused(content: bytes | None, problem: str, tmp_path: Path) -> None:
-    """In a person's words, before anything is sent."""
+    """With a readable reason, before anything is sent."""
     path = tmp_path / "song.mp3"
     if content is not None:
         path.write_bytes(content)

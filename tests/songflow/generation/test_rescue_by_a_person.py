@@ -1,4 +1,4 @@
-"""What only a person can decide: which id an unknown request got, that it is given up, that it is paid again."""
+"""Decisions of a person: adopt an id for an unknown request, write it off, or pay again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TWICE = {"fault": "lost_answer", "times": 2}
 async def test_an_id_from_the_gateways_log_is_adopted_and_collected(
     simulator, access, session, left, finished, posts
 ) -> None:
-    """The only unknown request, and the gateway knows the id for its prompt."""
+    """There is one unknown request, and the gateway has its prompt for the id."""
     server, opened = simulator(LOST_ANSWER), await session()
     await left(opened, server, State.UNKNOWN)
     paid_for = (await finished(server))[0]
@@ -35,7 +35,7 @@ async def test_an_id_from_the_gateways_log_is_adopted_and_collected(
 async def test_among_several_unknown_requests_the_prompt_decides(
     simulator, access, session, left, finished
 ) -> None:
-    """Each id finds the request that asked for it."""
+    """Each id is matched to the request with its prompt."""
     server, opened = simulator(TWICE), await session()
     await left(opened, server, State.UNKNOWN, "waltz", prompt="a slow waltz")
     await left(opened, server, State.UNKNOWN, "polka", prompt="a fast polka")
@@ -60,7 +60,7 @@ async def test_an_id_that_fits_several_requests_needs_a_key(
 
 
 async def test_ids_are_adopted_for_each_unknown_post_of_one_key(simulator, access, session, left) -> None:
-    """Two unknown POSTs under one key: both ids can be adopted, one after the other."""
+    """Two unknown POSTs under one key: both ids can be adopted in turn."""
     server, opened = simulator(TWICE), await session()
     await left(opened, server, State.UNKNOWN)
     with pytest.raises(errors.OutcomeUnknown):
@@ -72,7 +72,7 @@ async def test_ids_are_adopted_for_each_unknown_post_of_one_key(simulator, acces
 
 
 async def test_an_id_that_the_gateway_does_not_know_is_refused(simulator, access, session, left) -> None:
-    """Nothing is changed by a typo."""
+    """A typing error changes nothing."""
     server, opened = simulator(LOST_ANSWER), await session()
     submission = await left(opened, server, State.UNKNOWN)
     with pytest.raises(
@@ -86,7 +86,7 @@ async def test_an_id_that_the_gateway_does_not_know_is_refused(simulator, access
 async def test_an_id_of_another_prompt_is_refused_unless_a_person_names_the_key(
     simulator, access, session, left, song_request
 ) -> None:
-    """A gateway that rewrites prompts is a person's to judge."""
+    """Gateways may rewrite prompts, so a person may insist."""
     server, opened = simulator(LOST_ANSWER), await session()
     await left(opened, server, State.UNKNOWN)
     elsewhere = (await _post(server.url, song_request("a fast polka")))["data"]
@@ -107,7 +107,7 @@ async def _post(url: str, request):
 
 
 async def test_an_id_that_the_ledger_has_is_not_adopted_twice(simulator, access, session, left) -> None:
-    """It belongs to a request already."""
+    """It already belongs to a request."""
     server, opened = simulator({**LOST_ANSWER, "skip": 1}), await session()
     known = await left(opened, server, State.ACCEPTED, "known")
     await left(opened, server, State.UNKNOWN, "unknown")
@@ -125,10 +125,10 @@ async def test_an_id_cannot_be_adopted_if_nothing_is_unknown(simulator, access, 
         await adopt(opened, "id", key="key", given=access(server.url))
 
 
-async def test_an_account_without_a_key_does_not_hide_the_request_that_fits(
+async def test_an_account_without_a_key_does_not_hide_the_matching_request(
     simulator, access, session, left, finished
 ) -> None:
-    """Only where nothing fits is the missing key what a person must hear."""
+    """The missing key is the error only if no request matches."""
     there, away = simulator(LOST_ANSWER), simulator(LOST_ANSWER)
     first = await session()
     await left(first, away, State.UNKNOWN, "away", prompt="a waltz far away")
@@ -143,7 +143,7 @@ async def test_an_account_without_a_key_does_not_hide_the_request_that_fits(
         await adopt(opened, away.bill()[0].generation_id, given=access(there.url))
 
 
-async def test_an_answer_that_comes_in_meanwhile_wins_over_a_persons_id(
+async def test_a_late_answer_outranks_a_persons_id(
     simulator, access, session, left, finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The late answer's id wins; the error reports it, and nothing is overwritten."""
@@ -170,7 +170,7 @@ async def test_an_answer_that_comes_in_meanwhile_wins_over_a_persons_id(
 async def test_a_write_off_ends_the_search_and_frees_the_reservation(
     simulator, access, session, left, song_request
 ) -> None:
-    """Rescue no longer lists it, and the same body is no twin any more."""
+    """Rescue no longer lists it, and it no longer blocks the same body."""
     server, opened = simulator(LOST_ANSWER), await session()
     await left(opened, server, State.UNKNOWN)
     assert (await opened.library.ledger.money.balance()).reserved > 0
@@ -198,7 +198,7 @@ async def test_only_unknown_outcomes_can_be_written_off(simulator, access, sessi
 async def test_the_first_post_of_a_resubmitted_request_can_be_written_off(
     simulator, access, session, left
 ) -> None:
-    """Its second submission succeeded; the first, whose outcome stays unknown, need not be listed for ever."""
+    """Its second submission succeeded; the first, whose outcome stays unknown, need not be listed forever."""
     server, opened = simulator(LOST_ANSWER), await session()
     await left(opened, server, State.UNKNOWN)
     await resubmit(opened, "key", access(server.url))
@@ -213,7 +213,7 @@ async def test_the_first_post_of_a_resubmitted_request_can_be_written_off(
 
 @pytest.mark.parametrize("state", [State.UNKNOWN, State.LOST, State.OVERDUE])
 async def test_a_person_may_pay_again(simulator, access, session, left, state: State) -> None:
-    """Two POSTs on the bill, two rows in the ledger, and the song is there."""
+    """Two POSTs on the bill, two rows in the ledger, and the song is stored."""
     faults = [LOST_ANSWER] if state is State.UNKNOWN else []
     server, opened = simulator(*faults), await session()
     await left(opened, server, state)
@@ -222,7 +222,7 @@ async def test_a_person_may_pay_again(simulator, access, session, left, state: S
     assert [one.ordinal for one in await opened.library.ledger.submissions.of_key("key")] == [1, 2]
 
 
-async def test_a_failure_may_be_paid_for_again(simulator, access, session, left) -> None:
+async def test_a_person_may_pay_again_for_a_failure(simulator, access, session, left) -> None:
     """The gateway failed; a person wants it tried once more."""
     server, opened = simulator({"fault": "failure", "fail_reason": "a hiccup"}), await session()
     await left(opened, server)
@@ -231,9 +231,7 @@ async def test_a_failure_may_be_paid_for_again(simulator, access, session, left)
     assert len(server.bill()) == 2
 
 
-async def test_the_first_answer_is_collected_too_when_it_comes_late(
-    simulator, access, session, left, finished
-) -> None:
+async def test_a_late_first_answer_is_collected_too(simulator, access, session, left, finished) -> None:
     """Both were paid for: four songs."""
     server, opened = simulator(LOST_ANSWER), await session()
     await left(opened, server, State.UNKNOWN)
@@ -258,7 +256,7 @@ async def test_a_collectable_generation_is_not_resubmitted(
 
 
 async def test_an_unknown_key_cannot_be_resubmitted(simulator, access, session) -> None:
-    """A typo buys nothing."""
+    """A typing error buys nothing."""
     server, opened = simulator(), await session()
     with pytest.raises(errors.InputError, match="does not know the key 'no such'"):
         await resubmit(opened, "no such", access(server.url))
@@ -268,7 +266,7 @@ async def test_an_unknown_key_cannot_be_resubmitted(simulator, access, session) 
 async def test_an_answer_in_the_spool_needs_no_second_payment(
     simulator, access, session, left, posts
 ) -> None:
-    """It is adopted first, however sure the person was that it is lost."""
+    """It is adopted before a person's second payment."""
     server, opened = simulator(LOST_ANSWER), await session()
     submission = await left(opened, server, State.UNKNOWN)
     entry = SpoolEntry(
@@ -283,7 +281,7 @@ async def test_an_answer_in_the_spool_needs_no_second_payment(
 async def test_a_resubmission_whose_process_died_is_continued_and_not_paid_twice(
     simulator, access, session, left, posts, song_request
 ) -> None:
-    """An overdue first ranks above the second intent, which must not hide it from the next try."""
+    """An overdue first row outranks the second intent, which the next attempt must still find."""
     from songflow.generation.policy import BY_A_PERSON, PaidRequest
     from songflow.generation.submit import _intent
     from songflow.ledger.lease import Lease
@@ -305,7 +303,7 @@ async def test_a_resubmission_whose_process_died_is_continued_and_not_paid_twice
 async def test_resubmitting_respects_the_pause(
     simulator, access, session, left, finished, library_settings, posts
 ) -> None:
-    """A paused library pays for nothing, not even for a person; it is still rescued."""
+    """A paused library pays for nothing, not even for a person; rescue still collects."""
     server, opened = simulator(LOST_ANSWER), await session()
     await left(opened, server, State.UNKNOWN)
     await opened.library.ledger.money.pause("enough")

@@ -1,4 +1,4 @@
-"""Rescue collects what dead processes paid for: once, without paying, and beside the living."""
+"""Rescue collects the paid work of dead processes: once, without paying, and beside live processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOST_ANSWER = {"fault": "lost_answer"}
 async def test_generations_of_dead_processes_are_collected(
     simulator, access, session, left, posts, state: State
 ) -> None:
-    """Whole songs on disk, the bill as it was, and nothing left to rescue."""
+    """Complete songs, an unchanged bill, and nothing left to rescue."""
     server, opened = simulator(), await session()
     submission = await left(opened, server, state)
     (found,) = await rescue(opened, access(server.url))
@@ -38,7 +38,7 @@ async def test_generations_of_dead_processes_are_collected(
 async def test_songs_that_were_announced_and_not_fetched_are_fetched(
     simulator, access, session, left, die
 ) -> None:
-    """A process that died between the end and the first download."""
+    """The process died between the end and the first download."""
     server, opened = simulator(), await session()
     await wait(opened, await left(opened, server), access(server.url))
     await die(opened)
@@ -58,7 +58,7 @@ async def test_songs_that_were_announced_and_not_fetched_are_fetched(
 async def test_an_interrupted_download_is_finished(
     simulator, access, session, left, die, play, fault: dict
 ) -> None:
-    """Whatever cut it off; the address is asked for again where it is dead."""
+    """Whatever the interruption; a dead URL is refreshed."""
     server, opened = simulator(fault), await session()
     way = access(server.url)
     submission = await left(opened, server)
@@ -78,7 +78,7 @@ async def test_an_interrupted_download_is_finished(
 async def test_a_missing_take_is_reported_although_another_is_stored(
     simulator, access, session, left
 ) -> None:
-    """One song on disk is a success for its maker, but not the end of the rescue."""
+    """One stored song is a success of its run, but not the end of the rescue."""
     server = simulator({"fault": "dead", "on": "download", "times": None, "skip": 1})
     opened = await session()
     await left(opened, server)
@@ -114,7 +114,7 @@ async def test_an_answer_in_the_spool_is_adopted_and_collected(
 async def test_a_dead_sender_without_a_trace_is_listed_as_unknown(
     simulator, access, session, left, die, posts
 ) -> None:
-    """And a live one is left to its POST."""
+    """A live sender is left to its POST."""
     server, opened = simulator(LOST_ANSWER), await session()
     await left(opened, server, State.UNKNOWN)
     await die(opened, state=State.SENDING)
@@ -141,10 +141,10 @@ async def test_a_sender_that_dies_during_a_rescue_is_settled_by_the_next_one(
     assert found.next == "look again later."
 
 
-async def test_an_unknown_outcome_is_listed_with_what_is_known(
+async def test_an_unknown_outcome_is_listed_with_key_account_price_and_time(
     simulator, access, session, left, posts
 ) -> None:
-    """Key, gateway, account, price and time: what a person needs to look it up in the gateway's log."""
+    """The facts to look it up in the gateway's log."""
     server, opened = simulator(LOST_ANSWER), await session()
     submission = await left(opened, server, State.UNKNOWN)
     (found,) = await rescue(opened, access(server.url))
@@ -184,7 +184,7 @@ async def test_with_a_deadline_of_zero_each_generation_is_polled_once(
 
 
 async def test_a_failure_at_the_gateway_is_exit_4(simulator, access, session, left) -> None:
-    """It is over: the next rescue does not list it."""
+    """It has ended: the next rescue does not list it."""
     server, opened = simulator({"fault": "failure", "fail_reason": "moderated"}), await session()
     await left(opened, server)
     (found,) = await rescue(opened, access(server.url))
@@ -192,7 +192,7 @@ async def test_a_failure_at_the_gateway_is_exit_4(simulator, access, session, le
     assert await rescue(opened, access(server.url)) == []
 
 
-async def test_two_rescues_at_once_store_each_take_once(simulator, access, session, left, posts) -> None:
+async def test_concurrent_rescues_store_each_take_once(simulator, access, session, left, posts) -> None:
     """In two processes' sessions; both report it as collected."""
     server, one, two = simulator(), await session(), await session()
     for number in range(3):
@@ -206,7 +206,7 @@ async def test_two_rescues_at_once_store_each_take_once(simulator, access, sessi
 async def test_an_account_without_a_key_does_not_stop_the_rescue_of_others(
     simulator, access, session, left
 ) -> None:
-    """It is listed as still to be collected, with its account's name; the others are collected."""
+    """Its generations are listed with the account's name; the others are collected."""
     there, away = simulator(), simulator()
     opened = await session()
     await left(opened, away, key="away", prompt="a waltz far away")
@@ -223,10 +223,8 @@ async def test_an_account_without_a_key_does_not_stop_the_rescue_of_others(
     assert exit_code(list(found.values())) == 5
 
 
-async def test_a_new_key_of_the_same_account_collects_what_the_old_one_paid_for(
-    simulator, access, session, left
-) -> None:
-    """Keys are rotated; the alias stays."""
+async def test_a_rotated_key_collects_generations_of_the_old_key(simulator, access, session, left) -> None:
+    """The account's alias is the same."""
     server, opened = simulator(), await session()
     await left(opened, server)
     (found,) = await rescue(opened, access(server.url, key="sk-new"))
@@ -246,7 +244,7 @@ def test_the_exit_code_is_the_worst_of_all(codes: tuple[int, ...], worst: int) -
 async def test_a_ledger_error_during_a_rescue_is_reported_as_paid(
     simulator, access, session, left, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A library that cannot be used while it is collected: exit 5, never "nothing was sent"."""
+    """Never "nothing was sent"."""
     from songflow.ledger.submissions import Submissions
 
     server, opened = simulator(), await session()
@@ -263,7 +261,7 @@ async def test_a_ledger_error_during_a_rescue_is_reported_as_paid(
 async def test_a_take_that_the_gateway_lists_late_is_collected_by_a_later_rescue(
     simulator, access, session, left, play
 ) -> None:
-    """It ended with one take; the second was paid for, too. While its process lives, that is left alone."""
+    """It ended with one take; the second was paid for, too. While its process lives, rescue leaves it alone."""
     server, opened = simulator({"fault": "one_take_only"}), await session()
     way = access(server.url)
     submission = await left(opened, server)
@@ -284,7 +282,7 @@ async def test_a_take_that_the_gateway_lists_late_is_collected_by_a_later_rescue
 async def test_an_intent_of_a_live_process_keeps_its_reservation(
     simulator, access, session, left, die
 ) -> None:
-    """It may be about to send."""
+    """The process may be about to send."""
     server, opened = simulator(LOST_ANSWER), await session()
     submission = await left(opened, server, State.UNKNOWN)
     await die(opened, state=State.INTENDED)

@@ -1,4 +1,4 @@
-"""A take that a gateway lists after the end is paid for, too: rescue looks for it."""
+"""Takes that a gateway lists after the end are paid for, too: rescue looks for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from songflow.generation.rescue import rescue
 async def test_a_take_listed_after_the_end_is_collected(
     simulator, access, session, song_request, play, dialect: str
 ) -> None:
-    """The generation had ended with one song; asking costs nothing and brings the other."""
+    """The generation had ended with one song; another poll is free and brings the other."""
     server, opened = simulator({"fault": "one_take_only"}), await session()
     way = access(server.url, dialect)
     result = await generate_in(opened, song_request(), way, key="key")

@@ -28,7 +28,7 @@ class Ended(BaseException):
 
 @pytest.fixture
 def came(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """SIGTERM is counted here, and nothing more happens by it."""
+    """Counts SIGTERM, without any other effect."""
     monkeypatch.setattr(signals, "_REACTION_SECONDS", 0.2)
     monkeypatch.setattr(signals._hold, "quiet_until", 0.0)
     counted: list[int] = []
@@ -40,7 +40,7 @@ def came(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
 @pytest.fixture
 def raises(came: list[int]) -> list[int]:
-    """It also raises, wherever this process is."""
+    """The handler also raises, at whatever line the process is."""
 
     def handler(number: int, _frame: object) -> None:
         came.append(number)
@@ -68,9 +68,9 @@ async def test_a_terminated_process_stores_the_answer_of_its_request_first(
     await until(billed)
     process.send_signal(ending)
     process.send_signal(ending)
-    _, said = await process.communicate()
+    _, errors = await process.communicate()
     assert process.returncode == -ending
-    assert f"Received {ending.name}: ending after the answers to 1 requests in flight." in said.decode()
+    assert f"Received {ending.name}: ending after the answers to 1 requests in flight." in errors.decode()
     opened = await session()
     (left,) = await opened.library.ledger.submissions.of_key("key")
     assert (left.state, left.generation_id) == (State.ACCEPTED, server.bill()[0].generation_id)
@@ -115,11 +115,11 @@ async def test_a_request_that_is_not_sent_yet_is_not_sent_after_the_signal(
     server, opened = simulator(), await session()
     make = opened.gateways.get
 
-    async def told_meanwhile(way: Any) -> Any:
+    async def signalled_meanwhile(way: Any) -> Any:
         terminate()
         return await make(way)
 
-    opened.gateways.get = told_meanwhile
+    opened.gateways.get = signalled_meanwhile
     with pytest.raises(
         RequestNotSent, match="received a termination signal before the request could be sent"
     ):
@@ -176,13 +176,13 @@ async def test_a_signal_at_the_start_of_a_request_leaves_no_handler_installed(
     """It arrives between any two lines: it ends the work at once, and the next signal is deferred as usual."""
     install = signal.signal
 
-    def and_told(number: int, handler: Any) -> Any:
+    def and_signalled(number: int, handler: Any) -> Any:
         monkeypatch.setattr(signals.signal, "signal", install)
         installed = install(number, handler)
         terminate()
         return installed
 
-    monkeypatch.setattr(signals.signal, "signal", and_told)
+    monkeypatch.setattr(signals.signal, "signal", and_signalled)
     with pytest.raises(Ended), answers_first():
         pass
     assert raises == [signal.SIGTERM]
@@ -201,7 +201,7 @@ async def test_an_ending_process_starts_no_request(raises) -> None:
 
 
 async def test_a_wrapped_handler_stays_installed_and_runs_after_the_answers() -> None:
-    """Others may look whose handler it is."""
+    """Other code may look at the installed handler."""
     called: list[int] = []
     handler = comes_after_answers(lambda number, _frame: called.append(number))
     before = signal.signal(signal.SIGTERM, handler)
@@ -243,7 +243,7 @@ async def test_a_handler_installed_during_a_request_is_deferred_from_the_next_re
     assert theirs == [signal.SIGTERM] * 2
 
 
-async def test_a_signal_that_is_ignored_stays_ignored(came) -> None:
+async def test_an_ignored_signal_stays_ignored(came) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with answers_first():
         terminate()
@@ -251,7 +251,7 @@ async def test_a_signal_that_is_ignored_stays_ignored(came) -> None:
 
 
 async def test_signal_handlers_of_the_event_loop_are_left_alone(came) -> None:
-    """It interrupts nothing: a cancellation by it waits for the answer as every other one does."""
+    """It interrupts nothing: its cancellation waits for the answer like any other."""
     loop, taken = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, taken.set)
     try:

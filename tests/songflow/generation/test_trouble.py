@@ -52,7 +52,7 @@ def after_the_answer(monkeypatch: pytest.MonkeyPatch):
 async def test_the_answer_is_stored_although_the_submit_is_cancelled(
     simulator, access, session, song_request, until, times: int
 ) -> None:
-    """The cancellation takes effect when the paid id is safe, however often it is asked for."""
+    """It takes effect once the paid id is stored, however often it is requested."""
     server, opened = simulator({"fault": "slow_answer", "seconds": 1}), await session()
     sending = asyncio.create_task(submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)))
 
@@ -77,7 +77,7 @@ async def test_the_answer_is_stored_although_the_submit_is_cancelled(
 async def test_a_cancelled_wait_releases_its_lease_and_can_be_continued(
     simulator, access, session, song_request
 ) -> None:
-    """The lease goes with the cancelled wait; the generation does not."""
+    """The cancelled wait releases its lease; the generation continues."""
     server, opened = simulator({"fault": "unknown_for_ever"}), await session()
     submission = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     asked = asyncio.Event()
@@ -100,7 +100,7 @@ async def test_a_cancelled_wait_releases_its_lease_and_can_be_continued(
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No lock is waited for, and ledger calls are tried twice without a pause."""
+    """Ledger calls wait for no lock, and are tried twice without a pause."""
     monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0)
     with without_pauses(attempts=2):
         yield
@@ -108,7 +108,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def lock(library_settings):
-    """Another process's lock on the ledger: `lock()` takes it, `lock.free()` gives it back."""
+    """Another process's lock on the ledger: `lock()` takes it, `lock.free()` releases it."""
 
     class Lock:
         def __call__(self) -> None:
@@ -164,7 +164,7 @@ async def test_the_commit_of_an_id_is_retried(
 async def test_the_commit_of_an_id_survives_an_outage_of_postgresql(
     simulator, access, session, song_request, new_postgres, after_the_answer, until, caplog, tmp_path
 ) -> None:
-    """PostgreSQL drops every connection and takes no new one, just as the paid id is to be committed."""
+    """PostgreSQL drops and refuses connections just before the paid id is committed."""
     database = make_url(new_postgres).database
     admin = await asyncpg.connect(make_url(new_postgres).set(database="postgres").render_as_string(False))
     away = f"ALTER DATABASE {database} ALLOW_CONNECTIONS false"
@@ -191,7 +191,7 @@ async def test_the_commit_of_an_id_survives_an_outage_of_postgresql(
 async def test_an_unknown_outcome_is_raised_although_it_cannot_be_committed(
     simulator, access, session, song_request, impatient, lock, after_the_answer, change
 ) -> None:
-    """It stays `sending`, which becomes `unknown` when its lease ends."""
+    """Its row stays `sending`, and becomes `unknown` when its lease expires."""
     server, opened = simulator({"fault": "lost_answer"}), await session()
     after_the_answer(lock)
     with pytest.raises(errors.OutcomeUnknown):
@@ -207,7 +207,7 @@ async def test_an_unknown_outcome_is_raised_although_it_cannot_be_committed(
 async def test_nothing_is_sent_if_the_ledger_is_locked(
     simulator, access, session, song_request, impatient, lock, posts
 ) -> None:
-    """Exit 2: without a committed intent nothing leaves."""
+    """Exit 2: without a committed intent nothing is sent."""
     server, opened = simulator(), await session()
     lock()
     with pytest.raises(errors.LibraryError) as caught:
@@ -234,7 +234,7 @@ async def test_a_locked_ledger_while_waiting_is_reported_as_paid(
 async def test_a_cancellation_propagates_although_the_ledger_is_locked(
     simulator, access, session, song_request, impatient, lock, after_the_answer, capsys
 ) -> None:
-    """The id is on stderr and in the spool; the caller gets the cancellation it asked for."""
+    """The id is on stderr and in the spool; the caller gets its cancellation."""
     server, opened = simulator(), await session()
     sending = asyncio.create_task(submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)))
 
@@ -266,7 +266,7 @@ async def test_the_ledger_gets_the_id_although_the_spool_cannot_be_written(
 
 @pytest.fixture
 def left_behind(simulator, access, session, song_request, change):
-    """A submission as a process left it, and the session and gateway to meet it with."""
+    """A submission that a process left behind, with a session and its gateway."""
 
     async def leave(state: State, *, dead: bool = True, **columns):
         server, opened = simulator(), await session()
@@ -296,7 +296,7 @@ async def test_a_dead_sender_without_a_spooled_answer_is_unknown(left_behind, ac
 async def test_a_spooled_answer_makes_a_submission_accepted(
     left_behind, access, song_request, state: State
 ) -> None:
-    """Whether its sender has just died or was given up for unknown before, the spool knows better."""
+    """Whether its sender has just died or its row is already unknown."""
     opened, server, left = await left_behind(state)
     Spool(opened.library.settings.folder / "spool").append(_spooled(left))
     accepted = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
@@ -309,7 +309,7 @@ async def test_a_spooled_answer_makes_a_submission_accepted(
 async def test_a_submit_waits_for_the_outcome_of_another_process_with_its_key(
     left_behind, access, song_request, state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is sent beside a live lease; what the other brought is what one gets."""
+    """Nothing is sent beside an unexpired lease."""
     opened, server, left = await left_behind(state, dead=False)
     submissions = opened.library.ledger.submissions
     intend, looks = submissions.intend, 0
@@ -331,7 +331,7 @@ async def test_a_submit_waits_for_the_outcome_of_another_process_with_its_key(
 async def test_an_intent_taken_over_by_another_process_is_not_sent(
     left_behind, access, song_request, monkeypatch: pytest.MonkeyPatch, session
 ) -> None:
-    """Between our intent and our POST another took the row: its fence decides, and we re-attach."""
+    """The other's fence decides, and this process waits for its generation."""
     opened, server, left = await left_behind(State.INTENDED)
     get = opened.gateways.get
 
@@ -373,7 +373,7 @@ async def test_an_accepted_submission_is_re_attached_to(
 async def test_a_stored_failure_is_raised_again(
     left_behind, access, song_request, state: State, error, code: int, billed: str, reason: str | None
 ) -> None:
-    """The stored end, with its reason where there is one, and nothing is sent."""
+    """With its reason if there is one, and nothing is sent."""
     opened, server, _ = await left_behind(state, generation_id="id-7", error=reason)
     with pytest.raises(error, match=reason) as caught:
         await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
@@ -398,7 +398,7 @@ async def test_a_failed_generation_is_paid_for_again_only_with_retry_errors(
 async def test_a_post_does_not_start_after_its_lease(
     simulator, access, session, song_request, posts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The commit that precedes it took so long (a lock, a machine asleep) that others may take it for dead already."""
+    """The commit before it took too long (a lock, a suspended machine), so others may consider it dead."""
     server, opened = simulator(), await session()
     clock, begin = [1000.0], type(opened.library.ledger.submissions).begin_send
 

@@ -1,4 +1,4 @@
-"""What the tests of sweeps share: the cells of a spec, and runs of them in sessions of their own."""
+"""Fixtures for tests of sweeps: the cells of a spec, and runs of them in separate sessions."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class HeldWaits:
 
 @pytest.fixture
 def held_waits(monkeypatch: pytest.MonkeyPatch) -> HeldWaits:
-    """Generations keep their slots until the test lets go."""
+    """Generations keep their slots until the test releases them."""
     held = HeldWaits()
     monkeypatch.setattr("songflow.sweeps.run.wait", held.wait)
     return held

@@ -42,7 +42,7 @@ def test_another_gateway_address_account_or_replicate_is_another_cell(access) ->
     assert len({*one, *(key for other in others for key in other)}) == 8
 
 
-def test_a_key_that_was_rotated_is_the_same_account(access) -> None:
+def test_a_rotated_key_is_the_same_account(access) -> None:
     assert keys(access(URL, "openai-hk", key="sk-1234567890")) == keys(
         access(URL, "openai-hk", key="sk-0987654321")
     )
@@ -58,7 +58,7 @@ def test_random_seeds_become_replicates_and_equal_cells_with_a_seed_are_one(acce
 
 def test_a_place_sets_mode_and_start(access) -> None:
     placed = keys(access(URL), source_song_id="s1", grid={"place": ["intro", "outro"]})
-    said = keys(
+    named = keys(
         access(URL),
         source_song_id="s1",
         list=[
@@ -66,7 +66,7 @@ def test_a_place_sets_mode_and_start(access) -> None:
             {"mode": "continuation", "song_section_start": 0.9},
         ],
     )
-    assert placed == said
+    assert placed == named
 
 
 def test_keyed_fields_are_the_varied_fields_by_key(access) -> None:
@@ -98,7 +98,7 @@ class TestLaterFields:
         assert keys(access(URL), seed=1) == old
         assert keys(access(URL), seed=1, negative_prompt="drums") != old
 
-    def test_what_the_old_version_cannot_tell_is_hashed_by_the_new_one(self, before) -> None:
+    def test_a_cell_that_uses_the_new_field_is_hashed_by_the_new_version(self, before) -> None:
         before()
         plain, more = (SongRequest(prompt="a", negative_prompt=text).body() for text in ("", "drums"))
         assert (UDIO.oldest_version(plain), UDIO.oldest_version(more)) == (1, 2)

@@ -71,7 +71,7 @@ async def test_a_song_of_another_gateway_is_refused(simulator, access, session, 
 async def test_a_cell_that_extends_a_song_falls_back_only_at_the_songs_gateway(
     simulator, access, session, cells
 ) -> None:
-    """Another gateway cannot have it: it is not even asked. Another account of the same one is."""
+    """Another gateway cannot have the song, so it gets no request; another account of the same one does."""
     server, other = simulator(accept_keys=frozenset({"second-key-0123456789"}), pool=0), simulator()
     opened, second = await session(), access(server.url, key="second-key-0123456789", alias="second")
     core = await generate_in(opened, cells(server, 1)[0].request, second, key="core")

@@ -15,10 +15,10 @@ from songflow.sweeps.plan import plan_cells
 from songflow.sweeps.status import status_of
 
 
-async def test_posts_and_price_of_a_plan_are_those_of_the_run(
+async def test_a_run_sends_and_pays_what_its_plan_predicts(
     simulator, access, session, any_library, cells, run
 ) -> None:
-    """Whatever exists already, in SQLite and in PostgreSQL."""
+    """Whatever exists already, on SQLite and PostgreSQL."""
     server = simulator()
     opened = await session(library=any_library, budget_run="r1")
     summaries, way = opened.library.ledger.key_summaries, access(server.url)
@@ -106,7 +106,7 @@ async def test_cells_that_run_elsewhere_are_collected_and_not_paid_for(
 
 
 async def test_thousands_of_keys_are_looked_up_in_a_few_queries(simulator, session, cells, run) -> None:
-    """More than a database takes in one statement."""
+    """More keys than a database accepts in one statement."""
     server, opened = simulator(), await session()
     many = cells(server, 2500)
     await run(opened, server, many[1200:1202])

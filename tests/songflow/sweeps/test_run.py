@@ -19,7 +19,7 @@ from songflow.sweeps.tally import Tally
 
 
 def counts(result) -> dict[str, int]:
-    """The counts that are not nought."""
+    """The counts that are not zero."""
     names = ("existing", "stored", "refused", "failed", "unsettled", "troubled", "not_started")
     return {name: getattr(result, name) for name in names if getattr(result, name)}
 
@@ -39,7 +39,7 @@ async def test_a_sweep_stores_songs_of_every_cell_and_a_second_run_pays_nothing(
 async def test_concurrency_limits_the_generations_at_the_gateway(
     simulator, session, cells, run, posts
 ) -> None:
-    """A gateway that takes three refuses nothing, and all three places are used."""
+    """A gateway with three slots refuses nothing, and all three are used."""
     server = simulator(at_once=3)
     result = await run(await session(), server, cells(server, 9), concurrency=3)
     assert counts(result) == {"stored": 9}
@@ -47,7 +47,7 @@ async def test_concurrency_limits_the_generations_at_the_gateway(
 
 
 async def test_the_window_narrows_to_what_the_gateway_accepts(simulator, session, cells, run, posts) -> None:
-    """Too many at once costs some refusals, which bill nothing, and no cell."""
+    """The first excess requests are refused, which bills nothing and loses no cell."""
     server = simulator(at_once=2)
     result = await run(await session(budget_run="r"), server, cells(server, 8), concurrency=8)
     assert counts(result) == {"stored": 8}
@@ -55,10 +55,8 @@ async def test_the_window_narrows_to_what_the_gateway_accepts(simulator, session
     assert posts(server) < 8 + 8 * 4
 
 
-async def test_songs_are_fetched_outside_of_the_slots(
-    simulator, session, cells, access, until, monkeypatch
-) -> None:
-    """With one slot, the next generations are submitted while the songs of those before are still being fetched."""
+async def test_downloads_use_no_slot(simulator, session, cells, access, until, monkeypatch) -> None:
+    """With one slot, the next generations are submitted while earlier songs are still being downloaded."""
     server, fetched = simulator(), asyncio.Event()
 
     async def slowly(*arguments):
@@ -81,7 +79,7 @@ async def test_songs_are_fetched_outside_of_the_slots(
 async def test_failed_cells_are_listed_and_the_worst_is_the_exit_code(
     simulator, session, cells, run, heal
 ) -> None:
-    """Unknown outcomes are never sent again; a failed one only when asked; the refused one is simply tried again."""
+    """Unknown outcomes are never sent again; a failed one only on request; the refused one is tried again."""
     server = simulator(
         {"fault": "status", "on": "submit", "status": 400, "match": "refuse"},
         {"fault": "failure", "match": "fail"},
@@ -123,7 +121,7 @@ async def test_enough_failures_stop_the_sweep(simulator, session, cells, run) ->
 async def test_a_stopped_sweep_does_not_pay_for_cells_that_wait_for_a_slot(
     simulator, session, cells, access, until, held_waits, posts
 ) -> None:
-    """The gateway takes one at once, and that one fails: the others, refused for now, wait for its slot."""
+    """The gateway has one slot, whose generation fails: the others, refused for now, wait for it."""
     server = simulator({"fault": "failure"}, at_once=1)
     work = SweepRun(await session(), access(server.url), RunOptions(concurrency=6, max_failures=1))
     task = asyncio.create_task(work.work(cells(server, 9)))
@@ -142,7 +140,7 @@ async def test_a_stopped_sweep_does_not_pay_for_cells_that_wait_for_a_slot(
 async def test_a_stopped_sweep_does_not_pay_for_cells_that_wait_for_the_keys_pace(
     simulator, session, cells, access, until, posts, monkeypatch
 ) -> None:
-    """After "too many" each has a slot in the pace, up to 45 s away: much may have happened until then."""
+    """After a 429 each cell has a slot in the pace, up to 45 s away: the sweep may be stopped by then."""
     server, opened, go_on, waiting = simulator(), await session(), asyncio.Event(), []
 
     async def slot(*_):
@@ -166,7 +164,7 @@ async def test_a_stopped_sweep_does_not_pay_for_cells_that_wait_for_the_keys_pac
     assert (await opened.library.ledger.money.balance()).reserved == 0.0
 
 
-async def test_a_stopped_sweep_still_collects_what_was_paid_for(
+async def test_a_stopped_sweep_still_collects_paid_cells(
     simulator, session, cells, access, until, held_waits
 ) -> None:
     """Cells that only have to be collected still are, and no cell is paid for after the stop."""
@@ -190,7 +188,7 @@ async def test_a_stopped_sweep_still_collects_what_was_paid_for(
 async def test_the_next_shard_fills_slots_while_the_last_cells_of_a_shard_run(
     simulator, session, cells, access, until, held_waits
 ) -> None:
-    """A shard has started all of its cells while these still run: the next one's take the slots that are left."""
+    """A shard has started all its cells while these still run: the next shard's cells take the free slots."""
     server, started = simulator(), asyncio.Event()
     work = SweepRun(await session(), access(server.url), RunOptions(concurrency=3))
     first = asyncio.create_task(work.work(cells(server, 2), started))
@@ -210,7 +208,7 @@ async def test_the_next_shard_fills_slots_while_the_last_cells_of_a_shard_run(
 async def test_the_next_shard_starts_only_when_the_one_before_has_started_all_cells(
     simulator, session, cells, access, until, held_waits
 ) -> None:
-    """Else a sweep in small shards would open all of them at once."""
+    """Otherwise a sweep in small shards would open all of them at once."""
     server, started = simulator(), asyncio.Event()
     work = SweepRun(await session(), access(server.url), RunOptions(concurrency=2))
     first = asyncio.create_task(work.work(cells(server, 1)))
@@ -229,7 +227,7 @@ async def test_the_next_shard_starts_only_when_the_one_before_has_started_all_ce
 async def test_a_restarted_shard_does_not_pay_again_for_failures_of_its_own_run(
     simulator, session, cells, run
 ) -> None:
-    """Both tries belong to one root run: what was to be paid again are failures of runs before it."""
+    """Both attempts belong to one root run: only failures of earlier runs are paid again."""
     server = simulator({"fault": "failure", "times": 4})
     older = await session(runs=RunIds("sweep-1", "sweep-1"))
     assert counts(await run(older, server, cells(server, 2), policy=PayingPolicy(retry_errors=True))) == {
@@ -248,8 +246,8 @@ async def test_a_restarted_shard_does_not_pay_again_for_failures_of_its_own_run(
     }
 
 
-async def test_a_refused_key_stops_at_once(simulator, session, cells, run, posts) -> None:
-    """What one cell meets every other would meet; nothing is billed."""
+async def test_a_refused_key_stops_the_sweep_at_once(simulator, session, cells, run, posts) -> None:
+    """Every other cell would be refused, too; nothing is billed."""
     server = simulator(accept_keys=frozenset({"another"}))
     result = await run(await session(), server, cells(server, 20), concurrency=1)
     assert (counts(result), result.exit_code) == ({"refused": 1, "not_started": 19}, 3)
@@ -257,9 +255,7 @@ async def test_a_refused_key_stops_at_once(simulator, session, cells, run, posts
     assert (posts(server), len(server.bill())) == (1, 0)
 
 
-async def test_a_budget_that_is_used_up_stops_new_cells_and_collects_the_rest(
-    simulator, session, cells, run
-) -> None:
+async def test_a_used_up_budget_stops_new_cells_and_collects_the_rest(simulator, session, cells, run) -> None:
     server = simulator()
     opened = await session(budget=3.0, budget_run="capped")
     result = await run(opened, server, cells(server, 8), concurrency=2)
@@ -268,7 +264,7 @@ async def test_a_budget_that_is_used_up_stops_new_cells_and_collects_the_rest(
     assert len(server.bill()) == 3
 
 
-async def test_a_paused_library_starts_nothing_and_collects_what_runs(
+async def test_a_paused_library_starts_nothing_and_collects_running_cells(
     simulator, access, session, cells, run
 ) -> None:
     server, opened = simulator(), await session()
@@ -343,7 +339,7 @@ async def test_a_ledger_that_is_away_as_the_sweep_ends_is_not_reported_as_nothin
 async def test_a_sweep_retries_a_ledger_that_is_briefly_away(
     simulator, session, cells, run, monkeypatch
 ) -> None:
-    """Other shards of it may be at work."""
+    """Other shards of the sweep may be running."""
     server, opened = simulator(), await session()
     standings = opened.library.ledger.key_summaries
     read, tries = standings.of_keys, []
@@ -409,7 +405,7 @@ async def test_songs_that_cannot_be_stored_are_collected_by_the_next_run(
 async def test_replicates_of_a_dead_run_do_not_stop_each_other(
     simulator, access, session, cells, run
 ) -> None:
-    """Each is found again by its own key; another key's unsettled twin does stop, unless asked otherwise."""
+    """Each is found by its own key; another key's unsettled twin does stop, unless configured otherwise."""
     server, opened = simulator(), await session()
     way = access(server.url, "openai-hk", key="sk-0123456789")
     pair = cells(server, seed=-1, replicates=2)
@@ -429,7 +425,9 @@ async def test_replicates_of_a_dead_run_do_not_stop_each_other(
     assert work.tally.stored == 1
 
 
-async def test_a_fallback_takes_the_cells_that_the_first_does_not(simulator, access, session, cells) -> None:
+async def test_a_fallback_takes_cells_that_the_first_gateway_refuses(
+    simulator, access, session, cells
+) -> None:
     closed, server = simulator(accept_keys=frozenset({"another"})), simulator()
     work = SweepRun(
         await session(), access(closed.url), RunOptions(policy=PayingPolicy(fallbacks=(access(server.url),)))

@@ -67,7 +67,7 @@ def values(data: dict[str, Any], name: str, folder: Path = Path()) -> list[Any]:
 
 
 def test_every_fault_is_reported_with_its_line(tmp_path: Path) -> None:
-    """At once, and in the order of the text."""
+    """All at once, and in the order of the text."""
     (tmp_path / "bad.yaml").write_text(BAD)
     with pytest.raises(InvalidDocument, match="nothing was sent") as caught:
         load_sweep(tmp_path / "bad.yaml")
@@ -105,7 +105,7 @@ def test_every_fault_is_reported_with_its_line(tmp_path: Path) -> None:
     ids=str,
 )
 def test_plain_data_is_checked_like_a_file(data: Any, words: str, tmp_path: Path) -> None:
-    """As a flow's parameters contain it."""
+    """As in a flow's parameters."""
     with pytest.raises(InvalidDocument) as caught:
         parse_sweep(data, tmp_path) if isinstance(data, dict) else parse_sweep(str(data), tmp_path)
     assert words in str(caught.value)
@@ -256,7 +256,7 @@ class TestSamples:
 
     @pytest.mark.parametrize("kind", ["random", "sobol"])
     def test_more_points_keep_the_earlier_ones(self, kind: str) -> None:
-        """So a sweep that grows pays only for what is new."""
+        """So a sweep that grows pays only for the new cells."""
         spec = {"seed": 3, "fields": {"prompt_strength": {"from": 0, "to": 1}}}
         few, many = (values({kind: {**spec, "n": count}}, "prompt_strength") for count in (4, 9))
         assert many[:4] == few

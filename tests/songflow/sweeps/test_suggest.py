@@ -1,4 +1,4 @@
-"""Searching for what a person rated well: it finds what pleases, keeps to the spec, and goes by its seed."""
+"""Suggestions from ratings: near well-rated songs, within the spec, and reproducible by their seed."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def manifest(*rows: dict[str, Any]) -> pd.DataFrame:
     for number, given in enumerate(rows):
         fields = {name: value for name, value in given.items() if name != "rating"}
         request = SongRequest.parse({"prompt": "a waltz", "generation_quality": 1.0, **fields})
-        told = {f"request.{name}": getattr(request, name) for name in SongRequest.model_fields}
-        told |= {
+        record = {f"request.{name}": getattr(request, name) for name in SongRequest.model_fields}
+        record |= {
             "request.lyrics_type": request.lyrics_type.value,
             "key": f"k{number}",
             "mode": request.mode.value,
         }
-        told["parent_song_id"] = request.source_song_id
-        records += [told | {"rating": given.get("rating")}, told]
+        record["parent_song_id"] = request.source_song_id
+        records += [record | {"rating": given.get("rating")}, record]
     return pd.DataFrame(
         {name: pd.Series([one.get(name) for one in records], dtype=dtype) for name, dtype in COLUMNS.items()}
     )
@@ -60,7 +60,7 @@ def rated(liked: Callable[[float], float]) -> list[Seen]:
 
 
 def test_only_songs_inside_the_search_space_count() -> None:
-    """Its fixed fields and its ranges decide; a seed does not. Ratings of takes are averaged."""
+    """Fixed fields and ranges decide; a seed does not. Ratings of takes are averaged."""
     frame = manifest(
         {"prompt_strength": 0.5, "clarity_strength": 0.25, "rating": 4.0},
         {"prompt_strength": 0.123456789, "clarity_strength": 0.6, "model_type": "udio130-v1.5", "seed": 7},
@@ -77,7 +77,7 @@ def test_only_songs_inside_the_search_space_count() -> None:
 
 @pytest.mark.parametrize("best", [0.15, 0.85])
 def test_suggestions_are_near_well_rated_songs(best: float) -> None:
-    """Most of them lie nearer to the best than chance would put them."""
+    """Most are closer to the best than random ones would be."""
     rows = suggest(sweep(), rated(lambda strength: 5 - 5 * abs(strength - best)), 20, seed=3)
     near = [row for row in rows if abs(row["prompt_strength"] - best) < 0.25]
     assert len(near) >= 14
@@ -115,8 +115,8 @@ def test_existing_and_excluded_combinations_are_not_suggested() -> None:
     ]
 
 
-def test_rows_of_a_list_stay_together_and_a_seed_is_not_searched() -> None:
-    """A zip and a list are one choice each; a combination that is no request is left out."""
+def test_rows_of_a_list_are_one_choice_and_seeds_are_not_searched() -> None:
+    """So are zips; an invalid combination is left out."""
     spec = sweep(
         "grid: {seed: [1, 2], lyrics_type: [generate, user]}\n"
         "zip: {prompt: [a, b, c], negative_prompt: [x, y, z]}\n"
@@ -132,7 +132,7 @@ def test_rows_of_a_list_stay_together_and_a_seed_is_not_searched() -> None:
 
 
 def test_places_of_extensions_can_be_searched() -> None:
-    """A place is a mode and a start; songs of the space are recognised by both."""
+    """A place is a mode and a start; songs of the search space are recognised by both."""
     spec = sweep(
         "prompt: a waltz\ngeneration_quality: 1\nsource_song_id: s1\ngrid: {place: [intro, outro]}\n"
     )
@@ -143,7 +143,7 @@ def test_places_of_extensions_can_be_searched() -> None:
 
 
 def test_suggestions_are_written_as_a_valid_spec() -> None:
-    """With everything that was fixed."""
+    """With all fixed fields."""
     rows = suggest(sweep(), [], 3, seed=5)
     again = parse_sweep(next_spec(sweep(), rows), Path())
     assert again.factors == (rows,)
@@ -159,7 +159,7 @@ def test_an_unusable_search_is_refused_with_a_reason(text: str, count: int, word
         suggest(sweep(text), [], count)
 
 
-def test_without_optuna_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_optuna_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra has a name."""
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(InputError, match="Optuna, which is not installed") as caught:

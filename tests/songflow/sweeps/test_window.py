@@ -35,7 +35,7 @@ async def test_a_429_narrows_the_window_and_each_quiet_round_widens_it_by_one() 
 
 
 async def test_the_window_keeps_one_slot_and_widens_with_late_acceptances() -> None:
-    """Answers come in any order: a no may overtake what was accepted with it."""
+    """Answers come in any order: a 429 may overtake an acceptance."""
     window = Window(8)
     window.refused()
     assert window.limit == 1
