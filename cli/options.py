@@ -159,7 +159,7 @@ class Waiting:
 @Parameter(name="*", group=_PAYING)
 @dataclass(frozen=True)
 class Paying:
-    """What may be paid for, and what is sent again.
+    """Limits on spending, and what may be sent or paid for again.
 
     Parameters
     ----------

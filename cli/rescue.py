@@ -44,7 +44,7 @@ class Choice:
     key
         With --adopt: the request key of the generation, if several are possible.
     write_off
-        Give up this request key: its outcome is no longer looked for, and what is reserved for it is released.
+        Give up this request key: stop looking for its outcome, and release its reservation.
     resubmit
         Pay again for this request key, whose outcome is unknown, lost or failed: the only way to pay twice.
         Asks first.

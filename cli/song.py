@@ -203,7 +203,7 @@ class _SongOrder:
             return access_from_environment()
 
     def _failed(self, output: Output, error: SongflowError, key: str) -> int:
-        """Report a failure; with --json, also what is stored."""
+        """Report a failure; with --json, also the stored songs."""
         details: dict[str, Any] = {}
         if output.as_json:
             with suppress(SongflowError):

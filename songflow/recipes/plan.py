@@ -135,7 +135,7 @@ def _planned(step: Step, access: Access, least: int, most: int) -> PlannedStep:
 async def refuse_over_budget(
     ledger: Ledger | None, settings: LibrarySettings, plan: Plan, paid: Paid, key: str
 ) -> None:
-    """Check that what is still to be paid for fits the budgets.
+    """Check that the remaining payments fit the budgets.
 
     Args:
         ledger: None if there is no library yet, so that nothing was spent.

@@ -216,7 +216,7 @@ def test_its_ledger_migrates_and_keeps_every_row(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recorded", REQUESTS, ids=lambda recorded: json.dumps(recorded["given"])[:60])
 def test_a_request_has_the_same_body_and_hash(recorded: dict[str, Any]) -> None:
-    """Field by field in the same order, so that a key that was paid for stands for the same body."""
+    """Field by field in the same order, so that a paid key still has the same body."""
     given = recorded["given"]
     if "parent" in given:
         parent = parse_request(given["parent"]) if given["parent"] else None
