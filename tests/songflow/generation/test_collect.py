@@ -241,7 +241,7 @@ async def test_a_later_session_collects_from_the_embedded_simulator_at_its_new_a
     assert len(result.stored) == 2
     live = await second.gateways.get(embedded)
     assert live.account.base_url not in songs[0].song_url
-    assert len(second._embedded.bill()) == 1
+    assert len(second.gateways._embedded.bill()) == 1
     assert submission.base_url == "http://simulator.invalid"
 
 
