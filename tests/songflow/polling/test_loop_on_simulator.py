@@ -135,7 +135,7 @@ async def test_a_failure_is_committed_with_its_reason_and_repeated(
     assert (len(result.stored), posts(server)) == (2, 2)
 
 
-async def test_a_failure_without_a_word_about_its_takes_keeps_the_raw_answer(begun) -> None:
+async def test_a_failure_without_reasons_of_its_takes_keeps_the_raw_answer(begun) -> None:
     """The gateway's last answer is in the ledger, whatever it was."""
     opened, _, way, submission = await begun({"fault": "failure", "fail_reason": "out of luck"})
     with pytest.raises(errors.GenerationFailed):

@@ -117,7 +117,7 @@ def test_each_split_doubles_the_following_steps():
     assert price_range(TREE, models, {"small": 0.5}) == (2.0, 4.5)
 
 
-def test_every_circle_is_found_once():
+def test_every_cycle_is_found_once():
     links = {
         "core": Link(None),
         "a": Link("b"),
