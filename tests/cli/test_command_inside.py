@@ -278,7 +278,7 @@ async def test_a_terminal_shows_a_live_line(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--where", "tempo > 3"], "no column"),
+        (["--where", "tempo > 3"], "which is not a column"),
         (["--format", "xml"], "--format"),
         (["--output", "missing/songs.csv"], "missing/songs.csv cannot be written: No such file or directory"),
     ],

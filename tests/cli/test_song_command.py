@@ -100,7 +100,7 @@ def test_every_fault_of_a_recipe_is_reported_with_its_line_and_nothing_is_sent(s
         (["two.yaml", "--set", "prompt=a", "--choose", "chorus=1"], "chorus is not a step of Two steps"),
         (["two.yaml", "--set", "prompt=a", "--choose", "core=0"], "core is '0': allowed are a take's number"),
         (["two.yaml", "--set", "prompt=a", "--choose", "core.1=1"], "core.1 must name no takes"),
-        (["two.yaml", "--set", "prompt=a", "--choose", "core.x=1"], "core.x is no step"),
+        (["two.yaml", "--set", "prompt=a", "--choose", "core.x=1"], "core.x is not a step of Two steps"),
         (["two.yaml", "--set", "prompt=a", "--key", "k" * 250], "with the steps' names behind it"),
     ],
     ids=str,

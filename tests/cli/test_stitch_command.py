@@ -89,7 +89,7 @@ def test_complete_songs_and_songs_that_cannot_be_joined_are_refused(shell: Any, 
     for arguments, text in (
         ((new["song_id"],), "contains its source already"),
         ((core["song_id"],), "is not an extension"),
-        (("nowhere",), "No stored song of this library is 'nowhere'"),
+        (("nowhere",), "No stored song of this library has the id 'nowhere'"),
         ((new["song_id"], "--crossfade", "11"), "allowed are 0 to 10 s"),
         ((new["song_id"], "-o", "x.wav"), "The output is an mp3"),
         ((new["song_id"], "--source", "absent.mp3"), "cannot be joined: it cannot be decoded"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sqlite3
 import time
@@ -72,8 +71,8 @@ def quiet(shell) -> bool:
 def stopped_while_quiet(shell, process) -> bool:
     """Stop the process while no POST is in flight; otherwise let it continue."""
     process.send_signal(signal.SIGSTOP)
-    _, status = os.waitpid(process.pid, os.WUNTRACED)
-    assert os.WIFSTOPPED(status)
+    while Path(f"/proc/{process.pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"T":
+        time.sleep(0.005)
     if quiet(shell):
         return True
     process.send_signal(signal.SIGCONT)

@@ -19,6 +19,7 @@ from prefect.client.schemas.filters import (
     DeploymentFilterId,
     FlowRunFilter,
     FlowRunFilterId,
+    FlowRunFilterName,
     TaskRunFilter,
 )
 from prefect.exceptions import ParameterTypeError
@@ -51,8 +52,8 @@ async def result_of(state):
 
 async def last_run(name):
     async with get_client() as client:
-        runs = await client.read_flow_runs()
-    return max((run for run in runs if run.name == name), key=lambda run: run.created)
+        runs = await client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
+    return max(runs, key=lambda run: run.created)
 
 
 async def task_runs(flow_run_id):
@@ -140,7 +141,7 @@ async def test_a_retry_does_not_pay_again_for_failures_of_the_same_run(studio, p
 
 async def test_a_wrong_spec_is_refused_with_all_its_faults(studio, prefect_server):
     here = studio()
-    with pytest.raises(InvalidDocument, match=r"seed is -3.*tempo is neither"):
+    with pytest.raises(InvalidDocument, match=r"seed is -3.*tempo is not known here"):
         await sweep("prompt: a\nseed: -3\ntempo: 2\n", **here.options)
     with pytest.raises(ParameterTypeError, match="concurrency"):
         await sweep(spec(1), concurrency=0, **here.options)

@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[2]
 _RUN_SECONDS = 240.0
 _TRIES = 3
 _TAKEN_MS = 15_000.0
+_OPTION_MS = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,24 @@ class RunForm:
 
     async def choose(self, title: str, option: str) -> None:
         """Choose one of a parameter's values."""
-        await self.field(title).get_by_role("button", name=re.compile("^Select")).first.click()
-        await self.page.get_by_role("option", name=option, exact=True).click()
+        opener = self.field(title).get_by_role("button", name=re.compile("^Select")).first
+        await self._click_option(opener, option)
 
     async def pick_block(self, title: str, name: str, kind: str | None = None) -> None:
         """Choose a saved block, of one of the parameter's kinds if it has several."""
         field = self.field(title)
         if kind is not None:
             await field.get_by_role("tab", name=kind, exact=True).click()
-        await field.get_by_role("button", name="Select a block").click()
-        await self.page.get_by_role("option", name=name, exact=True).click()
+        await self._click_option(field.get_by_role("button", name="Select a block"), name)
+
+    async def _click_option(self, opener: Locator, option: str) -> None:
+        """Open a list and click an option; again if the list closes meanwhile, as it does when the form is redrawn."""
+        for _ in range(_TRIES):
+            await opener.click()
+            with suppress(PlaywrightTimeout):
+                await self.page.get_by_role("option", name=option, exact=True).click(timeout=_OPTION_MS)
+                return
+        raise AssertionError(f"The option {option!r} could not be clicked.")
 
     async def picture(self, path: Path) -> None:
         """Take a screenshot of the whole form, without the empty page around it."""
@@ -89,7 +98,8 @@ class RunForm:
             with suppress(PlaywrightTimeout):
                 await self.page.wait_for_url("**tab=Runs**", timeout=_TAKEN_MS)
                 return
-            await self.submit()
+            with suppress(PlaywrightTimeout):  # the form is gone if it was accepted meanwhile
+                await self.page.get_by_role("button", name="Submit").click(timeout=_TAKEN_MS)
         raise AssertionError(
             f"Prefect did not accept the form: {await self.page.locator('body').inner_text()}"
         )
