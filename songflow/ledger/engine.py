@@ -131,7 +131,7 @@ class Database:
             from songflow.ledger.migrate import upgrade
 
             async with self.write("migrate") as connection:
-                await connection.run_sync(upgrade)
+                await connection.run_sync(lambda sync: upgrade(sync, SCHEMA_VERSION))
         except self._opening_errors as error:
             await self.close()
             raise self.problem(error) from None

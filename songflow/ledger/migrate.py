@@ -6,6 +6,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, text
 
 __all__ = ["alembic_config", "upgrade"]
@@ -22,10 +23,14 @@ def alembic_config() -> Config:
     return config
 
 
-def upgrade(connection: Connection) -> None:
-    """Run the missing migrations inside the caller's transaction; two processes take turns."""
+def upgrade(connection: Connection, version: str) -> None:
+    """Run the missing migrations inside the caller's transaction, unless another process just has; they take turns."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _ADVISORY_LOCK})
+    # Of many processes that open a new ledger together, the first has migrated it: Alembic would read every script
+    # once more in each of them, while the others wait for the lock.
+    if MigrationContext.configure(connection).get_current_revision() == version:
+        return
     config = alembic_config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
