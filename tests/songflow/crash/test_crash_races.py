@@ -86,7 +86,7 @@ def test_a_sender_that_outsleeps_its_lease_does_not_send_after_a_resubmit(
 def test_a_late_answer_is_collected_beside_the_resubmitted_request(place, desk, forks, suspended) -> None:
     """Suspended after its POST until a person has paid again: both were sent, both are known and collected."""
     seen = desk.posts()
-    short = {"submit_timeout": 30.0, "lease_margin": -29.7}
+    short = {"submit_timeout": 30.0, "lease_margin": -28.0}
     (sleeper,) = forks.start([place.plan(stop_at="post: after request", settings=short)])
     suspended(sleeper)
     (left,) = place.look().submissions

@@ -59,7 +59,7 @@ async def test_a_terminated_process_stores_the_answer_of_its_request_first(
     simulator, access, session, song_request, run_process, library_settings, until, ending: signal.Signals
 ) -> None:
     """Even if the signal arrives twice: a worker may send it, and its process group, too."""
-    server = simulator(SLOW)
+    server = simulator({**SLOW, "seconds": 3.0})
     process = await run_process(folder=library_settings.folder, url=server.url, key="key")
 
     async def billed() -> bool:
@@ -69,7 +69,7 @@ async def test_a_terminated_process_stores_the_answer_of_its_request_first(
     process.send_signal(ending)
     process.send_signal(ending)
     _, errors = await process.communicate()
-    assert process.returncode == -ending
+    assert process.returncode == -ending, errors.decode()
     assert f"Received {ending.name}: ending after the answers to 1 requests in flight." in errors.decode()
     opened = await session()
     (left,) = await opened.library.ledger.submissions.of_key("key")
