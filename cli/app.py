@@ -12,7 +12,6 @@ from cyclopts.exceptions import MissingArgumentError, UnknownOptionError, Unused
 
 from cli.output import Output, stop_logging
 from songflow.errors import InputError, SongflowError
-from songflow.settings import debugging
 
 __all__ = ["app", "command_line", "dispatch"]
 
@@ -71,6 +70,8 @@ def dispatch(arguments: Sequence[str], *, as_json: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
+        from songflow.settings import debugging  # loads pydantic, which `--help` and `--version` do without
+
         if debugging():
             raise
         return _fail(
