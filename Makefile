@@ -19,11 +19,7 @@ demo: $(VENV)/.ready  ## Set up what is missing and make a song on the simulator
 	$(BIN)/songflow demo
 
 test: $(VENV)/.ready-dev  ## Set up what is missing and run every test
-	@# Coverage counts what tests/songflow runs; to trace the other tests as well costs 40 % more CPU.
-	@failed=0; \
-	$(PYTEST) tests/songflow --cov --cov-report=term --cov-fail-under=95 || failed=1; \
-	$(PYTEST) --ignore=tests/songflow || failed=1; \
-	exit $$failed
+	$(PYTEST) --cov --cov-report=term --cov-fail-under=95
 
 test-prefect-3.8: $(VENV)-prefect-3.8/.ready  ## Run a few tests on the oldest Prefect that is allowed
 	$(dir $<)bin/python -c 'import prefect; assert prefect.__version__.startswith("3.8."), prefect.__version__'

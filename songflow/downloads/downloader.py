@@ -23,6 +23,7 @@ from songflow.audio.decoding import AudioFacts, AudioProblem, check_whole, measu
 from songflow.downloads.address_policy import AddressRefused, check_peer, check_url
 from songflow.gateways.client import KEPT_CONNECTIONS
 from songflow.gateways.redaction import without_keys
+from songflow.gateways.tls import tls_context
 from songflow.runtime.failpoints import reached
 from songflow.runtime.retry import Backoff, retry
 
@@ -62,6 +63,7 @@ class Downloaded:
 def download_client() -> httpx.AsyncClient:
     """An HTTP client for song hosts: it sends no gateway key, and leaves redirects to `Downloads`."""
     return httpx.AsyncClient(
+        verify=tls_context(),
         follow_redirects=False,
         headers={"Accept-Encoding": "identity", "User-Agent": "songflow"},
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS),

@@ -19,6 +19,7 @@ from songflow.gateways.redaction import Redactor, keep_out_of_logs
 from songflow.gateways.report import Report
 from songflow.gateways.service import Question, Service
 from songflow.gateways.submit import Accepted, NotSent, Outcome, Unknown, classify_submit
+from songflow.gateways.tls import tls_context
 
 if TYPE_CHECKING:
     # Only the types: importing httpx takes 200 ms, which commands that send nothing save.
@@ -204,7 +205,7 @@ class Gateway:
             raise RuntimeError("this gateway is closed")
         if paid not in self._clients:
             self._clients[paid] = httpx.AsyncClient(
-                verify=_tls_context() if self.account.is_secure else _no_tls_context(),
+                verify=tls_context() if self.account.is_secure else _no_tls_context(),
                 trust_env=not self.account.is_loopback,
                 follow_redirects=False,
                 timeout=httpx.Timeout(self._read_timeout, connect=self._connect_timeout),
@@ -291,14 +292,6 @@ def _inflater(encoding: str) -> Callable[[bytes, int], bytes]:
         return lambda chunk, limit: chunk
     decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     return lambda chunk, limit: decoder.decompress(decoder.unconsumed_tail + chunk, limit)
-
-
-@functools.cache
-def _tls_context() -> ssl.SSLContext:
-    """The process-wide TLS context: reading the certificate authorities takes 20 ms."""
-    import httpx
-
-    return httpx.create_ssl_context()
 
 
 @functools.cache

@@ -22,6 +22,7 @@ import time
 from typing import Any, NoReturn
 
 from cli.app import _COMMANDS
+from songflow.gateways.tls import tls_context
 
 # What commands load only when they need it. Prefect is not among it: it reads the environment when it is loaded.
 LOADED_LATE = (
@@ -50,6 +51,7 @@ def load() -> None:
     for name in LOADED_LATE:
         importlib.import_module(name)
     assert "prefect" not in sys.modules
+    tls_context()
     # Collecting what all forks share would copy it in each of them, at its end above all.
     gc.collect()
     gc.freeze()

@@ -37,6 +37,7 @@ from songflow.downloads import downloader
 from songflow.errors import SongflowError
 from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account
+from songflow.gateways.tls import tls_context
 from songflow.generation import ending, lifecycle, post, rescue, submit
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
@@ -220,6 +221,7 @@ def main() -> None:
     outputs: dict[int, tuple[IO[str], IO[str]]] = {}
     for name in LOADED_LATE:
         importlib.import_module(name)
+    tls_context()
     for line in sys.stdin:
         asked = json.loads(line)
         if "start" in asked:

@@ -11,6 +11,7 @@ import pytest
 from support.canned_gateway import BODY, TAKEN, closed_port, hang
 
 from songflow.gateways import Accepted, FetchProblem, FetchProblemKind, NotSent, Unknown, client
+from songflow.gateways.tls import tls_context
 
 # Proxies.
 
@@ -63,7 +64,7 @@ async def test_a_post_through_a_tunnel_is_accepted_over_tls(serve, tools, monkey
 
     proxy = await serve(tunnel)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    monkeypatch.setattr(client, "_tls_context", lambda: tls_pair[1])
+    monkeypatch.setattr(client, "tls_context", lambda: tls_pair[1])
     async with tools.gateway("https://gateway.test") as gateway:
         assert isinstance(await gateway.submit("udio", BODY), Accepted)
     assert len(origin.posts) == 1
@@ -89,8 +90,8 @@ async def test_an_invalid_proxy_setting_means_not_sent(tools, monkeypatch):
 
 
 def test_the_tls_context_is_created_once_per_process():
-    assert client._tls_context() is client._tls_context()
-    assert client._tls_context().verify_mode is ssl.CERT_REQUIRED
+    assert tls_context() is tls_context()
+    assert tls_context().verify_mode is ssl.CERT_REQUIRED
     assert client._no_tls_context().get_ca_certs() == []
 
 
