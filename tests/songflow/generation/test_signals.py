@@ -59,7 +59,7 @@ async def test_a_terminated_process_stores_the_answer_of_its_request_first(
     simulator, access, session, song_request, run_process, library_settings, until, ending: signal.Signals
 ) -> None:
     """Even if the signal arrives twice: a worker may send it, and its process group, too."""
-    server = simulator({**SLOW, "seconds": 3.0})
+    server = simulator(SLOW)
     process = await run_process(folder=library_settings.folder, url=server.url, key="key")
 
     async def billed() -> bool:
