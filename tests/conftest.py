@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Generator
 from pathlib import Path
@@ -17,6 +18,9 @@ pytest.register_assert_rewrite("support")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TESTS = Path(__file__).parent
+# Each of Prefect's clients reads all certificate authorities, which takes 25 ms. No test connects to a public server, so
+# one authority is enough, here and in the processes that tests start.
+os.environ["SSL_CERT_FILE"] = str(TESTS / "support" / "no_authority.pem")
 # Tracing costs 40 % more CPU. Coverage counts what the tests of each room of `songflow` run, without the long ones.
 TRACED = TESTS / "songflow"
 LONG = tuple(

@@ -71,9 +71,10 @@ class Shell:
         return self.folder / "songs"
 
     def environment(self, **more: str | None) -> dict[str, str]:
-        """The environment: only PATH is the machine's."""
+        """The environment: only PATH and the tests' certificate authority are the machine's."""
         plain = {
             "PATH": os.environ["PATH"],
+            "SSL_CERT_FILE": os.environ["SSL_CERT_FILE"],
             "HOME": str(self.folder / "home"),
             "PREFECT_HOME": str(self.folder / "prefect"),
             "LANG": "C.UTF-8",
