@@ -23,7 +23,7 @@ from songflow.families.registry import family_of_model, models
 from songflow.gateways import Accepted, Answer, NotSent, Outcome, RefusalKind, Refused, Unknown
 from songflow.generation.error_texts import not_sent_error, paid_from_here, refused_error, unknown_error
 from songflow.generation.session import Session
-from songflow.ledger.rows import Intent, Submission
+from songflow.ledger.rows import Intent, Submission, spooled_intent
 from songflow.ledger.spool import SpoolEntry
 from songflow.ledger.states import State
 from songflow.ledger.submissions import Submissions
@@ -201,6 +201,7 @@ class Post:
     async def _commit_accepted(self, outcome: Accepted) -> None:
         """Append the id to the local spool, then retry the ledger until it commits."""
         session, intent, submission = self.session, self.intent, self.submission
+        answer = _answer_row(outcome.answer)
         entry = SpoolEntry(
             submission_id=submission.id,
             key=intent.key,
@@ -210,6 +211,9 @@ class Post:
             generation_id=outcome.generation_id,
             track_ids=outcome.track_ids,
             accepted_at=datetime.now(UTC).isoformat(),
+            answer=answer,
+            fence=submission.lease.fence,
+            intent=spooled_intent(intent, submission),
         )
         named = f"{outcome.generation_id or list(outcome.track_ids)} (key {intent.key}, {intent.gateway})"
         try:
@@ -218,7 +222,6 @@ class Post:
             log.error("The spool would not take the accepted generation %s: %s", named, error)
         deadline = session.polling.deadline(models()[intent.model_type])
         lease = submission.lease.extended(deadline + session.settings.lease_margin)
-        answer = _answer_row(outcome.answer)
         try:
             await persist(
                 lambda: self._submissions.accepted(

@@ -130,7 +130,8 @@ async def _settle_senders(session: Session) -> None:
     An intent whose process died before it sent anything becomes `unsent`, and its reservation is released.
     """
     ledger = session.library.ledger.submissions
-    spooled = {entry.submission_id for entry in await asyncio.to_thread(session.library.spool.entries)}
+    entries = await asyncio.to_thread(session.library.spool.entries)
+    spooled = {entry.submission_id for entry in entries if entry.is_accepted}
     for submission in await ledger.in_states([State.SENDING, State.UNKNOWN]):
         dead = submission.state is State.UNKNOWN or submission.lease.is_dead()
         if dead and (submission.state is State.SENDING or submission.id in spooled):

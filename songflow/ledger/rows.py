@@ -12,6 +12,7 @@ from songflow.families.family import Request
 from songflow.families.registry import family_that_has, request_of, sent_fields
 from songflow.gateways import Place, place_of
 from songflow.ledger.lease import Lease, ProcessIdentity
+from songflow.ledger.spool import SpooledIntent
 from songflow.ledger.states import RULES, SongState, State
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Submission",
     "Timing",
     "clean_text",
+    "spooled_intent",
 ]
 
 
@@ -182,6 +184,27 @@ _SAME_IN_ROW = (
     "generation_id", "error", "intended_at", "sending_at", "answered_at", "running_at", "settled_at", "written_off_at",
     "pending_at",
 )  # fmt: skip
+
+
+def spooled_intent(intent: Intent, submission: Submission) -> SpooledIntent:
+    """What the spool keeps of an intent, to restore the rows of its submission."""
+    return SpooledIntent(
+        body=intent.body,
+        body_hash=intent.body_hash,
+        hash_version=intent.hash_version,
+        model_type=intent.model_type,
+        mode=intent.mode,
+        dialect=intent.dialect,
+        key_fingerprint=intent.key_fingerprint,
+        price=intent.price,
+        ordinal=submission.ordinal,
+        budget_day=intent.day,
+        budget_run=intent.budget_run,
+        flow_run_id=intent.runs.flow_run_id,
+        root_flow_run_id=intent.runs.root_flow_run_id,
+        task_run_id=intent.runs.task_run_id,
+        intended_at=submission.intended_at.isoformat(),
+    )
 
 
 def lease_columns(lease: Lease) -> dict[str, Any]:

@@ -356,6 +356,11 @@ async def test_an_acceptance_is_in_the_spool_and_in_the_ledger(
     assert (accepted.gateway, accepted.base_url, accepted.account) == (way.gateway, server.url, "env:X")
     spooled = opened.library.spool.find(accepted.id)
     assert (spooled.generation_id, spooled.key, spooled.account) == (entry.generation_id, "key", "env:X")
+    generation = await opened.library.ledger.submissions.generation("key")
+    intent = spooled.intent
+    assert (intent.body, intent.body_hash) == (generation.body, generation.body_hash)
+    assert (intent.ordinal, intent.price, intent.key_fingerprint) == (1, 2.0, accepted.key_fingerprint)
+    assert (spooled.answer["status"], spooled.outcome) == (200, "accepted")
     assert entry.body == song_request(model_type="udio130-v1.5").body()
     folder = opened.library.settings.folder
     kept = b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from songflow.ledger import spool as spool_module
-from songflow.ledger.spool import Spool, SpoolEntry
+from songflow.ledger.spool import Spool, SpooledIntent, SpoolEntry
 
 
 def _entry(submission_id: str = "s1", **changes: object) -> SpoolEntry:
@@ -26,6 +27,25 @@ def _entry(submission_id: str = "s1", **changes: object) -> SpoolEntry:
         **changes,
     }
     return SpoolEntry(**fields)  # type: ignore[arg-type]
+
+
+INTENT = SpooledIntent(
+    body='{"gen_params": {"prompt": "é"}}',
+    body_hash="hash",
+    hash_version=1,
+    model_type="udio-130",
+    mode="regular",
+    dialect="{}",
+    key_fingerprint="fingerprint",
+    price=1.5,
+    ordinal=2,
+    budget_day="2026-01-01",
+    budget_run=None,
+    flow_run_id="run",
+    root_flow_run_id=None,
+    task_run_id=None,
+    intended_at="2026-01-01T00:00:00+00:00",
+)
 
 
 @pytest.fixture
@@ -53,6 +73,61 @@ def test_the_last_entry_of_a_submission_counts(spool: Spool) -> None:
     spool.append(_entry(generation_id="first"))
     spool.append(_entry(generation_id="second"))
     assert spool.find("s1").generation_id == "second"
+
+
+def test_an_accepted_entry_outweighs_every_other_outcome(spool: Spool) -> None:
+    """Whatever was written before or after it: it is paid for."""
+    spool.append(_entry(generation_id=None, outcome="unknown", reason="the answer was cut"))
+    assert spool.find("s1").outcome == "unknown"
+    spool.append(_entry(generation_id="id-1"))
+    spool.append(_entry(generation_id=None, outcome="refused"))
+    assert spool.find("s1").generation_id == "id-1"
+
+
+@pytest.mark.parametrize("outcome", ["accepted", "refused", "not_sent", "unknown"])
+def test_outcome_answer_fence_and_intent_are_read_back(spool: Spool, outcome: str) -> None:
+    """Everything that is needed to settle the submission, and to restore its rows."""
+    answer = {"status": 200, "headers": {"date": "today"}, "body": "{}"}
+    entry = _entry(outcome=outcome, reason="why", answer=answer, fence="fence", intent=INTENT)
+    spool.append(entry)
+    assert spool.find("s1") == entry
+    assert entry.is_accepted is (outcome == "accepted")
+
+
+def test_lines_of_an_earlier_version_are_accepted_entries(spool: Spool, tmp_path: Path) -> None:
+    """Their missing fields have defaults."""
+    line = json.dumps(
+        {"submission_id": "s1", "key": "key", "gateway": "openai-hk", "base_url": "https://gateway.example",
+         "account": "env:OPENAI_HK_KEY", "generation_id": "id-1", "track_ids": ["t1", "t2"],
+         "accepted_at": "2026-01-01T00:00:00+00:00"}
+    )  # fmt: skip
+    spool._file.write_text(f"\n{line}\n")
+    assert spool.entries() == [_entry()]
+
+
+def test_fields_of_a_later_version_are_left_out(spool: Spool, tmp_path: Path) -> None:
+    """An older Songflow on the same folder still finds the accepted id."""
+    spool.append(_entry(intent=INTENT))
+    line = json.loads(_file(tmp_path).read_text())
+    _file(tmp_path).write_text(json.dumps({**line, "new": 1, "intent": {**line["intent"], "new": 2}}))
+    assert spool.entries() == [_entry(intent=INTENT)]
+
+
+@pytest.mark.parametrize("intent", [None, 7, [], {}, {"body": "{}"}])
+def test_an_unreadable_intent_does_not_hide_the_accepted_id(
+    spool: Spool, tmp_path: Path, intent: object
+) -> None:
+    """The id is what was paid for."""
+    spool.append(_entry(intent=INTENT))
+    line = json.loads(_file(tmp_path).read_text())
+    _file(tmp_path).write_text(json.dumps({**line, "intent": intent}))
+    assert spool.entries() == [_entry()]
+
+
+def test_an_outcome_that_this_version_does_not_know_is_no_entry(spool: Spool, tmp_path: Path) -> None:
+    """It must not be taken for an acceptance."""
+    spool.append(_entry(outcome="postponed"))
+    assert spool.entries() == []
 
 
 @pytest.mark.parametrize("odd", ["\ud800", "a\nb\r\x85\u2028c", "ü\x00漢", '"}{"'])
