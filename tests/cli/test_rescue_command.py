@@ -110,8 +110,8 @@ def test_a_killed_command_is_collected_by_rescue(shell: Any, gateways: Any, to: 
     process.kill()
     process.communicate()
     heal(server)
-    run = shell.run("rescue")
-    assert run.code == 0, run.err
+    run = shell.run("rescue", "--deadline", "60")
+    assert run.code == 0, run.out
     assert "+ mine ('a killed waltz', cometapi, generation " in run.out
     assert ".mp3" in run.out
     assert shell.run("rescue").out.startswith("Nothing is stranded")

@@ -177,7 +177,7 @@ async def test_a_retry_of_a_failed_run_pays_nothing_more(team, gateway):
 
 
 async def test_a_cancelled_run_is_collected_by_the_rescue_deployment(team, gateway):
-    there = gateway(**SLOW)
+    there = gateway(speed=4.0)  # some 13 s, since the command that cancels takes a while to start
     run = await team.run(GENERATE, **at(there))
     await team.accepted(run)
     await prefect_command(team, "flow-run", "cancel", str(run))
