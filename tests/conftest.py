@@ -18,7 +18,7 @@ pytest.register_assert_rewrite("support")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TESTS = Path(__file__).parent
-# Each of Prefect's clients reads all certificate authorities, which takes 25 ms. No test connects to a public server, so
+# Each of Prefect's clients reads all certificate authorities, which takes 25 ms. No test connects to a public server:
 # one authority is enough, here and in the processes that tests start.
 os.environ["SSL_CERT_FILE"] = str(TESTS / "support" / "no_authority.pem")
 # Tracing costs 40 % more CPU. Coverage counts what the tests of each room of `songflow` run, without the long ones.

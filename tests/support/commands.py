@@ -83,7 +83,9 @@ class ForkServer:
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
-        plain = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "SSL_CERT_FILE"}}
+        plain = {
+            name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "SSL_CERT_FILE"}
+        }
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, _SERVER],
