@@ -71,11 +71,17 @@ class RunForm:
         await self._click_option(field.get_by_role("button", name="Select a block"), name)
 
     async def _click_option(self, opener: Locator, option: str) -> None:
-        """Open a list and click an option; again if the list closes meanwhile, as it does when the form is redrawn."""
+        """Open a list and click an option; again if the list closes meanwhile, as it does when the form is redrawn.
+
+        A list that closes stays on the page for the length of its animation, and the next list may have an option
+        of the same name.
+        """
+        wanted = self.page.get_by_role("option", name=option, exact=True)
         for _ in range(_TRIES):
             await opener.click()
             with suppress(PlaywrightTimeout):
-                await self.page.get_by_role("option", name=option, exact=True).click(timeout=_OPTION_MS)
+                await wanted.click(timeout=_OPTION_MS)
+                await expect(wanted).to_have_count(0)
                 return
         raise AssertionError(f"The option {option!r} could not be clicked.")
 

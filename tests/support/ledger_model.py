@@ -108,7 +108,10 @@ class LedgerModel(RuleBasedStateMachine):
         raise NotImplementedError
 
     def fetch(self, table: str) -> list[dict[str, Any]]:
-        """The rows of a table, read without the ledger."""
+        """The rows of a table, read without the ledger, in the order of its first column.
+
+        Steps pick rows by number, and PostgreSQL returns updated rows in an order of its own.
+        """
         raise NotImplementedError
 
     def expire(self, process: Process) -> None:

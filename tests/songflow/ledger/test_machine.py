@@ -35,7 +35,7 @@ class SqliteMachine(LedgerMachine):
         return Ledger(ledger_url(None, self.folder))
 
     def fetch(self, table: str) -> list[dict[str, Any]]:
-        return [dict(row) for row in self.raw.execute(f"SELECT * FROM {table}")]
+        return [dict(row) for row in self.raw.execute(f"SELECT * FROM {table} ORDER BY 1")]
 
     def expire(self, process: Process) -> None:
         self.raw.execute(
@@ -62,7 +62,7 @@ class PostgresMachine(LedgerMachine):
         return Ledger(ledger_url(self.url, self.folder))
 
     def fetch(self, table: str) -> list[dict[str, Any]]:
-        return [dict(row) for row in self.run(self.raw.fetch(f"SELECT * FROM {table}"))]
+        return [dict(row) for row in self.run(self.raw.fetch(f"SELECT * FROM {table} ORDER BY 1"))]
 
     def expire(self, process: Process) -> None:
         self.run(
