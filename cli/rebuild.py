@@ -31,7 +31,7 @@ def rebuild(
     *,
     trust: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     common: Common = Common(),
-) -> None:
+) -> int:
     """Restore ledger rows from the metadata in song files; existing rows stay unchanged.
 
     The files stay where they are, and nothing is sent. Their prices count as spent.
@@ -51,13 +51,32 @@ def rebuild(
     findings = asyncio.run(_rebuild(common.library_settings(), folder, places))
     counts = Counter(finding.found for finding in findings)
     numbers = {str(found): counts[found] for found in Found}
+    answer = {**numbers, "files": [finding.as_dict() for finding in findings]}
+    if not output.as_json:
+        for finding in findings:
+            if finding.found is not Found.KNOWN or finding.reason:
+                output.line(_line(finding))
+        output.line(", ".join(f"{number} {name}" for name, number in numbers.items()) + ".")
+    if findings and counts[Found.SKIPPED] == len(findings):
+        nothing = _nothing_taken(findings, folder)
+        output.error(nothing, answer)
+        return nothing.exit_code
     if output.as_json:
-        output.object({**numbers, "files": [finding.as_dict() for finding in findings]})
-        return
-    for finding in findings:
-        if finding.found is not Found.KNOWN or finding.reason:
-            output.line(_line(finding))
-    output.line(", ".join(f"{number} {name}" for name, number in numbers.items()) + ".")
+        output.object(answer)
+    return 0
+
+
+def _nothing_taken(findings: Sequence[Finding], folder: Path) -> InputError:
+    """No song was taken: a sweep that is run now would pay again for what these files hold."""
+    untrusted = sorted({finding.trust for finding in findings if finding.trust is not None})
+    trust = " ".join(f"--trust {place}" for place in untrusted)
+    return InputError(
+        f"None of the {len(findings)} songs in {folder} was taken: the ledger does not know them, and would let them "
+        "be paid for again.",
+        next=f"if you trust the gateways that they come from, run again with {trust}."
+        if trust
+        else "see the reason of each file above (with --json in `files`).",
+    )
 
 
 def _line(finding: Finding) -> str:

@@ -60,14 +60,14 @@ async def find_parent(session: Session, song_id: str, access: Access | None = No
             next="see the ids with `songflow songs`, or name --gateway and --prompt for a song that only the "
             "gateway knows; nothing was sent.",
         )
-    good = [song for song in songs if song.state is not SongState.FAILED]
-    if not good:
+    candidates = [(song, await ledger.submissions.get(song.submission_id)) for song in songs]
+    there = [pair for pair in candidates if access is not None and access.took(pair[1])] or candidates
+    fitting = [pair for pair in there if pair[0].state is not SongState.FAILED]
+    if not fitting:
         raise InputError(
-            f"The song {song_id!r} failed at the gateway ({songs[-1].error}): there is nothing to extend.",
+            f"The song {song_id!r} failed at the gateway ({there[-1][0].error}): there is nothing to extend.",
             next="choose another take; nothing was sent.",
         )
-    candidates = [(song, await ledger.submissions.get(song.submission_id)) for song in good]
-    fitting = [pair for pair in candidates if access is not None and access.took(pair[1])] or candidates
     homes = sorted({submission.place for _, submission in fitting})
     if len(homes) > 1:
         raise InputError(

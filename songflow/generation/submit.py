@@ -16,6 +16,7 @@ import json
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from songflow import errors, events
@@ -36,6 +37,7 @@ from songflow.ledger.queries import leading_submission
 from songflow.ledger.rows import Caps, Intent, Submission
 from songflow.ledger.states import RULES, State
 from songflow.ledger.submissions import Claim
+from songflow.runtime.concurrency import shielded
 from songflow.runtime.retry import Attempts, Backoff, Clock, Sleep, retry
 
 __all__ = ["retry_refusals", "settle_dead_sender", "submit_once"]
@@ -84,9 +86,7 @@ async def submit_once(
     other_sender = Attempts(_OTHER_SENDER)
     while True:
         lease = Lease.take(INTENT_LEASE_SECONDS)
-        claim = await library.ledger.submissions.intend(
-            intent, lease, stop_at_twin=policy.if_unsettled == "stop", pay_again=policy.repayable
-        )
+        claim = await _intend(session, intent, lease, policy)
         if claim.stopped is not None:
             stopped = stopped_error(paid.key, claim.stopped)
             session.events.emit_once(events.used_up(paid.key, stopped))
@@ -107,6 +107,32 @@ async def submit_once(
             level = session.events.success_level
             log.log(level, "Key %s is already %s: nothing is sent again.", found.key, found.state)
             return found
+
+
+async def _intend(session: Session, intent: Intent, lease: Lease, policy: PayingPolicy) -> Claim:
+    """Commit the intent to pay; if this task is cancelled meanwhile, nothing stays reserved."""
+    ledger = session.library.ledger.submissions
+    claims: list[Claim] = []
+
+    async def intend() -> None:
+        stop_at_twin = policy.if_unsettled == "stop"
+        claims.append(
+            await ledger.intend(intent, lease, stop_at_twin=stop_at_twin, pay_again=policy.repayable)
+        )
+
+    try:
+        await shielded(intend())
+    except asyncio.CancelledError:
+        for claim in claims:
+            if claim.mine and claim.submission is not None:
+                with suppress(errors.LibraryError):  # the lease expires anyway
+                    await shielded(
+                        ledger.never_sent(
+                            claim.submission.id, lease.fence, "it was cancelled before it was sent"
+                        )
+                    )
+        raise
+    return claims[0]
 
 
 async def retry_refusals(

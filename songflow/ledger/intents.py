@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, insert, or_, select, update
+from sqlalchemy import Integer, Select, bindparam, func, insert, or_, select, update
 
 from songflow.families.registry import body_hash
 from songflow.ledger import schema
@@ -223,22 +223,25 @@ async def _find_twin(connection: Connection, intent: Intent) -> Twin | None:
     body = json.loads(intent.body)
     # The body's hash under each hash version up to the intent's own.
     hashes = {f"hash_{version}": body_hash(body, version) for version in range(1, intent.hash_version)}
+    # Replicates of one cell are intended, and each is found by its own key.
+    kin = {} if intent.kin is None else {"kin": intent.kin, "kin_length": len(intent.kin)}
     rows = await connection.execute(
-        _twins(intent.hash_version, intent.gateway == SIMULATOR),
-        {"own": intent.key, f"hash_{intent.hash_version}": intent.body_hash, **hashes},
+        _twins(intent.hash_version, intent.gateway == SIMULATOR, bool(kin)),
+        {"own": intent.key, f"hash_{intent.hash_version}": intent.body_hash, **hashes, **kin},
     )
     for row in rows.mappings():
         submission = Submission.from_row(dict(row))
-        # Replicates of one cell are intended, and each is found by its own key.
-        wanted = intent.kin is not None and submission.key.startswith(intent.kin)
-        if not wanted and submission.lease.is_dead():
+        if submission.lease.is_dead():
             return Twin(submission.key, submission)
     return None
 
 
 @cache
-def _twins(hash_version: int, simulated: bool) -> Select[Any]:
-    """Select unsettled or uncollected generations under other keys by body hash, oldest first."""
+def _twins(hash_version: int, simulated: bool, has_kin: bool) -> Select[Any]:
+    """Select unsettled or uncollected generations under other keys by body hash, oldest first.
+
+    Kin are left out here, so that a thousand replicates that are under way are not read for each further one.
+    """
     uncollected = (
         select(_songs.c.id)
         .where(_songs.c.submission_id == _submissions.c.id, _songs.c.state == SongState.ANNOUNCED)
@@ -251,12 +254,15 @@ def _twins(hash_version: int, simulated: bool) -> Select[Any]:
     )
     # A simulated song costs nothing, so it does not block a paid one.
     same_kind = _submissions.c.gateway == SIMULATOR if simulated else _submissions.c.gateway != SIMULATOR
+    start = func.substr(_generations.c.key, 1, bindparam("kin_length", type_=Integer))
+    strangers = (start != bindparam("kin"),) if has_kin else ()
     return (
         select(_submissions)
         .join(_generations, _generations.c.key == _submissions.c.key)
         .where(
             or_(*same_body),
             _generations.c.key != bindparam("own"),
+            *strangers,
             _submissions.c.written_off_at.is_(None),
             same_kind,
             _submissions.c.state.in_(unsettled) | ((_submissions.c.state == State.SUCCEEDED) & uncollected),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -39,11 +39,15 @@ class ProcessIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A process's claim on a submission until `expires_at`; the fence is unique to this claim."""
+    """A process's claim on a submission until `expires_at`; the fence is unique to this claim.
+
+    `expires_at` is by this machine's clock. It takes no part in comparisons: read twice from PostgreSQL, which keeps it
+    by its own clock, it differs by milliseconds.
+    """
 
     owner: ProcessIdentity
     fence: str
-    expires_at: datetime
+    expires_at: datetime = field(compare=False)
 
     @classmethod
     def take(cls, seconds: float) -> Lease:

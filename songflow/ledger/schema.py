@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
+    Double,
     Float,
     ForeignKey,
     Index,
@@ -19,7 +23,12 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     text,
+    type_coerce,
 )
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -55,6 +64,68 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class LeaseTime(UtcDateTime):
+    """A lease's end. PostgreSQL stores it by its own clock, so that machines whose clocks differ agree on it.
+
+    In Python it is a time of this machine's clock. It goes to PostgreSQL as the time from now, and comes back as such:
+    two reads of one lease differ by the milliseconds between the clocks' readings.
+    """
+
+    cache_ok = True
+
+    def bind_expression(self, bindvalue: BindParameter[Any]) -> ColumnElement[Any]:
+        """Its time by the database's clock."""
+        return _ByDatabaseClock(type_coerce(bindvalue, _FromNow()))
+
+    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+        """Its time by this machine's clock."""
+        return type_coerce(_FromDatabaseClock(column), _FromNow())
+
+
+class _FromNow(TypeDecorator[datetime]):
+    """A time as the seconds from now on PostgreSQL, and as it is on SQLite, whose users share one clock."""
+
+    impl = UtcDateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(UtcDateTime() if dialect.name == "sqlite" else Double())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name == "sqlite":
+            return value
+        return (value - datetime.now(UTC)).total_seconds()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None or isinstance(value, datetime):
+            return value
+        return datetime.now(UTC) + timedelta(seconds=float(value))
+
+
+class _ByDatabaseClock(FunctionElement[Any]):
+    inherit_cache = True
+
+
+class _FromDatabaseClock(FunctionElement[Any]):
+    inherit_cache = True
+
+
+@compiles(_ByDatabaseClock)
+@compiles(_FromDatabaseClock)
+def _as_it_is(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(_ByDatabaseClock, "postgresql")
+def _now_and(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> str:
+    return f"clock_timestamp() + make_interval(secs => {compiler.process(element.clauses, **options)})"
+
+
+@compiles(_FromDatabaseClock, "postgresql")
+def _from_now(element: FunctionElement[Any], compiler: SQLCompiler, **options: Any) -> str:
+    return f"extract(epoch from {compiler.process(element.clauses, **options)} - clock_timestamp())"
 
 
 metadata = MetaData(
@@ -99,7 +170,7 @@ submissions = Table(
     Column("lease_boot", String(255), nullable=False),
     Column("lease_pid", Integer, nullable=False),
     Column("lease_start", String(64), nullable=False),
-    Column("lease_expires_at", UtcDateTime, nullable=False),
+    Column("lease_expires_at", LeaseTime, nullable=False),
     # The Prefect runs that requested it, if any.
     Column("flow_run_id", String(64), index=True),
     Column("root_flow_run_id", String(64), index=True),

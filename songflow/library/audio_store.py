@@ -138,7 +138,7 @@ def prepare_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
+        probe = folder / f".probe-{uuid.uuid4().hex}"  # threads of one process open libraries, too
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:

@@ -49,13 +49,17 @@ class Found(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One file and its result; `reason` is why it was skipped, or a remark."""
+    """One file and its result.
+
+    `reason` is why it was skipped, or a remark; `trust` the gateway (NAME=URL) to trust before it can be taken.
+    """
 
     path: str
     found: Found
     song_id: str | None = None
     title: str | None = None
     reason: str | None = None
+    trust: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -81,11 +85,27 @@ async def rebuild(library: Library, folder: Path, trusted: Sequence[Place] = ())
         try:
             sortable.append((await asyncio.to_thread(_sort_key, path, places), path))
         except NoProvenance as why:
-            findings.append(Finding(str(path), Found.SKIPPED, reason=str(why)))
+            findings.append(_skipped(path, why))
     in_order = [path for _, path in sorted(sortable)]
     for start in range(0, len(in_order), _AT_ONCE):
         findings += await _restore(library, in_order[start : start + _AT_ONCE], places)
     return findings
+
+
+def _skipped(path: Path, why: NoProvenance) -> Finding:
+    trust = why.trust if isinstance(why, _UntrustedGateway) else None
+    return Finding(str(path), Found.SKIPPED, reason=str(why), trust=trust)
+
+
+class _UntrustedGateway(NoProvenance):
+    """The file comes from a gateway that nobody has vouched for."""
+
+    def __init__(self, gateway: str, base_url: str) -> None:
+        self.trust = f"{gateway}={base_url}"
+        super().__init__(
+            f"it comes from {gateway} at {base_url}, which this library does not know: if you trust it, run "
+            f"again with --trust {self.trust}"
+        )
 
 
 def require_folder(folder: Path) -> None:
@@ -144,10 +164,7 @@ def _read_metadata(path: Path, places: set[Place]) -> SongMetadata:
         raise NoProvenance(f"it cannot be read: {error.strerror or error}") from None
     paid = metadata.provenance.submission
     if place_of(paid.gateway, paid.base_url) not in places:
-        raise NoProvenance(
-            f"it comes from {paid.gateway} at {paid.base_url}, which this library does not know: if you trust it, run "
-            f"again with --trust {paid.gateway}={paid.base_url}"
-        )
+        raise _UntrustedGateway(paid.gateway, paid.base_url)
     return metadata
 
 
@@ -226,7 +243,7 @@ async def _restore(library: Library, paths: Sequence[Path], places: set[Place]) 
         try:
             read.append(await asyncio.to_thread(_read, path, places))
         except NoProvenance as why:
-            findings.append(Finding(str(path), Found.SKIPPED, reason=str(why)))
+            findings.append(_skipped(path, why))
     outcomes = await library.ledger.restore.add([one.rows for one in read])
     for one, outcome in zip(read, outcomes, strict=True):
         found, reason = await _classify(library, one, outcome)

@@ -24,7 +24,9 @@ def test_a_lost_ledger_is_rebuilt_and_a_song_of_it_extended(
     before = shell.run("songs", "--json").json["songs"]
     lose_ledger(shell.library)
     stranger = shell.run("rebuild", "songs/audio", "--json")
-    assert (stranger.code, stranger.json["added"], stranger.json["skipped"]) == (0, 0, 2)
+    assert (stranger.code, stranger.json["added"], stranger.json["skipped"]) == (2, 0, 2)
+    assert "would let them be paid for again" in stranger.json["error"]
+    assert f"--trust cometapi={server.url}." in stranger.json["next"]
     assert f"--trust cometapi={server.url}" in stranger.json["files"][0]["reason"]
     rebuilt = shell.run("rebuild", "songs/audio", "--trust", f"cometapi={server.url}", "--json")
     assert (rebuilt.code, rebuilt.json["added"], rebuilt.json["skipped"]) == (0, 2, 0)

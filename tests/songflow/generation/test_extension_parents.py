@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 import songflow
 from songflow.errors import InputError, InvalidRequest, MissingCredentials
 from songflow.generation.extensions import find_parent, plan_extension
 from songflow.generation.lifecycle import generate_in
+from songflow.ledger import schema
 
 
 @pytest.fixture
@@ -65,12 +67,28 @@ async def test_the_account_selects_among_two_gateways_with_the_same_song_id(
         assert parent.submission.gateway == account.gateway
 
 
+async def test_a_parent_is_looked_up_within_the_gateway_of_the_account(
+    session: Any, simulator: Any, access: Any, make: Any
+) -> None:
+    """Where its gateway's song of this id has failed, another gateway's is not taken for it."""
+    server, opened = simulator(), await session()
+    first, second = access(server.url, "cometapi", key="k"), access(server.url, "openai-hk", key="k")
+    made = await make(opened, first)
+    await _also_at(opened, second, made, make)
+    song_id = made.songs[0].song_id
+    at_second = (await opened.library.ledger.submissions.of_key("other"))[0].id
+    async with opened.library.ledger.database.write("test") as connection:
+        songs = schema.songs
+        await connection.execute(
+            update(songs).where(songs.c.submission_id == at_second).values(state="failed", error="moderated")
+        )
+    with pytest.raises(InputError, match=r"failed at the gateway \(moderated\)"):
+        await find_parent(opened, song_id, second)
+    assert (await find_parent(opened, song_id, first)).submission.gateway == "cometapi"
+
+
 async def _also_at(opened: Any, account: Any, made: Any, make: Any) -> None:
     """Another generation whose songs have the same ids."""
-    from sqlalchemy import update
-
-    from songflow.ledger import schema
-
     other = await make(opened, account, key="other", prompt="another")
     async with opened.library.ledger.database.write("test") as connection:
         for mine, theirs in zip(made.songs, other.songs, strict=True):

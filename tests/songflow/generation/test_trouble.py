@@ -74,6 +74,28 @@ async def test_the_answer_is_stored_although_the_submit_is_cancelled(
     assert len(server.bill()) == 1
 
 
+async def test_a_submit_cancelled_while_its_intent_is_committed_reserves_nothing(
+    simulator, access, session, song_request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key is free and the price is released at once, and nothing is sent."""
+    server, opened = simulator(), await session()
+    ledger = opened.library.ledger
+    intend = ledger.submissions.intend
+
+    async def cancelled_meanwhile(*args: object, **named: object) -> object:
+        sending.cancel()
+        return await intend(*args, **named)
+
+    monkeypatch.setattr(ledger.submissions, "intend", cancelled_meanwhile)
+    sending = asyncio.create_task(submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)))
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    (left,) = await ledger.submissions.of_key("key")
+    assert (left.state, left.error) == (State.UNSENT, "it was cancelled before it was sent")
+    assert (await ledger.money.balance()).reserved == 0.0
+    assert server.bill() == []
+
+
 async def test_a_cancelled_wait_releases_its_lease_and_can_be_continued(
     simulator, access, session, song_request
 ) -> None:

@@ -8,13 +8,14 @@ import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
 from sqlalchemy import func, select
 
 from songflow.families.udio import UDIO, SongRequest
-from songflow.ledger import Ledger, RunIds, State, schema
+from songflow.ledger import Ledger, RunIds, State, intents, schema
 from songflow.ledger.engine import ledger_url
 from songflow.ledger.lease import Lease
 from songflow.ledger.songs import Lineage
@@ -99,7 +100,9 @@ async def test_begin_send_prolongs_the_lease(ledger: Ledger, in_state) -> None:
     submission = await in_state(State.INTENDED)
     longer = submission.lease.extended(1000.0)
     await ledger.submissions.begin_send(submission.id, longer)
-    assert (await ledger.submissions.get(submission.id)).lease == longer
+    kept = (await ledger.submissions.get(submission.id)).lease
+    assert kept == longer
+    assert abs((kept.expires_at - longer.expires_at).total_seconds()) < 1.0
 
 
 @pytest.mark.parametrize("state", [State.UNSENT, State.REFUSED])
@@ -282,6 +285,27 @@ async def test_an_existing_key_is_not_stopped_by_twins(ledger: Ledger, intent, a
     await in_state(State.UNKNOWN, "other", lease=dead())
     mine = await in_state(State.ACCEPTED, "mine", lease=dead())
     assert (await ledger.submissions.intend(intent("mine"), alive())).submission == mine
+
+
+async def test_kin_are_left_out_before_they_are_read(
+    ledger: Ledger, intent, alive, dead, in_state, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many unsettled replicates of one body, the next one reads none; a stranger's is found among them."""
+    for number in range(1, 6):
+        await in_state(State.ACCEPTED, f"cell_a-{number}", lease=dead(), kin="cell_a-")
+    read: list[str] = []
+    from_row = intents.Submission.from_row
+
+    def counted(row):
+        read.append(row["key"])
+        return from_row(row)
+
+    monkeypatch.setattr(intents, "Submission", SimpleNamespace(from_row=counted))
+    claim = await ledger.submissions.intend(intent("cell_a-6", kin="cell_a-"), alive())
+    assert (claim.mine, read) == (True, [])
+    await in_state(State.ACCEPTED, "cellXa-1", lease=dead())  # _ is no wildcard
+    claim = await ledger.submissions.intend(intent("cell_a-7", kin="cell_a-"), alive())
+    assert (claim.twin.key, read) == ("cellXa-1", ["cellXa-1"])
 
 
 # --- after the POST ---------------------------------------------------------------------------------------

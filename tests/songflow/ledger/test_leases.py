@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from songflow.ledger import Ledger, RunIds, State, lease
+from songflow.ledger.engine import ledger_url
 from songflow.ledger.lease import Lease, ProcessIdentity, this_process
 
 
@@ -175,3 +176,26 @@ async def test_the_leases_of_a_crashed_flow_run_end(ledger: Ledger, in_state) ->
     found = {one.key: one.lease.is_dead() for one in await ledger.submissions.of_flow_run("crashed")}
     assert found == {waiting.key: True, sending.key: False}
     assert await ledger.submissions.of_flow_run("alive") == [other]
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("ahead", [timedelta(days=1), timedelta(days=-1)])
+async def test_machines_whose_clocks_differ_agree_on_the_end_of_a_lease_in_postgresql(
+    postgres_url: str, tmp_path: Path, intent, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
+) -> None:
+    """A lease of a minute lasts a minute, whatever the clock of the machine that took it says."""
+
+    class OtherClock(datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return datetime.now(zone) + ahead
+
+    async with Ledger(ledger_url(postgres_url, tmp_path)) as ledger:
+        with monkeypatch.context() as there:
+            there.setattr("songflow.ledger.schema.datetime", OtherClock)
+            there.setattr("songflow.ledger.lease.datetime", OtherClock)
+            claim = await ledger.submissions.intend(intent(), Lease.take(60.0))
+            assert claim.submission.lease.lasts(50.0)
+        here = (await ledger.submissions.get(claim.submission.id)).lease
+        assert here.lasts(30.0)
+        assert not here.lasts(61.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +152,14 @@ def test_preparing_a_folder_leaves_nothing_in_it(tmp_path: Path) -> None:
     """The file that tests for write access is deleted."""
     prepare_folder(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_threads_prepare_one_folder_together(tmp_path: Path) -> None:
+    """Each tests for write access with a file of its own."""
+    with ThreadPoolExecutor(4) as threads:
+        for _ in threads.map(prepare_folder, [tmp_path] * 400):
+            pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_space_for_a_song_is_required(tmp_path: Path) -> None:
