@@ -40,7 +40,8 @@ class Choice:
     list
         Only list stranded requests, with all that is known about them; nothing is sent or changed.
     adopt
-        A generation id, found in the gateway's own log: the outcome of an unknown request. It is collected.
+        A generation id, found in the gateway's own log: the outcome of an unknown request, or the right id of one
+        that is lost or overdue. It is collected.
     key
         With --adopt: the request key of the generation, if several are possible.
     write_off

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from songflow.gateways.envelope import read_envelope
+from songflow.gateways.envelope import parse_json, read_envelope
 
-__all__ = ["Ids", "id_or_none", "relay_ids"]
+__all__ = ["Ids", "candidate_ids", "id_or_none", "relay_ids"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,24 @@ def relay_ids(value: object) -> Ids:
     if generation_id is None and read_envelope(value).says_success:
         generation_id = id_or_none(data)
     return Ids(generation_id, _ids(top.get("track_ids")) or _ids(inner.get("track_ids")))
+
+
+def candidate_ids(text: str) -> tuple[str, ...]:
+    """Every id in an answer to a submit that may name its generation, each once; the raw answer is kept for this."""
+    try:
+        value = parse_json(text)
+    except ValueError:
+        return ()
+    top = value if isinstance(value, dict) else {}
+    data = top.get("data")
+    inner = data if isinstance(data, dict) else {}
+    own = data if read_envelope(value).says_success else None
+    named = [place.get(name) for place in (top, inner) for name in _ID_NAMES]
+    found = (id_or_none(one) for one in (*named, own))
+    return tuple(dict.fromkeys(one for one in found if one is not None))
+
+
+_ID_NAMES = ("generation_id", "task_id", "taskId", "id")
 
 
 def id_or_none(value: object) -> str | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from songflow import events
 from songflow.accounts import Access
+from songflow.errors import InputError
 from songflow.families.family import Request
-from songflow.gateways import Report, ReportStatus, TakeReport
+from songflow.gateways import Gateway, Report, ReportStatus, TakeReport
 from songflow.generation.error_texts import failed_error, lost_error, overdue_error
 from songflow.generation.session import Session
 from songflow.ledger.rows import Song, Submission, Timing
@@ -95,12 +97,32 @@ async def poll_until_ended(
         log.warning("Not every take of %s is ready (%s): storing those that are.", submission.any_id, error)
         report = error.last
     except Vanished as error:
+        found = await _by_another_id(session, gateway, submission)
+        if found is not None:
+            return await poll_until_ended(session, found, access, schedule, deadline, progress)
         await ledger.stop_waiting(submission.id, State.LOST, str(error))
         lost = lost_error(submission, str(error))
         if submission.state is not State.LOST:
             session.events.emit(events.trouble("lost", submission, lost))
         raise lost from None
     return Ended(report, watch.timing(report))
+
+
+async def _by_another_id(session: Session, gateway: Gateway, submission: Submission) -> Submission | None:
+    """The submission under another id that its gateway's answer named, if the gateway knows that one."""
+    ledger = session.library.ledger.submissions
+    current = await ledger.get(submission.id)
+    for other in await ledger.known_ids(submission.id):
+        if other in (submission.generation_id, *submission.track_ids):
+            continue
+        if not isinstance(await gateway.fetch(submission.family, other), Report):
+            continue
+        with suppress(InputError):  # it is another request's
+            renamed = await ledger.rename(current, other, "the gateway does not know the former id")
+            if renamed is not None:
+                log.info("The generation %s is known to its gateway as %s.", submission.any_id, other)
+            return renamed
+    return None
 
 
 async def commit_report(

@@ -16,6 +16,7 @@ __all__ = [
     "library_error_after_payment",
     "lost_error",
     "not_collected_error",
+    "not_recorded_error",
     "not_sent_error",
     "overdue_error",
     "paid_from_here",
@@ -156,6 +157,23 @@ def library_error_after_payment(submission: Submission, reason: str) -> errors.N
         state=submission.state,
         next=f"mend that, then run the same command with --key {submission.key} on this machine, or "
         "`songflow rescue`: it costs nothing more.",
+    )
+
+
+def not_recorded_error(key: str, accepted_id: str, row: Submission | None) -> errors.NotCollected:
+    """The gateway accepted it, and the ledger's row of it is gone or was settled otherwise meanwhile."""
+    why = (
+        "the ledger has no row of this request any more (was it replaced or restored?)"
+        if row is None
+        else f"the ledger has it as generation {row.any_id or 'without an id'} in the state '{row.state}' already"
+    )
+    return errors.NotCollected(
+        f"The gateway accepted the request as generation {accepted_id}, and bills it, but {why}.",
+        key=key,
+        generation_id=accepted_id,
+        state=State.ACCEPTED,
+        next=f"note the id {accepted_id}; `songflow rescue --adopt {accepted_id} --key {key}` takes it, or look for "
+        "it in the gateway's own log.",
     )
 
 

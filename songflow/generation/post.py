@@ -21,7 +21,13 @@ from songflow import errors, events
 from songflow.accounts import Access
 from songflow.families.registry import family_of_model, models
 from songflow.gateways import Accepted, Answer, NotSent, Outcome, RefusalKind, Refused, Unknown
-from songflow.generation.error_texts import not_sent_error, paid_from_here, refused_error, unknown_error
+from songflow.generation.error_texts import (
+    not_recorded_error,
+    not_sent_error,
+    paid_from_here,
+    refused_error,
+    unknown_error,
+)
 from songflow.generation.session import Session
 from songflow.ledger.rows import Intent, Submission, spooled_intent
 from songflow.ledger.spool import SpoolEntry
@@ -223,15 +229,33 @@ class Post:
         deadline = session.polling.deadline(models()[intent.model_type])
         lease = submission.lease.extended(deadline + session.settings.lease_margin)
         try:
-            await persist(
+            committed = await persist(
                 lambda: self._submissions.accepted(
                     submission.id, outcome.generation_id, outcome.track_ids, answer, lease
                 )
             )
+            if not committed:
+                raise await self._why_not_committed(outcome)
+        except errors.OutcomeUnknown:
+            raise
         except BaseException:
             # The last resort: a paid id must reach a person even if nothing can be written any more.
             sys.stderr.write(f"songflow: PAID, and the ledger cannot be written: generation {named}\n")
             raise
+
+    async def _why_not_committed(self, outcome: Accepted) -> errors.Unsettled:
+        """The error of an accepted id that the ledger did not take."""
+        rows = await self._submissions.of_key(self.intent.key)
+        row = next((one for one in rows if one.id == self.submission.id), None)
+        if row is None or row.state is not State.UNKNOWN:
+            return not_recorded_error(
+                self.intent.key, outcome.generation_id or ", ".join(outcome.track_ids), row
+            )
+        unknown = unknown_error(
+            self.intent.key, row.error or "the gateway answered with the id of another request"
+        )
+        self.session.events.emit(events.trouble("unknown", row, unknown))
+        return unknown
 
     @property
     def _submissions(self) -> Submissions:

@@ -163,28 +163,42 @@ async def _rescue_one(session: Session, submission: Submission, given: Access | 
 async def adopt(
     session: Session, generation_id: str, *, key: str | None = None, given: Access | None = None
 ) -> Rescued:
-    """Adopt a generation found at the gateway as the outcome of an unknown submission, and collect it.
+    """Adopt a generation found at the gateway as the outcome of a submission that has none, and collect it.
+
+    That is one whose outcome is unknown, or whose own id leads nowhere (lost, overdue): the gateway may have answered
+    with two ids. The former id is kept.
 
     Args:
         generation_id: The gateway's id, from its own log or web page.
-        key: The request key it belongs to; needed if it fits several unknown requests.
+        key: The request key it belongs to; needed if it fits several requests.
 
     Raises:
-        InputError: nothing is unknown, the gateway does not know the id, or it fits several requests.
+        InputError: no request is open, the id is another request's, the gateway does not know it, or it fits several
+            requests.
     """
     await _settle_senders(session)
     ledger = session.library.ledger.submissions
-    if await ledger.by_generation_id(generation_id):
+    owners = await _owners_of(session, generation_id)
+    open_ones = [
+        one
+        for one in await ledger.in_states([State.UNKNOWN, State.LOST, State.OVERDUE])
+        # Whoever waits for its former id would take that one's songs for it.
+        if key in (None, one.key) and (one.state is State.UNKNOWN or one.lease.is_dead())
+    ]
+    candidates = [one for one in open_ones if all(owner.place != one.place for owner in owners)]
+    if not candidates and owners:
         raise errors.InputError(
-            f"The generation {generation_id} is in the ledger already.", next="see `songflow songs`."
+            f"The id {generation_id} is in the ledger already: it belongs to the key {owners[0].key!r}.",
+            next=f"see `songflow rescue --list`, or run with --key {owners[0].key} to come back to it.",
         )
-    unknown = [one for one in await ledger.in_states([State.UNKNOWN]) if key in (None, one.key)]
-    if not unknown:
+    if not candidates:
         whose = f" under the key {key}" if key else ""
-        raise errors.InputError(f"No outcome is unknown{whose}.", next="see `songflow rescue --list`.")
+        raise errors.InputError(
+            f"No request is unknown, lost or overdue{whose}.", next="see `songflow rescue --list`."
+        )
     matching: list[Submission] = []
     no_key: errors.MissingCredentials | None = None
-    for one in unknown:
+    for one in candidates:
         try:
             if await _may_be(session, one, generation_id, given, sure=key is not None):
                 matching.append(one)
@@ -194,23 +208,42 @@ async def adopt(
         raise no_key
     # Several under one key (a person has resubmitted it) have the same request: any will do.
     if len({one.key for one in matching}) != 1:
-        keys = ", ".join(one.key for one in (matching or unknown))
+        keys = ", ".join(one.key for one in (matching or candidates))
         problem = (
-            "fits several unknown requests"
+            "fits several open requests"
             if matching
-            else "is not known to the gateway, has no songs yet, or fits no unknown request"
+            else "is not known to the gateway, has no songs yet, or fits no open request"
         )
         raise errors.InputError(
             f"The generation {generation_id} {problem} ({keys}).",
             next="name the request with --key, or check the id.",
         )
-    if not await ledger.accepted(matching[0].id, generation_id, (), answer=None):
+    chosen = min(matching, key=lambda one: one.state is not State.UNKNOWN)
+    if not await _take_id(session, chosen, generation_id):
         raise errors.InputError(
-            f"The request {matching[0].key} is not unknown any more: its answer has just come in.",
+            f"The request {chosen.key} is not '{chosen.state}' any more: its answer has just come in.",
             next="see `songflow rescue --list`.",
         )
-    log.info("The request %s is now known as generation %s.", matching[0].key, generation_id)
-    return await _rescue_one(session, await ledger.get(matching[0].id), given)
+    log.info("The request %s is now known as generation %s.", chosen.key, generation_id)
+    return await _rescue_one(session, await ledger.get(chosen.id), given)
+
+
+async def _take_id(session: Session, submission: Submission, generation_id: str) -> bool:
+    ledger = session.library.ledger.submissions
+    if submission.state is State.UNKNOWN:
+        return await ledger.accepted(submission.id, generation_id, (), answer=None)
+    return await ledger.rename(submission, generation_id, "a person has adopted another id") is not None
+
+
+async def _owners_of(session: Session, any_id: str) -> list[Submission]:
+    """The submissions that have this id as their generation's, as one of their tracks', or as a song's."""
+    ledger = session.library.ledger
+    unsettled = [state for state, rule in RULES.items() if rule.unsettled]
+    return [
+        *await ledger.submissions.by_generation_id(any_id),
+        *[await ledger.submissions.get(song.submission_id) for song in await ledger.songs.by_song_id(any_id)],
+        *[one for one in await ledger.submissions.in_states(unsettled) if any_id in one.track_ids],
+    ]
 
 
 async def _may_be(

@@ -171,14 +171,13 @@ async def settle_dead_sender(session: Session, submission: Submission) -> None:
 
 
 async def _adopt(session: Session, submission: Submission) -> bool:
-    """Make a submission `accepted` if this machine's spool has its answer; False if it does not."""
+    """Make a submission `accepted` if this machine's spool has its answer and the answer's id is no other's."""
     entry = await asyncio.to_thread(session.library.spool.find, submission.id)
     if entry is None or not entry.is_accepted:
         return False
-    await session.library.ledger.submissions.accepted(
+    return await session.library.ledger.submissions.accepted(
         submission.id, entry.generation_id, entry.track_ids, answer=None
     )
-    return True
 
 
 async def _require_seller(session: Session, paid: PaidRequest, access: Access, policy: PayingPolicy) -> None:

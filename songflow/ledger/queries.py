@@ -6,17 +6,24 @@ longer to build one and to look up its compiled form than SQLite takes to run it
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, RowMapping, bindparam, select
+from sqlalchemy import BigInteger, BindParameter, RowMapping, bindparam, func, select
 
 from songflow.ledger import schema
 from songflow.ledger.engine import Connection
 from songflow.ledger.rows import Generation, Submission
 from songflow.ledger.states import RULES
 
-__all__ = ["leading_submission", "one_generation", "one_submission", "submissions_of"]
+__all__ = [
+    "leading_submission",
+    "lock_name",
+    "one_generation",
+    "one_submission",
+    "submissions_of",
+]
 
 _generations, _submissions = schema.generations, schema.submissions
 
@@ -24,6 +31,7 @@ _wanted: BindParameter[Any] = bindparam("wanted")
 _ONE_SUBMISSION = select(_submissions).where(_submissions.c.id == _wanted)
 _ONE_SUBMISSION_LOCKED = _ONE_SUBMISSION.with_for_update()
 _SUBMISSIONS_OF = select(_submissions).where(_submissions.c.key == _wanted).order_by(_submissions.c.ordinal)
+_LOCK_NAME = select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger)))
 _ONE_GENERATION = select(_generations).where(_generations.c.key == _wanted)
 _ONE_GENERATION_LOCKED = _ONE_GENERATION.with_for_update()
 
@@ -37,6 +45,13 @@ async def one_submission(connection: Connection, submission_id: str, lock: bool 
     statement = _ONE_SUBMISSION_LOCKED if lock else _ONE_SUBMISSION
     rows = await connection.execute(statement, {"wanted": submission_id})
     return Submission.from_row(dict(rows.mappings().one()))
+
+
+async def lock_name(connection: Connection, name: str) -> None:
+    """Take turns with other transactions that lock this name, until this one ends. SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+        await connection.execute(_LOCK_NAME, {"number": number})
 
 
 async def submissions_of(connection: Connection, key: str) -> list[Submission]:

@@ -8,15 +8,21 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Update, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, Update, bindparam, func, insert, or_, select, update
 
-from songflow.gateways import place_urls
+from songflow.errors import InputError
+from songflow.gateways import candidate_ids, place_urls
 from songflow.ledger import schema
 from songflow.ledger.engine import Connection, Database
 from songflow.ledger.intents import Claim, Twin, intend
 from songflow.ledger.lease import Lease
 from songflow.ledger.money import release_held, settle_money
-from songflow.ledger.queries import one_generation, one_submission, submissions_of
+from songflow.ledger.queries import (
+    lock_name,
+    one_generation,
+    one_submission,
+    submissions_of,
+)
 from songflow.ledger.rows import (
     Generation,
     Intent,
@@ -29,7 +35,7 @@ from songflow.ledger.rows import (
 )
 from songflow.ledger.states import RULES, SongState, State, sources_of
 
-__all__ = ["Claim", "Submissions", "Twin", "store_answer"]
+__all__ = ["Claim", "Submissions", "Twin", "same_id_reason", "store_answer"]
 
 _submissions, _songs = schema.submissions, schema.songs
 
@@ -37,6 +43,8 @@ _submissions, _songs = schema.submissions, schema.songs
 _SET = update(_submissions).where(_submissions.c.id == bindparam("which"))
 _SET_UNDER_FENCE = _SET.where(_submissions.c.fence == bindparam("expected_fence"))
 _STORE_ANSWER = insert(schema.answers)
+_FORMER_IDS = "former ids"
+_MAY_RUN = sources_of(State.RUNNING) | {State.RUNNING}
 
 
 class Submissions:
@@ -85,10 +93,18 @@ class Submissions:
         answer: Mapping[str, Any] | None,
         lease: Lease | None = None,
     ) -> bool:
-        """`sending` or `unknown` -> `accepted`, with the ids and the raw answer."""
+        """`sending` or `unknown` -> `accepted`, with the ids and the raw answer.
+
+        An id that another submission of the same gateway has already is no acceptance: the songs behind it are the
+        other's. The submission becomes `unknown`, with that reason, and a person settles it.
+
+        Returns:
+            True if the submission has these ids now, from this call or an earlier one.
+        """
+        clean_id, clean_tracks = clean_text(generation_id), json_list(track_ids)
         values: dict[str, Any] = {
-            "generation_id": clean_text(generation_id),
-            "track_ids": json_list(track_ids),
+            "generation_id": clean_id,
+            "track_ids": clean_tracks,
             "answered_at": datetime.now(UTC),
             "settled_at": None,
             "written_off_at": None,
@@ -96,7 +112,65 @@ class Submissions:
         }
         if lease is not None:
             values |= lease_columns(lease)
-        return await self._move(submission_id, State.ACCEPTED, values, answer=answer)
+        async with self._database.write(str(State.ACCEPTED)) as connection:
+            await lock_name(connection, clean_id or clean_tracks)  # another may be told the same id at once
+            current, owner = await _with_ids(connection, submission_id, clean_id, json.loads(clean_tracks))
+            if current is None:
+                return False
+            if owner is not None:
+                await _doubt(connection, current, owner, answer)
+                return False
+            if (current.generation_id, current.track_ids) == (clean_id, tuple(json.loads(clean_tracks))):
+                return True
+            return await _apply(connection, submission_id, State.ACCEPTED, values, answer=answer)
+
+    async def rename(self, submission: Submission, generation_id: str, why: str) -> Submission | None:
+        """Give a paid submission another id of the gateway's, to wait for that one; the former id stays in an answer.
+
+        Returns:
+            The submission, now `running`; None if it has changed meanwhile.
+
+        Raises:
+            InputError: the id is another submission's.
+        """
+        former = {"generation_id": submission.generation_id, "track_ids": submission.track_ids, "why": why}
+        async with self._database.write("rename") as connection:
+            await lock_name(connection, clean_text(generation_id) or "")
+            current, owner = await _with_ids(connection, submission.id, clean_text(generation_id), ())
+            if owner is not None:
+                raise InputError(
+                    f"The id {generation_id} belongs to the key {owner.key!r} already.",
+                    next="see `songflow songs` and `songflow rescue --list`.",
+                )
+            if current != submission or submission.state not in _MAY_RUN:
+                return None
+            changed = await connection.execute(
+                _SET.where(_submissions.c.state == submission.state),
+                {
+                    "which": submission.id,
+                    "state": State.RUNNING,
+                    "generation_id": clean_text(generation_id),
+                    "track_ids": "[]",
+                    "error": None,
+                    "settled_at": None,
+                    "written_off_at": None,
+                },
+            )
+            if changed.rowcount != 1:
+                return None
+            await store_answer(connection, submission.id, _FORMER_IDS, {"body": json.dumps(former)})
+            return await one_submission(connection, submission.id)
+
+    async def known_ids(self, submission_id: str) -> list[str]:
+        """Every id that may name a submission's generation: of the raw answer to its POST, and its former ids."""
+        answers = schema.answers
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(answers.c.body)
+                .where(answers.c.submission_id == submission_id, answers.c.kind.in_(["submit", _FORMER_IDS]))
+                .order_by(answers.c.id)
+            )
+            return list(dict.fromkeys(one for row in rows for one in candidate_ids(row.body)))
 
     async def settle_sending(
         self, submission_id: str, to: State, error: str, answer: Mapping[str, Any] | None = None
@@ -296,16 +370,96 @@ class Submissions:
         answer: Mapping[str, Any] | None = None,
         refund: bool = False,
     ) -> bool:
-        chosen = {"which": submission_id, **({} if fence is None else {"expected_fence": fence})}
         async with self._database.write(str(to)) as connection:
-            result = await connection.execute(
-                _move_to(to, fence is not None, origin), {**chosen, "state": to, **values}
+            return await _apply(
+                connection,
+                submission_id,
+                to,
+                values,
+                fence=fence,
+                origin=origin,
+                answer=answer,
+                refund=refund,
             )
-            if answer is not None:
-                await store_answer(connection, submission_id, "submit", answer)
-            if result.rowcount == 1:
-                await settle_money(connection, submission_id, to, refund=refund)
-            return result.rowcount == 1
+
+
+async def _apply(
+    connection: Connection,
+    submission_id: str,
+    to: State,
+    values: Mapping[str, Any],
+    *,
+    fence: str | None = None,
+    origin: State | None = None,
+    answer: Mapping[str, Any] | None = None,
+    refund: bool = False,
+) -> bool:
+    chosen = {"which": submission_id, **({} if fence is None else {"expected_fence": fence})}
+    result = await connection.execute(
+        _move_to(to, fence is not None, origin), {**chosen, "state": to, **values}
+    )
+    if answer is not None:
+        await store_answer(connection, submission_id, "submit", answer)
+    if result.rowcount == 1:
+        await settle_money(connection, submission_id, to, refund=refund)
+    return result.rowcount == 1
+
+
+async def _with_ids(
+    connection: Connection, submission_id: str, generation_id: str | None, track_ids: Sequence[str]
+) -> tuple[Submission | None, Submission | None]:
+    """A submission, and another one at the same gateway that has one of these ids."""
+    values: dict[str, Any] = {"which": submission_id, "wanted": generation_id}
+    if track_ids:
+        values |= {
+            "tracks": list(track_ids),
+            "count": len(set(track_ids)),
+            "track_list": json_list(track_ids),
+        }
+    rows = await connection.execute(_with_any_id(bool(track_ids)), values)
+    found = [Submission.from_row(dict(row)) for row in rows.mappings()]
+    current = next((one for one in found if one.id == submission_id), None)
+    others = (one for one in found if current and one.id != current.id and one.place == current.place)
+    return current, next(others, None)
+
+
+async def _doubt(
+    connection: Connection, current: Submission, owner: Submission, answer: Mapping[str, Any] | None
+) -> None:
+    """`sending` -> `unknown`: the gateway answered with the ids of another submission."""
+    now = datetime.now(UTC)
+    values = {"error": same_id_reason(owner), "settled_at": now, "lease_expires_at": now}
+    await connection.execute(
+        _SET.where(_submissions.c.state.in_(sources_of(State.ACCEPTED))),
+        {"which": current.id, "state": State.UNKNOWN, **values},
+    )
+    if answer is not None:
+        await store_answer(connection, current.id, "submit", answer)
+
+
+@cache
+def _with_any_id(has_tracks: bool) -> Select[Any]:
+    """Select a submission and those with the same ids: of the generation, of stored songs, or of open track lists."""
+    same = [_submissions.c.id == bindparam("which"), _submissions.c.generation_id == bindparam("wanted")]
+    if has_tracks:
+        # All of them: an extension's answer may list its source beside the new songs.
+        of_songs = (
+            select(_songs.c.submission_id)
+            .where(_songs.c.song_id.in_(bindparam("tracks", expanding=True)))
+            .group_by(_songs.c.submission_id)
+            .having(func.count(_songs.c.song_id.distinct()) >= bindparam("count"))
+        )
+        is_open = _submissions.c.state.in_([state for state, rule in RULES.items() if rule.unsettled])
+        same += [
+            _submissions.c.id.in_(of_songs),
+            is_open & (_submissions.c.track_ids == bindparam("track_list")),
+        ]
+    return select(_submissions).where(or_(*same))
+
+
+def same_id_reason(owner: Submission) -> str:
+    """Why an answer with this submission's id is no acceptance of another request."""
+    return f"the gateway answered with the id {owner.any_id}, which is the generation of the key {owner.key!r} already"
 
 
 @cache

@@ -230,7 +230,7 @@ def test_an_id_with_several_possible_requests_needs_a_key(shell: Any, gateways: 
     made = server.bill()[1].generation_id
     unclear = rescue(shell, "--adopt", made)
     assert unclear.code == 2
-    assert "fits several unknown requests" in unclear.json["error"]
+    assert "fits several open requests" in unclear.json["error"]
     run = rescue(shell, "--adopt", made, "--key", "two", "--deadline", "60")
     assert (run.code, run.json["rescued"][0]["key"]) == (0, "two")
     assert [row["key"] for row in rescue(shell, "--list").json["stranded"]] == ["one"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from songflow import errors
+from songflow.families.udio import SongRequest
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.rescue import adopt, exit_code, rescue, resubmit, write_off
 from songflow.ledger import State
@@ -53,7 +56,7 @@ async def test_an_id_that_fits_several_requests_needs_a_key(
     for key in ("one", "two"):
         await left(opened, server, State.UNKNOWN, key)
     paid_for = (await finished(server))[1]
-    with pytest.raises(errors.InputError, match=r"fits several unknown requests \(one, two\)") as caught:
+    with pytest.raises(errors.InputError, match=r"fits several open requests \(one, two\)") as caught:
         await adopt(opened, paid_for, given=access(server.url))
     assert "--key" in caught.value.next
     assert (await adopt(opened, paid_for, key="two", given=access(server.url))).exit_code == 0
@@ -77,7 +80,7 @@ async def test_an_id_that_the_gateway_does_not_know_is_refused(simulator, access
     submission = await left(opened, server, State.UNKNOWN)
     with pytest.raises(
         errors.InputError,
-        match=r"not known to the gateway, has no songs yet, or fits no unknown request \(key\)",
+        match=r"not known to the gateway, has no songs yet, or fits no open request \(key\)",
     ):
         await adopt(opened, "nonsense", given=access(server.url))
     assert await opened.library.ledger.submissions.get(submission.id) == submission
@@ -90,7 +93,7 @@ async def test_an_id_of_another_prompt_is_refused_unless_a_person_names_the_key(
     server, opened = simulator(LOST_ANSWER), await session()
     await left(opened, server, State.UNKNOWN)
     elsewhere = (await _post(server.url, song_request("a fast polka")))["data"]
-    with pytest.raises(errors.InputError, match="fits no unknown request"):
+    with pytest.raises(errors.InputError, match="fits no open request"):
         await adopt(opened, elsewhere, given=access(server.url))
     assert (await adopt(opened, elsewhere, key="key", given=access(server.url))).exit_code == 0
 
@@ -111,17 +114,62 @@ async def test_an_id_that_the_ledger_has_is_not_adopted_twice(simulator, access,
     server, opened = simulator({**LOST_ANSWER, "skip": 1}), await session()
     known = await left(opened, server, State.ACCEPTED, "known")
     await left(opened, server, State.UNKNOWN, "unknown")
-    with pytest.raises(errors.InputError, match="is in the ledger already"):
+    with pytest.raises(errors.InputError, match=r"is in the ledger already: it belongs to the key 'known'"):
         await adopt(opened, known.generation_id, key="unknown", given=access(server.url))
+
+
+async def test_the_id_of_a_song_of_another_key_is_not_adopted(simulator, access, session, left) -> None:
+    """Some gateways fetch by either; the key that has the song is named."""
+    server, opened = simulator({**LOST_ANSWER, "skip": 1}), await session()
+    made = await generate_in(opened, SongRequest(prompt="known"), access(server.url), key="known")
+    await left(opened, server, State.UNKNOWN, "unknown")
+    with pytest.raises(errors.InputError, match="belongs to the key 'known'") as caught:
+        await adopt(opened, made.songs[1].song_id, key="unknown", given=access(server.url))
+    assert "--key known" in caught.value.next
+
+
+@pytest.mark.parametrize("state", [State.LOST, State.OVERDUE])
+async def test_another_id_is_adopted_for_a_generation_that_its_own_id_does_not_find(
+    simulator, access, session, left, finished, any_library, change, state: State
+) -> None:
+    """The gateway's log has another id than its answer; songs come, the bill stays, the former id is kept."""
+    server, opened = simulator(), await session(library=any_library)
+    submission = await left(opened, server, state)
+    paid_for = (await finished(server))[0]
+    await change(opened, submission, generation_id="wrong")
+    found = await adopt(opened, paid_for, given=access(server.url))
+    assert (found.key, found.generation_id, found.state, len(found.songs)) == (
+        "key",
+        paid_for,
+        "succeeded",
+        2,
+    )
+    assert (found.price, len(server.bill())) == (submission.price, 1)
+    assert (await opened.library.ledger.money.balance()).spent == submission.price
+    assert "wrong" in await opened.library.ledger.submissions.known_ids(submission.id)
+
+
+async def test_the_id_of_a_generation_that_somebody_waits_for_is_not_changed(
+    simulator, access, session, left, finished, change
+) -> None:
+    """The process that waits for the former id would take that one's songs for it."""
+    server, opened = simulator(), await session()
+    submission = await left(opened, server, State.OVERDUE)
+    await finished(server)
+    await change(
+        opened, submission, generation_id="wrong", lease_expires_at=datetime.now(UTC) + timedelta(minutes=1)
+    )
+    with pytest.raises(errors.InputError, match="No request is unknown, lost or overdue"):
+        await adopt(opened, server.bill()[0].generation_id, given=access(server.url))
 
 
 async def test_an_id_cannot_be_adopted_if_nothing_is_unknown(simulator, access, session, left) -> None:
     """With and without a key."""
     server, opened = simulator(), await session()
-    with pytest.raises(errors.InputError, match=r"No outcome is unknown\."):
+    with pytest.raises(errors.InputError, match=r"No request is unknown, lost or overdue\."):
         await adopt(opened, "id", given=access(server.url))
     await left(opened, server)
-    with pytest.raises(errors.InputError, match="No outcome is unknown under the key key"):
+    with pytest.raises(errors.InputError, match="No request is unknown, lost or overdue under the key key"):
         await adopt(opened, "id", key="key", given=access(server.url))
 
 
@@ -159,7 +207,7 @@ async def test_a_late_answer_outranks_a_persons_id(
         return found
 
     monkeypatch.setattr(module, "_may_be", meanwhile)
-    with pytest.raises(errors.InputError, match="not unknown any more"):
+    with pytest.raises(errors.InputError, match="is not 'unknown' any more"):
         await adopt(opened, (await finished(server))[0], given=access(server.url))
     assert (await opened.library.ledger.submissions.get(submission.id)).generation_id == "theirs"
 
