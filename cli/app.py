@@ -29,6 +29,7 @@ _COMMANDS = {
     "rescue": ("cli.rescue:rescue", "Collect songs that were paid for and not stored."),
     "pause": ("cli.spending:pause", "Stop all new spending of this library."),
     "resume": ("cli.spending:resume", "Allow spending again."),
+    "backup": ("cli.backup:backup", "A consistent copy of the ledger, while others write."),
     "rebuild": ("cli.rebuild:rebuild", "Rebuild a ledger from the song files."),
     "listen": ("cli.listen:listen", "Hear, compare and rate songs in a browser."),
     "export": ("cli.export:export", "Songs and manifest for other tools."),

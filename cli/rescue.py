@@ -125,7 +125,7 @@ class _Command:
         if self.choice.adopt or self.choice.write_off:
             self.common.existing_library()
         settings = self.common.library_settings()
-        if not settings.exists():
+        if not settings.exists() and not settings.has_spool():
             self.output.say(f"There is no library at {settings.folder}.")
             self._tell([], stranded=[] if self.choice.list else None)
             return 0
@@ -223,6 +223,10 @@ async def _stranded_rows(session: Session) -> list[Row]:
         row["error"] = submission.error
         row["next"] = "`songflow rescue` asks for it." if waits else unsettled_error(submission).next
         rows.append(row)
+    for entry in await session.library.missing_from_ledger():
+        row = await _row(session, Rescued.of_spool(entry, "the ledger is older than its answer."))
+        row["next"] = "`songflow rescue` takes it into the ledger, and collects it."
+        rows.append(row)
     return rows
 
 
@@ -246,7 +250,7 @@ def _start_of(prompt: str) -> str:
 def _listed(row: Row) -> list[str]:
     lines = [
         f"{row['key']}: {row['state']} (billed: {row['billed']}), price {row['price']:g}, asked {row['asked_at']}",
-        f"    '{row['prompt']}'",
+        f"    '{row['prompt'] or 'its prompt is not in the ledger'}'",
         f"    {row['gateway']} ({row['base_url']}), account {row['account']}, "
         f"generation {row['generation_id'] or 'not known'}",
     ]
@@ -256,7 +260,8 @@ def _listed(row: Row) -> list[str]:
 
 def _collected(row: Row) -> list[str]:
     lines = [f"    {song['path']}" for song in row["songs"] if song["path"]]
-    named = f"{row['key']} ('{row['prompt']}', {row['gateway']}, generation {row['generation_id'] or 'not known'})"
+    about = f"'{row['prompt']}', " if row["prompt"] else ""
+    named = f"{row['key']} ({about}{row['gateway']}, generation {row['generation_id'] or 'not known'})"
     if row["error"] is None:
         return [f"+ {named}: {len(lines)} songs stored.", *lines, *_missing(row)]
     return [f"- {named}: {row['error']} Next: {row['next']}", *lines, *_missing(row)]

@@ -210,7 +210,7 @@ def run(
         None,
         common,
         "run the same command again",
-        left=lambda: _detached(cells, common.library_settings()),
+        left=lambda: _detached(cells, access, common.library_settings()),
     )
     if output.as_json:
         output.object(result.as_dict())
@@ -274,9 +274,9 @@ async def _as_flow(
     return result
 
 
-async def _detached(cells: list[Cell], settings: LibrarySettings) -> SongflowError:
+async def _detached(cells: list[Cell], access: Access, settings: LibrarySettings) -> SongflowError:
     """Describe what Ctrl-C leaves behind, from the ledger."""
-    left = await _with_key_summaries(settings, lambda ledger: status_of(cells, ledger))
+    left = await _status(cells, access, settings)
     come_back = (
         "run the same command again: it collects what is running, makes the rest, and pays for no cell twice."
     )
@@ -313,25 +313,31 @@ def status(
     sweep = load_sweep(spec)
     output = Output(as_json=common.json, quiet=common.quiet)
     settings = common.library_settings()
-    _, cells = asyncio.run(_expand(sweep, gateway, settings))
+    access, cells = asyncio.run(_expand(sweep, gateway, settings))
     if output.as_json:
         output.object(
-            {"name": sweep.name, **asyncio.run(_status(cells, settings)).as_dict(), "unit": settings.unit}
+            {
+                "name": sweep.name,
+                **asyncio.run(_status(cells, access, settings)).as_dict(),
+                "unit": settings.unit,
+            }
         )
     elif once or not output.out.is_terminal:
-        show_status(output, sweep.name, asyncio.run(_status(cells, settings)), settings.unit)
+        show_status(output, sweep.name, asyncio.run(_status(cells, access, settings)), settings.unit)
     else:
-        asyncio.run(_live(output, sweep.name, cells, settings))
+        asyncio.run(_live(output, sweep.name, cells, access, settings))
 
 
-async def _status(cells: list[Cell], settings: LibrarySettings) -> SweepStatus:
-    return await _with_key_summaries(settings, lambda ledger: status_of(cells, ledger))
+async def _status(cells: list[Cell], access: Access, settings: LibrarySettings) -> SweepStatus:
+    return await _with_key_summaries(settings, lambda ledger: status_of(cells, ledger, [access]))
 
 
-async def _live(output: Output, name: str, cells: list[Cell], settings: LibrarySettings) -> None:
+async def _live(
+    output: Output, name: str, cells: list[Cell], access: Access, settings: LibrarySettings
+) -> None:
     with Live(console=output.out, auto_refresh=False) as live:
         while True:
-            found = await _status(cells, settings)
+            found = await _status(cells, access, settings)
             live.update(plain(status_text(name, found, settings.unit)), refresh=True)
             if not found.running and not found.left:
                 return

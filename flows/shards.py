@@ -111,7 +111,9 @@ class Shards:
         """Start attempts one after the other until one ends regularly."""
         parameters = {**self._common, "cells": packed(cells), "name": name, "concurrency": concurrency}
         # A root run may make several sweeps: a shard is its cells, not its number.
-        shard = hashlib.sha256("\n".join(cell.key for cell in cells).encode()).hexdigest()[:16]
+        shard = hashlib.sha256("\n".join(cell.own_key or cell.key for cell in cells).encode()).hexdigest()[
+            :16
+        ]
         done, earlier = await self._earlier(shard)
         if earlier is not None:
             log.info("%s was started by an earlier attempt of this run (flow run %s).", name, earlier.id)

@@ -29,6 +29,7 @@ from songflow.parameters import EnvironmentAccount, Waiting, members, session_se
 from songflow.runtime.concurrency import one_error
 from songflow.runtime.retry import persist
 from songflow.sweeps.cells import Cell, cells_of
+from songflow.sweeps.paid_cells import with_summaries
 from songflow.sweeps.parents import parents_in
 from songflow.sweeps.run import (
     DEFAULT_CONCURRENCY,
@@ -163,6 +164,8 @@ async def sweep(
     settings = _settings(waiting, safety, budget, ids, ids.root_flow_run_id)
     async with open_session(library_of(library), settings) as session:
         cells = cells_of(given, access, await parents_in(session, given, access))
+        known = session.library.ledger.key_summaries
+        cells, _ = await with_summaries(cells, options.policy.accounts(access), known)
         groups = shards_of(cells, shards.shard_size)
         get_run_logger().info(
             "%d cells in %d shards at %s (%s).",

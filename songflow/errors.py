@@ -16,6 +16,7 @@
     |  |- OutcomeUnknown                 the POST's answer was lost
     |  |- GenerationLost                 the gateway no longer knows the id it gave us
     |  |- NotCollected                   ended at the gateway, and not stored yet
+    |  |- LedgerOutdated                 the spool knows paid generations that the ledger does not
     |  |- UnsettledTwin                  the same body is unsettled under another key
     |  `- ChoiceNeeded                   a recipe continues once a person has chosen a take
     `- SpendingStopped               6   over budget, or spending is paused
@@ -36,6 +37,7 @@ __all__ = [
     "InvalidDocument",
     "InvalidRequest",
     "KeyConflict",
+    "LedgerOutdated",
     "LibraryError",
     "MissingCredentials",
     "NotBilled",
@@ -194,6 +196,12 @@ class GenerationLost(Unsettled):
 
 class NotCollected(Unsettled):
     """The generation succeeded, but no song of it could be stored yet."""
+
+
+class LedgerOutdated(Unsettled):
+    """The ledger was restored, replaced or lost: the spool knows paid generations that it does not."""
+
+    default_billed = "no"
 
 
 class UnsettledTwin(Unsettled):

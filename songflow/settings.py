@@ -83,6 +83,10 @@ class LibrarySettings:
         except OSError:  # the name is too long, or the folder may not be searched
             return False
 
+    def has_spool(self) -> bool:
+        """True if requests were sent from here, even if the ledger is lost."""
+        return any((self.folder / "spool").glob("accepted.*.jsonl"))
+
 
 @dataclass(frozen=True, slots=True)
 class PrefectSettings:

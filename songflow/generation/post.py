@@ -240,7 +240,10 @@ class Post:
             raise
         except BaseException:
             # The last resort: a paid id must reach a person even if nothing can be written any more.
-            sys.stderr.write(f"songflow: PAID, and the ledger cannot be written: generation {named}\n")
+            sys.stderr.write(
+                f"songflow: PAID, and the ledger cannot be written: generation {named}. Once it can: "
+                f"songflow rescue --adopt {outcome.generation_id or outcome.track_ids[0]} --key {intent.key}\n"
+            )
             raise
 
     async def _why_not_committed(self, outcome: Accepted) -> errors.Unsettled:

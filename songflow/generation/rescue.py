@@ -26,6 +26,7 @@ from songflow.generation.session import Session
 from songflow.generation.submit import settle_dead_sender, submit_once
 from songflow.ledger.queries import leading_submission
 from songflow.ledger.rows import Generation, Song, Submission
+from songflow.ledger.spool import SpoolEntry
 from songflow.ledger.states import RULES, SongState, State
 
 __all__ = ["Rescued", "adopt", "exit_code", "rescue", "resubmit", "resubmittable", "stranded", "write_off"]
@@ -83,6 +84,26 @@ class Rescued:
             exit_code=_exit_code_of(error),
         )
 
+    @classmethod
+    def of_spool(cls, entry: SpoolEntry, error: str) -> Rescued:
+        """A row of the answer for a generation that only the spool knows."""
+        return cls(
+            key=entry.key,
+            submission=entry.intent.ordinal if entry.intent else 1,
+            generation_id=entry.generation_id or next(iter(entry.track_ids), None),
+            gateway=entry.gateway,
+            base_url=entry.base_url,
+            account=entry.account,
+            state=str(State.ACCEPTED if entry.is_accepted else State.UNKNOWN),
+            billed="yes" if entry.is_accepted else "maybe",
+            price=entry.intent.price if entry.intent else 0.0,
+            asked_at=entry.accepted_at,
+            error=f"Only the spool knows it: {error}",
+            next="`songflow rebuild` takes its songs from their files. If there are none and you give it up, remove "
+            "its line from the spool.",
+            exit_code=errors.Unsettled.exit_code,
+        )
+
 
 def _exit_code_of(error: errors.SongflowError | None) -> int:
     """The exit code; an error that prevents the collection of a paid generation (a missing key) counts as unsettled."""
@@ -104,6 +125,7 @@ async def rescue(session: Session, given: Access | None = None) -> list[Rescued]
 
     The session's deadline is how long to wait for each generation that still runs (0: ask once).
     """
+    not_taken = await _take_in_spooled(session)
     await _settle_senders(session)
     await _look_for_late_takes(session, given)
     limit = asyncio.Semaphore(_AT_ONCE)
@@ -112,7 +134,19 @@ async def rescue(session: Session, given: Access | None = None) -> list[Rescued]
         async with limit:
             return await _rescue_one(session, submission, given)
 
-    return list(await asyncio.gather(*(one(submission) for submission in await stranded(session))))
+    return [*not_taken, *await asyncio.gather(*(one(submission) for submission in await stranded(session)))]
+
+
+async def _take_in_spooled(session: Session) -> list[Rescued]:
+    """Add to the ledger what only the spool knows; returns what cannot be added, with the reason."""
+    left: list[Rescued] = []
+    for entry in await session.library.missing_from_ledger():
+        reason = await session.library.ledger.restore.take_in(entry)
+        if reason is not None:
+            left.append(Rescued.of_spool(entry, reason))
+        else:
+            log.info("Took in %s from the spool: the ledger did not know it.", entry.key)
+    return left
 
 
 async def _look_for_late_takes(session: Session, given: Access | None) -> None:

@@ -76,12 +76,14 @@ async def submit_once(
         RequestRefused, RequestNotSent: not billed; `repeatable` says whether to try again.
         GenerationFailed: this key's generation failed earlier.
         SpendingStopped: over budget, or paused.
+        LedgerOutdated: the spool knows paid generations that the ledger does not; nothing was sent.
         OutcomeUnknown, GenerationLost, UnsettledTwin: never sent again automatically.
         NotCollected: accepted and in the spool, but the ledger could not be written.
     """
     library = session.library
     library.require_space()
     await _require_seller(session, paid, access, policy)
+    await _require_current_ledger(session, paid, policy)
     intent = _intent(session, paid, access)
     other_sender = Attempts(_OTHER_SENDER)
     while True:
@@ -188,6 +190,16 @@ async def _require_seller(session: Session, paid: PaidRequest, access: Access, p
     known = leading_submission(await session.library.ledger.submissions.of_key(paid.key))
     if known is None or _may_post(known.state, policy):
         raise reason
+
+
+async def _require_current_ledger(session: Session, paid: PaidRequest, policy: PayingPolicy) -> None:
+    """Refuse to pay from a ledger that is older than its spool; a submission to re-attach to is no payment."""
+    try:
+        await session.library.require_current_ledger()
+    except errors.LedgerOutdated:
+        known = leading_submission(await session.library.ledger.submissions.of_key(paid.key))
+        if known is None or _may_post(known.state, policy):
+            raise
 
 
 def _may_post(state: State, policy: PayingPolicy) -> bool:

@@ -10,14 +10,15 @@ from typing import Any
 
 from sqlalchemy import RowMapping, case, func, select
 
+from songflow.gateways import Place, place_of
 from songflow.ledger import schema
 from songflow.ledger.engine import Database
 from songflow.ledger.lease import Lease, ProcessIdentity
 from songflow.ledger.states import RULES, Billed, SongState, State
 
-__all__ = ["KeySummaries", "KeySummary"]
+__all__ = ["KeySummaries", "KeySummary", "PaidKey"]
 
-_submissions, _songs = schema.submissions, schema.songs
+_generations, _submissions, _songs = schema.generations, schema.submissions, schema.songs
 
 # Databases accept about 30,000 parameters per statement; a thousand keys take a few milliseconds.
 _CHUNK = 1000
@@ -50,6 +51,15 @@ class KeySummary:
     settled_at: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class PaidKey:
+    """A key under which a body was or may have been paid for, and the account that did it."""
+
+    key: str
+    place: Place
+    key_fingerprint: str
+
+
 class KeySummaries:
     """Reads summaries of many keys."""
 
@@ -69,6 +79,19 @@ class KeySummaries:
                 for row in rows:
                     of_key.setdefault(row["key"], []).append(row)
                 found |= {key: _summary(rows_of_key) for key, rows_of_key in of_key.items()}
+        return found
+
+    async def of_bodies(self, body_hashes: Sequence[str]) -> list[PaidKey]:
+        """The keys under which these bodies were or may have been paid for, oldest first for each body."""
+        found: list[PaidKey] = []
+        wanted = list(dict.fromkeys(body_hashes))
+        async with self._database.read() as connection:
+            for start in range(0, len(wanted), _CHUNK):
+                chunk = wanted[start : start + _CHUNK]
+                rows = await connection.execute(_PAID_KEYS.where(_generations.c.body_hash.in_(chunk)))
+                found += [
+                    PaidKey(row.key, place_of(row.gateway, row.base_url), row.key_fingerprint) for row in rows
+                ]
         return found
 
     async def typical_seconds(self, gateway: str, model_type: str, mode: str) -> float | None:
@@ -130,6 +153,17 @@ _SUMMARY_ROWS = (
     )
     .join(_songs, _songs.c.submission_id == _submissions.c.id, isouter=True)
     .group_by(_submissions.c.id)
+)
+
+
+_PAID_KEYS = (
+    select(
+        _generations.c.key,
+        *[_submissions.c[name] for name in ("gateway", "base_url", "key_fingerprint")],
+    )
+    .join(_generations, _generations.c.key == _submissions.c.key)
+    .where(_submissions.c.state.in_([state for state, rule in RULES.items() if rule.billed is not Billed.NO]))
+    .order_by(_generations.c.created_at, _generations.c.key)
 )
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "LIBRARY_SCOPE",
     "Balance",
     "Money",
+    "count_reserved",
     "count_spent",
     "release_held",
     "reserve",
@@ -115,13 +116,20 @@ async def reserve(
     return None
 
 
-async def count_spent(connection: Connection, *, price: float, day: str) -> None:
+async def count_spent(connection: Connection, *, price: float, day: str, run: str | None = None) -> None:
     """Count a price that was paid without this ledger; no cap applies, because it is spent already."""
-    scopes = scopes_of(day, None)
+    await _count(connection, scopes_of(day, run), spent=price)
+
+
+async def count_reserved(connection: Connection, *, price: float, day: str, run: str | None) -> None:
+    """Reserve a price that may have been paid without this ledger; no cap applies."""
+    await _count(connection, scopes_of(day, run), reserved=price)
+
+
+async def _count(connection: Connection, scopes: Sequence[str], **changes: float) -> None:
     await _make_rows(connection, scopes)
-    for scope in scopes:
-        moved = update(_budgets).where(_budgets.c.scope == scope)
-        await connection.execute(moved.values(spent=_budgets.c.spent + price))
+    by = {f"{name}_by": change for name, change in changes.items()}
+    await connection.execute(_move_by(tuple(changes)), [{"wanted": scope, **by} for scope in scopes])
 
 
 async def settle_money(connection: Connection, submission_id: str, to: State, *, refund: bool) -> None:

@@ -1,28 +1,33 @@
-"""Restore ledger rows from the metadata of song files; existing rows are never overwritten.
+"""Restore ledger rows from the metadata of song files, and from the spool; existing rows are never overwritten.
 
-A restored submission has succeeded and was paid for, so its price is counted as spent (in total and on its day)
-regardless of caps.
+A song's submission has succeeded and was paid for, so its price is counted as spent (in total and on its day)
+regardless of caps. So is one that the spool knows as accepted, and the ledger not; it is collected next.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert, select, update
 
+from songflow.errors import InvalidRequest
 from songflow.families.family import Request
-from songflow.families.registry import body_hash
+from songflow.families.registry import body_hash, request_of
 from songflow.gateways import place_of
 from songflow.ledger import schema
 from songflow.ledger.engine import Connection, Database
 from songflow.ledger.lease import Lease
-from songflow.ledger.money import count_spent
-from songflow.ledger.queries import one_generation
-from songflow.ledger.rows import Song, Submission, lease_columns
+from songflow.ledger.money import count_reserved, count_spent, release_held
+from songflow.ledger.queries import one_generation, submissions_of
+from songflow.ledger.rows import Song, Submission, clean_text, json_list, lease_columns
 from songflow.ledger.songs import songs_where
-from songflow.ledger.states import SongState, State
+from songflow.ledger.spool import SpooledIntent, SpoolEntry
+from songflow.ledger.states import RULES, Billed, SongState, State
+from songflow.ledger.submissions import store_answer
 from songflow.ledger.upsert import upsert
 
 __all__ = ["RestorableSong", "Restore", "RestoreOutcome"]
@@ -56,7 +61,7 @@ class RestoreOutcome:
 
 
 class Restore:
-    """The transactions of a rebuild; each may be repeated at any time, by any process."""
+    """The transactions of a rebuild, and of a ledger that is older than its spool; each may be repeated at any time."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -97,6 +102,142 @@ class Restore:
                 .values(path=path, cover_path=cover_path)
             )
             return result.rowcount == 1
+
+    async def missing(self, entries: Sequence[SpoolEntry]) -> list[SpoolEntry]:
+        """Of each submission that was or may be billed by the spool, its entry, if the ledger does not know of it.
+
+        The ledger does not know if it has no row, or one that says that nothing was billed: it was restored from a
+        backup that is older than the answer.
+        """
+        paid: dict[str, SpoolEntry] = {}
+        for entry in entries:
+            known = paid.get(entry.submission_id)
+            if entry.outcome in _MAY_BE_PAID and (
+                known is None or entry.is_accepted or not known.is_accepted
+            ):
+                paid[entry.submission_id] = entry
+        ids = list(paid)
+        async with self._database.read() as connection:
+            for start in range(0, len(ids), _CHUNK):
+                chunk = ids[start : start + _CHUNK]
+                rows = await connection.execute(_STATES.where(_submissions.c.id.in_(chunk)))
+                for row in rows:
+                    if RULES[State(row.state)].billed is not Billed.NO:
+                        del paid[row.id]
+        return list(paid.values())
+
+    async def take_in(self, entry: SpoolEntry) -> str | None:
+        """Add the rows of a spool's entry; returns the reason why it cannot be done, or None.
+
+        It becomes `accepted`, or `unknown` where the spool knows no more, under a lease that has ended.
+        """
+        try:
+            columns = _spooled_columns(entry)
+        except (InvalidRequest, TypeError, ValueError, AttributeError, KeyError):
+            columns = None
+        if columns is None or entry.intent is None:
+            return "the spool does not have its request"
+        async with self._database.write("rebuilt") as connection:
+            rows = await connection.execute(
+                select(_submissions).where(_submissions.c.id == entry.submission_id)
+            )
+            row = rows.mappings().one_or_none()
+            if row is not None:
+                return await _correct(connection, Submission.from_row(dict(row)), columns)
+            generation = await one_generation(connection, entry.key)
+            if generation is None:
+                await _add_spooled_generation(connection, entry.key, entry.intent)
+            elif body_hash(json.loads(entry.intent.body), generation.hash_version) != generation.body_hash:
+                return "its key belongs to another request in the ledger"
+            known = await submissions_of(connection, entry.key)
+            if entry.generation_id and any(one.generation_id == entry.generation_id for one in known):
+                return "the ledger has its id under another submission of this key"
+            ordinals = {one.ordinal for one in known}
+            if columns["ordinal"] in ordinals:
+                columns["ordinal"] = max(ordinals) + 1
+            await connection.execute(insert(_submissions).values(columns))
+            await _count(connection, columns)
+            if entry.answer is not None:
+                await store_answer(connection, entry.submission_id, "submit", entry.answer)
+        return None
+
+
+_MAY_BE_PAID = frozenset({"accepted", "unknown"})
+_CHUNK = 1000
+_STATES = select(_submissions.c.id, _submissions.c.state)
+
+
+def _spooled_columns(entry: SpoolEntry) -> dict[str, Any] | None:
+    """The row of an entry's submission; None without an intent."""
+    intent = entry.intent
+    if intent is None:
+        return None
+    request_of(json.loads(intent.body))  # it may be damaged, or of a later version
+    answered_at = datetime.fromisoformat(entry.accepted_at)
+    price = float(intent.price)
+    return {
+        "id": entry.submission_id,
+        "key": entry.key,
+        "ordinal": int(intent.ordinal),
+        "state": State.ACCEPTED if entry.is_accepted else State.UNKNOWN,
+        "gateway": entry.gateway,
+        "dialect": intent.dialect,
+        "base_url": entry.base_url,
+        "account": entry.account,
+        "key_fingerprint": intent.key_fingerprint,
+        "price": price,
+        "held": 0.0 if entry.is_accepted else price,
+        "generation_id": clean_text(entry.generation_id),
+        "track_ids": json_list(entry.track_ids),
+        "error": None if entry.is_accepted else clean_text(entry.reason or "its answer was lost"),
+        "model_type": intent.model_type,
+        "mode": intent.mode,
+        "budget_day": intent.budget_day,
+        "budget_run": intent.budget_run,
+        "flow_run_id": intent.flow_run_id,
+        "root_flow_run_id": intent.root_flow_run_id,
+        "task_run_id": intent.task_run_id,
+        "intended_at": datetime.fromisoformat(intent.intended_at),
+        "sending_at": answered_at,
+        "answered_at": answered_at if entry.is_accepted else None,
+        "settled_at": None if entry.is_accepted else answered_at,
+        **lease_columns(Lease.take(0.0)),
+    }
+
+
+async def _correct(connection: Connection, current: Submission, columns: Mapping[str, Any]) -> str | None:
+    """Correct a row from before the answer, which says that nothing was billed."""
+    if RULES[current.state].billed is not Billed.NO:
+        return None
+    if not current.lease.is_dead():
+        return "another process is about to send it"
+    await release_held(connection, current.id)
+    changed = {name: value for name, value in columns.items() if name not in ("id", "key", "ordinal")}
+    await connection.execute(update(_submissions).where(_submissions.c.id == current.id).values(changed))
+    await _count(connection, columns)
+    return None
+
+
+async def _count(connection: Connection, columns: Mapping[str, Any]) -> None:
+    price, day, run = columns["price"], columns["budget_day"], columns["budget_run"]
+    if columns["held"]:
+        await count_reserved(connection, price=price, day=day, run=run)
+    else:
+        await count_spent(connection, price=price, day=day, run=run)
+
+
+async def _add_spooled_generation(connection: Connection, key: str, intent: SpooledIntent) -> None:
+    await upsert(
+        connection,
+        _generations,
+        {
+            "key": key,
+            "body": intent.body,
+            "body_hash": intent.body_hash,
+            "hash_version": intent.hash_version,
+            "created_at": datetime.fromisoformat(intent.intended_at),
+        },
+    )
 
 
 async def _restore(connection: Connection, one: RestorableSong) -> RestoreOutcome:

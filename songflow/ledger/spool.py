@@ -13,9 +13,10 @@ import json
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import IO, Any, Literal, TypeVar, get_args
 
 from songflow.runtime.failpoints import reached
 
@@ -24,6 +25,10 @@ __all__ = ["Spool", "SpoolEntry", "SpoolOutcome", "SpooledIntent"]
 SpoolOutcome = Literal["accepted", "refused", "not_sent", "unknown"]
 _OUTCOMES = get_args(SpoolOutcome)
 _Record = TypeVar("_Record")
+# Some dozens of entries with their answers.
+_NEWEST_BYTES = 128 * 1024
+# Hundreds of requests that are under way when the disk fills up.
+_RESERVE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +89,54 @@ class SpoolEntry:
 
 
 class Spool:
-    """Append-only files of JSON lines in one folder, one file per host."""
+    """Append-only files of JSON lines in one folder, one file per host, and a reserve for a full disk.
+
+    The reserve is a file of spaces. Where the disk takes no further byte, entries are written over its spaces, which
+    needs no room (file systems that never overwrite in place may refuse even that).
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = folder / f"accepted.{socket.gethostname()}.jsonl"
+        self._reserve = folder / f"reserve.{socket.gethostname()}.jsonl"
+        self._secured: tuple[int, int, int] | None = None
+
+    def secure_room(self) -> None:
+        """Make sure that the outcome of a POST finds room here, even on a disk that is full by then.
+
+        Raises:
+            OSError: there is no room now.
+        """
+        descriptor = os.open(self._reserve, os.O_RDWR | os.O_CREAT, 0o600)
+        with os.fdopen(descriptor, "r+b", buffering=0) as reserve:
+            if _version_of(reserve) == self._secured:
+                return
+            _lock(reserve)
+            size, used = _version_of(reserve)[1], len(reserve.read().rstrip(b" "))
+            missing = used + _RESERVE_BYTES - size
+            if missing > 0:
+                try:
+                    if os.pwrite(descriptor, b" " * missing, size) != missing:
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._reserve))
+                    _sync_reserve(descriptor)  # some file systems give a file its room only now
+                except OSError:
+                    reserve.truncate(size)
+                    raise
+            self._secured = _version_of(reserve)
 
     def append(self, entry: SpoolEntry) -> None:
-        """Write one entry and sync it to disk.
+        """Write one entry and sync it to disk; on a full disk into the reserve, without the raw answer.
 
         Raises:
             OSError: it cannot be written.
         """
-        # ASCII JSON can represent any id, even invalid Unicode. The leading newline ends a line that a crash
-        # truncated, so that this entry stays readable.
-        line = f"\n{json.dumps(asdict(entry))}\n".encode()
+        try:
+            self._append(_line(entry))
+        except OSError:
+            if not self._write_over_reserve(entry):
+                raise
+
+    def _append(self, line: bytes) -> None:
         is_new = not self._file.exists()
         descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
@@ -112,14 +150,38 @@ class Spool:
         if is_new:
             sync_folder(self._folder)
 
+    def _write_over_reserve(self, entry: SpoolEntry) -> bool:
+        """Write an entry over spaces of the reserve; False if there is none, or no room left in it."""
+        lines = (_line(replace(entry, answer=None)), _line(replace(entry, answer=None, intent=None)))
+        try:
+            with self._reserve.open("r+b", buffering=0) as reserve:
+                _lock(reserve)  # other processes meet the same full disk
+                content = reserve.read()
+                used = len(content.rstrip(b" "))
+                line = next((one for one in lines if used + len(one) <= len(content)), None)
+                if line is None or os.pwrite(reserve.fileno(), line, used) != len(line):
+                    return False
+                _sync_reserve(reserve.fileno())
+                return True
+        except OSError:
+            return False
+
     def entries(self) -> list[SpoolEntry]:
         """Every complete entry of every host's file in this folder, oldest first within a file."""
-        return [
-            entry
-            for file in sorted(self._folder.glob("accepted.*.jsonl"))
-            for line in file.read_bytes().splitlines()
-            if (entry := _parse(line)) is not None
-        ]
+        return [entry for file in self._files() for entry in _parsed(file.read_bytes())]
+
+    def _files(self) -> list[Path]:
+        return [*sorted(self._folder.glob("accepted.*.jsonl")), *sorted(self._folder.glob("reserve.*.jsonl"))]
+
+    def newest(self) -> list[SpoolEntry]:
+        """The last entries of every host's file, read without the rest of it."""
+        found: list[SpoolEntry] = []
+        for path in self._files():
+            with path.open("rb") as file:
+                if path.name.startswith("accepted."):
+                    file.seek(max(0, file.seek(0, os.SEEK_END) - _NEWEST_BYTES))
+                found += _parsed(file.read())
+        return found
 
     def find(self, submission_id: str) -> SpoolEntry | None:
         """The entry of one submission, or None: the last one that is accepted, else the last one."""
@@ -142,6 +204,38 @@ def sync_folder(folder: Path) -> None:
         reached("folder: after fsync")
     finally:
         os.close(descriptor)
+
+
+def _version_of(file: IO[bytes]) -> tuple[int, int, int]:
+    """Identity, size and time of the last change of an open file."""
+    facts = os.fstat(file.fileno())
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Take turns with others until the file is closed."""
+    with suppress(ImportError):  # Windows
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _sync_reserve(descriptor: int) -> None:
+    reached("reserve: before fsync")
+    os.fsync(descriptor)
+    reached("reserve: after fsync")
+
+
+def _line(entry: SpoolEntry) -> bytes:
+    # ASCII JSON can represent any id, even invalid Unicode. The leading newline ends a line that a crash
+    # truncated, so that this entry stays readable.
+    return f"\n{json.dumps(asdict(entry))}\n".encode()
+
+
+def _parsed(content: bytes) -> list[SpoolEntry]:
+    # The spaces are those of an unused reserve.
+    lines = content.rstrip(b" ").splitlines()
+    return [entry for line in lines if (entry := _parse(line)) is not None]
 
 
 def _parse(line: bytes) -> SpoolEntry | None:

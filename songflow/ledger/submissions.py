@@ -112,7 +112,7 @@ class Submissions:
         }
         if lease is not None:
             values |= lease_columns(lease)
-        async with self._database.write(str(State.ACCEPTED)) as connection:
+        async with self._database.write("accepted") as connection:
             await lock_name(connection, clean_id or clean_tracks)  # another may be told the same id at once
             current, owner = await _with_ids(connection, submission_id, clean_id, json.loads(clean_tracks))
             if current is None:
@@ -134,7 +134,7 @@ class Submissions:
             InputError: the id is another submission's.
         """
         former = {"generation_id": submission.generation_id, "track_ids": submission.track_ids, "why": why}
-        async with self._database.write("rename") as connection:
+        async with self._database.write("running") as connection:
             await lock_name(connection, clean_text(generation_id) or "")
             current, owner = await _with_ids(connection, submission.id, clean_text(generation_id), ())
             if owner is not None:

@@ -45,6 +45,7 @@ COMMITS = (
 ACTS = (
     *((name, "commit") for name in COMMITS),
     ("post", "request"),
+    ("reserve", "fsync"),
     ("spool", "fsync"),
     ("folder", "fsync"),
     ("part", "fsync"),

@@ -47,12 +47,14 @@ class Cell:
         request: What to make.
         fields: The values of the varied fields, and the replicate's number.
         replicate: The number of the replicate, from 1.
+        own_key: The key by its account's name, if `key` is another one, under which the same account has paid.
     """
 
     key: str
     request: Request
     fields: Mapping[str, Any]
     replicate: int
+    own_key: str | None = None
 
     @property
     def kin(self) -> str:

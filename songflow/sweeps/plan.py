@@ -13,6 +13,7 @@ from songflow.ledger.key_summaries import KeySummaries, KeySummary
 from songflow.polling.durations import TYPICAL_SECONDS
 from songflow.sweeps.cell_status import Step, step_of
 from songflow.sweeps.cells import Cell
+from songflow.sweeps.paid_cells import with_summaries
 
 __all__ = ["Plan", "PlannedCell", "plan_cells"]
 
@@ -74,9 +75,9 @@ async def plan_cells(
     Raises:
         InputError: the account's gateway cannot make one of the cells that are still to be paid for.
     """
-    summaries: Mapping[str, KeySummary] = (
-        {} if ledger is None else await ledger.of_keys([cell.key for cell in cells])
-    )
+    summaries: Mapping[str, KeySummary] = {}
+    if ledger is not None:
+        cells, summaries = await with_summaries(cells, [access], ledger)
     planned = []
     for cell in cells:
         step = step_of(summaries.get(cell.key), retry_errors=retry_errors)

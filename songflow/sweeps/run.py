@@ -27,6 +27,7 @@ from songflow.ledger.rows import Song
 from songflow.runtime.retry import Attempts, persist
 from songflow.sweeps.cell_status import Step, failed_before_error, step_of, unexpected_error
 from songflow.sweeps.cells import Cell
+from songflow.sweeps.paid_cells import with_summaries
 from songflow.sweeps.tally import Tally
 from songflow.sweeps.window import Window
 
@@ -107,9 +108,9 @@ class SweepRun:
 
     async def _queue(self, cells: Sequence[Cell]) -> deque[tuple[Cell, Step]]:
         """The cells to work on: running ones first; those that ended in an earlier run are counted at once."""
-        keys = [cell.key for cell in cells]
+        known = self.session.library.ledger.key_summaries
         # Other groups of the sweep may be running: retry a ledger that is briefly away.
-        summaries = await persist(lambda: self.session.library.ledger.key_summaries.of_keys(keys))
+        cells, summaries = await persist(lambda: with_summaries(cells, self._accounts, known))
         queue: deque[tuple[Cell, Step]] = deque()
         to_pay: list[tuple[Cell, Step]] = []
         for cell in cells:
@@ -240,7 +241,7 @@ class SweepRun:
 
     def _count_failure(self, cell: Cell, step: Step, error: errors.SongflowError) -> None:
         self.tally.error(cell, error)
-        if isinstance(error, errors.SpendingStopped | errors.LibraryError):
+        if isinstance(error, errors.SpendingStopped | errors.LibraryError | errors.LedgerOutdated):
             self._stop(error.message)
             return
         log.warning("%s: %s", cell.key, error.message)

@@ -45,7 +45,7 @@ def packed(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """Convert cells to plain data."""
     return [
         {
-            "key": cell.key,
+            "key": cell.own_key or cell.key,
             "replicate": cell.replicate,
             "request": cell.request.model_dump(mode="json", exclude_defaults=True),
         }

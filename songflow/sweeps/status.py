@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from songflow import errors
+from songflow.accounts import Access
 from songflow.ledger.key_summaries import KeySummaries, KeySummary
 from songflow.ledger.states import RULES, State
 from songflow.sweeps.cells import Cell
+from songflow.sweeps.paid_cells import with_summaries
 from songflow.sweeps.tally import Tally
 
 __all__ = ["SweepStatus", "status_of", "tally_of"]
@@ -52,10 +54,19 @@ class SweepStatus:
         return asdict(self)
 
 
-async def status_of(cells: Sequence[Cell], ledger: KeySummaries | None) -> SweepStatus:
-    """The status of a sweep's cells; `ledger` is None if there is no library yet."""
+async def status_of(
+    cells: Sequence[Cell], ledger: KeySummaries | None, accounts: Sequence[Access] = ()
+) -> SweepStatus:
+    """The status of a sweep's cells; `ledger` is None if there is no library yet.
+
+    Args:
+        accounts: Those that may pay: cells that they have paid for under another name count, too.
+    """
     now = datetime.now(UTC)
-    summaries = {} if ledger is None else await ledger.of_keys([cell.key for cell in cells])
+    summaries: Mapping[str, KeySummary] = {}
+    if ledger is not None:
+        cells, known = await with_summaries(cells, accounts, ledger)
+        summaries = {cell.key: known[cell.key] for cell in cells if cell.key in known}
     groups = Counter(_group(summary) for summary in summaries.values())
     left = groups["left"] + len(cells) - len(summaries)
     recent = sum(_ended_since(summary, now - RATE_OVER) for summary in summaries.values())

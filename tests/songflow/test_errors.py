@@ -29,6 +29,7 @@ EXIT_CODES = {
     "OutcomeUnknown": 5,
     "GenerationLost": 5,
     "NotCollected": 5,
+    "LedgerOutdated": 5,
     "UnsettledTwin": 5,
     "ChoiceNeeded": 5,
     "SpendingStopped": 6,

@@ -79,22 +79,34 @@ def test_a_disk_that_fills_up_after_the_spool_line_loses_no_id(small_disk, make_
     assert place.desk.billed(place.prompt) == 1
 
 
-def test_a_disk_that_is_full_when_the_answer_arrives_leaves_the_id_to_a_person(
-    small_disk, make_place, forks
-) -> None:
-    """Neither spool nor ledger take it, so it is on stderr; the key is unknown until a person adopts the id."""
+def test_a_disk_that_is_full_when_the_answer_arrives_loses_no_id(small_disk, make_place, forks) -> None:
+    """The spool's room was reserved before the POST; the id is on stderr as well, with what to do."""
     place = make_place(LibrarySettings(small_disk / "library"))
     seen = place.desk.posts()
     full = forks.run(place.plan(fill_at="post: after request", disk=small_disk, patience=0.3))
-    assert full.code == 5, full.log
+    assert (full.code, full.answer["kind"]) == (5, "NotCollected"), full.log
     (known,) = re.findall(r"PAID, and the ledger cannot be written: generation (\S+)", full.log)
+    assert f"songflow rescue --adopt {known}" in full.log
     (small_disk / "filler").unlink()
+    back = forks.run(place.plan())
+    assert (back.code, back.answer["generation_id"]) == (0, known), back.log
+    assert all(song["path"] for song in back.answer["songs"])
+    assert (place.desk.posts() - seen, place.desk.billed(place.prompt)) == (1, 1)
+
+
+def test_an_id_that_not_even_the_spool_took_is_adopted_by_a_person(small_disk, make_place, forks) -> None:
+    """Where somebody has deleted the spool with its reserve meanwhile, the key is unknown until then."""
+    place = make_place(LibrarySettings(small_disk / "library"))
+    full = forks.run(place.plan(fill_at="post: after request", disk=small_disk, patience=0.3))
+    (known,) = re.findall(r"songflow rescue --adopt (\S+)", full.log)
+    (small_disk / "filler").unlink()
+    for file in (small_disk / "library" / "spool").iterdir():
+        file.unlink()
     back = forks.run(place.plan())
     assert (back.code, back.answer["state"]) == (5, "unknown"), back.log
     adopted = forks.run(place.plan("adopt", id=known))
     assert (adopted.code, adopted.answer["generation_id"]) == (0, known), adopted.log
-    assert all(song["path"] for song in adopted.answer["songs"])
-    assert (place.desk.posts() - seen, place.desk.billed(place.prompt)) == (1, 1)
+    assert place.desk.billed(place.prompt) == 1
 
 
 def _locked(place) -> closing[sqlite3.Connection]:

@@ -95,6 +95,8 @@ S = State
 CASES = (
     Case("migrate: before commit", None, scene="a new ledger"),
     Case("migrate: after commit", None, scene="a new ledger"),
+    Case("reserve: before fsync", None),
+    Case("reserve: after fsync", None),
     Case("intent: before commit", None),
     Case("intent: after commit", S.INTENDED),
     Case("sending: before commit", S.INTENDED),
@@ -304,7 +306,7 @@ def test_a_cut_spool_line_does_not_swallow_the_next_one(local_place, forks) -> N
     place = local_place
     place.library.folder.joinpath("spool").mkdir(parents=True)
     assert forks.run(place.plan(), kill_at="spool: after fsync").code == KILLED
-    (file,) = (place.library.folder / "spool").iterdir()
+    (file,) = (place.library.folder / "spool").glob("accepted.*.jsonl")
     whole = file.read_bytes()
     file.write_bytes(json.dumps({"submission_id": "x"}).encode()[:9] + whole)
     back = forks.run(place.plan())

@@ -13,8 +13,8 @@ from songflow.ledger.states import State
 from songflow.runtime.failpoints import ACTS, COMMITS, FAIL_POINTS
 
 PACKAGE = Path(songflow.__file__).parent
-# The simulator is the other side; migrations run inside the "migrate" commit; an export can be made again.
-APART = ("simulator/", "ledger/migrations/", "catalog/export.py")
+# The simulator is the other side; migrations run inside the "migrate" commit; exports and backups can be made again.
+APART = ("simulator/", "ledger/migrations/", "ledger/backup.py", "catalog/export.py")
 FILES = {
     name: ast.parse(path.read_text())
     for path in sorted(PACKAGE.rglob("*.py"))

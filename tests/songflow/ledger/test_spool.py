@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,68 @@ def small_disk(tmp_path: Path):
         pytest.skip("mounting a file system is not permitted here")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_takes_the_outcomes_of_requests_under_way(small_disk: Path, monkeypatch) -> None:
+    """Its room was secured before; there the entries lack the raw answer, and in the end the intent, too."""
+    monkeypatch.setattr(spool_module, "_RESERVE_BYTES", 8192)
+    spool = Spool(small_disk)
+    spool.secure_room()
+    assert spool.entries() == spool.newest() == []
+    with (small_disk / "filler").open("wb", buffering=0) as filler, suppress(OSError):
+        while filler.write(b"x" * 512):
+            pass
+    answer = {"status": 200, "headers": {}, "body": "x" * 5000}
+    taken = 0
+
+    def use_it_up() -> None:
+        nonlocal taken
+        while True:
+            spool.append(_entry(f"s{taken}", intent=INTENT, answer=answer))
+            taken += 1
+
+    with pytest.raises(OSError, match="No space"):
+        use_it_up()
+    found = spool.entries()
+    assert [entry.submission_id for entry in found] == [f"s{number}" for number in range(taken)]
+    assert found[:2] == [_entry("s0", intent=INTENT), _entry("s1", intent=INTENT)]
+    assert found[-1] == _entry(f"s{taken - 1}")
+    assert spool.newest() == found
+    (small_disk / "filler").unlink()
+    spool.secure_room()
+    spool.append(_entry("later"))
+    assert {entry.submission_id for entry in spool.entries()} == {
+        *(entry.submission_id for entry in found),
+        "later",
+    }
+
+
+def test_room_is_secured_once(spool: Spool, tmp_path: Path) -> None:
+    """The reserve is made anew only after it was used; nothing else is left."""
+    for _ in range(2):
+        spool.secure_room()
+        (reserve,) = tmp_path.iterdir()
+    made = reserve.stat()
+    assert (made.st_size, made.st_mode & 0o777) == (1 << 20, 0o600)
+    spool.secure_room()
+    assert reserve.stat().st_ino == made.st_ino
+
+
+def test_without_room_nothing_may_be_sent(small_disk: Path) -> None:
+    """The reserve does not fit on this disk."""
+    with pytest.raises(OSError, match="No space"):
+        Spool(small_disk).secure_room()
+    assert [file.stat().st_size for file in small_disk.iterdir()] == [0]
+
+
+def test_the_newest_entries_are_read_without_the_rest(spool: Spool, monkeypatch) -> None:
+    """However long the file is."""
+    monkeypatch.setattr(spool_module, "_NEWEST_BYTES", 2000)
+    for number in range(50):
+        spool.append(_entry(f"s{number}"))
+    newest = [entry.submission_id for entry in spool.newest()]
+    assert 2 < len(newest) < 10
+    assert newest == [f"s{number}" for number in range(50)][-len(newest) :]
 
 
 def test_a_full_disk_is_an_error_and_loses_no_earlier_entry(small_disk: Path) -> None:
