@@ -62,8 +62,8 @@ class Finding:
     trust: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
-        return asdict(self)
+        """Plain data, for JSON; the reason names the gateway to trust."""
+        return {name: value for name, value in asdict(self).items() if name != "trust"}
 
 
 async def rebuild(library: Library, folder: Path, trusted: Sequence[Place] = ()) -> list[Finding]:
