@@ -178,9 +178,10 @@ class Spool:
         found: list[SpoolEntry] = []
         for path in self._files():
             with path.open("rb") as file:
-                if path.name.startswith("accepted."):
-                    file.seek(max(0, file.seek(0, os.SEEK_END) - _NEWEST_BYTES))
-                found += _parsed(file.read())
+                size = os.fstat(file.fileno()).st_size
+                most = _NEWEST_BYTES if path.name.startswith("accepted.") else size
+                file.seek(max(0, size - most))
+                found += _parsed(file.read(most))
         return found
 
     def find(self, submission_id: str) -> SpoolEntry | None:

@@ -275,9 +275,10 @@ async def test_a_cancellation_propagates_although_the_ledger_is_locked(
 async def test_the_ledger_gets_the_id_although_the_spool_cannot_be_written(
     simulator, access, session, song_request, after_the_answer, caplog
 ) -> None:
-    """A full disk under the spool is logged, and the ledger has the id."""
+    """A full disk under the spool, whose reserve is gone, is logged, and the ledger has the id."""
     server, opened = simulator(), await session()
     opened.library.spool._file.symlink_to("/dev/full")
+    after_the_answer(lambda: opened.library.spool._reserve.unlink())
     accepted = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert accepted.state is State.ACCEPTED
     assert f"spool would not take the accepted generation {accepted.generation_id}" in caplog.text
