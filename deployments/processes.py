@@ -87,11 +87,12 @@ class Group:
             ProcessFailed: it has ended, or does not answer in that time.
         """
         end = time.monotonic() + seconds
-        while time.monotonic() < end and self.is_alive(name):
-            with suppress(httpx.TransportError):
-                if httpx.get(url, timeout=5, trust_env=False).is_success:
-                    return
-            time.sleep(0.1)
+        with httpx.Client(timeout=5, trust_env=False) as client:  # opening one takes 25 ms of CPU
+            while time.monotonic() < end and self.is_alive(name):
+                with suppress(httpx.TransportError):
+                    if client.get(url).is_success:
+                        return
+                time.sleep(0.1)
         raise self.failed(name)
 
     def failed(self, name: str) -> ProcessFailed:

@@ -11,14 +11,18 @@ from deployments.automations import TAG, TROUBLE
 from deployments.definitions import HEARTBEAT_SECONDS, WORK_POOL, definitions, served
 
 DEFINED = {definition.full_name: definition.fields for definition in definitions()}
-SERVED = {f"{one.flow_name}/{one.name}": one for one in served()}
 FREE = {"rescue-songs/rescue", "attention/attention"}
 
 
-def test_every_deployment_is_served_as_it_is_deployed():
-    assert list(SERVED) == list(DEFINED)
+@pytest.fixture(scope="module")
+def served_by_name():
+    return {f"{one.flow_name}/{one.name}": one for one in served()}
+
+
+def test_every_deployment_is_served_as_it_is_deployed(served_by_name):
+    assert list(served_by_name) == list(DEFINED)
     for name, fields in DEFINED.items():
-        one = SERVED[name]
+        one = served_by_name[name]
         assert one.entrypoint == fields["entrypoint"]
         assert one.tags == fields["tags"]
         assert one.parameters == fields.get("parameters", {})
@@ -48,10 +52,10 @@ def test_what_is_scheduled_never_piles_up():
             assert "scheduled" in fields["tags"], name
 
 
-def test_a_daily_song_at_a_time_of_day_and_a_rescue_every_quarter_of_an_hour():
-    [daily] = SERVED["generate-song/daily"].schedules
+def test_a_daily_song_at_a_time_of_day_and_a_rescue_every_quarter_of_an_hour(served_by_name):
+    [daily] = served_by_name["generate-song/daily"].schedules
     assert (daily.schedule.cron, daily.schedule.timezone) == ("0 7 * * *", "Europe/Berlin")
-    [rescue] = SERVED["rescue-songs/rescue"].schedules
+    [rescue] = served_by_name["rescue-songs/rescue"].schedules
     assert rescue.schedule.interval.total_seconds() == 900
 
 

@@ -70,11 +70,11 @@ def posts() -> Callable[[SimulatorServer], int]:
 
 @pytest.fixture
 def simulator() -> Iterator[StartSimulator]:
-    """Starts simulated gateways on real sockets: 2 s songs, finished within a quarter of a second."""
+    """Starts simulated gateways on real sockets: 1 s songs, finished within a quarter of a second."""
     running: list[SimulatorServer] = []
 
     def start(*faults: dict[str, Any], port: int = 0, **settings: Any) -> SimulatorServer:
-        chosen = {"clip_seconds": 2.0, "speed": 250.0, "sigma": 0.0, **settings}
+        chosen = {"clip_seconds": 1.0, "speed": 250.0, "sigma": 0.0, **settings}
         server = SimulatorServer(SimulatorSettings(faults=FaultScript.of(*faults), **chosen), port=port)
         server.start()
         running.append(server)

@@ -211,7 +211,7 @@ def talking_to(server: PrefectServer, home: Path) -> Iterator[PrefectServer]:
         {
             PREFECT_API_URL: server.url,
             PREFECT_HOME: home,
-            PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.1,
+            PREFECT_LOGGING_TO_API_BATCH_INTERVAL: 0.5,
         }
     ):
         yield server

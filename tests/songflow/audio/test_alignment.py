@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.signal import resample_poly
 
 from songflow.audio.alignment import find_source
 from songflow.audio.decoding import AudioProblem
@@ -60,6 +59,8 @@ def test_a_source_is_located_in_a_low_bit_rate_mp3(play: Any, write: Any, source
 
 def test_a_source_is_located_at_another_sample_rate(play: Any, write: Any, source: Path) -> None:
     """At 48 kHz in mono."""
+    from scipy.signal import resample_poly  # a second of CPU, which only the process that runs this test pays
+
     whole = resample_poly(np.concatenate([play("new"), play()]), 160, 147, axis=0).astype(np.float32)
     match = find_source(source, write(whole[:, :1], "whole.wav", rate=48000))
     assert match.at == pytest.approx(5, abs=NEAR)

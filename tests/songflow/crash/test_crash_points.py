@@ -7,6 +7,7 @@ key ends. Only where the request may have left, and no answer reached this disk,
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -186,15 +187,21 @@ def test_every_fail_point_is_in_the_table() -> None:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def home(request: pytest.FixtureRequest, tmp_path: Path, case: Case) -> LibrarySettings:
-    """The library of a case, on SQLite and on PostgreSQL."""
+def home(
+    request: pytest.FixtureRequest, tmp_path: Path, case: Case, sqlite_template: Path
+) -> LibrarySettings:
+    """The library of a case, on SQLite and on PostgreSQL, with a migrated ledger unless the case is about that."""
     scene = SCENES[case.scene]
     url = None
     if request.param == "postgres":
         url = request.getfixturevalue("new_postgres" if scene.new_ledger else "postgres_url")
     # To fsspec `local` is a file system like any other; only `file` is known to be our own disk.
     remote = f"local://{tmp_path}/bucket" if scene.remote else None
-    return LibrarySettings(tmp_path / "library", ledger_url=url, audio_url=remote)
+    library = LibrarySettings(tmp_path / "library", ledger_url=url, audio_url=remote)
+    if url is None and not scene.new_ledger:
+        library.folder.mkdir()
+        shutil.copy(sqlite_template, library.folder)
+    return library
 
 
 def _current(place) -> State | None:

@@ -22,6 +22,7 @@ FILES = {
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+UPLOADS = {"put_file", "put", "upload", "pipe", "pipe_file"}
 
 
 def functions() -> Iterator[tuple[str, Function]]:
@@ -58,16 +59,18 @@ def points(function: Function) -> list[tuple[int, str]]:
 
 def is_act(call: ast.Call) -> str | None:
     """The kind of an outward act that lasts, or None."""
-    name = name_of(call)
     attribute = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     if attribute in {"fsync", "fdatasync"}:
         return "fsync"
+    if attribute not in {"replace", "rename", "link", "move", "submit", *UPLOADS}:
+        return None
+    name = name_of(call)
     if name in {"os.replace", "os.rename", "os.link", "shutil.move"}:
         return "rename"
     # A path's `replace` and `rename` take one path; a text's take two texts, a date's only names.
     if attribute in {"replace", "rename"} and len(call.args) == 1 and not call.keywords:
         return "rename"
-    if attribute in {"put_file", "put", "upload", "pipe", "pipe_file"} and "remote" in name:
+    if attribute in UPLOADS and "remote" in name:
         return "upload"
     if name == "gateway.submit":
         return "request"

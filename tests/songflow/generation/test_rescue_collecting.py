@@ -59,7 +59,7 @@ async def test_an_interrupted_download_is_finished(
     simulator, access, session, left, die, play, fault: dict
 ) -> None:
     """Whatever the interruption; a dead URL is refreshed."""
-    server, opened = simulator(fault), await session()
+    server, opened = simulator(fault, clip_seconds=2.0), await session()
     way = access(server.url)
     submission = await left(opened, server)
     songs = await collect(opened, submission, await wait(opened, submission, way), way)

@@ -80,7 +80,7 @@ async def test_a_song_is_stored_in_the_library(
         path = Path(song.path)
         assert path.parent == opened.library.settings.folder / "audio"
         assert hashlib.sha256(path.read_bytes()).hexdigest() == song.sha256
-        assert song.duration == pytest.approx(2.0)
+        assert song.duration == pytest.approx(1.0)
         assert song.error is None
     assert [path.suffix for path in opened.library.store.parts.iterdir()] == [".lock", ".lock"]
     assert (await requests_seen(server.url))["downloads"]["authorizations"] == 0

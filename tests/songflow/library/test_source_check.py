@@ -41,7 +41,7 @@ async def test_an_extension_contains_its_source(
     session: Any, simulator: Any, access: Any, make: Any, place: str, dialect: str
 ) -> None:
     """Start, seam and added length, for every placement and both gateways."""
-    opened, account = await session(), access(simulator().url, dialect, key="k")
+    opened, account = await session(), access(simulator(clip_seconds=2.0).url, dialect, key="k")
     core = (await make(opened, account, "core"))[0]
     assert (core.source_score, core.note, contains_source(core), seam_of(core)) == (None, None, None, None)
     before = place in {"intro", "front"}
@@ -139,7 +139,7 @@ async def test_a_remote_source_is_fetched_for_the_check(
 ) -> None:
     """The temporary copy is deleted."""
     remote = dataclasses.replace(library_settings, audio_url="memory://check/songs")
-    opened, account = await session(library=remote), access(simulator().url)
+    opened, account = await session(library=remote), access(simulator(clip_seconds=2.0).url)
     core = (await make(opened, account, "core"))[0]
     assert core.path.startswith("memory://")
     assert (await make(opened, account, "longer", core.song_id))[0].source_score == 1

@@ -19,7 +19,7 @@ from songflow.library.stitching import FOLDER, stitch
 async def parts(session: Any, simulator: Any, access: Any, song_request: Any) -> Any:
     """A session with a core and the new part of its outro."""
     opened = await session()
-    account = access(simulator(whole_extensions=False, takes=1).url)
+    account = access(simulator(whole_extensions=False, takes=1, clip_seconds=2.0).url)
     core = (await generate_in(opened, song_request(), account, key="core")).songs[0]
     planned = await plan_extension(opened, core.song_id, account, place="outro")
     new = (await generate_in(opened, planned.request, account, key="outro")).songs[0]
