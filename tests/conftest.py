@@ -47,9 +47,8 @@ LONG = tuple(
 def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
     """Trace the modules of `songflow` while they are imported, and nothing else that is loaded for the tests."""
     tracer = coverage.Coverage.current()
-    if tracer is None or session.config.pluginmanager.hasplugin(
-        "dsession"
-    ):  # the process that only distributes
+    only_distributes = session.config.pluginmanager.hasplugin("dsession")
+    if tracer is None or only_distributes:
         return (yield)
     for module in pkgutil.walk_packages(songflow.__path__, "songflow."):
         if not module.name.startswith("songflow.ledger.migrations."):  # only Alembic can import these

@@ -15,6 +15,9 @@ from songflow.settings import LibrarySettings
 
 __all__ = ["Library"]
 
+# How many missing generations an error names.
+_NAMED = 5
+
 
 class Library:
     """One open library, for one event loop; an async context manager.
@@ -88,6 +91,3 @@ def _outdated(missing: Sequence[SpoolEntry]) -> LedgerOutdated:
         next="if the ledger is empty and song files are left, `songflow rebuild` first; then `songflow rescue`, which "
         "takes in the rest from the spool and costs nothing.",
     )
-
-
-_NAMED = 5

@@ -129,17 +129,24 @@ async def test_a_row_from_before_the_answer_is_not_sent_again(
     assert posts(server) == 4
 
 
+async def lost(made, session, any_library, cells):
+    """A ledger and a spool without entries; the server, a new session, a paid cell and its former entry."""
+    server, opened, _ = await made()
+    one = cells(server, 1)[0]
+    (entry,) = [entry for entry in opened.library.spool.entries() if entry.key == one.key]
+    shutil.rmtree(any_library.folder / "spool")
+    await restore(opened, {})
+    return server, await session(library=any_library), one, entry
+
+
 async def test_an_unknown_outcome_that_only_the_spool_knows_is_not_sent_again(
     made, session, any_library, cells, access
 ) -> None:
     """It comes back as unknown, with its price reserved."""
-    server, opened, _ = await made()
-    spool, one = opened.library.spool, cells(server, 1)[0]
-    (entry,) = [entry for entry in spool.entries() if entry.key == one.key]
-    shutil.rmtree(any_library.folder / "spool")
-    await restore(opened, {})
-    opened = await session(library=any_library)
-    spool.append(replace(entry, outcome="unknown", generation_id=None, reason="the answer was cut"))
+    server, opened, one, entry = await lost(made, session, any_library, cells)
+    opened.library.spool.append(
+        replace(entry, outcome="unknown", generation_id=None, reason="the answer was cut")
+    )
     with pytest.raises(errors.LedgerOutdated):
         await generate_in(opened, one.request, access(server.url), key="another")
     (found,) = await rescue(opened, access(server.url))
@@ -151,13 +158,8 @@ async def test_an_entry_without_its_request_is_named_and_not_sent_again(
     made, session, any_library, cells, access, posts
 ) -> None:
     """An earlier version wrote only the ids; rebuilding from files brings its row back."""
-    server, opened, _ = await made()
-    spool, one = opened.library.spool, cells(server, 1)[0]
-    (entry,) = [entry for entry in spool.entries() if entry.key == one.key]
-    shutil.rmtree(any_library.folder / "spool")
-    await restore(opened, {})
-    opened = await session(library=any_library)
-    spool.append(replace(entry, intent=None))
+    server, opened, one, entry = await lost(made, session, any_library, cells)
+    opened.library.spool.append(replace(entry, intent=None))
     (found,) = await rescue(opened, access(server.url))
     assert (found.generation_id, found.exit_code) == (entry.generation_id, 5)
     assert "the spool does not have its request" in found.error
