@@ -105,14 +105,26 @@ def _until_full(audio: Path, pool: int) -> None:
         time.sleep(0.05)
 
 
-# A process inherits the peak memory of the one it was forked from, so a small one starts the measured command.
+# A process inherits the peak memory of the one it was forked from, so a small one starts the measured command. It
+# becomes the parent of the command's sender, which outlives the command by a moment and whose CPU counts as well.
 _LAUNCHER = """
 import json, os, sys, time
+if sys.platform == "linux":
+    import ctypes
+    set_child_subreaper = 36
+    ctypes.CDLL(None).prctl(set_child_subreaper, 1, 0, 0, 0)
 start = time.perf_counter()
 child = os.posix_spawn(sys.argv[2], sys.argv[2:], os.environ)
 _, status, used = os.wait4(child, 0)
 wall = time.perf_counter() - start
-found = [os.waitstatus_to_exitcode(status), wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024]
+cpu = used.ru_utime + used.ru_stime
+try:
+    while True:
+        _, _, sender = os.wait4(-1, 0)
+        cpu += sender.ru_utime + sender.ru_stime
+except ChildProcessError:
+    pass
+found = [os.waitstatus_to_exitcode(status), wall, cpu, used.ru_maxrss / 1024]
 open(sys.argv[1], "w").write(json.dumps(found))
 """
 

@@ -7,7 +7,6 @@ and the session replaces it by the live address.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +16,7 @@ from songflow.errors import InputError, MissingCredentials
 from songflow.families.family import Request
 from songflow.families.registry import family_of_model, models
 from songflow.gateways import DIALECTS, Account, Dialect, Place, custom_dialect, place_of, sellers
+from songflow.gateways.dialects import CUSTOM, stored_dialect
 from songflow.gateways.relay_udio import FETCH_PATH, SHAPE, SUBMIT_PATH
 from songflow.ledger.rows import Submission
 from songflow.settings import FALLBACK_KEY_VARIABLE, gateway_key
@@ -35,7 +35,6 @@ __all__ = [
 ]
 
 EMBEDDED_URL = "http://simulator.invalid"
-CUSTOM = "custom"
 DEFAULT_PRICES: Mapping[str, float] = {name: model.price for name, model in models().items()}
 
 
@@ -196,7 +195,7 @@ def that_took(choices: Sequence[Access], submission: Submission) -> Access | Non
 
 async def resolve_from_environment(submission: Submission) -> Access | None:
     """The access of a stored submission, if the environment still has its key."""
-    dialect = stored_dialect(submission)
+    dialect = stored_dialect(submission.gateway, submission.dialect)
     if dialect is None:
         return None
     if submission.base_url == EMBEDDED_URL:
@@ -207,15 +206,6 @@ async def resolve_from_environment(submission: Submission) -> Access | None:
     if key is None and dialect.name != "simulator":
         return None
     return Access(Account(dialect, submission.base_url, submission.account, key))
-
-
-def stored_dialect(submission: Submission) -> Dialect | None:
-    """The dialect of a stored submission; None if this version does not know its gateway."""
-    known = DIALECTS.get(submission.gateway)
-    if known is not None or submission.gateway != CUSTOM:
-        return known
-    stored = json.loads(submission.dialect)
-    return custom_dialect(stored["base_url"], stored["submit_path"], stored["fetch_path"], stored["shape"])
 
 
 def at_url(access: Access, url: str) -> Account:

@@ -1,12 +1,14 @@
 """Settings from the environment: the library, the gateways' keys, and how a process behaves.
 
-All environment variables are read here, and validated by a plain pydantic model. pydantic-settings is not used: its
-import takes 0.13 s of CPU in every command, and its other sources (dotenv, secrets, CLI) have no use here.
+All environment variables but the tests' own are read here, and validated by a plain pydantic model. pydantic-settings
+is not used: its import takes 0.13 s of CPU in every command, and its other sources (dotenv, secrets, CLI) have no use
+here.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
@@ -18,20 +20,23 @@ from songflow.errors import InputError, LibraryError
 
 __all__ = [
     "DEFAULT_NAME_TEMPLATE",
-    "FAIL_POINT_VARIABLE",
     "FALLBACK_KEY_VARIABLE",
     "LibrarySettings",
     "PrefectSettings",
     "debugging",
-    "fail_point",
     "gateway_key",
     "inherited",
+    "sender_environment",
 ]
 
 DEFAULT_NAME_TEMPLATE = "{title}-{uid}.mp3"
 FALLBACK_KEY_VARIABLE = "SONGFLOW_API_KEY"
 """Read if a gateway's own variable is not set."""
-FAIL_POINT_VARIABLE = "SONGFLOW_FAIL_POINT"
+
+_FOR_SENDERS = re.compile(
+    r"PATH|HOME|USER|TMPDIR|LANG|TZ|LD_LIBRARY_PATH|SONGFLOW_FAIL_POINT|(LC|SSL_CERT|PG).*|.*_PROXY",
+    re.IGNORECASE,
+)
 
 _Units = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Settings = TypeVar("_Settings", "LibrarySettings", "PrefectSettings")
@@ -129,9 +134,13 @@ def debugging() -> bool:
     return os.environ.get("SONGFLOW_DEBUG", "").strip().lower() not in {"", "0", "off", "no", "false"}
 
 
-def fail_point() -> str:
-    """The fail point that a test arms for this process, or an empty text (see `runtime/failpoints.py`)."""
-    return os.environ.get(FAIL_POINT_VARIABLE, "")
+def sender_environment() -> dict[str, str]:
+    """The variables that a sender gets: what the network, a database and the language need, and no gateway's key."""
+    kept = re.compile(
+        r"PATH|HOME|USER|TMPDIR|LANG|TZ|SYSTEMROOT|LD_LIBRARY_PATH|SONGFLOW_FAIL_POINT|(LC|SSL|PG).*|.*_PROXY",
+        re.I,
+    )
+    return {name: value for name, value in os.environ.items() if kept.fullmatch(name)}
 
 
 def inherited(names: Iterable[str]) -> dict[str, str]:

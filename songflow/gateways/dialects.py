@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 from songflow.gateways.cometapi import COMETAPI
+from songflow.gateways.custom import custom_dialect
 from songflow.gateways.dialect import Dialect, canonical_url, equivalent_urls
 from songflow.gateways.openai_hk import OPENAI_HK
 from songflow.gateways.simulator import SIMULATOR
 
-__all__ = ["DIALECTS", "Place", "place_of", "place_urls", "sellers"]
+__all__ = ["CUSTOM", "DIALECTS", "Place", "place_of", "place_urls", "sellers", "stored_dialect"]
+
+CUSTOM = "custom"
+"""The name of every gateway that a user configures."""
 
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (COMETAPI, OPENAI_HK, SIMULATOR)}
 """The gateways that Songflow knows by name."""
@@ -30,6 +36,15 @@ def place_urls(place: Place) -> tuple[str, ...]:
 def sellers(family: str) -> tuple[str, ...]:
     """The names of the gateways that sell a model family."""
     return tuple(name for name, dialect in DIALECTS.items() if family in dialect.services)
+
+
+def stored_dialect(gateway: str, stored: str) -> Dialect | None:
+    """The dialect of a gateway's name and its configuration (`Dialect.stored`); None for an unknown gateway."""
+    known = DIALECTS.get(gateway)
+    if known is not None or gateway != CUSTOM:
+        return known
+    values = json.loads(stored)
+    return custom_dialect(values["base_url"], values["submit_path"], values["fetch_path"], values["shape"])
 
 
 def _names(gateway: str) -> tuple[str | None, tuple[str, ...]]:

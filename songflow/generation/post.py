@@ -1,26 +1,24 @@
-"""The POST: sent at most once, shielded from cancellation, and its outcome committed before anything else.
+"""The POST: handed to the sender, sent at most once, and its outcome committed before anything else.
 
-`songflow.generation.submit` has committed the intent for this process. An accepted id goes to the local spool and
-then into the ledger, which is retried until it commits; as the last resort the id is written to stderr.
+`songflow.generation.submit` has committed the intent for this process. The sender (`songflow.sender`) writes every
+outcome to the local spool before it answers; then it goes into the ledger, which is retried until it commits. A caller
+that is cancelled, or dies, leaves that to the sender. As the last resort an accepted id is written to stderr.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from songflow import errors, events
 from songflow.accounts import Access
 from songflow.families.registry import family_of_model, models
-from songflow.gateways import Accepted, Answer, NotSent, Outcome, RefusalKind, Refused, Unknown
+from songflow.gateways import Accepted, Account, Answer, NotSent, Outcome, RefusalKind, Refused, Unknown
 from songflow.generation.error_texts import (
     not_recorded_error,
     not_sent_error,
@@ -29,6 +27,7 @@ from songflow.generation.error_texts import (
     unknown_error,
 )
 from songflow.generation.session import Session
+from songflow.ledger.lease import Lease, ProcessIdentity
 from songflow.ledger.rows import Intent, Submission, spooled_intent
 from songflow.ledger.spool import SpoolEntry
 from songflow.ledger.states import State
@@ -36,7 +35,8 @@ from songflow.ledger.submissions import Submissions
 from songflow.runtime.concurrency import shielded
 from songflow.runtime.failpoints import reached
 from songflow.runtime.retry import persist
-from songflow.runtime.shutdown import answers_first, may_begin, termination_requested
+from songflow.sender.client import Answered, Sender, SenderGone, sender_for
+from songflow.sender.orders import Order, awake_clock, outcome_of
 
 __all__ = ["Post"]
 
@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 # The intent's lease must outlive the wait for a slot.
 _LONGEST_TURN_SECONDS = 45.0
+# A cancelled caller waits so long for the answer, and then leaves it to the sender.
+_DETACH_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,7 @@ class Post:
             RequestRefused, OutcomeUnknown, NotCollected: see `songflow.generation.submit.submit_once`.
         """
         slot = await self._wait_for_turn(before_post)
-        with answers_first():
-            sent = await self._send_shielded(rate_limited=slot is not None)
+        sent = await self._send_shielded(rate_limited=slot is not None)
         if slot is not None and sent is not None:
             with suppress(errors.LibraryError):  # it is paid for; only the next one goes slower than it need
                 await self.session.library.ledger.pace.speed_up(self.access.pace_name)
@@ -95,7 +96,6 @@ class Post:
             if pause:
                 self._log_progress("The gateway has asked to slow down: sending in %.0f s.", pause)
                 await asyncio.sleep(pause)
-            await may_begin()
             before_post()
         except BaseException:
             await self._give_up(reason)
@@ -112,7 +112,7 @@ class Post:
 
     async def _send_shielded(self, *, rate_limited: bool) -> Submission | None:
         try:
-            return await shielded(self._send_at_pace(rate_limited=rate_limited))
+            return await shielded(self._send_at_pace(rate_limited=rate_limited), patience=_DETACH_SECONDS)
         except asyncio.CancelledError:
             # This process lives on, but nothing in it works on the submission any more.
             with suppress(errors.LibraryError):
@@ -133,51 +133,102 @@ class Post:
 
     async def _send(self) -> Submission | None:
         """The POST and the commit of its outcome; None if another process took the intent over."""
-        intent, submission = self.intent, self.submission
+        intent = self.intent
         try:
             gateway = await self.session.gateways.get(self.access)
+            sender = await sender_for(intent.gateway)
         except BaseException:
             await self._give_up("the gateway's client could not be opened")
             raise
         seconds = self.session.settings.submit_timeout + self.session.settings.lease_margin
         # Counted from before the lease is written: the POST never outlives it.
-        send_before = _awake_clock() + seconds
-        if not await self._submissions.begin_send(submission.id, submission.lease.extended(seconds)):
+        send_before = awake_clock() + seconds
+        if not await self._begin(self._lease_of(sender.identity, seconds)):
             return None
         self._log_progress(
             "Sending the request (key %s, %s, price %g).", intent.key, intent.gateway, intent.price
         )
-        outcome: Outcome
-        reached("post: before request")
-        try:
-            outcome = await gateway.submit(
-                family_of_model(intent.model_type).name,
-                json.loads(intent.body),
-                why_not=lambda: _why_not(send_before),
-            )
-        except Exception as error:
-            log.exception("The gateway's client failed.")
-            outcome = Unknown(f"our own client failed ({type(error).__name__})", None)
-        reached("post: after request")
-        return await self._commit(outcome)
+        order = self._order(gateway.account, send_before)
+        reached("sender: before handover")
+        answered = await self._answer_of(sender, order)
+        reached("sender: after handover")
+        return await self._commit(answered, sender)
 
-    async def _commit(self, outcome: Outcome) -> Submission:
+    async def _begin(self, lease: Lease) -> bool:
+        begin = self._submissions.begin_send(self.submission.id, lease)
+        try:
+            return await shielded(begin)
+        except asyncio.CancelledError:
+            # It may say `sending` now, and nothing was handed to the sender.
+            reason = "it was given up before it was sent"
+            with suppress(errors.LibraryError):
+                await shielded(
+                    self._submissions.settle_sending(
+                        self.submission.id, State.UNSENT, reason, fence=lease.fence
+                    )
+                )
+            raise
+
+    def _lease_of(self, sender: ProcessIdentity, seconds: float) -> Lease:
+        """The lease of the POST names the sender: it alone knows whether the request leaves."""
+        return replace(self.submission.lease, owner=sender).extended(seconds)
+
+    def _order(self, account: Account, send_before: float) -> Order:
+        intent, submission, library = self.intent, self.submission, self.session.library.settings
+        entry = SpoolEntry(
+            submission_id=submission.id,
+            key=intent.key,
+            gateway=intent.gateway,
+            base_url=intent.base_url,
+            account=intent.account,
+            generation_id=None,
+            track_ids=(),
+            accepted_at="",
+            fence=submission.lease.fence,
+            intent=spooled_intent(intent, submission),
+        )
+        return Order(
+            entry=entry,
+            family=family_of_model(intent.model_type).name,
+            url=account.base_url,
+            secret=account.secret,
+            timeout=self.session.settings.submit_timeout,
+            send_before=send_before,
+            folder=str(library.folder.absolute()),
+            ledger_url=library.ledger_url,
+        )
+
+    async def _answer_of(self, sender: Sender, order: Order) -> Answered:
+        """What the sender answers; if it died, what it has written to the spool."""
+        try:
+            answered = await sender.post(order)
+        except SenderGone:
+            entry = await asyncio.to_thread(self.session.library.spool.find, order.id)
+            if entry is not None:
+                return Answered(outcome_of(entry, order.family))
+            return Answered(Unknown("its sender died while the request was under way", None))
+        if answered.failure is not None:
+            log.error("The gateway's client failed (%s).", answered.failure)
+        return answered
+
+    async def _commit(self, answered: Answered, sender: Sender) -> Submission:
         """Commit the outcome; raise the matching error if it is not an acceptance."""
+        outcome: Outcome = answered.outcome
         match outcome:
             case Accepted():
-                return await self._accept(outcome)
+                return await self._accept(outcome, answered.unspooled, sender)
             case NotSent(reason):
-                await self._settle(State.UNSENT, reason)
+                await self._settle(sender, State.UNSENT, reason)
                 raise not_sent_error(self.intent.key, self.submission, reason)
             case Refused():
-                await self._settle(State.REFUSED, outcome.message, outcome.answer)
+                await self._settle(sender, State.REFUSED, outcome.message, outcome.answer)
                 refused = refused_error(self.intent.key, self.submission, outcome)
                 if not outcome.repeatable:
                     self.session.events.emit(events.trouble("refused", self.submission, refused))
                 raise refused
             case Unknown(reason, answer):  # pragma: no branch (there is no fifth outcome)
                 try:
-                    await self._settle(State.UNKNOWN, reason, answer)
+                    await self._settle(sender, State.UNKNOWN, reason, answer)
                 except errors.LibraryError as error:
                     # The row stays `sending`, which means the same as soon as its lease has ended.
                     log.error("%s", error)
@@ -185,11 +236,23 @@ class Post:
                 self.session.events.emit(events.trouble("unknown", self.submission, unknown))
                 raise unknown
 
-    async def _settle(self, state: State, reason: str, answer: Answer | None = None) -> None:
+    async def _settle(self, sender: Sender, state: State, reason: str, answer: Answer | None = None) -> None:
         row = _answer_row(answer) if answer else None
-        await persist(lambda: self._submissions.settle_sending(self.submission.id, state, reason, row))
+        await self._persist(
+            sender, lambda: self._submissions.settle_sending(self.submission.id, state, reason, row)
+        )
 
-    async def _accept(self, outcome: Accepted) -> Submission:
+    async def _persist(self, sender: Sender, write: Callable[[], Awaitable[bool]]) -> bool:
+        """Retry a commit of the outcome; what cannot be committed here is left to the sender."""
+        try:
+            committed = await persist(write)
+        except BaseException:
+            sender.leave(self.submission.id)
+            raise
+        sender.settled(self.submission.id)
+        return committed
+
+    async def _accept(self, outcome: Accepted, unspooled: str | None, sender: Sender) -> Submission:
         taken = replace(
             self.submission,
             state=State.ACCEPTED,
@@ -197,42 +260,28 @@ class Post:
             track_ids=outcome.track_ids,
         )
         with paid_from_here(taken):
-            await self._commit_accepted(outcome)
+            await self._commit_accepted(outcome, unspooled, sender)
             self._log_progress("Accepted as generation %s.", taken.any_id)
             self.session.events.emit(events.accepted(taken))
             with suppress(errors.LibraryError):  # only a notice: the id is committed
                 await self.session.events.emit_budgets(taken.intended_at.date().isoformat())
             return await self._submissions.get(taken.id)
 
-    async def _commit_accepted(self, outcome: Accepted) -> None:
-        """Append the id to the local spool, then retry the ledger until it commits."""
+    async def _commit_accepted(self, outcome: Accepted, unspooled: str | None, sender: Sender) -> None:
+        """Retry the ledger until it has the id."""
         session, intent, submission = self.session, self.intent, self.submission
         answer = _answer_row(outcome.answer)
-        entry = SpoolEntry(
-            submission_id=submission.id,
-            key=intent.key,
-            gateway=intent.gateway,
-            base_url=intent.base_url,
-            account=intent.account,
-            generation_id=outcome.generation_id,
-            track_ids=outcome.track_ids,
-            accepted_at=datetime.now(UTC).isoformat(),
-            answer=answer,
-            fence=submission.lease.fence,
-            intent=spooled_intent(intent, submission),
-        )
         named = f"{outcome.generation_id or list(outcome.track_ids)} (key {intent.key}, {intent.gateway})"
-        try:
-            await asyncio.to_thread(session.library.spool.append, entry)
-        except OSError as error:
-            log.error("The spool would not take the accepted generation %s: %s", named, error)
+        if unspooled is not None:
+            log.error("The spool would not take the accepted generation %s: %s", named, unspooled)
         deadline = session.polling.deadline(models()[intent.model_type])
         lease = submission.lease.extended(deadline + session.settings.lease_margin)
         try:
-            committed = await persist(
+            committed = await self._persist(
+                sender,
                 lambda: self._submissions.accepted(
                     submission.id, outcome.generation_id, outcome.track_ids, answer, lease
-                )
+                ),
             )
             if not committed:
                 raise await self._why_not_committed(outcome)
@@ -266,21 +315,6 @@ class Post:
 
     def _log_progress(self, text: str, *values: object) -> None:
         log.log(self.session.events.success_level, text, *values)
-
-
-def _why_not(send_before: float) -> str | None:
-    """The last check before a request's first byte: much may have happened while its connection was made."""
-    if termination_requested():
-        return "this process received a termination signal before the request could be sent"
-    if _awake_clock() >= send_before:
-        return "the lease ran out before the request could be sent"
-    return None
-
-
-def _awake_clock() -> float:
-    """Seconds that go on while the process is stopped or the machine sleeps, as a lease's time does."""
-    boot_time = getattr(time, "CLOCK_BOOTTIME", None)
-    return time.monotonic() if boot_time is None else time.clock_gettime(boot_time)
 
 
 def _answer_row(answer: Answer) -> dict[str, Any]:

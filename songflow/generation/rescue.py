@@ -116,8 +116,8 @@ def exit_code(rescued: Sequence[Rescued]) -> int:
 
 
 async def stranded(session: Session) -> list[Submission]:
-    """Every submission that may be paid for, is not collected, and has no live process."""
-    return [one for one in await session.library.ledger.submissions.uncollected() if one.lease.is_dead()]
+    """Every submission that may be paid for, is not collected, and has no live process, or only its sender."""
+    return [one for one in await session.library.ledger.submissions.uncollected() if one.is_left]
 
 
 async def rescue(session: Session, given: Access | None = None) -> list[Rescued]:

@@ -16,6 +16,7 @@ from songflow.generation.leases import LeaseKeeper
 from songflow.generation.poll_schedules import PollSchedules
 from songflow.generation.session_settings import SessionSettings
 from songflow.library.library import Library
+from songflow.sender.client import start_sender
 from songflow.settings import LibrarySettings
 
 __all__ = ["Session"]
@@ -60,6 +61,7 @@ class Session:
 
     async def __aenter__(self) -> Self:
         await self._exits.__aenter__()
+        start_sender()  # it starts while the library is opened
         try:
             await self._exits.enter_async_context(self.library)
             self._client = await self._exits.enter_async_context(download_client())

@@ -32,6 +32,7 @@ from songflow.generation.error_texts import (
 from songflow.generation.policy import PAY_ONCE, PaidRequest, PayingPolicy
 from songflow.generation.post import Post
 from songflow.generation.session import Session
+from songflow.ledger.adoption import adopt_entry
 from songflow.ledger.lease import Lease
 from songflow.ledger.queries import leading_submission
 from songflow.ledger.rows import Caps, Intent, Submission
@@ -161,8 +162,9 @@ async def retry_refusals(
 
 
 async def settle_dead_sender(session: Session, submission: Submission) -> None:
-    """Settle a submission whose process died in its POST: `accepted` if this machine's spool has the answer, else
-    `unknown`.
+    """Settle a submission whose sender died in its POST: as this machine's spool says, else as `unknown`.
+
+    The spool is read after the death was seen, and a row that has moved meanwhile stays as it is.
     """
     if await _adopt(session, submission):
         return
@@ -173,13 +175,11 @@ async def settle_dead_sender(session: Session, submission: Submission) -> None:
 
 
 async def _adopt(session: Session, submission: Submission) -> bool:
-    """Make a submission `accepted` if this machine's spool has its answer and the answer's id is no other's."""
+    """Settle a submission as this machine's spool says; False if the spool knows no more than the ledger."""
     entry = await asyncio.to_thread(session.library.spool.find, submission.id)
-    if entry is None or not entry.is_accepted:
+    if entry is None or entry.outcome == submission.state:
         return False
-    return await session.library.ledger.submissions.accepted(
-        submission.id, entry.generation_id, entry.track_ids, answer=None
-    )
+    return await adopt_entry(session.library.ledger.submissions, entry)
 
 
 async def _require_seller(session: Session, paid: PaidRequest, access: Access, policy: PayingPolicy) -> None:

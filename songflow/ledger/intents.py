@@ -231,7 +231,7 @@ async def _find_twin(connection: Connection, intent: Intent) -> Twin | None:
     )
     for row in rows.mappings():
         submission = Submission.from_row(dict(row))
-        if submission.lease.is_dead():
+        if submission.is_left:
             return Twin(submission.key, submission)
     return None
 

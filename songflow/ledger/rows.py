@@ -16,6 +16,7 @@ from songflow.ledger.spool import SpooledIntent
 from songflow.ledger.states import RULES, SongState, State
 
 __all__ = [
+    "LEFT_TO_SENDER",
     "Caps",
     "Generation",
     "Intent",
@@ -27,6 +28,10 @@ __all__ = [
     "clean_text",
     "spooled_intent",
 ]
+
+
+LEFT_TO_SENDER = "the process that asked for it has ended or was stopped; its sender waits for the answer"
+"""The remark on a submission in state `sending` whose sender alone still works on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +170,11 @@ class Submission:
     def any_id(self) -> str | None:
         """The generation's id, or a track id where the gateway gave only those."""
         return self.generation_id or (self.track_ids[0] if self.track_ids else None)
+
+    @property
+    def is_left(self) -> bool:
+        """True if no process works on it, or only the sender that waits for the answer to its POST."""
+        return self.lease.is_dead() or (self.state is State.SENDING and self.error == LEFT_TO_SENDER)
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Submission:

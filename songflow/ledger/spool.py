@@ -20,7 +20,7 @@ from typing import IO, Any, Literal, TypeVar, get_args
 
 from songflow.runtime.failpoints import reached
 
-__all__ = ["Spool", "SpoolEntry", "SpoolOutcome", "SpooledIntent"]
+__all__ = ["Spool", "SpoolEntry", "SpoolOutcome", "SpooledIntent", "entry_of"]
 
 SpoolOutcome = Literal["accepted", "refused", "not_sent", "unknown"]
 _OUTCOMES = get_args(SpoolOutcome)
@@ -148,7 +148,17 @@ class Spool:
         finally:
             os.close(descriptor)
         if is_new:
-            sync_folder(self._folder)
+            self._sync_folder()
+
+    def _sync_folder(self) -> None:
+        # Not `sync_folder`: it has other fail points, which are reached in another process.
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            reached("spool folder: before fsync")
+            os.fsync(descriptor)
+            reached("spool folder: after fsync")
+        finally:
+            os.close(descriptor)
 
     def _write_over_reserve(self, entry: SpoolEntry) -> bool:
         """Write an entry over spaces of the reserve; False if there is none, or no room left in it."""
@@ -239,18 +249,19 @@ def _parsed(content: bytes) -> list[SpoolEntry]:
     return [entry for line in lines if (entry := _parse(line)) is not None]
 
 
+def entry_of(values: Mapping[str, Any]) -> SpoolEntry:
+    """An entry of this version or an earlier one from its JSON; fields of a later version are left out.
+
+    Raises:
+        TypeError, KeyError, AttributeError: it is none.
+    """
+    ids, intent = tuple(values["track_ids"]), _intent(values.get("intent"))
+    return _record(SpoolEntry, {**values, "track_ids": ids, "intent": intent})
+
+
 def _parse(line: bytes) -> SpoolEntry | None:
-    """An entry of this version or an earlier one; fields of a later version are left out."""
     try:
-        values = json.loads(line)
-        entry = _record(
-            SpoolEntry,
-            {
-                **values,
-                "track_ids": tuple(values["track_ids"]),
-                "intent": _intent(values.get("intent")),
-            },
-        )
+        entry = entry_of(json.loads(line))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None  # blank, or truncated by a crash
     return entry if entry.outcome in _OUTCOMES else None

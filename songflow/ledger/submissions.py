@@ -24,6 +24,7 @@ from songflow.ledger.queries import (
     submissions_of,
 )
 from songflow.ledger.rows import (
+    LEFT_TO_SENDER,
     Generation,
     Intent,
     RequestKind,
@@ -77,13 +78,20 @@ class Submissions:
             return claim
 
     async def begin_send(self, submission_id: str, lease: Lease) -> bool:
-        """`intended` -> `sending`, only for the holder of the fence; False: another process has it, do not send."""
-        return await self._move(
-            submission_id,
-            State.SENDING,
-            {"sending_at": datetime.now(UTC), "lease_expires_at": lease.expires_at},
-            fence=lease.fence,
-        )
+        """`intended` -> `sending`, only for the holder of the fence; False: another process has it, do not send.
+
+        The lease names the sender from now on.
+        """
+        values = {"sending_at": datetime.now(UTC), **lease_columns(lease)}
+        return await self._move(submission_id, State.SENDING, values, fence=lease.fence)
+
+    async def leave_to_sender(self, submission_id: str, fence: str) -> None:
+        """Note that only the sender works on a POST any more: its lease goes on, and a person is told."""
+        async with self._database.write("release") as connection:
+            await connection.execute(
+                _SET_UNDER_FENCE.where(_submissions.c.state == State.SENDING),
+                {"which": submission_id, "expected_fence": fence, "error": LEFT_TO_SENDER},
+            )
 
     async def accepted(
         self,
@@ -173,12 +181,22 @@ class Submissions:
             return list(dict.fromkeys(one for row in rows for one in candidate_ids(row.body)))
 
     async def settle_sending(
-        self, submission_id: str, to: State, error: str, answer: Mapping[str, Any] | None = None
+        self,
+        submission_id: str,
+        to: State,
+        error: str,
+        answer: Mapping[str, Any] | None = None,
+        *,
+        fence: str | None = None,
     ) -> bool:
-        """Settle a POST that was not accepted as `unsent`, `refused` or `unknown`, and end its lease."""
+        """Settle a POST that was not accepted as `unsent`, `refused` or `unknown`, and end its lease.
+
+        Args:
+            fence: Only under this fence (None: whoever sends it).
+        """
         now = datetime.now(UTC)
         values = {"error": clean_text(error), "settled_at": now, "lease_expires_at": now}
-        return await self._move(submission_id, to, values, answer=answer)
+        return await self._move(submission_id, to, values, fence=fence, answer=answer)
 
     async def never_sent(self, submission_id: str, fence: str, error: str) -> bool:
         """`intended` -> `unsent`: nothing will be sent. For the fence's holder, or who found it dead.
@@ -226,10 +244,10 @@ class Submissions:
             await connection.execute(_SET, {"which": submission_id, **lease_columns(lease)})
 
     async def release(self, submission_id: str, fence: str) -> None:
-        """End the lease (only by its holder)."""
+        """End the lease (only by its holder); that of a POST under way is its sender's and goes on."""
         async with self._database.write("release") as connection:
             await connection.execute(
-                _SET_UNDER_FENCE,
+                _SET_UNDER_FENCE.where(_submissions.c.state != State.SENDING),
                 {"which": submission_id, "expected_fence": fence, "lease_expires_at": datetime.now(UTC)},
             )
 

@@ -48,8 +48,12 @@ def one_error() -> Iterator[None]:
         raise group.exceptions[0] from None
 
 
-async def shielded(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run a coroutine to its end even if this task is cancelled meanwhile; the cancellation takes effect afterwards."""
+async def shielded(work: Coroutine[Any, Any, _T], *, patience: float | None = None) -> _T:
+    """Run a coroutine to its end even if this task is cancelled meanwhile; the cancellation takes effect afterwards.
+
+    Args:
+        patience: Seconds that it may take after the cancellation, which then reaches it, too (None: any time).
+    """
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -58,6 +62,8 @@ async def shielded(work: Coroutine[Any, Any, _T]) -> _T:
         except asyncio.CancelledError as error:
             if task.cancelled():
                 raise
+            if cancelled is None and patience is not None:
+                asyncio.get_running_loop().call_later(patience, task.cancel)
             cancelled = error
         except Exception:
             break  # the coroutine's own exception: raised by result() below

@@ -2,7 +2,8 @@
 
 Every commit, POST, fsync and rename has one before and one after it. Outside of tests the environment variable is not
 set, and reaching a fail point costs a comparison. `SONGFLOW_FAIL_POINT="name: before|after action"` kills with SIGKILL
-at the first arrival; a number after `#` selects a later one.
+at the first arrival; a number after `#` selects a later one, and a name after `=` another signal (`=SIGSTOP`). A
+process and its sender both read the variable: the sender reaches `post`, `spool` and `spool folder`.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import os
 import signal
 
-from songflow.settings import fail_point
+__all__ = ["ACTS", "FAIL_POINTS", "FAIL_POINT_VARIABLE", "reached"]
 
-__all__ = ["ACTS", "FAIL_POINTS", "reached"]
+# Read here and not in `songflow.settings`, which imports pydantic: the sender does without.
+FAIL_POINT_VARIABLE = "SONGFLOW_FAIL_POINT"
 
 COMMITS = (
     "migrate",
@@ -44,9 +46,11 @@ COMMITS = (
 
 ACTS = (
     *((name, "commit") for name in COMMITS),
+    ("sender", "handover"),
     ("post", "request"),
     ("reserve", "fsync"),
     ("spool", "fsync"),
+    ("spool folder", "fsync"),
     ("folder", "fsync"),
     ("part", "fsync"),
     ("cover", "fsync"),
@@ -62,7 +66,8 @@ FAIL_POINTS = tuple(f"{name}: {when} {kind}" for name, kind in ACTS for when in 
 """Every fail point."""
 
 _known = frozenset(FAIL_POINTS)
-_armed, _, _arrival = fail_point().partition("#")
+_point, _, _signal = os.environ.get(FAIL_POINT_VARIABLE, "").partition("=")
+_armed, _, _arrival = _point.partition("#")
 _left = int(_arrival or 1)
 
 
@@ -76,4 +81,4 @@ def reached(point: str) -> None:
     if point == _armed:
         _left -= 1
         if _left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.Signals[_signal or "SIGKILL"])

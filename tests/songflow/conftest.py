@@ -23,6 +23,7 @@ from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.ledger import Ledger
 from songflow.ledger.engine import ledger_url as to_ledger_url
+from songflow.sender import client
 from songflow.settings import LibrarySettings
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 
@@ -106,6 +107,12 @@ def access() -> AccessTo:
         return Access(Account(spoken, url, alias, secret))
 
     return give
+
+
+@pytest.fixture
+def sender_in_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process can be started: POSTs are made by a thread of this process, in which a test can look."""
+    monkeypatch.setattr(client._Senders, "process", lambda _: None)
 
 
 @pytest.fixture

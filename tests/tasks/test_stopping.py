@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import signal
 import subprocess
@@ -18,10 +19,13 @@ from prefect.exceptions import TerminationSignal
 from prefect.utilities import engine
 from sqlalchemy import text
 
-from songflow.errors import LibraryError
+import songflow
+from songflow.errors import LibraryError, RequestNotSent
 from songflow.generation.session import Session
+from songflow.generation.session_settings import SessionSettings
 from songflow.ledger import schema
 from songflow.runtime.concurrency import all_ended
+from songflow.sender import client
 from songflow.settings import LibrarySettings
 from tasks import stopping
 from tasks.sessions import open_session
@@ -195,101 +199,136 @@ def test_work_beside_the_main_thread_is_cancelled_and_the_main_thread_ends_as_we
     assert len(ended) == 1
 
 
-def test_a_run_that_has_started_gets_our_handler_while_our_work_is_open(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A flow of the user's own opens a session at any of its lines."""
+def is_ours(handler: Any) -> bool:
+    """Whether Prefect's function has our code now."""
+    return handler.__code__ is stopping._on_sigterm_as_prefects.__code__
 
-    def prefects(number: int, _frame: object) -> None:
+
+@pytest.fixture
+def prefects(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A handler that Prefect takes for its own, as a run that has started has installed it."""
+
+    def handler(number: int, _frame: object) -> None:
         raise TerminationSignal(signal=number)
 
-    monkeypatch.setattr(engine, "_prefect_sigterm_handler", prefects)
-    signal.signal(signal.SIGTERM, prefects)
-    with stopping._takeover():
-        assert engine.is_prefect_sigterm_handler_installed()
-        assert signal.getsignal(signal.SIGTERM) is not prefects
-    assert engine.is_prefect_sigterm_handler_installed()
+    monkeypatch.setattr(engine, "_prefect_sigterm_handler", handler)
+    signal.signal(signal.SIGTERM, handler)
+    return handler
+
+
+async def test_prefects_handler_is_ours_while_our_work_is_open_and_its_own_again_after(prefects: Any) -> None:
+    """A flow of the user's own opens a session at any of its lines."""
+    before = prefects.__code__
+    with cancel_on_sigterm():
+        assert (engine.can_ack_control_intent(), is_ours(prefects)) == (True, True)
+    assert (engine.can_ack_control_intent(), prefects.__code__ is before) == (True, True)
     assert signal.getsignal(signal.SIGTERM) is prefects
 
 
-def test_work_beside_the_main_thread_leaves_prefects_handler_in_place(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Ours cannot be installed there; Prefect would acknowledge no cancellation with neither of the two."""
-
-    def prefects(number: int, _frame: object) -> None:
-        raise TerminationSignal(signal=number)
-
-    before = prefects.__code__
-    monkeypatch.setattr(engine, "_prefect_sigterm_handler", prefects)
-    signal.signal(signal.SIGTERM, prefects)
+def test_work_beside_the_main_thread_has_our_handler_too(prefects: Any) -> None:
+    """No handler can be installed there."""
     installed, leave = threading.Event(), threading.Event()
 
-    def beside() -> None:
-        with stopping._takeover():
+    async def work() -> None:
+        with cancel_on_sigterm():
             installed.set()
-            leave.wait(30)
+            await asyncio.to_thread(leave.wait, 30)
 
-    thread = threading.Thread(target=beside)
+    thread = threading.Thread(target=asyncio.run, args=(work(),))
     thread.start()
     assert installed.wait(30)
-    assert engine.can_ack_control_intent()
-    assert prefects.__code__ is not before
+    assert (engine.can_ack_control_intent(), is_ours(prefects)) == (True, True)
     leave.set()
     thread.join(30)
-    assert engine.can_ack_control_intent()
-    assert prefects.__code__ is before
+    assert (engine.can_ack_control_intent(), is_ours(prefects)) == (True, False)
 
 
 @pytest.mark.oldest_prefect
-def test_prefect_installs_our_handler_and_recognizes_it_as_its_own() -> None:
-    """Its own handler has a private name: check another version of Prefect here before allowing it."""
+async def test_prefect_recognizes_the_handler_as_its_own() -> None:
+    """Its handler has a private name: check another version of Prefect here before allowing it."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     prefects = engine._prefect_sigterm_handler
     with engine.capture_sigterm():
-        with stopping._takeover():
-            assert signal.getsignal(signal.SIGTERM) is stopping._on_sigterm
-            assert engine.can_ack_control_intent()
-            with engine.capture_sigterm():  # a subflow
-                assert signal.getsignal(signal.SIGTERM) is stopping._on_sigterm
-                assert engine.can_ack_control_intent()
+        with cancel_on_sigterm():
+            assert signal.getsignal(signal.SIGTERM) is prefects
+            assert (engine.can_ack_control_intent(), is_ours(prefects)) == (True, True)
+            with engine.capture_sigterm(), cancel_on_sigterm():  # a subflow
+                assert signal.getsignal(signal.SIGTERM) is prefects
+            assert (engine.can_ack_control_intent(), is_ours(prefects)) == (True, True)
         assert signal.getsignal(signal.SIGTERM) is prefects
-        assert engine.can_ack_control_intent()
+        assert (engine.can_ack_control_intent(), is_ours(prefects)) == (True, False)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert engine._prefect_sigterm_handler is prefects
 
 
-async def test_of_two_overlapping_runs_the_one_that_continues_still_has_our_handler() -> None:
-    """Two top-level flows in one process; Prefect's own handler goes with the run that started first."""
-    prefects = engine._prefect_sigterm_handler
-    started, other_ended = asyncio.Event(), asyncio.Event()
+@pytest.mark.parametrize("first_to_end", [0, 1])
+async def test_of_two_overlapping_runs_the_one_that_continues_still_ends_at_the_signal(
+    first_to_end: int,
+) -> None:
+    """Two top-level flows in one process, whichever ends first."""
+    started = [asyncio.Event(), asyncio.Event()]
 
-    async def started_first() -> None:
-        with engine.capture_sigterm(), cancel_on_sigterm():
-            started.set()
-            await other_ended.wait()
-            await in_a_callback()
+    async def run(number: int) -> None:
+        with cancel_on_sigterm():
+            started[number].set()
+            await asyncio.sleep(60)
 
-    running = asyncio.create_task(started_first())
-    await started.wait()
-    with engine.capture_sigterm(), cancel_on_sigterm():
-        assert signal.getsignal(signal.SIGTERM) is stopping._on_sigterm
-    assert signal.getsignal(signal.SIGTERM) is stopping._on_sigterm
-    assert engine.can_ack_control_intent()
-    other_ended.set()
-    async with asyncio.timeout(30):
-        with pytest.raises(TerminationSignal):
-            await running
-    assert engine._prefect_sigterm_handler is prefects
-    assert signal.getsignal(signal.SIGTERM) is prefects
+    with engine.capture_sigterm():
+        runs = [asyncio.create_task(run(0))]
+        await started[0].wait()
+        runs.append(asyncio.create_task(run(1)))
+        await started[1].wait()
+        runs[first_to_end].cancel()
+        await asyncio.wait([runs[first_to_end]])
+        told_to_end()
+        async with asyncio.timeout(30):
+            with pytest.raises(TerminationSignal):
+                await runs[1 - first_to_end]
+    assert not is_ours(engine._prefect_sigterm_handler)
 
 
 async def test_two_runs_one_after_the_other_each_get_our_handler() -> None:
     prefects = engine._prefect_sigterm_handler
     for _ in range(2):
         with engine.capture_sigterm(), cancel_on_sigterm():
-            assert signal.getsignal(signal.SIGTERM) is stopping._on_sigterm
-        assert signal.getsignal(signal.SIGTERM) is prefects
+            assert is_ours(prefects)
+        assert not is_ours(prefects)
+
+
+def test_the_first_signal_is_raised_if_the_loop_of_the_work_is_closed() -> None:
+    """A loop that was closed over unfinished work: there is nothing to cancel, and nothing is swallowed."""
+    loop = asyncio.new_event_loop()
+
+    async def work() -> None:
+        with cancel_on_sigterm():
+            await asyncio.sleep(60)
+
+    context = contextvars.copy_context()
+    task = loop.create_task(work(), context=context)
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    with pytest.raises(TerminationSignal):
+        told_to_end()
+    with suppress(TerminationSignal):
+        context.run(task.get_coro().close)  # as when it is collected
+    assert stopping._open == []
+
+
+async def test_nothing_is_sent_after_the_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request whose work ignores the cancellation is refused by the sender."""
+    monkeypatch.setattr(client, "_ENDING_SECONDS", 0.3)
+
+    async def work() -> None:
+        with cancel_on_sigterm():
+            told_to_end()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(60)
+            with pytest.raises(RequestNotSent, match="told to end before the request could be sent"):
+                await songflow.generate(
+                    "a waltz", library=tmp_path / "songs", settings=SessionSettings(retries=0)
+                )
+
+    with pytest.raises(TerminationSignal):
+        await work()
 
 
 def test_importing_tasks_and_flows_patches_nothing_in_prefect() -> None:

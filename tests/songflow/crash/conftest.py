@@ -17,11 +17,12 @@ from typing import Any
 import httpx
 import pytest
 
-from songflow.ledger import Ledger
+from songflow.ledger import Ledger, State
 from songflow.ledger.engine import ledger_url
 from songflow.ledger.money import Balance
 from songflow.ledger.rows import Song, Submission
-from songflow.settings import FAIL_POINT_VARIABLE, LibrarySettings
+from songflow.runtime.failpoints import FAIL_POINT_VARIABLE
+from songflow.settings import LibrarySettings
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 
 FORKS = Path(__file__).parent / "forks.py"
@@ -50,7 +51,7 @@ class Forks:
             stdout=subprocess.PIPE,
             text=True,
             # A fork takes no threads with it.
-            env={**quiet, "OPENBLAS_NUM_THREADS": "1"},
+            env={**quiet, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
         )
 
     def start(self, plans: Sequence[dict[str, Any]]) -> list[int]:
@@ -64,10 +65,13 @@ class Forks:
             for code, said, log in self._ask({"wait": pids})
         ]
 
-    def run(self, plan: dict[str, Any], *, kill_at: str | None = None) -> Ended:
-        """Run one to its end; `kill_at` arms a fail point in its environment."""
+    def run(self, plan: dict[str, Any], *, kill_at: str | None = None, one_machine: bool = True) -> Ended:
+        """Run one to its end; `kill_at` arms a fail point in its environment, which its sender gets, too.
+
+        On one machine a sender that dies takes the process with it.
+        """
         if kill_at is not None:
-            plan = {**plan, "environment": {FAIL_POINT_VARIABLE: kill_at}}
+            plan = {**plan, "one_machine": one_machine, "environment": {FAIL_POINT_VARIABLE: kill_at}}
         return self.wait(self.start([plan]))[0]
 
     def log(self, pid: int) -> str:
@@ -94,6 +98,27 @@ def forks() -> Iterator[Forks]:
     running = Forks()
     yield running
     running.close()
+
+
+@pytest.fixture
+def suspended_sender(suspended: Callable[[int], None]) -> Callable[[Place], int]:
+    """Wait until the sender of a place's last submission has been stopped; returns its process id.
+
+    Start the process with `"environment": stop_sender("post: before request")`.
+    """
+
+    def wait(place: Place) -> int:
+        while not (place.library.ledger_url or (place.library.folder / "ledger.sqlite").exists()):
+            time.sleep(0.02)
+        while True:
+            rows = place.look().submissions
+            if rows and rows[-1].state is State.SENDING:
+                pid = rows[-1].lease.owner.pid
+                suspended(pid)
+                return pid
+            time.sleep(0.02)
+
+    return wait
 
 
 @pytest.fixture
@@ -186,6 +211,15 @@ class Place:
             "prompt": self.prompt,
             **more,
         }
+
+    def when_sender_ends(self) -> State | None:
+        """The state of the last submission once nobody sends it any more."""
+        while rows := self.look().submissions:
+            last = rows[-1]
+            if last.state is not State.SENDING or last.lease.owner.is_gone():
+                return last.state
+            time.sleep(0.02)
+        return None
 
     def look(self) -> Ledgered:
         """Read the ledger's rows."""

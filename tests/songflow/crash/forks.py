@@ -19,15 +19,18 @@ import os
 import signal
 import sys
 import tempfile
+import threading
+import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
 
+from pydantic import SecretStr
 from sqlalchemy import delete
+from support.senders import fill
 
 # Imported here so that no fork needs to: what a generation uses, to its end.
 import songflow.ledger.migrate
@@ -48,6 +51,7 @@ from songflow.recipes.making import make_whole_song
 from songflow.recipes.plain import PlainCrew, settings_for
 from songflow.recipes.shelf import find_recipe
 from songflow.runtime import failpoints, retry
+from songflow.sender import client
 from songflow.settings import LibrarySettings
 
 LOADED_LATE = ("soundfile", "httpx", "asyncpg", "fsspec.implementations.local")
@@ -73,17 +77,6 @@ def stop() -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def fill(folder: str) -> None:
-    """Fill a folder's file system to the last byte."""
-    # Whole pages first, then what is left of them.
-    with suppress(OSError), (Path(folder) / "filler").open("ab", buffering=0) as file:
-        while file.write(bytes(65536)) == 65536:
-            pass
-    with suppress(OSError), (Path(folder) / "filler").open("ab", buffering=0) as file:
-        while file.write(b"\0"):
-            pass
-
-
 def turn_clock(seconds: float) -> None:
     """Set this process's wall clock forward; its monotonic clock is unchanged."""
 
@@ -96,12 +89,49 @@ def turn_clock(seconds: float) -> None:
         module.datetime = Shifted
 
 
+def fall_with_the_sender() -> None:
+    """A sender that dies takes this process with it, as when the machine dies."""
+    post_to = client.Sender.post
+
+    async def post(self: client.Sender, order: Any) -> Any:
+        try:
+            return await post_to(self, order)
+        except client.SenderGone:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    client.Sender.post = post
+
+
+def die_on_cue(death: str) -> None:
+    """At SIGUSR1, end in a way that only the process itself can."""
+
+    def die(*_: object) -> None:
+        match death:
+            case "os._exit":
+                os._exit(3)
+            case "an uncaught error":
+                raise ZeroDivisionError
+            case "a fork in between":
+                if os.fork():
+                    os._exit(3)
+                time.sleep(60)
+                os._exit(0)
+
+    signal.signal(signal.SIGUSR1, die)
+
+
 def prepare(plan: dict[str, Any]) -> None:
     """Apply the plan's faults, clock and time limits to this process."""
+    if plan.get("one_machine"):
+        fall_with_the_sender()
+    client._MARGIN_SECONDS = plan.get("margin", client._MARGIN_SECONDS)
+    if "death" in plan:
+        os.setsid()
+        die_on_cue(plan["death"])
     if "stop_at" in plan:
         at_point(plan["stop_at"], stop)
     if "fill_at" in plan:
-        at_point(plan["fill_at"], lambda: fill(plan["disk"]))
+        at_point(plan["fill_at"], lambda: fill(Path(plan["disk"])))
     if "turn_at" in plan:
         at_point(plan["turn_at"], lambda: turn_clock(plan["clock"]))
     elif "clock" in plan:
@@ -132,7 +162,8 @@ async def step(plan: dict[str, Any]) -> Any:
     )
     chosen = {"poll_interval": 0.05, "deadline": 60.0, "retries": 0, **plan.get("settings", {})}
     settings = SessionSettings(**chosen)
-    access = Access(Account(DIALECTS["simulator"], plan["url"], "test"))
+    secret = SecretStr(plan["secret"]) if "secret" in plan else None
+    access = Access(Account(DIALECTS["simulator"], plan["url"], "test", secret))
     key = plan["key"]
 
     async def resolver(_: Any) -> Access:
@@ -180,6 +211,16 @@ async def step(plan: dict[str, Any]) -> Any:
                 raise ValueError(other)
 
 
+def in_thread(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run it in another thread, as a server does; this one waits."""
+    done: list[Any] = []
+    thread = threading.Thread(target=lambda: done.append(asyncio.run(work)), daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.05)
+    return done[0]
+
+
 def run(plan: dict[str, Any]) -> int:
     """Take the step; returns the exit code that the command line would have."""
     os.environ.update(plan.get("environment", {}))
@@ -187,7 +228,7 @@ def run(plan: dict[str, Any]) -> int:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, force=True)
     prepare(plan)
     try:
-        result = asyncio.run(step(plan))
+        result = in_thread(step(plan)) if plan.get("thread") else asyncio.run(step(plan))
     except SongflowError as error:
         sys.stdout.write(json.dumps({"error": str(error), "kind": type(error).__name__, **error.facts()}))
         return error.exit_code

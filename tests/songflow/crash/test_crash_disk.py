@@ -9,11 +9,12 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.senders import fill, stop_sender
 
 from songflow.ledger import State
 from songflow.settings import LibrarySettings
@@ -67,23 +68,29 @@ def test_a_full_disk_before_the_post_sends_nothing(small_disk, make_place, forks
 def test_a_disk_that_fills_up_after_the_spool_line_loses_no_id(small_disk, make_place, forks) -> None:
     """The ledger cannot take the accepted id, the spool has it: later it is collected, and nothing is sent."""
     place = make_place(LibrarySettings(small_disk / "library"))
-    full = forks.run(place.plan(fill_at="spool: after fsync", disk=small_disk, patience=0.3))
+    full = forks.run(place.plan(fill_at="sender: after handover", disk=small_disk, patience=0.3))
     assert (full.code, full.answer["kind"]) == (5, "NotCollected"), full.log
     assert full.answer["generation_id"] in full.log
     assert "PAID, and the ledger cannot be written" in full.log
     (small_disk / "filler").unlink()
-    assert [one.state for one in place.look().submissions] == [State.SENDING]
+    assert place.when_sender_ends() in {State.SENDING, State.ACCEPTED}
     back = forks.run(place.plan())
     assert back.code == 0, back.log
     assert back.answer["generation_id"] == full.answer["generation_id"]
     assert place.desk.billed(place.prompt) == 1
 
 
-def test_a_disk_that_is_full_when_the_answer_arrives_loses_no_id(small_disk, make_place, forks) -> None:
+def test_a_disk_that_is_full_when_the_answer_arrives_loses_no_id(
+    small_disk, make_place, forks, suspended_sender
+) -> None:
     """The spool's room was reserved before the POST; the id is on stderr as well, with what to do."""
     place = make_place(LibrarySettings(small_disk / "library"))
     seen = place.desk.posts()
-    full = forks.run(place.plan(fill_at="post: after request", disk=small_disk, patience=0.3))
+    (payer,) = forks.start([place.plan(patience=0.3, environment=stop_sender("post: after request"))])
+    sender = suspended_sender(place)
+    fill(small_disk)
+    os.kill(sender, signal.SIGCONT)
+    (full,) = forks.wait([payer])
     assert (full.code, full.answer["kind"]) == (5, "NotCollected"), full.log
     (known,) = re.findall(r"PAID, and the ledger cannot be written: generation (\S+)", full.log)
     assert f"songflow rescue --adopt {known}" in full.log
@@ -94,11 +101,19 @@ def test_a_disk_that_is_full_when_the_answer_arrives_loses_no_id(small_disk, mak
     assert (place.desk.posts() - seen, place.desk.billed(place.prompt)) == (1, 1)
 
 
-def test_an_id_that_not_even_the_spool_took_is_adopted_by_a_person(small_disk, make_place, forks) -> None:
-    """Where somebody has deleted the spool with its reserve meanwhile, the key is unknown until then."""
+def test_an_id_that_not_even_the_spool_took_is_adopted_by_a_person(
+    small_disk, make_place, forks, suspended_sender
+) -> None:
+    """The sender is killed, and somebody has deleted the spool with its reserve: the key is unknown until then."""
     place = make_place(LibrarySettings(small_disk / "library"))
-    full = forks.run(place.plan(fill_at="post: after request", disk=small_disk, patience=0.3))
+    (payer,) = forks.start([place.plan(patience=0.3, environment=stop_sender("post: after request"))])
+    sender = suspended_sender(place)
+    fill(small_disk)
+    os.kill(sender, signal.SIGCONT)
+    (full,) = forks.wait([payer])
     (known,) = re.findall(r"songflow rescue --adopt (\S+)", full.log)
+    with suppress(ProcessLookupError):
+        os.kill(sender, signal.SIGKILL)
     (small_disk / "filler").unlink()
     for file in (small_disk / "library" / "spool").iterdir():
         file.unlink()
@@ -129,7 +144,7 @@ def test_a_ledger_that_is_locked_before_the_post_sends_nothing(local_place, desk
 
 def test_a_ledger_that_stays_locked_after_the_post_loses_no_id(local_place, desk, forks, suspended) -> None:
     """The spool has the id; once the lock is gone, the same key collects what was paid for."""
-    (payer,) = forks.start([local_place.plan(stop_at="spool: after fsync", busy=1, patience=0.3)])
+    (payer,) = forks.start([local_place.plan(stop_at="sender: after handover", busy=1, patience=0.3)])
     suspended(payer)
     with _locked(local_place):
         os.kill(payer, signal.SIGCONT)
@@ -144,7 +159,7 @@ def test_a_ledger_that_stays_locked_after_the_post_loses_no_id(local_place, desk
 
 def test_a_lock_that_ends_in_time_only_delays(local_place, desk, forks, suspended) -> None:
     """A commit after the POST is retried."""
-    (payer,) = forks.start([local_place.plan(stop_at="spool: after fsync", busy=1)])
+    (payer,) = forks.start([local_place.plan(stop_at="sender: after handover", busy=1)])
     suspended(payer)
     with _locked(local_place):
         os.kill(payer, signal.SIGCONT)

@@ -103,13 +103,16 @@ CASES = (
     Case("sending: before commit", S.INTENDED),
     # From here until the answer is on this disk nobody can tell whether the request left.
     Case("sending: after commit", S.SENDING, "unknown", billed=0, posts=0),
+    Case("sender: before handover", S.SENDING, "unknown", billed=0, posts=0),
     Case("post: before request", S.SENDING, "unknown", billed=0, posts=0),
     Case("post: after request", S.SENDING, "unknown"),
     # The line is written: a killed process loses nothing of it (a power loss might; see below).
     Case("spool: before fsync", S.SENDING),
     Case("spool: after fsync", S.SENDING),
-    Case("folder: before fsync", S.SENDING),
-    Case("folder: after fsync", S.SENDING),
+    Case("spool folder: before fsync", S.SENDING),
+    Case("spool folder: after fsync", S.SENDING),
+    # Only the process that asked is dead: its sender commits what it knows.
+    Case("sender: after handover", S.ACCEPTED),
     Case("accepted: before commit", S.SENDING),
     Case("accepted: after commit", S.ACCEPTED),
     Case("running: before commit", S.ACCEPTED),
@@ -132,8 +135,8 @@ CASES = (
     Case("song: after fsync", S.SUCCEEDED),
     Case("song: before rename", S.SUCCEEDED),
     Case("song: after rename", S.SUCCEEDED),
-    Case("folder: before fsync#2", S.SUCCEEDED),
-    Case("folder: after fsync#2", S.SUCCEEDED),
+    Case("folder: before fsync", S.SUCCEEDED),
+    Case("folder: after fsync", S.SUCCEEDED),
     Case("song: before upload", S.SUCCEEDED, scene="a remote store"),
     Case("song: after upload", S.SUCCEEDED, scene="a remote store"),
     Case("song stored: before commit", S.SUCCEEDED),
@@ -144,10 +147,10 @@ CASES = (
     Case("release: after commit", S.SUCCEEDED),
     Case("song problem: before commit", S.SUCCEEDED, scene="dead downloads"),
     Case("song problem: after commit", S.SUCCEEDED, scene="dead downloads"),
-    # Not sent, or refused: the one who knew that is dead, unless the ledger knows it.
-    Case("unsent: before commit", S.SENDING, "unknown", "nobody listens", billed=0, posts=0),
+    # Not sent, or refused: the spool knows that, too.
+    Case("unsent: before commit", S.SENDING, scene="nobody listens"),
     Case("unsent: after commit", S.UNSENT, scene="nobody listens"),
-    Case("refused: before commit", S.SENDING, "unknown", "refused", billed=0),
+    Case("refused: before commit", S.SENDING, scene="refused", posts=2),
     Case("refused: after commit", S.REFUSED, scene="refused", posts=2),
     Case("unknown: before commit", S.SENDING, "unknown", "its answer is lost"),
     Case("unknown: after commit", S.UNKNOWN, "unknown", "its answer is lost"),
@@ -248,7 +251,7 @@ def test_after_a_kill_the_same_key_ends_as_the_table_says(
     killed = forks.run(plan, kill_at=case.point)
     assert killed.code == KILLED, killed
     if not case.point.startswith("migrate"):
-        assert _current(place) == case.left
+        assert place.when_sender_ends() == case.left
     if scene.heals:
         desk.play()
 
@@ -290,6 +293,31 @@ def test_after_a_kill_the_same_key_ends_as_the_table_says(
 
 
 @pytest.mark.parametrize(
+    ("point", "ends"),
+    [
+        ("post: before request", "unknown"),
+        ("post: after request", "unknown"),
+        ("spool: before fsync", "stored"),
+        ("spool: after fsync", "stored"),
+        ("spool folder: before fsync", "stored"),
+        ("spool folder: after fsync", "stored"),
+    ],
+)
+def test_a_sender_that_dies_alone_is_noticed_at_once(local_place, forks, point: str, ends: str) -> None:
+    """The process that asked it goes on with what the spool says, or with an unknown outcome; nothing is resent."""
+    place = local_place
+    seen = place.desk.posts()
+    ended = forks.run(place.plan(), kill_at=point, one_machine=False)
+    assert ended.code == EXIT[ends], ended.log
+    if ends == "stored":
+        _assert_whole(place, ended.answer)
+    else:
+        assert "its sender died" in ended.answer["error"]
+    assert forks.run(place.plan()).code == EXIT[ends]
+    assert place.desk.posts() - seen == (0 if point == "post: before request" else 1)
+
+
+@pytest.mark.parametrize(
     ("point", "ends"), [("spool: before fsync", "unknown"), ("spool: after fsync", "stored")]
 )
 def test_after_a_power_loss_only_a_synced_spool_line_counts(
@@ -327,7 +355,7 @@ def test_a_fail_point_is_armed_by_the_environment_of_a_new_interpreter(local_pla
     import subprocess
     import sys
 
-    from songflow.settings import FAIL_POINT_VARIABLE
+    from songflow.runtime.failpoints import FAIL_POINT_VARIABLE
 
     code = (
         "import sys, songflow; songflow.generate_sync('a waltz', safety={'key': 'key'}, library=sys.argv[1])"

@@ -15,7 +15,7 @@ Event = tuple[str, str]
 
 
 @pytest.fixture
-def events(monkeypatch) -> list[Event]:
+def events(monkeypatch, sender_in_thread) -> list[Event]:
     """What was synced, renamed and committed, in order, while all of it really happens."""
     seen: list[Event] = []
     fsync, replace = os.fsync, os.replace

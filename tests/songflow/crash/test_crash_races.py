@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from support.senders import stop_sender
 
 from songflow.ledger import State
 
@@ -57,14 +58,14 @@ def test_fifty_processes_on_a_budget_for_ten_make_ten_posts(place, desk, forks) 
 
 
 def test_a_sender_that_outsleeps_its_lease_does_not_send_after_a_resubmit(
-    place, desk, forks, suspended
+    place, desk, forks, suspended_sender
 ) -> None:
     """Suspended at the last moment before its POST, it wakes after a resubmit: the one POST was the person's."""
     seen = desk.posts()
     # The lease (submit_timeout + lease_margin) ends while it is suspended.
     short = {"submit_timeout": 30.0, "lease_margin": -29.7, "retries": 0}
-    (sleeper,) = forks.start([place.plan(stop_at="post: before request", settings=short)])
-    suspended(sleeper)
+    (sleeper,) = forks.start([place.plan(settings=short, environment=stop_sender("post: before request"))])
+    sender = suspended_sender(place)
     (left,) = place.look().submissions
     assert left.state is State.SENDING
     while not left.lease.is_dead():
@@ -73,7 +74,7 @@ def test_a_sender_that_outsleeps_its_lease_does_not_send_after_a_resubmit(
     assert (met.code, met.answer["state"]) == (5, "unknown"), met
     paid_again = forks.run(place.plan("resubmit"))
     assert paid_again.code == 0, paid_again.log
-    os.kill(sleeper, signal.SIGCONT)
+    os.kill(sender, signal.SIGCONT)
     (woken,) = forks.wait([sleeper])
     assert woken.code == 3, woken
     assert "the lease ran out" in woken.answer["error"]
@@ -83,19 +84,21 @@ def test_a_sender_that_outsleeps_its_lease_does_not_send_after_a_resubmit(
     assert (now.balance.spent, now.balance.reserved) == (1.0, 0.0)
 
 
-def test_a_late_answer_is_collected_beside_the_resubmitted_request(place, desk, forks, suspended) -> None:
+def test_a_late_answer_is_collected_beside_the_resubmitted_request(
+    place, desk, forks, suspended_sender
+) -> None:
     """Suspended after its POST until a person has paid again: both were sent, both are known and collected."""
     seen = desk.posts()
     short = {"submit_timeout": 30.0, "lease_margin": -28.0}
-    (sleeper,) = forks.start([place.plan(stop_at="post: after request", settings=short)])
-    suspended(sleeper)
+    (sleeper,) = forks.start([place.plan(settings=short, environment=stop_sender("post: after request"))])
+    sender = suspended_sender(place)
     (left,) = place.look().submissions
     while not left.lease.is_dead():
         time.sleep(0.01)
     assert forks.run(place.plan()).code == 5
     paid_again = forks.run(place.plan("resubmit"))
     assert paid_again.code == 0, paid_again.log
-    os.kill(sleeper, signal.SIGCONT)
+    os.kill(sender, signal.SIGCONT)
     (woken,) = forks.wait([sleeper])
     assert woken.code == 0, woken.log
     assert (desk.posts() - seen, desk.billed(place.prompt)) == (2, 2)
@@ -112,16 +115,16 @@ AN_HOUR = 3600.0
 
 
 def test_with_a_clock_ahead_a_live_sender_is_unknown_and_nothing_is_sent(
-    place, desk, forks, suspended
+    place, desk, forks, suspended_sender
 ) -> None:
     """To it the lease is over. It sends nothing, and the sender's own answer still arrives."""
     seen = desk.posts()
-    (sender,) = forks.start([place.plan(stop_at="post: before request")])
-    suspended(sender)
+    (asker,) = forks.start([place.plan(environment=stop_sender("post: before request"))])
+    sender = suspended_sender(place)
     met = forks.run(place.plan(clock=AN_HOUR))
     assert (met.code, met.answer["state"]) == (5, "unknown"), met
     os.kill(sender, signal.SIGCONT)
-    (ended,) = forks.wait([sender])
+    (ended,) = forks.wait([asker])
     assert ended.code == 0, ended.log
     assert (desk.posts() - seen, desk.billed(place.prompt)) == (1, 1)
     assert [one.state for one in place.look().submissions] == [State.SUCCEEDED]

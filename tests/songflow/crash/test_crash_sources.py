@@ -74,6 +74,8 @@ def is_act(call: ast.Call) -> str | None:
         return "upload"
     if name == "gateway.submit":
         return "request"
+    if name == "self._answer_of":
+        return "handover"
     return None
 
 

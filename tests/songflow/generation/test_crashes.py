@@ -69,7 +69,7 @@ async def test_after_a_kill_the_same_key_stores_whole_songs_and_pays_once(
     _assert_whole(result)
 
 
-async def test_a_process_killed_during_the_post_leaves_an_unknown_outcome(
+async def test_a_process_and_its_sender_killed_during_the_post_leave_an_unknown_outcome(
     simulator, access, session, song_request, run_process, library_settings, until, posts
 ) -> None:
     """Only a person can settle the outcome."""
@@ -80,9 +80,11 @@ async def test_a_process_killed_during_the_post_leaves_an_unknown_outcome(
         return bool(server.bill())
 
     await until(billed)
-    process.kill()
-    await process.communicate()
     opened = await session()
+    (left,) = await opened.library.ledger.submissions.of_key("key")
+    process.kill()
+    os.kill(left.lease.owner.pid, signal.SIGKILL)
+    await process.communicate()
     for _ in range(2):
         with pytest.raises(
             OutcomeUnknown, match="its process died while the request was under way"

@@ -119,7 +119,13 @@ async def test_an_unknown_key_stays_unknown_and_stops_other_keys_of_its_body(
 
 
 async def test_an_exception_in_the_client_during_the_post_is_unknown(
-    simulator, access, session, song_request, monkeypatch: pytest.MonkeyPatch, caplog
+    simulator,
+    access,
+    session,
+    song_request,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog,
+    sender_in_thread,
 ) -> None:
     """It proves nothing about the bill."""
 

@@ -118,6 +118,8 @@ async def test_a_dead_sender_without_a_trace_is_listed_as_unknown(
     server, opened = simulator(LOST_ANSWER), await session()
     await left(opened, server, State.UNKNOWN)
     await die(opened, state=State.SENDING)
+    for file in (opened.library.settings.folder / "spool").iterdir():
+        file.unlink()
     (found,) = await rescue(opened, access(server.url))
     assert (found.state, found.exit_code) == ("unknown", 5)
     assert "its process died while the request was under way" in found.error

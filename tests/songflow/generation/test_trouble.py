@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,6 @@ import pytest
 from sqlalchemy import make_url
 
 from songflow import errors
-from songflow.gateways import Gateway
 from songflow.generation import post, submit
 from songflow.generation.lifecycle import wait
 from songflow.generation.policy import PaidRequest, PayingPolicy
@@ -21,6 +21,7 @@ from songflow.ledger import State, sqlite_file
 from songflow.ledger.lease import Lease
 from songflow.ledger.spool import Spool, SpoolEntry
 from songflow.runtime.retry import without_pauses
+from songflow.sender.client import Sender
 from songflow.settings import LibrarySettings
 
 AGO = datetime.now(UTC) - timedelta(hours=1)
@@ -28,19 +29,19 @@ AGO = datetime.now(UTC) - timedelta(hours=1)
 
 @pytest.fixture
 def after_the_answer(monkeypatch: pytest.MonkeyPatch):
-    """Does something between the gateway's answer and its commit."""
+    """Does something between the sender's answer and its commit."""
 
     def do(act, wait=None) -> None:
-        post = Gateway.submit
+        post = Sender.post
 
-        async def then(self, *args, **named):
-            outcome = await post(self, *args, **named)
+        async def then(self, order):
+            outcome = await post(self, order)
             act()
             if wait is not None:
                 await wait()
             return outcome
 
-        monkeypatch.setattr(Gateway, "submit", then)
+        monkeypatch.setattr(Sender, "post", then)
 
     return do
 
@@ -53,7 +54,7 @@ async def test_the_answer_is_stored_although_the_submit_is_cancelled(
     simulator, access, session, song_request, until, times: int
 ) -> None:
     """It takes effect once the paid id is stored, however often it is requested."""
-    server, opened = simulator({"fault": "slow_answer", "seconds": 1}), await session()
+    server, opened = simulator({"fault": "slow_answer", "seconds": 0.3}), await session()
     sending = asyncio.create_task(submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)))
 
     async def billed() -> bool:
@@ -94,6 +95,34 @@ async def test_a_submit_cancelled_while_its_intent_is_committed_reserves_nothing
     assert (left.state, left.error) == (State.UNSENT, "it was cancelled before it was sent")
     assert (await ledger.money.balance()).reserved == 0.0
     assert server.bill() == []
+
+
+async def test_a_cancelled_submit_leaves_a_slow_answer_to_its_sender(
+    simulator, access, session, song_request, until, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends soon, the same body is not paid for beside it, and its key gets what the sender has committed."""
+    monkeypatch.setattr(post, "_DETACH_SECONDS", 0.1)
+    server, opened = simulator({"fault": "slow_answer", "seconds": 3}), await session()
+    known = opened.library.ledger.submissions
+    sending = asyncio.create_task(submit_once(opened, PaidRequest(song_request(), "key"), access(server.url)))
+
+    async def billed() -> bool:
+        return bool(server.bill())
+
+    async def left_to_sender() -> bool:
+        return (await known.of_key("key"))[0].is_left
+
+    await until(billed)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+    assert (await known.of_key("key"))[0].state is State.SENDING
+    await until(left_to_sender)
+    with pytest.raises(errors.UnsettledTwin):
+        await submit_once(opened, PaidRequest(song_request(), "new"), access(server.url))
+    again = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
+    assert (again.state, again.generation_id) == (State.ACCEPTED, server.bill()[0].generation_id)
+    assert len(server.bill()) == 1
 
 
 async def test_a_cancelled_wait_releases_its_lease_and_can_be_continued(
@@ -144,9 +173,9 @@ def lock(library_settings):
 
 
 async def test_an_id_that_cannot_be_committed_is_in_the_spool_on_stderr_and_in_the_error(
-    simulator, access, session, song_request, impatient, lock, after_the_answer, capsys, change, posts
+    simulator, access, session, song_request, impatient, lock, after_the_answer, capsys, until, posts
 ) -> None:
-    """Paid and not committed: exit 5, and the next process with that key adopts it."""
+    """Paid and not committed: exit 5; the sender commits it as soon as the lock ends."""
     server, opened = simulator(), await session()
     after_the_answer(lock)
     with pytest.raises(errors.NotCollected, match="held its lock") as caught:
@@ -157,11 +186,13 @@ async def test_an_id_that_cannot_be_committed_is_in_the_spool_on_stderr_and_in_t
     assert "--key key" in error.next
     assert f"generation {paid_for}" in capsys.readouterr().err
     lock.free()
-    (left,) = await opened.library.ledger.submissions.of_key("key")
-    assert left.state is State.SENDING
-    await change(opened, left, lease_expires_at=AGO)
-    adopted = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
-    assert (adopted.id, adopted.state, adopted.generation_id) == (left.id, State.ACCEPTED, paid_for)
+
+    async def committed() -> bool:
+        return (await opened.library.ledger.submissions.of_key("key"))[0].state is State.ACCEPTED
+
+    await until(committed)
+    again = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
+    assert (again.ordinal, again.state, again.generation_id) == (1, State.ACCEPTED, paid_for)
     assert posts(server) == 1
 
 
@@ -211,17 +242,20 @@ async def test_the_commit_of_an_id_survives_an_outage_of_postgresql(
 
 
 async def test_an_unknown_outcome_is_raised_although_it_cannot_be_committed(
-    simulator, access, session, song_request, impatient, lock, after_the_answer, change
+    simulator, access, session, song_request, impatient, lock, after_the_answer, until
 ) -> None:
-    """Its row stays `sending`, and becomes `unknown` when its lease expires."""
+    """Its row stays `sending` until the sender can commit it."""
     server, opened = simulator({"fault": "lost_answer"}), await session()
     after_the_answer(lock)
     with pytest.raises(errors.OutcomeUnknown):
         await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     lock.free()
-    (left,) = await opened.library.ledger.submissions.of_key("key")
-    await change(opened, left, lease_expires_at=AGO)
-    with pytest.raises(errors.OutcomeUnknown, match="its process died"):
+
+    async def committed() -> bool:
+        return (await opened.library.ledger.submissions.of_key("key"))[0].state is State.UNKNOWN
+
+    await until(committed)
+    with pytest.raises(errors.OutcomeUnknown):
         await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert len(server.bill()) == 1
 
@@ -273,12 +307,15 @@ async def test_a_cancellation_propagates_although_the_ledger_is_locked(
 
 
 async def test_the_ledger_gets_the_id_although_the_spool_cannot_be_written(
-    simulator, access, session, song_request, after_the_answer, caplog
+    simulator, access, session, song_request, monkeypatch: pytest.MonkeyPatch, sender_in_thread, caplog
 ) -> None:
     """A full disk under the spool, whose reserve is gone, is logged, and the ledger has the id."""
     server, opened = simulator(), await session()
-    opened.library.spool._file.symlink_to("/dev/full")
-    after_the_answer(lambda: opened.library.spool._reserve.unlink())
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(Spool, "append", full)
     accepted = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert accepted.state is State.ACCEPTED
     assert f"spool would not take the accepted generation {accepted.generation_id}" in caplog.text
@@ -422,16 +459,15 @@ async def test_a_post_does_not_start_after_its_lease(
     simulator, access, session, song_request, posts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The commit before it took too long (a lock, a suspended machine), so others may consider it dead."""
-    server, opened = simulator(), await session()
-    clock, begin = [1000.0], type(opened.library.ledger.submissions).begin_send
+    server, opened = simulator(), await session(submit_timeout=1.0, lease_margin=-0.9)
+    begin = type(opened.library.ledger.submissions).begin_send
 
     async def slow_begin(self, submission_id: str, lease: Lease) -> bool:
         committed = await begin(self, submission_id, lease)
-        clock[0] += opened.settings.submit_timeout + opened.settings.lease_margin + 1.0
+        await asyncio.sleep(0.2)
         return committed
 
     monkeypatch.setattr(type(opened.library.ledger.submissions), "begin_send", slow_begin)
-    monkeypatch.setattr(post, "_awake_clock", lambda: clock[0])
     with pytest.raises(errors.RequestNotSent):
         await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
     assert (posts(server), server.bill()) == (0, [])
