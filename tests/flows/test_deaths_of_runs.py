@@ -1,6 +1,7 @@
 """What runs a flow is stopped in the middle of a POST, in every way that people do it: the answer is stored.
 
-`serve` is Prefect's runner; a worker starts the same processes. Judged by the gateway's bill and the ledger.
+`serve` is Prefect's runner; a worker starts the same processes. Judged by the gateway's bill and the ledger. The ways
+to stop one kind are tried at the same time, each on a run of its own.
 """
 
 from __future__ import annotations
@@ -14,58 +15,23 @@ from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 
+from flows.generate import generate_song
 from flows.rescue import rescue_songs
 from songflow.ledger.states import State
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
 ROOT = Path(__file__).parents[2]
-SLOW = {"fault": "slow_answer", "seconds": 6.0}
-SERVE = "from flows.generate import generate_song; generate_song.serve('dying', limit=2)"
-WORK = """
-from prefect import flow
-from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.orchestration import get_client
-import os, sys
-with get_client(sync_client=True) as client:
-    client.create_work_pool(WorkPoolCreate(name="dying", type="process"), overwrite=True)
-flow.from_source({root!r}, entrypoint="flows/generate.py:generate_song").deploy(
-    "dying", work_pool_name="dying", print_next_steps=False, build=False, ignore_warnings=True
-)
-os.execv(sys.executable, [sys.executable, "-m", "prefect", "worker", "start", "--pool", "dying"])
-"""
-
-
-@pytest.fixture
-async def runs_of(prefect_server, tmp_path):
-    """Starts what runs flows, in a session of its own."""
-    running = []
-
-    async def start(code, library):
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "PREFECT_API_URL": prefect_server.url,
-            "PREFECT_HOME": str(tmp_path / "home"),
-            "PREFECT_RUNNER_POLL_FREQUENCY": "1",
-            "PREFECT_WORKER_QUERY_SECONDS": "1",
-            "PREFECT_FLOWS_PROCESS_CANCELLATION_GRACE_SECONDS": "1",
-            "SONGFLOW_LIBRARY": str(library),
-        }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", code.replace("{root!r}", repr(str(ROOT)))),
-            env=environment, cwd=ROOT, start_new_session=True,
-            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        running.append(process)
-        return process
-
-    yield start
-    for process in running:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+SLOW = {"fault": "slow_answer", "seconds": 10.0}
+QUICK = {
+    "PREFECT_RUNNER_POLL_FREQUENCY": "1",
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+    "PREFECT_FLOWS_PROCESS_CANCELLATION_GRACE_SECONDS": "1",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+}
+SERVE = "import sys; from flows.generate import generate_song; generate_song.serve(sys.argv[1], limit=2)"
 
 
 async def terminated(process, _run, _server):
@@ -74,10 +40,10 @@ async def terminated(process, _run, _server):
 
 async def interrupted(process, _run, _server):
     """Ctrl-C: the terminal sends it to the whole group, and people press it again."""
-    os.killpg(process.pid, signal.SIGINT)
-    await asyncio.sleep(0.3)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGINT)
+    for _ in range(2):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
+        await asyncio.sleep(0.3)
 
 
 async def killed(process, _run, _server):
@@ -86,38 +52,101 @@ async def killed(process, _run, _server):
 
 async def cancelled_in_the_ui(_process, run, server):
     await server.cancel(run)
+    while (await server.flow_run(run)).state.name != "Cancelled":  # noqa: ASYNC110 - a server gives no event
+        await asyncio.sleep(0.2)
+    assert (await server.states(run))[-3:] == ["Running", "Cancelling", "Cancelled"]
 
 
-@pytest.mark.parametrize(
-    ("runner", "death"),
-    [
-        (SERVE, terminated),
-        (SERVE, interrupted),
-        (SERVE, cancelled_in_the_ui),
-        (WORK, terminated),
-        (WORK, killed),
-    ],
-    ids=lambda one: {SERVE: "serve", WORK: "worker"}.get(one) or getattr(one, "__name__", None),
-)
-async def test_the_answer_of_a_run_that_is_stopped_in_its_post_is_stored(
-    studio, prefect_server, runs_of, runner, death
-):
+class Stopped:
+    """One run in one place, started by a process of its own."""
+
+    def __init__(self, kind, name, here, server):
+        self.kind, self.name, self.here, self.server = kind, name, here, server
+        self.account = {"gateway": "simulator", "base_url": here.simulator.url}
+        self.environment = {
+            **os.environ,
+            **QUICK,
+            "PYTHONPATH": str(ROOT),
+            "PREFECT_API_URL": server.url,
+            "PREFECT_HOME": str(here.folder / "home"),
+            "SONGFLOW_LIBRARY": str(here.library.folder),
+        }
+        self.process = None
+
+    async def start(self):
+        """Start the run; returns its id where a server has given one."""
+        match self.kind:
+            case "a script":
+                script = Path(__file__).parent / "terminated.py"
+                return await self._run(script, self.here.simulator.url, self.here.library.folder)
+            case "serve":
+                await self._run("-c", SERVE, self.name)
+            case "a worker":
+                async with get_client() as client:
+                    await client.create_work_pool(WorkPoolCreate(name=self.name, type="process"))
+                source = await generate_song.from_source(str(ROOT), "flows/generate.py:generate_song")
+                await source.deploy(self.name, work_pool_name=self.name, build=False, print_next_steps=False)
+                await self._run("-m", "prefect", "worker", "start", "--pool", self.name)
+        parameters = {"prompt": "stopped", "account": self.account, "safety": {"key": "k"}}
+        return await self.server.start(f"generate-song/{self.name}", parameters)
+
+    async def _run(self, *arguments):
+        # In a session of its own, as a terminal starts it.
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, env=self.environment, cwd=ROOT, start_new_session=True,
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+
+    async def states(self):
+        submissions, _songs = await self.here.ledger("k")
+        return {one.state for one in submissions}
+
+    async def stop_in_its_post(self, death):
+        """Returns what was billed, the ledger's states, and what a rescue collects."""
+        try:
+            run = await self.start()
+            async with asyncio.timeout(240):
+                while not self.here.billed:  # noqa: ASYNC110 - another process gives no event
+                    await asyncio.sleep(0.1)
+                await death(self.process, run, self.server)
+                before = await self.states()
+                while await self.states() == {State.SENDING}:  # noqa: ASYNC110 - nor here
+                    await asyncio.sleep(0.2)
+            after = await self.states()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            await self.process.wait()
+        async with get_client() as client:  # a crashed run is not to be started again
+            if run is not None:
+                await client.delete_deployment(
+                    (await client.read_deployment_by_name(f"generate-song/{self.name}")).id
+                )
+        rescued = await rescue_songs(credentials=self.here.credentials, library=self.here.library)
+        return (
+            before,
+            after <= {State.ACCEPTED, State.RUNNING},
+            [row.state for row in rescued],
+            self.here.billed,
+        )
+
+
+DEATHS = {
+    "a script": (interrupted, killed),  # SIGTERM: test_cancelling.py
+    "serve": (terminated, interrupted, killed, cancelled_in_the_ui),
+    "a worker": (terminated, interrupted, killed, cancelled_in_the_ui),
+}
+
+
+@pytest.mark.parametrize("kind", DEATHS)
+async def test_the_answer_of_a_run_that_is_stopped_in_its_post_is_stored(studio, prefect_server, kind):
     """Billed once, never `unknown`, and `rescue` brings the songs."""
-    here = studio(SLOW)
-    process = await runs_of(runner, here.library.folder)
-    account = {"gateway": "simulator", "base_url": here.simulator.url}
-    parameters = {"prompt": "stopped", "account": account, "safety": {"key": "k"}}
-    run = await prefect_server.start("generate-song/dying", parameters)
-    async with asyncio.timeout(180):
-        while not here.billed:  # noqa: ASYNC110 - another process gives no event
-            await asyncio.sleep(0.05)
-        await death(process, run, prefect_server)
-        while (await here.ledger("k"))[0][0].state is State.SENDING:  # noqa: ASYNC110 - nor here
-            await asyncio.sleep(0.05)
-    ([submission], _) = await here.ledger("k")
-    assert submission.state in {State.ACCEPTED, State.RUNNING}
-    async with get_client() as client:
-        await client.delete_deployment((await client.read_deployment_by_name("generate-song/dying")).id)
-    rescued = await rescue_songs(library=here.library)
-    assert [row.state for row in rescued] == ["succeeded"]
-    assert here.billed == 1
+    runs = {
+        death.__name__: Stopped(
+            kind, f"{kind[-6:]}-{death.__name__}".replace("_", "-"), studio(SLOW), prefect_server
+        )
+        for death in DEATHS[kind]
+    }
+    ends = await asyncio.gather(*(runs[one.__name__].stop_in_its_post(one) for one in DEATHS[kind]))
+    expected = ({State.SENDING}, True, ["succeeded"], 1)
+    assert dict(zip(runs, ends, strict=True)) == dict.fromkeys(runs, expected)

@@ -226,22 +226,3 @@ async def test_the_hook_releases_a_run_that_its_runner_killed(studio, prefect_se
     [after], _songs = await here.ledger("k")
     assert after.lease.is_dead()
     assert here.billed == 1
-
-
-async def test_a_run_cancelled_while_its_request_is_in_flight_records_the_answer(
-    studio, prefect_server, tmp_path
-):
-    """Prefect shows it as cancelled, at no time as crashed, and the payment is recorded."""
-    here = studio({"fault": "slow_answer", "seconds": 6.0}, **SLOWER)
-    async with served_run(here, prefect_server, tmp_path) as run:
-        async with asyncio.timeout(180):
-            while not here.billed:  # noqa: ASYNC110 - the gateway is in another thread and sets no event of ours
-                await asyncio.sleep(0.02)
-            await prefect_server.cancel(run)
-            while (await prefect_server.flow_run(run)).state.name != "Cancelled":  # noqa: ASYNC110 - as above
-                await asyncio.sleep(0.2)
-    states = await prefect_server.states(run)
-    assert states[-3:] == ["Running", "Cancelling", "Cancelled"]
-    [after], _songs = await here.ledger("k")
-    assert (after.state, after.generation_id) == (State.ACCEPTED, here.simulator.bill()[0].generation_id)
-    assert here.billed == 1

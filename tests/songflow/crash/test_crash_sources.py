@@ -59,12 +59,14 @@ def points(function: Function) -> list[tuple[int, str]]:
 
 def is_act(call: ast.Call) -> str | None:
     """The kind of an outward act that lasts, or None."""
+    name = name_of(call)
+    if name == "self._answer_of":
+        return "handover"
     attribute = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     if attribute in {"fsync", "fdatasync"}:
         return "fsync"
     if attribute not in {"replace", "rename", "link", "move", "submit", *UPLOADS}:
         return None
-    name = name_of(call)
     if name in {"os.replace", "os.rename", "os.link", "shutil.move"}:
         return "rename"
     # A path's `replace` and `rename` take one path; a text's take two texts, a date's only names.
@@ -74,8 +76,6 @@ def is_act(call: ast.Call) -> str | None:
         return "upload"
     if name == "gateway.submit":
         return "request"
-    if name == "self._answer_of":
-        return "handover"
     return None
 
 

@@ -6,6 +6,7 @@ Judged by the gateway's bill: one charge, no `unknown`, and whole songs with the
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -125,6 +126,40 @@ def test_a_sender_that_is_stopped_beyond_its_deadline_is_killed(
     assert (ended.code, ended.answer["kind"]) == (5, "OutcomeUnknown"), ended
     assert forks.run(local_place.plan()).code == 5
     assert desk.posts() == seen
+
+
+def _starve(pid: int, mebibytes: int) -> None:
+    """Leave a process this much of new memory."""
+    used = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.prlimit(pid, resource.RLIMIT_AS, (used + (mebibytes << 20),) * 2)
+
+
+@pytest.mark.parametrize("mebibytes", [0, 1])
+@pytest.mark.parametrize("moment", ["before the request", "before the answer"])
+def test_a_sender_without_memory_sends_at_most_once(
+    local_place, desk, forks, suspended_sender, moment: str, mebibytes: int
+) -> None:
+    """Wherever its memory runs out: not billed, or paid and stored, or reported as unknown; never paid twice."""
+    seen = desk.posts()
+    if moment == "before the request":
+        (pid,) = forks.start([local_place.plan(environment=stop_sender("post: before request"))])
+        sender = suspended_sender(local_place)
+        _starve(sender, mebibytes)
+        os.kill(sender, signal.SIGCONT)
+    else:
+        desk.play(SLOW)
+        (pid,) = forks.start([local_place.plan()])
+        _until(lambda: desk.billed(local_place.prompt))
+        _starve(local_place.look().submissions[-1].lease.owner.pid, mebibytes)
+    (ended,) = forks.wait([pid])
+    billed = desk.billed(local_place.prompt)
+    assert (ended.code, billed) in {(0, 1), (3, 0), (5, 0), (5, 1)}, ended
+    again = forks.run(local_place.plan())
+    if ended.code == 5:
+        assert again.answer["kind"] == "OutcomeUnknown", again
+        assert desk.posts() - seen == billed
+    else:
+        assert (again.code, desk.posts() - seen) == (0, 1), again
 
 
 def test_the_key_stands_in_no_argument_environment_or_open_file_of_the_sender(

@@ -98,6 +98,12 @@ async def test_generations_of_live_processes_are_left_alone(simulator, access, s
     assert await opened.library.ledger.submissions.get(submission.id) == submission
 
 
+def lose_spool(opened) -> None:
+    """As if the process had died before its sender wrote anything."""
+    for file in (opened.library.settings.folder / "spool").iterdir():
+        file.unlink()
+
+
 @pytest.mark.parametrize("state", [State.SENDING, State.UNKNOWN])
 async def test_an_answer_in_the_spool_is_adopted_and_collected(
     simulator, access, session, left, die, posts, state: State
@@ -118,8 +124,7 @@ async def test_a_dead_sender_without_a_trace_is_listed_as_unknown(
     server, opened = simulator(LOST_ANSWER), await session()
     await left(opened, server, State.UNKNOWN)
     await die(opened, state=State.SENDING)
-    for file in (opened.library.settings.folder / "spool").iterdir():
-        file.unlink()
+    lose_spool(opened)
     (found,) = await rescue(opened, access(server.url))
     assert (found.state, found.exit_code) == ("unknown", 5)
     assert "its process died while the request was under way" in found.error
@@ -166,6 +171,7 @@ async def test_the_reservation_of_an_unsent_intent_is_released(
     server, opened = simulator(LOST_ANSWER), await session()
     submission = await left(opened, server, State.UNKNOWN)
     await die(opened, state=State.INTENDED)
+    lose_spool(opened)
     assert await rescue(opened, access(server.url)) == []
     assert await opened.library.ledger.money.balance() == Balance("library", 0.0, 0.0, 0.0)
     assert (await opened.library.ledger.submissions.get(submission.id)).state is State.UNSENT
@@ -288,6 +294,7 @@ async def test_an_intent_of_a_live_process_keeps_its_reservation(
     server, opened = simulator(LOST_ANSWER), await session()
     submission = await left(opened, server, State.UNKNOWN)
     await die(opened, state=State.INTENDED)
+    lose_spool(opened)
     await opened.library.ledger.submissions.hold(submission.id, Lease.take(60.0))
     assert await rescue(opened, access(server.url)) == []
     assert (await opened.library.ledger.submissions.get(submission.id)).state is State.INTENDED
