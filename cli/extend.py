@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from cyclopts import Group, Parameter
 
-from cli.options import Common, Gateway, Paying, Song, Waiting
+from cli.options import Common, Gateway, Paying, Song, Waiting, cleaned
 from cli.output import Output
 from cli.paid_command import named, run_paid
 from songflow.accounts import Access
@@ -71,7 +71,7 @@ def extend(
     with named(paying.key):
         for part in (paying, gateway, waiting):
             part.check()
-        given = {"prompt": prompt, "context_length": placing.context_length, **song.fields()}
+        given = {"prompt": cleaned(prompt), "context_length": placing.context_length, **song.fields()}
         overrides = {name: value for name, value in given.items() if value is not None}
         # A check without the parent, before a library is opened or a flow run exists.
         anything = {"prompt": "anything", **overrides}

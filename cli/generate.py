@@ -10,7 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cli.accounts import access_of
-from cli.options import SONG, Common, Gateway, Paying, Song, Waiting
+from cli.options import SONG, Common, Gateway, Paying, Song, Waiting, cleaned
 from cli.output import Output
 from cli.paid_command import NewSong, named, run_paid
 from songflow.errors import InputError
@@ -59,7 +59,7 @@ def _request(prompt: str | None, like: Path | None, song: Song, paying: Paying, 
             next="give one file (a shell pattern may match several); nothing was sent.",
         )
     metadata = read_song_metadata(like)
-    given = {} if prompt is None else {"prompt": prompt}
+    given = {} if prompt is None else {"prompt": cleaned(prompt)}
     request = request_like(metadata, {**given, **song.fields()})
     if request.mode is not Mode.REGULAR:
         asked = asyncio.run(access_of(gateway))

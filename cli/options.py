@@ -5,6 +5,7 @@ Those that flows have as well become the parameter groups of `songflow.parameter
 
 from __future__ import annotations
 
+import errno
 import math
 import sys
 from dataclasses import dataclass
@@ -14,17 +15,23 @@ from typing import Annotated, Any, Literal
 from cyclopts import Group, Parameter
 
 from songflow import parameters
+from songflow.documents.text import decoded, marks_removed, plain_text, read_text
 from songflow.errors import InputError
 from songflow.families.udio import SongRequest
 from songflow.parameters import EnvironmentAccount, KeyedSafety
 from songflow.settings import LibrarySettings
 
-__all__ = ["SONG", "Common", "Gateway", "Paying", "Song", "Waiting"]
+__all__ = ["SONG", "Common", "Gateway", "Paying", "Song", "Waiting", "cleaned"]
 
 _GATEWAY = Group("Gateway", sort_key=3)
 SONG = Group("Song", sort_key=1)
 _PAYING = Group("Paying", sort_key=2)
 _COMMON = Group("Common", sort_key=4)
+
+
+def cleaned(text: str | None) -> str | None:
+    """A text option without what `"$(cat FILE)"` brings along: byte-order marks and carriage returns."""
+    return None if text is None else marks_removed(text)
 
 
 @Parameter(name="*", group=_COMMON)
@@ -277,7 +284,7 @@ class Song:
         Raises:
             InputError: naming each wrong value; nothing was sent.
         """
-        return SongRequest.parse({"prompt": prompt, **self.fields()})
+        return SongRequest.parse({"prompt": marks_removed(prompt), **self.fields()})
 
     def fields(self) -> dict[str, Any]:
         """The request's fields that were given, by their wire names.
@@ -292,7 +299,7 @@ class Song:
             "lyrics_type": "instrumental" if self.instrumental else sung,
             "model_type": self.model,
             "seed": self.seed,
-            "negative_prompt": self.negative_prompt,
+            "negative_prompt": cleaned(self.negative_prompt),
             "prompt_strength": self.prompt_strength,
             "clarity_strength": self.clarity_strength,
             "lyrics_strength": self.lyrics_strength,
@@ -307,17 +314,19 @@ class Song:
 
     def _lyrics(self) -> str | None:
         if self.lyrics_file is None:
-            return self.lyrics
+            return cleaned(self.lyrics)
         if self.lyrics is not None:
             raise InputError(
                 "--lyrics and --lyrics-file were both given.", next="give one of them; nothing was sent."
             )
         try:
-            if self.lyrics_file == "-":
-                return sys.stdin.buffer.read().decode("utf-8")  # independent of the terminal's encoding
-            return Path(self.lyrics_file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            if self.lyrics_file == "-" and sys.stdin is None:
+                raise OSError(errno.EBADF, "stdin is closed")
+            if self.lyrics_file == "-":  # independent of the terminal's encoding
+                return plain_text(decoded(sys.stdin.buffer.read()))
+            return read_text(Path(self.lyrics_file))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise InputError(
                 f"The lyrics file {self.lyrics_file} cannot be read: {reason}.",
                 next="correct the path; nothing was sent.",

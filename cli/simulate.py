@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from cli.options import Common
 from cli.output import Output
+from songflow.documents.text import read_text
 from songflow.errors import InputError
 
 __all__ = ["simulate"]
@@ -61,7 +62,7 @@ def simulate(
 
     output = Output(as_json=common.json, quiet=common.quiet)
     try:
-        script = FaultScript() if faults is None else FaultScript.model_validate_json(faults.read_bytes())
+        script = FaultScript() if faults is None else FaultScript.model_validate_json(read_text(faults))
         settings = SimulatorSettings(
             state_dir=state,
             speed=speed,

@@ -18,6 +18,7 @@ from cli.paid_command import guarded, hint_at_unused_keys, named
 from cli.prefect_mode import use_prefect
 from cli.song_pages import show_plan, show_shelf, show_song, told_take
 from songflow.accounts import Access, access_from_environment
+from songflow.documents.text import marks_removed
 from songflow.errors import (
     ChoiceNeeded,
     InputError,
@@ -99,7 +100,7 @@ def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
         if not equals or not name.strip() or name.strip() in pairs:
             why = "is given twice" if name.strip() in pairs else "has to be NAME=VALUE"
             raise InputError(f"{option} {text!r} {why}.", next="correct it; nothing was sent.")
-        pairs[name.strip()] = value
+        pairs[name.strip()] = marks_removed(value)
     return pairs
 
 

@@ -23,6 +23,7 @@ from cli.report import report
 from cli.suggest import suggest
 from cli.sweep_display import show_plan, show_result, show_status, status_text, watched
 from songflow.accounts import Access
+from songflow.documents.yaml_file import read_source
 from songflow.errors import InputError, RequestNotSent, SongflowError, StillRunning
 from songflow.generation.session import Session
 from songflow.ledger.key_summaries import KeySummaries
@@ -256,7 +257,7 @@ async def _as_flow(
 
     shared = await shared_parameters(gateway, waiting, sweeping.safety(), sweeping.budget, common)
     state = await sweep(
-        spec=spec.read_text(encoding="utf-8"),
+        spec=read_source(spec),
         folder=str(spec.parent.resolve()),
         name=spec.stem,
         concurrency=sweeping.concurrency,

@@ -1,10 +1,79 @@
-"""Text for people: untrusted strings on one line."""
+"""Texts: read from files in one way, and shown to people on one line."""
 
 from __future__ import annotations
 
+import codecs
+import re
 import unicodedata
+from pathlib import Path
 
-__all__ = ["one_line"]
+__all__ = [
+    "NotText",
+    "decoded",
+    "line_feeds",
+    "marks_removed",
+    "one_line",
+    "plain_lines",
+    "plain_text",
+    "read_text",
+]
+
+_BYTE_ORDER_MARK = "\ufeff"
+_LINE_ENDS = re.compile(r"\r\n?")
+_BLANKS_AT_LINE_ENDS = re.compile(r"[ \t\u00a0]+$", re.MULTILINE)
+_OTHER_ENCODINGS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+
+
+class NotText(ValueError):
+    """The bytes are no UTF-8 text; the message is the end of a sentence: "it is not UTF-8 text"."""
+
+
+def decoded(raw: bytes) -> str:
+    """Decode the bytes of a text: UTF-8, as it is.
+
+    Raises:
+        NotText: they are not UTF-8.
+    """
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        other = _OTHER_ENCODINGS.get(raw[:2])
+        hint = f" ({other}: save it as UTF-8)" if other else ""
+        raise NotText(f"it is not UTF-8 text{hint}") from None
+
+
+def line_feeds(text: str) -> str:
+    """A text whose lines all end with a line feed."""
+    return _LINE_ENDS.sub("\n", text)
+
+
+def marks_removed(text: str) -> str:
+    """A text without byte-order marks, which editors and `cat` leave anywhere in it, and with line feeds."""
+    return line_feeds(text.replace(_BYTE_ORDER_MARK, ""))
+
+
+def plain_text(text: str) -> str:
+    """A text from a file or a pipe: the same for every editor that wrote it.
+
+    Without byte-order marks and blanks at the ends of lines, and every line ends with a line feed. Line feeds at the
+    end of the text stay.
+    """
+    return _BLANKS_AT_LINE_ENDS.sub("", marks_removed(text))
+
+
+def plain_lines(text: str) -> list[str]:
+    """The lines of a text that are not blank, each without what is invisible at its end."""
+    return [line for raw in text.splitlines() if (line := plain_text(raw).rstrip())]
+
+
+def read_text(path: Path) -> str:
+    """Read a text file as `plain_text`.
+
+    Raises:
+        OSError: it cannot be read.
+        NotText: it is not UTF-8.
+    """
+    return plain_text(decoded(path.read_bytes()))
 
 
 def one_line(text: object, length: int = 60) -> str:

@@ -14,9 +14,10 @@ from typing import Any
 
 import yaml
 
+from songflow.documents.text import decoded, line_feeds
 from songflow.errors import InputError, InvalidDocument
 
-__all__ = ["Document", "Fault", "Place", "read_document", "read_file", "refuse_faults"]
+__all__ = ["Document", "Fault", "Place", "read_document", "read_file", "read_source", "refuse_faults"]
 
 MAX_BYTES = 4 * 1024 * 1024
 _MAX_DEPTH = 50
@@ -65,14 +66,23 @@ def read_file(path: Path, *, twice: list[Fault] | None = None) -> Document:
         InputError: it cannot be read.
         InvalidDocument: as `read_document`.
     """
+    return read_document(read_source(path), str(path), twice=twice)
+
+
+def read_source(path: Path) -> str:
+    """The text of a YAML file, for this process or to send to another.
+
+    Raises:
+        InputError: it cannot be read, is not UTF-8, or is larger than `MAX_BYTES`.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise InputError(f"{path} is larger than {MAX_BYTES >> 20} MiB.", next="give a smaller file.")
-        return read_document(raw.decode("utf-8"), str(path), twice=twice)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        return line_feeds(decoded(raw).removeprefix("\ufeff"))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"{path} cannot be read: {reason}.", next="correct the path; nothing was sent."
         ) from None

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from songflow.accounts import DEFAULT_PRICES
-from songflow.documents.yaml_file import Fault, read_document, read_file
+from songflow.documents.yaml_file import Fault, read_document, read_file, read_source
 from songflow.errors import InputError
 from songflow.recipes.model import Recipe
 from songflow.recipes.reading import plain_document, read_recipe, recipe_of_text
@@ -71,7 +71,7 @@ def portable(recipe: str) -> str:
     """A recipe in a form that another process can use: a shipped one by name, a file by its text."""
     if "\n" in recipe or recipe in shipped_names():
         return recipe
-    return f"{_existing(recipe).read_text(encoding='utf-8')}\n"
+    return f"{read_source(_existing(recipe))}\n"
 
 
 def _existing(name: str) -> Path:

@@ -210,7 +210,7 @@ class FaultScript(BaseModel):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a JSON file. Raises OSError, json.JSONDecodeError or pydantic.ValidationError."""
-        return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return cls.model_validate(json.loads(path.read_text(encoding="utf-8-sig")))
 
 
 @dataclass

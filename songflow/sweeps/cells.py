@@ -29,7 +29,7 @@ from songflow.families.registry import (
     parse_request,
 )
 from songflow.sweeps.spec import Parents, Sweep
-from songflow.sweeps.values import FIELDS, PLACE
+from songflow.sweeps.values import FIELDS, PLACE, as_read_before
 
 __all__ = ["REPLICATE", "Cell", "cell_key", "cells_of", "key_stem", "keyed_fields"]
 
@@ -47,7 +47,9 @@ class Cell:
         request: What to make.
         fields: The values of the varied fields, and the replicate's number.
         replicate: The number of the replicate, from 1.
-        own_key: The key by its account's name, if `key` is another one, under which the same account has paid.
+        own_key: The key that its own account's name gives, if `key` is another one, under which it was paid for.
+        before: The request and replicate that earlier versions made of the same files, if they differ: songs may be
+            paid for under their key.
     """
 
     key: str
@@ -55,6 +57,7 @@ class Cell:
     fields: Mapping[str, Any]
     replicate: int
     own_key: str | None = None
+    before: tuple[Request, int] | None = None
 
     @property
     def kin(self) -> str:
@@ -75,6 +78,7 @@ def cells_of(sweep: Sweep, access: Access, parents: Parents = _NOTHING) -> list[
     faults = _Combinations(sweep)
     replicates: dict[str, int] = {}
     cells: list[Cell] = []
+    numbers = _NumbersBefore()
     for number, row in enumerate(_rows(sweep), start=1):
         try:
             request = _request(row, parents)
@@ -83,7 +87,7 @@ def cells_of(sweep: Sweep, access: Access, parents: Parents = _NOTHING) -> list[
             continue
         if not faults.allows(request, row):
             continue
-        stem = f"{key_stem(request)}-{account}"
+        stem, before = f"{key_stem(request)}-{account}", _request_before(row, parents)
         for replicate in range(1, sweep.replicates + 1):
             if request.is_random:
                 replicate = replicates.get(stem, 0) + 1
@@ -91,9 +95,23 @@ def cells_of(sweep: Sweep, access: Access, parents: Parents = _NOTHING) -> list[
                 continue
             replicates[stem] = replicate
             fields = {name: _value(request, row, name) for name in axes} | {REPLICATE: replicate}
-            cells.append(Cell(f"{stem}-{replicate}", request, fields, replicate))
+            cells.append(Cell(f"{stem}-{replicate}", request, fields, replicate, before=numbers.of(before)))
     faults.refuse(cells)
     return cells
+
+
+class _NumbersBefore:
+    """Numbers the replicates of what earlier versions read, as they did."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+
+    def of(self, request: Request | None) -> tuple[Request, int] | None:
+        if request is None:
+            return None
+        stem = key_stem(request)
+        self._last[stem] = self._last.get(stem, 0) + 1
+        return request, self._last[stem]
 
 
 def keyed_fields(
@@ -141,6 +159,17 @@ def _request(row: Mapping[str, Any], parents: Parents) -> Request:
             parents.get(source), source, mode=row.get("mode"), place=row.get(PLACE), overrides=own
         )
     return parse_request({name: value for name, value in row.items() if name != PLACE} | _placed(row))
+
+
+def _request_before(row: Mapping[str, Any], parents: Parents) -> Request | None:
+    """The request that earlier versions made of a row, if it is another one."""
+    before = {name: as_read_before(value) for name, value in row.items()}
+    if before == row:
+        return None
+    try:
+        return _request(before, parents)
+    except InvalidRequest:
+        return None
 
 
 def _placed(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@
 {files: lyrics/*.txt}                a value for each file: its whole text
 {csv: table.csv, column: prompt}     a value for each row (without `column`: the column named like the field)
 {file: words.txt}                    instead of one value: the whole text of a file
+
+Texts from files are read as `songflow.documents.text` says, so an editor's marks and blanks make no other cells.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from songflow.documents.text import decoded, line_feeds, plain_lines, plain_text
 from songflow.families.field_types import FieldKind
 from songflow.families.registry import field_fault, fields_of_kind, place_names, request_fields
 
-__all__ = ["FIELDS", "BadValue", "Files", "Range", "read_range", "value_fault"]
+__all__ = ["FIELDS", "BadValue", "Files", "Range", "as_read_before", "read_range", "value_fault"]
 
 PLACE = "place"
 FIELDS = (*request_fields(), PLACE)
@@ -35,6 +38,26 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 
 class BadValue(ValueError):
     """A fault of a value, as the end of a sentence that begins with its place."""
+
+
+class _CleanedText(str):
+    """A text from a file, with what earlier versions read instead: songs may be paid for under that."""
+
+    __slots__ = ("before",)
+    before: str
+
+
+def _cleaned(text: str, before: str) -> str:
+    if text == before:
+        return text
+    cleaned = _CleanedText(text)
+    cleaned.before = before
+    return cleaned
+
+
+def as_read_before(value: Any) -> Any:
+    """A value as versions read it that left byte-order marks and blanks at line ends in the texts of files."""
+    return value.before if isinstance(value, _CleanedText) else value
 
 
 class Range:
@@ -112,7 +135,7 @@ class Files:
             case list():
                 return [self.one(value) for value in given]
             case {"lines": str(name), **rest} if not rest:
-                return [line for line in self.text(name).splitlines() if line.strip()]
+                return self._lines(name)
             case {"files": str(pattern), **rest} if not rest:
                 return [self.text(name) for name in self._matching(pattern)]
             case {"csv": str(name), **rest} if not rest.keys() - {"column"}:
@@ -149,7 +172,7 @@ class Files:
             BadValue: it cannot be read, or a column is missing or not a field.
         """
         # Spreadsheets write a byte-order mark.
-        reader = csv.DictReader(io.StringIO(self.text(name).removeprefix("\ufeff"), newline=""), strict=True)
+        reader = csv.DictReader(io.StringIO(self._raw(name).removeprefix("\ufeff"), newline=""), strict=True)
         try:
             heads = [head.strip() for head in reader.fieldnames or ()]
             wanted = columns or {head: head for head in heads}
@@ -164,7 +187,13 @@ class Files:
                     raise BadValue(
                         f"{name}:{reader.line_num} has more cells than columns (quote a text with commas)"
                     )
-                found.append({head: _typed(field, row[head]) for head, field in wanted.items() if row[head]})
+                found.append(
+                    {
+                        head: _typed(field, row[head])
+                        for head, field in wanted.items()
+                        if plain_text(row[head] or "").strip()
+                    }
+                )
             return found
         except csv.Error as error:
             raise BadValue(f"{name} cannot be read as CSV ({error})") from None
@@ -173,17 +202,29 @@ class Files:
         """Read the text of a file that the spec names.
 
         Raises:
-            BadValue: it cannot be read.
+            BadValue: it cannot be read, or is blank.
         """
+        raw = self._raw(name)
+        text = plain_text(raw)
+        if not text.strip():
+            raise BadValue(f"{name} is blank: write a text into it, or leave it out")
+        return _cleaned(text, raw)
+
+    def _lines(self, name: str) -> list[str]:
+        lines = self._raw(name).splitlines()
+        return [_cleaned(text, line) for line in lines for text in plain_lines(line)]
+
+    def _raw(self, name: str) -> str:
+        """The text of a file with line feeds, as it is otherwise."""
         path = self._folder / name
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise BadValue(f"{name} is larger than {MAX_FILE_BYTES >> 20} MiB")
-            return path.read_text(encoding="utf-8")
+            return line_feeds(decoded(path.read_bytes()))
         except (OSError, ValueError) as error:
             if isinstance(error, BadValue):
                 raise
-            reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            reason = getattr(error, "strerror", None) or error
             raise BadValue(f"{name} cannot be read: {reason}") from None
 
     def _matching(self, pattern: str) -> list[str]:
@@ -200,7 +241,7 @@ class Files:
 def _typed(field: str, text: str) -> Any:
     """Convert a CSV cell to its field's type; other text stays text, and the field refuses it."""
     if field in _TEXT_FIELDS:
-        return text
+        return _cleaned(plain_text(text), text)
     plain = text.strip().lower()
     if plain in ("true", "false"):
         return plain == "true"

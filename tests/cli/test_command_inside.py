@@ -93,6 +93,8 @@ def call(capfdbinary: pytest.CaptureFixture[bytes]) -> Iterator[Call]:
         (["\udcff"], "prompt is '\\udcff'"),
         (["x", "--lyrics", ""], "lyrics is required with lyrics_type user"),
         (["x", "--lyrics-file", "/dev/null"], "lyrics is required with lyrics_type user"),
+        (["x", "--lyrics-file", "bom.txt"], "lyrics is required with lyrics_type user"),
+        (["x", "--lyrics-file", "utf16.txt"], "it is not UTF-8 text (UTF-16: save it as UTF-8)"),
         ([" "], "prompt is ' ': allowed is a text that is not blank"),
         (["x", "--library", "~nobody-has-this-name/x"], "cannot be used"),
     ],
@@ -106,6 +108,8 @@ def test_bad_input_is_reported_in_one_object(
     """Exit 2, the same on stdout and stderr, and nothing is created."""
     monkeypatch.setenv("COMETAPI_KEY", "sk-0123456789abcdef")
     monkeypatch.setenv("SONGFLOW_API_KEY", "sk-0123456789abcdef")
+    Path("bom.txt").write_text("\ufeff\n", encoding="utf-8")
+    Path("utf16.txt").write_text("la", encoding="utf-16")
     code, out, err = call("generate", "--json", *arguments)
     assert code == 2
     assert words in json.loads(out)["error"]
@@ -141,6 +145,31 @@ def test_lyrics_come_from_stdin(call: Call, monkeypatch: pytest.MonkeyPatch, gat
     assert code == 0
     assert server.bill()[0].body["gen_params"]["lyrics"] == "Wörter"
     assert len(json.loads(out)["songs"]) == 1
+
+
+@pytest.mark.parametrize("written", ["\ufeffla\nlo\n", "la\r\nlo\r\n", "la \rlo\t\n"], ids=ascii)
+def test_texts_are_sent_as_if_every_editor_wrote_them_alike(
+    call: Call, monkeypatch: pytest.MonkeyPatch, gateways: Any, to: Any, written: str
+) -> None:
+    """From a file, from stdin, and from `"$(cat FILE)"`, which keeps blanks that were typed."""
+    server = gateways(takes=1)
+    monkeypatch.setenv("COMETAPI_KEY", "sk-0123456789abcdef")
+    Path("words.txt").write_bytes(written.encode())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(written.encode()), encoding="ascii"))
+    for number, source in enumerate(("words.txt", "-")):
+        assert call("generate", f"{number}", "--lyrics-file", source, *to(server))[0] == 0
+    assert call("generate", "\ufeffa\r\nb", "--negative-prompt", "\ufeffc ", *to(server))[0] == 0
+    *from_files, typed = [job.body["gen_params"] for job in server.bill()]
+    assert [params["lyrics"] for params in from_files] == ["la\nlo\n"] * 2
+    assert (typed["prompt"], typed["negative_prompt"]) == ("a\nb", "c ")
+
+
+def test_a_closed_stdin_has_no_lyrics(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`<&-`: nothing was sent."""
+    monkeypatch.setattr(sys, "stdin", None)
+    code, out, _ = call("generate", "x", "--lyrics-file", "-", "--json")
+    assert (code, json.loads(out)["billed"]) == (2, "no")
+    assert "stdin is closed" in out
 
 
 def test_a_custom_gateway_is_an_address_two_paths_and_a_shape(

@@ -16,8 +16,8 @@ from songflow.sweeps.spec import parse_sweep
 URL = "http://127.0.0.1:9"
 
 
-def keys(access: Access, **data: Any) -> list[str]:
-    return [cell.key for cell in cells_of(parse_sweep({"prompt": "a waltz", **data}, Path()), access)]
+def keys(access: Access, folder: Path = Path(), /, **data: Any) -> list[str]:
+    return [cell.key for cell in cells_of(parse_sweep({"prompt": "a waltz", **data}, folder), access)]
 
 
 def test_the_same_cell_has_the_same_key_in_every_sweep(access) -> None:
@@ -54,6 +54,35 @@ def test_random_seeds_become_replicates_and_equal_cells_with_a_seed_are_one(acce
     assert random == keys(access(URL), seed=-1, replicates=3)
     assert len(keys(access(URL), grid={"seed": [7, 7, 8]})) == 2
     assert len(keys(access(URL), grid={"seed": [7, 7]}, replicates=2)) == 2
+
+
+def test_the_marks_of_an_editor_make_no_other_cells(access, tmp_path) -> None:
+    """Lines, whole files and CSV cells have the keys of the same texts without marks and blanks at line ends."""
+
+    def of(folder: str, **texts: str) -> list[list[str]]:
+        place = tmp_path / folder
+        place.mkdir()
+        for name, text in texts.items():
+            (place / name).write_bytes(text.encode())
+        axes = [
+            {"negative_prompt": {"lines": "lines"}},
+            {"lyrics": {"files": "words"}},
+            {"lyrics": [{"file": "words"}]},
+            {"negative_prompt": {"csv": "table"}},
+        ]
+        specs = [{"grid": axis} for axis in axes] + [{"list": {"csv": "table"}}]
+        return [keys(access(URL), place, **spec) for spec in specs]
+
+    plain = of("plain", lines="drums\nbells\n", words="la\n\nla\n", table="negative_prompt\ndrums\n")
+    marked = of(
+        "marked",
+        lines="\ufeffdrums \r\nbells\t\r\n\ufeff",
+        words="\ufeffla\r\n \r\nla\r\n",
+        table="\ufeffnegative_prompt\r\ndrums  \r\n",
+    )
+    assert marked == plain
+    assert plain[0] == keys(access(URL), grid={"negative_prompt": ["drums", "bells"]})
+    assert plain[1] == keys(access(URL), lyrics="la\n\nla\n")
 
 
 def test_a_place_sets_mode_and_start(access) -> None:

@@ -61,6 +61,28 @@ async def test_a_sweep_under_two_aliases_and_two_host_names_is_paid_for_once(
     assert posts(server) == len(server.bill()) == 3
 
 
+async def test_cells_that_an_earlier_version_paid_for_with_an_editors_marks_are_not_paid_again(
+    simulator, access, swept, posts, tmp_path
+) -> None:
+    """It read a byte-order mark and blanks at line ends as parts of the texts."""
+    server = simulator()
+    (tmp_path / "not.txt").write_text("\ufeffdrums\nbells \nflutes\n", encoding="utf-8")
+    spec = {"negative_prompt": {"lines": str(tmp_path / "not.txt")}}
+    way = access(server.url, "cometapi", key="one", alias="first")
+    raw = ["\ufeffdrums", "bells ", "flutes"]
+    _, before, *_ = await swept(way, grid={"negative_prompt": raw}, replicates=2)
+    for alias in ("first", "second"):
+        account = access(server.url, "cometapi", key="one", alias=alias)
+        opened, cells, plan, result = await swept(account, grid=spec, replicates=2)
+        assert (plan.existing, plan.posts, result.existing, result.posts) == (6, 0, 6, 0)
+        found, _ = await with_summaries(cells, [account], opened.library.ledger.key_summaries)
+        assert [cell.key for cell in found] == [cell.key for cell in before]
+        assert [cell.request.negative_prompt for cell in found] == [text for text in raw for _ in range(2)]
+        assert len(unpacked(packed(found), account)) == 6
+    *_, plan, _ = await swept(way, negative_prompt="drums")
+    assert (plan.posts, posts(server)) == (1, 7)
+
+
 async def test_only_the_replicates_that_are_missing_are_paid_for(simulator, access, swept, posts) -> None:
     """Cell n takes the song of cell n, and no other replicate's."""
     server = simulator()

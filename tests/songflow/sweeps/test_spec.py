@@ -217,6 +217,9 @@ class TestFiles:
             ({"list": {"csv": "empty.csv"}}, "has no rows"),
             ({"grid": {"seed": {"csv": "tempo.csv"}}}, "has no column 'seed' (there are: tempo)"),
             ({"grid": {"lyrics": {"lines": "latin.txt"}}}, "it is not UTF-8 text"),
+            ({"lyrics": {"file": "mark.txt"}}, "lyrics mark.txt is blank"),
+            ({"grid": {"lyrics": {"files": "mark.*"}}}, "mark.txt is blank"),
+            ({"grid": {"lyrics": {"lines": "mark.txt"}}}, "grid.lyrics has no values"),
             ({"grid": {"lyrics": {"files": "/etc/*"}}}, "is not a file pattern"),
             ({"lyrics": {"file": "gone.txt"}}, "lyrics gone.txt cannot be read"),
         ],
@@ -231,6 +234,7 @@ class TestFiles:
         ):  # fmt: skip
             (tmp_path / name).write_text(text)
         (tmp_path / "latin.txt").write_bytes(b"\xe4\n")
+        (tmp_path / "mark.txt").write_text("\ufeff\n", encoding="utf-8")
         with pytest.raises(InvalidDocument) as caught:
             parse_sweep({"prompt": "a waltz", **data}, tmp_path)
         assert words in str(caught.value)
