@@ -25,6 +25,7 @@ def export(
     audio: Audio = "none",
     where: str | None = None,
     force: Annotated[bool, Parameter(negative="")] = False,
+    formula_guard: bool = True,
     common: Common = Common(),
 ) -> None:
     """Write the manifest, and the songs if wanted, into a folder.
@@ -41,12 +42,14 @@ def export(
         Only rows that match this condition, such as: rating >= 4 (see `songs`).
     force
         Overwrite the files of an earlier export.
+    formula_guard
+        In CSV, an apostrophe before texts that a spreadsheet would run (=, +, -, @).
     """
     speaker = Output(as_json=common.json, quiet=common.quiet)
     frame = asyncio.run(manifest_of(common.existing_library()))
     if where:
         frame = filter_manifest(frame, where)
-    written = write(frame, output, format, audio=audio, force=force)
+    written = write(frame, output, format, audio=audio, force=force, formula_guard=formula_guard)
     if speaker.as_json:
         speaker.object({"table": str(written.table.resolve()), "rows": written.rows, "files": written.files})
     else:

@@ -34,6 +34,7 @@ def report(
     output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("report"),
     field: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     measure: bool = True,
+    formula_guard: bool = True,
     common: Common = Common(),
 ) -> None:
     """Report the effect of the varied fields on the songs: a page with pictures and players, the pictures, and a table.
@@ -52,6 +53,8 @@ def report(
         A field to look at, by its wire name (can be given several times); without it those that varied.
     measure
         Measure tempo and brightness of songs that were not measured yet (0.1 s for each).
+    formula_guard
+        In songs.csv, an apostrophe before texts that a spreadsheet would run (=, +, -, @).
     """
     speaker = Output(as_json=common.json, quiet=common.quiet)
     sweep = None if spec is None else load_sweep(spec)
@@ -66,7 +69,7 @@ def report(
     title = sweep.name if sweep is not None else f"Songs of {settings.folder.name}"
     measures = measured(settings, frame, speaker) if measure else None
     made = make_report(frame, title, measures=measures, fields=field or None)
-    page = write_report(made, output)
+    page = write_report(made, output, formula_guard=formula_guard)
     if speaker.as_json:
         speaker.object(
             {

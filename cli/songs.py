@@ -17,6 +17,7 @@ from cli.spending import show_cost
 from cli.tree import check_picture, show_trees, write_picture
 from songflow.catalog.lineage import trees
 from songflow.catalog.manifest import empty_manifest, filter_manifest, read_manifest
+from songflow.documents.csv_table import csv_bytes
 from songflow.errors import InputError
 from songflow.library.library import Library
 from songflow.settings import LibrarySettings
@@ -37,6 +38,7 @@ def songs(
     cost: Annotated[bool, Parameter(negative="")] = False,
     tree: Annotated[bool, Parameter(negative="")] = False,
     picture: Path | None = None,
+    formula_guard: bool = True,
     common: Common = Common(),
 ) -> None:
     """Show the manifest: a row per song, and one for each generation without songs.
@@ -55,6 +57,8 @@ def songs(
         Show each song under the one that it extends.
     picture
         Draw that tree into this PNG file.
+    formula_guard
+        In CSV, an apostrophe before texts that a spreadsheet would run (=, +, -, @).
     """
     speaker = Output(as_json=common.json, quiet=common.quiet)
     if cost:
@@ -82,7 +86,7 @@ def songs(
         _show_lineage(speaker, frame, picture)
         return
     if output is not None:
-        _write(frame, "csv" if format == "table" else format, output)
+        _write(_encoded(frame, "csv" if format == "table" else format, formula_guard), format, output)
     if common.json:
         speaker.object({"songs": _records(frame)})
     elif output is not None:
@@ -90,7 +94,7 @@ def songs(
     elif format == "table":
         speaker.manifest(frame)
     else:
-        _write(frame, format, None)
+        _write(_encoded(frame, format, formula_guard), format, None)
 
 
 def _show_lineage(output: Output, frame: pandas.DataFrame, picture: Path | None) -> None:
@@ -117,8 +121,7 @@ async def _read(settings: LibrarySettings, output: Output) -> pandas.DataFrame:
         return await read_manifest(library.ledger)
 
 
-def _write(frame: pandas.DataFrame, format: Format, target: Path | None) -> None:
-    data = _encoded(frame, format)
+def _write(data: bytes, format: Format, target: Path | None) -> None:
     if target is None:
         if format == "parquet" and sys.stdout.isatty():
             raise InputError("Parquet is not for a terminal.", next="add --output FILE or send it to a file.")
@@ -133,7 +136,7 @@ def _write(frame: pandas.DataFrame, format: Format, target: Path | None) -> None
         ) from None
 
 
-def _encoded(frame: pandas.DataFrame, format: Format) -> bytes:
+def _encoded(frame: pandas.DataFrame, format: Format, formula_guard: bool) -> bytes:
     match format:
         case "parquet":
             data: bytes = frame.to_parquet(None, index=False)
@@ -141,7 +144,7 @@ def _encoded(frame: pandas.DataFrame, format: Format) -> bytes:
         case "json":
             return (json.dumps(_records(frame), ensure_ascii=False) + "\n").encode()
         case _:
-            return frame.to_csv(index=False).encode()
+            return csv_bytes(frame, guard=formula_guard)
 
 
 def _records(frame: pandas.DataFrame) -> list[dict[str, object]]:

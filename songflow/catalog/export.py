@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from songflow.documents.csv_table import csv_bytes
 from songflow.errors import InputError
 from songflow.runtime.remote_files import as_os_error, is_remote, local_path, open_file
 
@@ -47,12 +48,19 @@ class Exported:
 
 
 def export(
-    frame: pandas.DataFrame, folder: Path, form: Format, *, audio: Audio = "none", force: bool = False
+    frame: pandas.DataFrame,
+    folder: Path,
+    form: Format,
+    *,
+    audio: Audio = "none",
+    force: bool = False,
+    formula_guard: bool = True,
 ) -> Exported:
     """Write a manifest, and optionally its songs, to a folder.
 
     Args:
         force: Replace files of an earlier export; other files in the folder are not touched.
+        formula_guard: In CSV, put an apostrophe before texts that a spreadsheet would run.
 
     Raises:
         InputError: a file exists already (checked before anything is written), cannot be read or written, or the
@@ -72,7 +80,7 @@ def export(
         for path, name in names.items():
             _place(path, folder / name, audio)
         placed = rows.assign(path=[names.get(str(path), path) for path in rows["path"]]) if names else rows
-        table.write_bytes(_WRITERS[form](placed))
+        table.write_bytes(csv_bytes(placed, guard=formula_guard) if form == "csv" else _WRITERS[form](placed))
     except OSError as error:
         raise InputError(
             f"{getattr(error, 'filename', None) or folder} cannot be exported: {error.strerror or error}.",
@@ -124,10 +132,6 @@ def _place(path: str, target: Path, audio: Audio) -> None:
 
 
 # --- the tables ---
-
-
-def _csv(rows: pandas.DataFrame) -> bytes:
-    return rows.to_csv(index=False, lineterminator="\n").encode()
 
 
 def _parquet(rows: pandas.DataFrame) -> bytes:
@@ -182,7 +186,6 @@ _TABLES: Mapping[str, str] = {
     "nemo": "manifest.jsonl",
 }
 _WRITERS: Mapping[str, Callable[[pandas.DataFrame], bytes]] = {
-    "csv": _csv,
     "parquet": _parquet,
     "jsonl": _jsonl,
     "audiofolder": _audiofolder,

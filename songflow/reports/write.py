@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from songflow.documents.csv_table import csv_bytes
 from songflow.errors import InputError
 from songflow.reports.page import render_page
 from songflow.reports.report import Report
@@ -13,10 +14,13 @@ __all__ = ["write_report"]
 HTML_NAME, TABLE_NAME = "report.html", "songs.csv"
 
 
-def write_report(report: Report, folder: Path) -> Path:
+def write_report(report: Report, folder: Path, *, formula_guard: bool = True) -> Path:
     """Write `report.html`, `songs.csv` and `plots/*.png` into a folder and return the path of the page.
 
     Files of an earlier report in the same folder are replaced.
+
+    Args:
+        formula_guard: In the table, put an apostrophe before texts that a spreadsheet would run.
 
     Raises:
         InputError: the folder cannot be written.
@@ -28,7 +32,7 @@ def write_report(report: Report, folder: Path) -> Path:
             old.unlink()
         for picture in report.pictures:
             (plots / f"{picture.name}.png").write_bytes(picture.data)
-        report.facts.to_csv(folder / TABLE_NAME, index=False)
+        (folder / TABLE_NAME).write_bytes(csv_bytes(report.facts, guard=formula_guard))
         page = folder / HTML_NAME
         page.write_text(render_page(report, folder), encoding="utf-8", newline="\n")
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import logging
@@ -328,13 +329,31 @@ def test_songs_go_to_a_file(
     code, out, err = call("songs", "-o", "songs.csv")
     assert (code, out) == (0, "")
     assert "Wrote 1 rows to songs.csv." in err
-    csv = (tmp_path / "songs.csv").read_text()
-    assert csv == call("songs", "--format", "csv")[1]
+    table = (tmp_path / "songs.csv").read_text()
+    assert table == call("songs", "--format", "csv")[1]
     code, out, _ = call("songs", "-o", "songs.json", "--format", "json", "--json")
     assert json.loads(out) == {"songs": json.loads((tmp_path / "songs.json").read_text())}
     assert len(call("songs", "--where", "depth == 0")[1].splitlines()) == 2
+    assert call("export", "-o", "out")[0] == 0
+    assert Path("out/manifest.csv").read_text() == table
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert "Parquet is not for a terminal" in call("songs", "--format", "parquet")[2]
+
+
+def test_no_csv_runs_in_a_spreadsheet(
+    call: Call, monkeypatch: pytest.MonkeyPatch, gateways: Any, to: Any
+) -> None:
+    """Of `songs`, of an export and of a report; each can leave the texts as they are."""
+    monkeypatch.setenv("COMETAPI_KEY", "sk-0123456789abcdef")
+    server = gateways(takes=1)
+    assert call("generate", '=HYPERLINK("http://x")', "--lyrics=- la\r- lo", *to(server))[0] == 0
+    for option, prompt in ((), "'="), (("--no-formula-guard",), "="):
+        call("songs", "-o", "songs.csv", *option)
+        call("export", "-o", "out", "--force", *option)
+        call("sweep", "report", "-o", "report", *option)
+        for table in ("songs.csv", "out/manifest.csv", "report/songs.csv"):
+            [row] = csv.DictReader(io.StringIO(Path(table).read_text(), newline=""))
+            assert row["request.prompt"] == f'{prompt}HYPERLINK("http://x")', table
 
 
 def test_a_missing_library_has_no_songs(call: Call) -> None:

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from songflow.accounts import Access
 from songflow.catalog.manifest import COLUMNS, empty_manifest, read_manifest
+from songflow.documents.csv_table import csv_bytes
 from songflow.errors import GenerationFailed, OutcomeUnknown, RequestNotSent, RequestRefused, StillRunning
 from songflow.families.udio import SongRequest
 from songflow.gateways import DIALECTS, Account
@@ -256,7 +257,7 @@ def test_a_manifest_survives_csv(full: pd.DataFrame) -> None:
     """Read with the published dtypes, it is equal."""
     times = [name for name, dtype in COLUMNS.items() if dtype.startswith("datetime")]
     dtypes = {name: dtype for name, dtype in COLUMNS.items() if name not in times}
-    again = pd.read_csv(io.StringIO(full.to_csv(index=False)), dtype=dtypes, parse_dates=times)
+    again = pd.read_csv(io.BytesIO(csv_bytes(full, guard=False)), dtype=dtypes, parse_dates=times)
     for name in times:
         again[name] = pd.to_datetime(again[name], utc=True, format="ISO8601").astype(COLUMNS[name])
     texts = [name for name, dtype in COLUMNS.items() if dtype == "string"]
