@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
+from songflow.catalog.where import prepared
 from songflow.documents.conditions import BadExpression, read_expression
 from songflow.errors import InputError
 from songflow.families.field_types import FieldKind
@@ -134,7 +135,8 @@ def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFram
     """Select rows by an expression over the columns, such as `seconds > 30 and state == "failed"`.
 
     Column names with a dot are quoted in backticks. The expression is data, not code: only columns, values,
-    comparisons, `and`, `or`, `not`, `in` and plain arithmetic are allowed. Missing values compare as false.
+    comparisons, `and`, `or`, `not`, `in` and plain arithmetic are allowed. Missing values compare as false. Times
+    without a zone are in UTC; `in` finds a part of a text, and one of the `tags`.
 
     Raises:
         InputError: it cannot be read, names an unknown column, or is not a condition.
@@ -143,11 +145,12 @@ def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFram
 
     columns = {name: f"column_{number}" for number, name in enumerate(frame.columns)}
     try:
-        plain = ast.unparse(read_expression(expression, columns, called="column"))
+        tree, named = prepared(read_expression(expression, columns, called="column"), frame, columns)
+        plain = ast.unparse(tree)
     except (BadExpression, RecursionError) as error:
         raise _bad_condition(expression, str(error)) from None
     try:
-        holds = frame.rename(columns=columns).eval(plain, engine="python")
+        holds = named.eval(plain, engine="python")
     except Exception as error:  # pandas' parser and dtypes raise various exceptions
         raise _bad_condition(expression, f"cannot be evaluated ({error})") from None
     if not isinstance(holds, pandas.Series) or not pandas.api.types.is_bool_dtype(holds.dtype):

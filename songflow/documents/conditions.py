@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["BadExpression", "Condition", "read_condition", "read_expression"]
+__all__ = ["COMPARISONS", "BadExpression", "Condition", "read_condition", "read_expression"]
 
 Condition = Callable[[Mapping[str, Any]], bool]
 """Evaluates a condition for values by name."""
@@ -26,7 +26,7 @@ _ALLOWED_NODES = (
     ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple,
 )  # fmt: skip
 
-_COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
     ast.Lt: operator.lt,
@@ -165,7 +165,7 @@ def _comparison(node: ast.Compare) -> _Part:
     first = _part(node.left)
     try:
         steps = [
-            (_COMPARISONS[type(op)], _part(one)) for op, one in zip(node.ops, node.comparators, strict=True)
+            (COMPARISONS[type(op)], _part(one)) for op, one in zip(node.ops, node.comparators, strict=True)
         ]
     except KeyError:
         raise BadExpression("is not allowed: compare with == and !=") from None
