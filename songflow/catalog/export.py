@@ -1,7 +1,8 @@
 """Export the manifest and its songs to a folder, in formats of other tools.
 
     csv, parquet, jsonl   manifest.<form> with every column, and optionally the songs in audio/
-    audiofolder           metadata.jsonl for Hugging Face's `load_dataset("audiofolder")`, and the songs
+    audiofolder           metadata.jsonl for Hugging Face's `load_dataset("audiofolder")`, and the songs under names
+                          that it does not take for those of a split
     nemo                  manifest.jsonl with audio_filepath, duration and text for NVIDIA NeMo
 
 The same library gives the same bytes. Nothing is overwritten unless `force` is set.
@@ -10,8 +11,10 @@ The same library gives the same bytes. Nothing is overwritten unless `force` is 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +39,9 @@ Audio = Literal["none", "copy", "link"]
 AUDIO_FOLDER = "audio"
 # Forms that name songs by files in the export.
 _NEEDS_AUDIO = frozenset({"audiofolder"})
+# `load_dataset` divides files into splits by these words in their names, whatever metadata.jsonl says, and leaves out
+# the rest. It skips hidden files, reads `::` as a chain of addresses, and some characters as patterns.
+_NOT_NEUTRAL = re.compile(r"train|test|val|dev|^[._]|::|[*?\[\]\x00-\x1f\x7f]", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,7 @@ def export(
     rows = frame[frame["path"].notna()] if with_songs else frame
     if rows.empty:
         raise InputError("There is nothing to export.", next="choose other rows, or make some songs.")
-    names = _names(rows) if audio != "none" else {}
+    names = _names(rows, neutral=form == "audiofolder") if audio != "none" else {}
     table = folder / _TABLES[form]
     _refuse_existing([table, *(folder / name for name in names.values())], force)
     try:
@@ -89,12 +95,17 @@ def export(
     return Exported(table, len(rows), len(names))
 
 
-def _names(rows: pandas.DataFrame) -> dict[str, str]:
-    """Each stored song's file name in the export, by its path; equal names get a number."""
+def _names(rows: pandas.DataFrame, *, neutral: bool) -> dict[str, str]:
+    """Each stored song's file name in the export, by its path; equal names get a number.
+
+    With `neutral`, a name that a dataset loader would not take as that of one more song becomes a plain one.
+    """
     names: dict[str, str] = {}
     taken: set[str] = set()
     for path in dict.fromkeys(str(path) for path in rows["path"].dropna()):
         stem, dot, ending = path.replace("\\", "/").rpartition("/")[2].rpartition(".")
+        if neutral and _NOT_NEUTRAL.search(stem):
+            stem = f"song-{hashlib.sha256(stem.encode('utf-8', 'surrogateescape')).hexdigest()[:16]}"
         name, number = f"{stem}{dot}{ending}", 2
         while name.casefold() in taken:
             name, number = f"{stem}-{number}{dot}{ending}", number + 1

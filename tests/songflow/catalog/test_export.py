@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from songflow.catalog.export import FORMATS, export
 from songflow.catalog.manifest import COLUMNS
@@ -79,6 +80,57 @@ def test_an_audiofolder_names_its_files(songs: pd.DataFrame, tmp_path: Path) -> 
     assert rows[0]["rating"] == 4
     with pytest.raises(InputError, match="needs the songs' files"):
         export(songs, tmp_path / "other", "audiofolder")
+
+
+# The names of splits and the patterns by which Hugging Face's `datasets` 2.14 to 5.2 look for them.
+SPLIT_WORDS = (
+    "train", "training", "validation", "valid", "dev", "val", "test", "testing", "eval", "evaluation",
+)  # fmt: skip
+SPLIT_PATTERNS = (
+    "**/{0}[-._ 0-9]*", "**/*[-._ 0-9]{0}[-._ 0-9]*", "**/*[-._ 0-9/]{0}[-._ 0-9]*", "{0}[-._ 0-9]*", "**/{0}/**",
+    "**/{0}[-._ 0-9]*/**", "**/*[-._ 0-9]{0}/**", "**/*[-._ 0-9]{0}[-._ 0-9]*/**",
+)  # fmt: skip
+
+
+def test_no_name_in_an_audiofolder_makes_a_split(tmp_path: Path) -> None:
+    """A loader would take "night train" for a training split, and leave out the other songs and metadata.jsonl."""
+    titles = [
+        "rain",
+        "snow",
+        "night train",
+        *SPLIT_WORDS,
+        *(f"2 {word}-3" for word in SPLIT_WORDS),
+        "Test_1",
+        "TEST 1",
+    ]
+    titles += [".hidden", "__special", "a::b", "what? [1]", "a\nb"]
+    rows = []
+    for number, title in enumerate(titles):
+        (tmp_path / f"{number}").mkdir()
+        path = tmp_path / f"{number}" / f"{title}.mp3"
+        path.write_bytes(f"song {number}".encode())
+        rows.append({"path": str(path), "title": title})
+    frame = pd.DataFrame(
+        {name: pd.Series([row.get(name) for row in rows], dtype=dtype) for name, dtype in COLUMNS.items()}
+    )
+    for audio in ("copy", "link"):
+        out = tmp_path / audio
+        export(frame, out, "audiofolder", audio=audio)  # type: ignore[arg-type]  # one of them
+        exported = [json.loads(line) for line in (out / "metadata.jsonl").read_text().splitlines()]
+        assert [row["title"] for row in exported] == titles
+        assert [(out / row["file_name"]).read_bytes() for row in exported] == [
+            f"song {number}".encode() for number in range(len(titles))
+        ]
+        assert [row["file_name"] for row in exported[:2]] == ["audio/rain.mp3", "audio/snow.mp3"]
+        files = LocalFileSystem()
+        for word in SPLIT_WORDS:
+            for pattern in SPLIT_PATTERNS:
+                assert files.glob(f"{out}/{pattern.format(word)}") == []
+        assert len(files.glob(f"{out}/audio/[!._]*.mp3")) == len(titles)
+        assert not [row for row in exported if "::" in row["file_name"] or "\n" in row["file_name"]]
+        # A second export has the same names.
+        export(frame, out, "audiofolder", audio=audio, force=True)  # type: ignore[arg-type]  # one of them
+        assert len(list((out / "audio").iterdir())) == len(titles)
 
 
 def test_a_nemo_manifest_has_its_three_fields(songs: pd.DataFrame, tmp_path: Path) -> None:
