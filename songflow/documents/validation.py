@@ -31,10 +31,13 @@ class Reader:
     def __init__(self, document: Document, faults: Sequence[Fault] = ()) -> None:
         self.document = document
         self._faults = list(faults)
+        self._settled = {fault.place for fault in faults if fault.only}
 
     def fault(self, place: Place, message: str) -> None:
         """Add a fault; the message follows the place: "is 7: allowed is ..."."""
-        self._faults.append(self.document.fault(place, message))
+        found = self.document.fault(place, message)
+        if found.place not in self._settled:
+            self._faults.append(found)
 
     def refuse(self) -> None:
         """Raise InvalidDocument with every fault, in the order of the text; nothing if there is none."""

@@ -12,8 +12,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
-
+from songflow.documents.scalars import read_scalar
 from songflow.documents.validation import Reader
 from songflow.documents.yaml_file import Place
 
@@ -68,9 +67,12 @@ def _typed(reader: Reader, place: Place, value: Any, default: Any) -> Any:
             return value
     else:
         try:
-            read = yaml.safe_load(value) if isinstance(value, str) else value
-        except yaml.YAMLError:
-            read = None
+            read = read_scalar(value) if isinstance(value, str) else value
+        except ValueError as differs:
+            reader.fault(
+                place, f"is given as {value!r}, which YAML readers take for {differs}: write it plainly"
+            )
+            return default
         number = isinstance(read, int | float) and not isinstance(read, bool)
         if number if not isinstance(default, bool) else isinstance(read, bool):
             return read

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from songflow.documents.yaml_file import write_document
 from songflow.errors import InputError, InvalidRequest
 from songflow.families.family import Request
 from songflow.families.field_types import FieldKind
@@ -127,8 +128,6 @@ def suggest(sweep: Sweep, seen: Iterable[Seen], count: int, *, seed: int = 0) ->
 
 def next_spec(sweep: Sweep, rows: Sequence[Row]) -> str:
     """A spec (YAML) whose cells are the suggestions."""
-    import yaml
-
     data: dict[str, Any] = {
         "name": f"{sweep.name} next"[:60],
         **sweep.fixed,
@@ -136,8 +135,7 @@ def next_spec(sweep: Sweep, rows: Sequence[Row]) -> str:
     }
     if sweep.replicates > 1:
         data["replicates"] = sweep.replicates
-    text: str = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100)
-    return text
+    return write_document(data)
 
 
 # --- the space ---

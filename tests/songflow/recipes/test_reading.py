@@ -211,6 +211,13 @@ def test_a_missing_unknown_or_mistyped_variable_is_a_fault():
         "line 4: variables.raw is given as 1: allowed is true or false",
     )
     assert "variables.prompt is given as 3: allowed is a text" in faults_of(VARIABLES, prompt=3)[0]
+    for given, readings in (
+        ("010", "8 or 10"),
+        ("1_000", "1000 or the text '1_000'"),
+        ("12:30", "750 or the text"),
+    ):
+        [fault] = faults_of(VARIABLES, prompt="010", seed=given)
+        assert f"variables.seed is given as '{given}', which YAML readers take for {readings}" in fault
     assert "is given as '[': allowed is a number" in faults_of(VARIABLES, prompt="a", seed="[")[0]
 
 

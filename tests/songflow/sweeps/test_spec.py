@@ -200,6 +200,10 @@ class TestFiles:
         found = [(one.request.prompt, one.request.seed, one.request.prompt_strength) for one in cells]
         assert found == [("a waltz, slow", 1, 0.25), ("123", -1, 0.5)]
         assert [cell.request.bypass_prompt_optimization for cell in cells] == [True, False]
+        (tmp_path / "numbers.csv").write_text("seed,prompt_strength\n7.0,1e-1\n8.,.5\n007,+0\n,\n")
+        numbers = {"list": {"csv": "numbers.csv"}}
+        assert values(numbers, "seed", tmp_path) == [7, 8, 7, -1]
+        assert values(numbers, "prompt_strength", tmp_path) == [0.1, 0.5, 0, 0.5]
         (tmp_path / "plain.csv").write_text("words,n\nla,1\nlo,2\n")
         assert values({"grid": {"lyrics": {"csv": "plain.csv", "column": "words"}}}, "lyrics", tmp_path) == [
             "la",
@@ -212,6 +216,9 @@ class TestFiles:
             ({"list": {"csv": "none.csv"}}, "none.csv cannot be read: No such file"),
             ({"list": {"csv": "tempo.csv"}}, "has the column 'tempo', which is not a field"),
             ({"list": {"csv": "wrong.csv"}}, "row 2 of wrong.csv: seed is 'x'"),
+            ({"list": {"csv": "python.csv"}}, "row 1 of python.csv: seed is '1_000'"),
+            ({"list": {"csv": "python.csv"}}, "row 2 of python.csv: seed is '٣'"),
+            ({"list": {"csv": "python.csv"}}, "row 3 of python.csv: seed is 7.5"),
             ({"list": {"csv": "long.csv"}}, "long.csv:2 has more cells than columns"),
             ({"list": {"csv": "quote.csv"}}, "cannot be read as CSV"),
             ({"list": {"csv": "empty.csv"}}, "has no rows"),
@@ -230,7 +237,7 @@ class TestFiles:
     ) -> None:
         for name, text in (
             ("tempo.csv", "tempo\n3\n"), ("wrong.csv", "seed\n1\nx\n"), ("long.csv", "negative_prompt\na, b\n"),
-            ("quote.csv", 'negative_prompt\n"a\n'), ("empty.csv", "seed\n"),
+            ("quote.csv", 'negative_prompt\n"a\n'), ("empty.csv", "seed\n"), ("python.csv", "seed\n1_000\n٣\n7.5\n"),
         ):  # fmt: skip
             (tmp_path / name).write_text(text)
         (tmp_path / "latin.txt").write_bytes(b"\xe4\n")

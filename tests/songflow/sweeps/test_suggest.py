@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -143,7 +144,12 @@ def test_places_of_extensions_can_be_searched() -> None:
 
 
 def test_suggestions_are_written_as_a_valid_spec() -> None:
-    """With all fixed fields."""
+    """With all fixed fields, and texts that a YAML reader could take for numbers."""
+    texts = ["010", "1e3", "12:30", "yes", "la\n010", "🎻"]
+    odd = sweep(f"prompt: '1e3'\ngrid: {{negative_prompt: {json.dumps(texts)}}}\n")
+    every = [{"negative_prompt": text} for text in texts]
+    written = parse_sweep(next_spec(odd, every), Path())
+    assert (written.factors, written.fixed) == ((every,), {"prompt": "1e3"})
     rows = suggest(sweep(), [], 3, seed=5)
     again = parse_sweep(next_spec(sweep(), rows), Path())
     assert again.factors == (rows,)
