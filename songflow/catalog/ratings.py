@@ -17,7 +17,7 @@ BEST_RATING = 5.0
 async def rate_song(
     ledger: Ledger, reference: str, rating: float | None, *, folder: Path | None = None
 ) -> Song:
-    """Rate a song; None removes its rating.
+    """Rate a song; None removes its rating. Takes of one generation under one id are rated together, as are copies.
 
     Args:
         reference: The song's id at the gateway, or its URL or path (a relative path starts at `folder`).
@@ -27,9 +27,10 @@ async def rate_song(
         InputError: the rating is out of range, or the reference matches no song or several.
     """
     _check(rating)
-    song = await _find_song(ledger, reference, folder or Path())
-    await ledger.songs.rate(song, rating)
-    return await ledger.songs.get(song.id)
+    songs = await _find_songs(ledger, reference, folder or Path())
+    for song in songs:
+        await ledger.songs.rate(song, rating)
+    return await ledger.songs.get(songs[0].id)
 
 
 async def rate_row(ledger: Ledger, row_id: int, rating: float | None) -> Song:
@@ -54,7 +55,7 @@ def _check(rating: float | None) -> None:
         )
 
 
-async def _find_song(ledger: Ledger, reference: str, folder: Path) -> Song:
+async def _find_songs(ledger: Ledger, reference: str, folder: Path) -> list[Song]:
     found = await ledger.songs.by_song_id(reference) or await ledger.songs.at_path(reference)
     if not found and "://" not in reference:
         found = await ledger.songs.at_path(str((folder / reference).resolve()))
@@ -63,9 +64,24 @@ async def _find_song(ledger: Ledger, reference: str, folder: Path) -> Song:
             f"This library has no song {reference!r}.",
             next="`songflow songs` lists them with their ids and files.",
         )
-    if len(found) > 1:
+    found = _rated_together(found)
+    if len(found) > 1 and not _are_one_song(found):
         places = ", ".join(song.path or f"take {song.take + 1} of {song.key}" for song in found)
         raise InputError(
             f"{len(found)} songs have the id {reference!r}: {places}.", next="give the path of one of them."
         )
-    return found[0]
+    return found
+
+
+def _rated_together(songs: list[Song]) -> list[Song]:
+    """The stored songs of those that share an id: nobody has heard the others. All, if none is stored."""
+    return [song for song in songs if song.path is not None] or songs
+
+
+def _are_one_song(songs: list[Song]) -> bool:
+    """True for takes that one generation returned under one id, and for the same audio in several generations."""
+    if any(song.path is None for song in songs):
+        return False
+    return (
+        len({song.key for song in songs}) == 1 or len({song.audio_sha256 or song.id for song in songs}) == 1
+    )

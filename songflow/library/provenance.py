@@ -48,7 +48,8 @@ PROVENANCE, REQUEST, PAYLOAD = "songflow", "songflow request", "songflow payload
 MAX_PAYLOAD_BYTES = 64 * 1024
 # Limits for the frames that are copied from the tag the gateway wrote.
 _KEPT_FRAMES, _KEPT_LENGTH = 64, 4096
-_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+# A machine without a battery for its clock is in 1970 until somebody sets it; every ledger takes these years.
+_EARLIEST, _LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 
 
 class NoProvenance(Exception):
@@ -61,7 +62,7 @@ def _clean(text: str) -> str:
 
 def _in_range(value: datetime) -> datetime:
     if not _EARLIEST <= value <= _LATEST:
-        raise ValueError("not between the years 2000 and 2200")
+        raise ValueError("not between the years 1900 and 3000")
     return value.astimezone(UTC)
 
 

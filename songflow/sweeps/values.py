@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ _WHOLE_CELL = re.compile(r"[-+]?[0-9]{1,30}")
 _NUMBER_CELL = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)(e[-+]?[0-9]+)?")
 # pandas writes whole numbers so where some are missing.
 _WHOLE_AS_FLOAT = re.compile(r"([-+]?[0-9]{1,15})\.0*")
+MAX_VALUES = 100_000
 MAX_FILE_BYTES = 16 * 1024 * 1024
 
 
@@ -158,8 +160,12 @@ class Files:
     def _steps(self, field: str, given: Mapping[str, Any]) -> list[Any]:
         ends = read_range(field, given, extra=frozenset({"steps"}))
         steps = given.get("steps", ends.high - ends.low + 1 if field in _WHOLE else None)
-        if isinstance(steps, bool) or not isinstance(steps, int) or not 2 <= steps <= 100_000:
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
             raise BadValue("needs a whole number from 2 for `steps`")
+        if steps > MAX_VALUES:
+            raise BadValue(
+                f"has {steps} values: {MAX_VALUES} is the most (give fewer `steps`, or sample them)"
+            )
         return ends.steps(steps)
 
     def one(self, given: Any) -> Any:
@@ -182,6 +188,8 @@ class Files:
         try:
             heads = [head.strip() for head in reader.fieldnames or ()]
             wanted = columns or {head: head for head in heads}
+            if twice := [head for head, count in Counter(heads).items() if count > 1 and head in wanted]:
+                raise BadValue(f"{name} has the column {twice[0]!r} twice: rename or remove one of them")
             if unknown := [head for head, field in wanted.items() if field not in FIELDS]:
                 raise BadValue(f"{name} has the column {unknown[0]!r}, which is not a field")
             if missing := [head for head in wanted if head not in heads]:

@@ -62,6 +62,41 @@ async def test_an_unknown_song_cannot_be_rated(ledger: Ledger, rainy, reference:
         await rate_song(ledger, reference, 3)
 
 
+@pytest.mark.parametrize("case", ["one stored", "one generation", "a copy"])
+async def test_stored_songs_under_one_id_are_rated_together(
+    ledger: Ledger, in_state, take, case: str
+) -> None:
+    """Some gateways return one id twice, and a song may be collected under two keys; a file names one of them."""
+    same = case == "a copy"
+    keys = [await in_state(State.RUNNING, f"key {number}") for number in range(2 if same else 1)]
+    given = [take("a")] if same else [take("a"), take("a")]
+    rows = [
+        row for one in keys for row in await ledger.songs.ended(one.id, one.key, REGULAR, given, {"body": ""})
+    ]
+    for number, row in enumerate(rows[: 1 if case == "one stored" else 2]):
+        audio = "ab" * 32 if same else f"{number}a" * 32
+        file = StoredFile(
+            f"/audio/{number}.mp3", 9, f"{number}c" * 32, 2.0, 44_100, 2, 0.9, -14.0, audio_sha256=audio
+        )
+        await ledger.songs.stored(row, file)
+    assert (await rate_song(ledger, "a", 4)).rating == 4
+    stored = [4, None] if case == "one stored" else [4, 4]
+    assert [(await ledger.songs.get(row.id)).rating for row in rows] == stored
+    await rate_song(ledger, "0.mp3", 1, folder=Path("/audio"))
+    assert [(await ledger.songs.get(row.id)).rating for row in rows] == [1, stored[1]]
+
+
+async def test_different_songs_under_one_id_ask_for_the_file(ledger: Ledger, in_state, take) -> None:
+    """Ids of two gateways may coincide."""
+    for number in range(2):
+        one = await in_state(State.RUNNING, f"key {number}")
+        [row] = await ledger.songs.ended(one.id, one.key, REGULAR, [take("a")], {"body": ""})
+        file = StoredFile(f"/audio/{number}.mp3", 9, f"{number}c" * 32, 2.0, 44_100, 2, 0.9, -14.0)
+        await ledger.songs.stored(row, file)
+    with pytest.raises(InputError, match=r"2 songs have the id 'a': /audio/0\.mp3, /audio/1\.mp3"):
+        await rate_song(ledger, "a", 3)
+
+
 async def test_an_id_that_two_songs_share_asks_for_the_file(ledger: Ledger, in_state, take) -> None:
     """Some gateways return one id twice."""
     submission = await in_state(State.RUNNING)

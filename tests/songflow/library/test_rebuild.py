@@ -16,7 +16,8 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from songflow.audio.id3 import Tag, audio_span, encode, read_tag
-from songflow.catalog.manifest import read_manifest
+from songflow.catalog.manifest import filter_manifest, read_manifest
+from songflow.documents.csv_table import csv_bytes
 from songflow.errors import InputError
 from songflow.families.udio import SongRequest
 from songflow.generation.lifecycle import generate_in
@@ -97,6 +98,26 @@ async def folder(simulator: Any, access: Any, session: Any, song_request: Any, t
     data = path.read_bytes()
     start, _ = audio_span(io.BytesIO(data))
     return Folder(opened.library, ("simulator", server.url), path, read_tag(io.BytesIO(data)), data[start:])
+
+
+@pytest.mark.parametrize("year", [1970, 2106])
+async def test_a_machine_with_a_wrong_clock_writes_songs_that_can_be_rebuilt(
+    folder: Folder, year: int
+) -> None:
+    """Without a battery it is in 1970; its times are taken as they are, down to the manifest and every export."""
+
+    def wrong(provenance: dict[str, Any]) -> None:
+        for part in ("submission", "song"):
+            for name, value in provenance[part].items():
+                if name.endswith("_at") and value is not None:
+                    provenance[part][name] = f"{year}-01-01T00:00:0{len(name) % 10}Z"
+
+    folder.put("song", provenance=folder.provenance(wrong))
+    assert (await folder.rebuild())["song"].found is Found.ADDED
+    frame = await read_manifest(folder.library.ledger)
+    assert {time.year for time in (*frame["intended_at"], *frame["stored_at"])} == {year}
+    assert len(csv_bytes(frame).decode().split(str(year))) > 3
+    assert len(filter_manifest(frame, f"intended_at < '{year}-01-02'")) == 1
 
 
 # --- complete rebuilds -------------------------------------------------------------------------------------------

@@ -90,6 +90,18 @@ def test_every_fault_is_reported_with_its_line(tmp_path: Path) -> None:
         ),
         ({"prompt": "a", "grid": {"prompt_strength": {"from": 0, "to": 2, "steps": 3}}}, "to is 2: allowed"),
         ({"prompt": "a", "grid": {"prompt_strength": {"from": 0, "till": 1}}}, "has 'till'"),
+        (
+            {"prompt": "a", "grid": {"seed": {"from": 0, "to": 100_000}}},
+            "has 100001 values: 100000 is the most",
+        ),
+        (
+            {"prompt": "a", "grid": {"prompt_strength": {"from": 0, "to": 1, "steps": 100_001}}},
+            "has 100001 values",
+        ),
+        (
+            {"prompt": "a", "grid": {"seed": {"from": 1, "to": 9, "steps": 1}}},
+            "whole number from 2 for `steps`",
+        ),
         ({"prompt": "a", "list": []}, "list needs rows"),
         ({"prompt": "a", "list": [{"tempo": 3}]}, "list.0.tempo is not known here"),
         ({"prompt": "a", "list": [{"seed": -2}]}, "list.0.seed is -2"),
@@ -219,6 +231,8 @@ class TestFiles:
             ({"list": {"csv": "python.csv"}}, "row 1 of python.csv: seed is '1_000'"),
             ({"list": {"csv": "python.csv"}}, "row 2 of python.csv: seed is '٣'"),
             ({"list": {"csv": "python.csv"}}, "row 3 of python.csv: seed is 7.5"),
+            ({"list": {"csv": "twice.csv"}}, "twice.csv has the column 'seed' twice"),
+            ({"grid": {"seed": {"csv": "twice.csv"}}}, "twice.csv has the column 'seed' twice"),
             ({"list": {"csv": "long.csv"}}, "long.csv:2 has more cells than columns"),
             ({"list": {"csv": "quote.csv"}}, "cannot be read as CSV"),
             ({"list": {"csv": "empty.csv"}}, "has no rows"),
@@ -238,6 +252,7 @@ class TestFiles:
         for name, text in (
             ("tempo.csv", "tempo\n3\n"), ("wrong.csv", "seed\n1\nx\n"), ("long.csv", "negative_prompt\na, b\n"),
             ("quote.csv", 'negative_prompt\n"a\n'), ("empty.csv", "seed\n"), ("python.csv", "seed\n1_000\n٣\n7.5\n"),
+            ("twice.csv", "seed, seed\n1,2\n"),
         ):  # fmt: skip
             (tmp_path / name).write_text(text)
         (tmp_path / "latin.txt").write_bytes(b"\xe4\n")
