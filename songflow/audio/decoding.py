@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
+
+from songflow.audio.mpeg import MpegFrames, find_frames, states_length
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,11 +23,12 @@ __all__ = [
     "AudioFacts",
     "AudioProblem",
     "AudioReader",
-    "check_whole",
+    "doubt_of",
     "downmix",
     "measure",
     "read_mono",
     "read_samples",
+    "remark_of",
 ]
 
 LENGTH_TOLERANCE_SECONDS = 2.0
@@ -47,17 +51,19 @@ class AudioFacts:
 
     Attributes:
         seconds: Length of the audio that could be decoded.
-        claimed_seconds: Length according to the file's header.
+        claimed_seconds: Length according to the file's header; None if it states none.
         peak: Largest absolute sample, 0..1 (above 1: clipped by the encoder).
         rms_db: Root mean square over all channels, in dBFS.
+        frames: The frames of an mp3.
     """
 
     seconds: float
-    claimed_seconds: float
+    claimed_seconds: float | None
     sample_rate: int
     channels: int
     peak: float
     rms_db: float
+    frames: MpegFrames | None = None
 
 
 class AudioReader:
@@ -67,6 +73,7 @@ class AudioReader:
         rate: Sample rate in Hz.
         channels: Number of channels.
         claimed_frames: Length according to the header, which a truncated file does not reach.
+        frames: The frames of an mp3 that is a file of this machine.
 
     Raises:
         AudioProblem: the file cannot be opened or decoded.
@@ -77,7 +84,8 @@ class AudioReader:
         import soundfile
 
         with _as_audio_problem():
-            self._file = soundfile.SoundFile(str(source) if isinstance(source, Path) else source)
+            self.frames, readable = _readable(source)
+            self._file = soundfile.SoundFile(readable)
         self.rate = int(self._file.samplerate)
         self.channels = int(self._file.channels)
         self.claimed_frames = int(self._file.frames)
@@ -101,12 +109,37 @@ class AudioReader:
             yield block
 
 
+def _readable(source: Path | IO[bytes]) -> tuple[MpegFrames | None, str | IO[bytes]]:
+    """A source as libsndfile can read it to its end, and the frames of an mp3 (of another source: if needed)."""
+    if not isinstance(source, Path):
+        file = cast(BinaryIO, source)
+        frames = None if states_length(file) else find_frames(file)
+        file.seek(0)
+        return frames, _mended(file, frames) or source
+    try:
+        with source.open("rb") as opened:
+            frames = find_frames(opened)
+            return frames, _mended(opened, frames) or str(source)
+    except OSError:
+        return None, str(source)  # libsndfile's error is the one to show
+
+
+def _mended(file: BinaryIO, frames: MpegFrames | None) -> IO[bytes] | None:
+    """The frames behind a header that is right; None for a file that needs none."""
+    if frames is None or frames.tidy or not frames.is_layer_3:
+        return None
+    file.seek(0)
+    return io.BytesIO(frames.with_own_header(file.read()))
+
+
 @contextmanager
 def _as_audio_problem() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError) as error:  # soundfile's own errors are RuntimeErrors
-        raise AudioProblem(f"it cannot be decoded ({error})") from None
+        # Its text alone: libsndfile's message begins with the file's path.
+        reason = str(getattr(error, "error_string", error)).rstrip(".")
+        raise AudioProblem(f"it cannot be decoded ({reason})") from None
 
 
 def measure(path: Path) -> AudioFacts:
@@ -127,22 +160,47 @@ def measure(path: Path) -> AudioFacts:
         raise AudioProblem("it holds no sound")
     mean_square = power / (frames * audio.channels)
     rms_db = 10 * math.log10(mean_square) if mean_square > 0 else _SILENCE_DB
+    claimed = audio.claimed_frames / audio.rate if audio.frames is None else audio.frames.stated_seconds
     return AudioFacts(
         seconds=frames / audio.rate,
-        claimed_seconds=audio.claimed_frames / audio.rate,
+        claimed_seconds=claimed,
         sample_rate=audio.rate,
         channels=audio.channels,
         peak=peak,
         rms_db=max(rms_db, _SILENCE_DB),
+        frames=audio.frames,
     )
 
 
-def check_whole(facts: AudioFacts, announced_seconds: float | None) -> None:
-    """Raise AudioProblem if the decoded length differs from the announced length or from the header's."""
-    expectations = (("announced", announced_seconds), ("its header states", facts.claimed_seconds))
-    for source, expected in expectations:
-        if expected is not None and abs(facts.seconds - expected) > LENGTH_TOLERANCE_SECONDS:
-            raise AudioProblem(f"{facts.seconds:.2f} s could be decoded, {source} {expected:.2f} s")
+def doubt_of(facts: AudioFacts, announced_seconds: float | None) -> str | None:
+    """Why a file may not be the whole song; None if nothing speaks against it.
+
+    A header that states more than there is, a last frame that is cut, and a hole are signs of a part. The announced
+    length only counts for a file whose own header states none.
+    """
+    seconds, claimed, frames = facts.seconds, facts.claimed_seconds, facts.frames
+    if frames is not None and _is_shorter(seconds, frames.seconds):
+        return f"{seconds:.2f} s of {frames.seconds:.2f} s could be decoded"
+    if _is_shorter(seconds, claimed):
+        return f"{seconds:.2f} s could be decoded, its header states {claimed:.2f} s"
+    if frames is not None and frames.gap_bytes:
+        return f"{frames.gap_bytes} bytes inside it are no audio"
+    if claimed is None and frames is not None and frames.cut:
+        return "its last frame is cut"
+    if claimed is None and _is_shorter(seconds, announced_seconds):
+        return f"{seconds:.2f} s could be decoded, announced {announced_seconds:.2f} s"
+    return None
+
+
+def remark_of(facts: AudioFacts, announced_seconds: float | None) -> str | None:
+    """What is worth a note on a whole song: a length that differs from the announced one."""
+    if announced_seconds is None or abs(facts.seconds - announced_seconds) <= LENGTH_TOLERANCE_SECONDS:
+        return None
+    return f"{facts.seconds:.2f} s long, announced as {announced_seconds:.6g} s"
+
+
+def _is_shorter(seconds: float, expected: float | None) -> bool:
+    return expected is not None and expected - seconds > LENGTH_TOLERANCE_SECONDS
 
 
 def read_samples(path: Path) -> tuple[Samples, int]:

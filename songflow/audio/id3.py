@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-__all__ = ["Picture", "Tag", "audio_span", "encode", "is_mpeg_audio", "read_tag"]
+__all__ = ["Picture", "Tag", "audio_span", "encode", "read_tag"]
 
 MAX_TAG_BYTES = 16 * 1024 * 1024
 """Larger tags are skipped."""
@@ -29,8 +29,6 @@ _FRONT_COVER = 3
 _UTF_8 = b"\x03"
 _ENCODINGS = {0: "latin-1", 1: "utf-16", 2: "utf-16-be", 3: "utf-8"}
 _FRAME_ID = re.compile(rb"[A-Z][A-Z0-9]{3}")
-# Search range for the first mp3 frame after the tag: some writers do not count their padding.
-_SEARCHED_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,25 +117,6 @@ def audio_span(file: BinaryIO) -> tuple[int, int]:
         start += header.total
     file.seek(max(start, size - _ID3V1))
     return start, size - _ID3V1 if file.read(3) == b"TAG" and size - start >= _ID3V1 else size
-
-
-def is_mpeg_audio(file: BinaryIO, start: int) -> bool:
-    """True if a frame of MPEG audio begins at `start`, or after some zero bytes."""
-    file.seek(start)
-    head = file.read(_SEARCHED_BYTES)
-    place = head.find(0xFF)
-    while 0 <= place < len(head) - 3:
-        if _is_frame_header(head[place : place + 4]):
-            return not head[:place].strip(b"\0")
-        place = head.find(0xFF, place + 1)
-    return False
-
-
-def _is_frame_header(four: bytes) -> bool:
-    """Check the eleven sync bits, and that version, layer, bit rate and sample rate exist."""
-    version, layer = four[1] >> 3 & 3, four[1] >> 1 & 3
-    bit_rate, sample_rate = four[2] >> 4, four[2] >> 2 & 3
-    return four[1] >> 5 == 7 and version != 1 and layer != 0 and bit_rate != 15 and sample_rate != 3
 
 
 # --- reading ----------------------------------------------------------------------------------------------------

@@ -1,5 +1,9 @@
 """Download a song into a `.part` file: resume after interruptions, and verify that it is complete.
 
+A transfer that failed is repeated. A file that came whole and cannot be verified is fetched once more, from a fresh
+address if the gateway has one: the same bytes again are what there is, so they are kept, with a note. A download that
+fails to its end asks once for a fresh address.
+
 The part file survives a killed process. A JSON file beside it has what a safe resume needs: the URL and the validator
 (ETag or Last-Modified) of the response. Without a validator the download starts again.
 """
@@ -8,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import socket
@@ -19,15 +24,20 @@ from typing import IO
 
 import httpx
 
-from songflow.audio.decoding import AudioFacts, AudioProblem, check_whole, measure
+from songflow.audio.decoding import AudioFacts
 from songflow.downloads.address_policy import AddressRefused, check_peer, check_url
+from songflow.downloads.checking import Checked, PageFound, check_file
+from songflow.errors import SongflowError
 from songflow.gateways.client import KEPT_CONNECTIONS
+from songflow.gateways.encoding import Ending, decode_body, names_encoding
 from songflow.gateways.redaction import without_keys
 from songflow.gateways.tls import tls_context
 from songflow.runtime.failpoints import reached
 from songflow.runtime.retry import Backoff, retry
 
 __all__ = ["DownloadProblem", "Downloaded", "Downloads", "discard_part", "download_client", "locked"]
+
+log = logging.getLogger(__name__)
 
 MAX_SONG_BYTES = 256 * 1024 * 1024
 MAX_REDIRECTS = 5
@@ -39,25 +49,43 @@ DOWNLOAD_BACKOFF = Backoff(first=0.5, attempts=5)
 _READ_TIMEOUT_SECONDS = 30.0
 # The URL no longer works: the gateway may have a new one.
 _DEAD_STATUSES = frozenset({401, 403, 404, 410})
+# These pass by themselves; any other 4xx or 3xx is an address that has run out in a host's own words.
+_PASSING_STATUSES = frozenset({408, 425, 429})
 
 RefreshUrl = Callable[[], Awaitable[str | None]]
 
 
 class DownloadProblem(Exception):
-    """The song cannot be downloaded now. `dead`: the URL will not work again."""
+    """The song cannot be downloaded now.
 
-    def __init__(self, message: str, *, dead: bool = False) -> None:
+    Attributes:
+        dead: The URL will not work again.
+        stale: A fresh URL may bring more than another attempt at this one.
+        is_local: It is this machine's, and no URL helps.
+    """
+
+    def __init__(
+        self, message: str, *, dead: bool = False, stale: bool = False, is_local: bool = False
+    ) -> None:
         super().__init__(message)
         self.dead = dead
+        self.stale = stale or dead
+        self.is_local = is_local
 
 
 @dataclass(frozen=True, slots=True)
 class Downloaded:
-    """A complete song in its part file; `facts` is None if decoding is switched off."""
+    """A complete song in its part file.
+
+    Attributes:
+        facts: None if it cannot be decoded, or decoding is switched off.
+        note: What could not be verified, and what else is worth a note on the song.
+    """
 
     part: Path
     bytes: int
     facts: AudioFacts | None
+    note: str | None = None
 
 
 def download_client() -> httpx.AsyncClient:
@@ -127,38 +155,65 @@ class Downloads:
             url: The song's address, byte for byte as announced.
             part: The local file to fill.
             announced_seconds: The announced length, if any.
-            refresh_url: Asks the gateway for a new URL; called at most once, if the first is dead.
+            refresh_url: Asks the gateway for a new URL; called at most once, before a URL is given up.
 
         Raises:
             DownloadProblem: after the last attempt; the part file stays if it can be resumed.
         """
-
-        async def attempt() -> Downloaded:
-            nonlocal url, refresh_url
+        marks: dict[str, str] = {}
+        while True:
             try:
-                return await self._attempt(url, part, announced_seconds)
+                return await self._attempts(
+                    url, part, announced_seconds, marks, may_refresh=refresh_url is not None
+                )
             except DownloadProblem as problem:
-                if problem.dead:
-                    fresh, refresh_url = (await refresh_url() if refresh_url else None), None
-                    if fresh is not None and fresh != url:
-                        url, problem.dead = fresh, False
-                raise
+                if problem.is_local:
+                    raise
+                if refresh_url is None:
+                    before = next((one for one in marks.values() if one != url), None)
+                    if before is None:
+                        raise
+                    url = before  # a file in doubt is more than none
+                    marks = dict.fromkeys(marks, url)
+                    continue
+                fresh, refresh_url = await _asked(refresh_url, problem), None
+                if fresh is not None and fresh != url:
+                    url = fresh
+                elif problem.dead or not problem.stale:
+                    raise
 
+    async def _attempts(
+        self,
+        url: str,
+        part: Path,
+        announced_seconds: float | None,
+        marks: dict[str, str],
+        *,
+        may_refresh: bool,
+    ) -> Downloaded:
+        """Repeat what may pass by itself; where a fresh URL may be had, not what that may mend."""
         return await retry(
-            attempt, on=DownloadProblem, when=lambda problem: not problem.dead, backoff=self._backoff
+            lambda: self._attempt(url, part, announced_seconds, marks),
+            on=DownloadProblem,
+            when=lambda problem: not problem.dead and not (problem.stale and may_refresh),
+            backoff=self._backoff,
         )
 
-    async def _attempt(self, url: str, part: Path, announced_seconds: float | None) -> Downloaded:
+    async def _attempt(
+        self, url: str, part: Path, announced_seconds: float | None, marks: dict[str, str]
+    ) -> Downloaded:
+        """Transfer and check once; `marks` are those of files that came whole and in doubt, with their URLs."""
         try:
             await self._transfer(url, part)
-            facts = await asyncio.to_thread(_decoded, part, announced_seconds) if self._verify_audio else None
-            return Downloaded(part, part.stat().st_size, facts)
+            if not self._verify_audio:
+                return Downloaded(part, part.stat().st_size, None)
+            checked = await asyncio.to_thread(check_file, part, announced_seconds)
+            return _kept(checked, url, part, marks)
         except AddressRefused as error:
             raise DownloadProblem(f"its URL is refused: {error}", dead=True) from None
-        except AudioProblem as error:
-            # Complete by size but not playable: resuming it would not help.
+        except PageFound as error:
             discard_part(part)
-            raise DownloadProblem(f"it is not a whole song: {error}") from None
+            raise DownloadProblem(f"it is not a whole song: {error}", stale=True) from None
         except (httpx.HTTPError, httpx.InvalidURL, socket.gaierror, TimeoutError) as error:
             if _resume_point(url, part) is None:
                 discard_part(part)
@@ -167,7 +222,9 @@ class Downloads:
             raise DownloadProblem(f"its host could not be read ({reason})", dead=_is_gone(error)) from None
         except OSError as error:
             reason = error.strerror or str(error)
-            raise DownloadProblem(f"it could not be written to {part.parent} ({reason})") from None
+            raise DownloadProblem(
+                f"it could not be written to {part.parent} ({reason})", is_local=True
+            ) from None
 
     async def _transfer(self, url: str, part: Path) -> None:
         """Send one GET (and its redirects) and complete the part file.
@@ -209,37 +266,68 @@ class Downloads:
         self, response: httpx.Response, url: str, part: Path, resume: _ResumePoint | None
     ) -> None:
         status = response.status_code
-        if status in _DEAD_STATUSES:
-            raise DownloadProblem(f"its host answered {status}", dead=True)
         if status == 416:
             if resume is not None and _content_range_total(response) == resume.size:
                 return  # already complete: a process died, or the store failed, after the transfer
             discard_part(part)
             raise DownloadProblem("the song at its host has changed since the download began")
-        if status not in {200, 206} or (status == 206 and resume is None):
-            raise DownloadProblem(f"its host answered {status}")
-        start = 0
-        if status == 206 and resume is not None:
-            if _content_range_start(response) != resume.size:
-                discard_part(part)
-                raise DownloadProblem("its host sent a range that was not requested")
-            start = resume.size
+        if not response.is_success:
+            stale = status < 500 and status not in _PASSING_STATUSES
+            raise DownloadProblem(f"its host answered {status}", dead=status in _DEAD_STATUSES, stale=stale)
+        sent = _ContentRange.of(response) if status == 206 else None
+        start = resume.size if status == 206 and resume is not None else 0
+        if (sent is None and start) or (sent is not None and sent.start != start):
+            discard_part(part)
+            raise DownloadProblem("its host sent a range that was not requested")
         if start == 0:
             _remember(part, url, response)
         with part.open("r+b" if start else "wb") as file:
             file.seek(start)
             file.truncate()
-            whole = await _copy(response, file, start)
+            size = await _copy(response, file, start)
             await asyncio.to_thread(_sync, file)
-        if not whole:
+        if size is None:
             discard_part(part)
             raise DownloadProblem(f"it is larger than {MAX_SONG_BYTES >> 20} MiB", dead=True)
+        if sent is not None and sent.total is not None and size < sent.total:
+            if _resume_point(url, part) is None:
+                discard_part(part)
+            raise DownloadProblem(f"its host sent {size} of {sent.total} bytes")
+        if names_encoding(encoding := response.headers.get("content-encoding", "")):
+            await asyncio.to_thread(_decode, part, encoding)
 
 
-def _decoded(part: Path, announced_seconds: float | None) -> AudioFacts:
-    facts = measure(part)
-    check_whole(facts, announced_seconds)
-    return facts
+async def _asked(refresh_url: RefreshUrl, problem: DownloadProblem) -> str | None:
+    """A fresh URL. Whatever prevents it is only an error of its own where nothing else can help."""
+    try:
+        return await refresh_url()
+    except SongflowError as error:
+        if problem.dead:
+            raise
+        log.warning("There is no fresh address: %s", error.message)
+        return None
+
+
+def _kept(checked: Checked, url: str, part: Path, marks: dict[str, str]) -> Downloaded:
+    """A file that came whole, if nothing speaks against it or it came before.
+
+    Raises:
+        DownloadProblem: it is in doubt for the first time.
+    """
+    if checked.doubt is not None and checked.mark not in marks:
+        marks[checked.mark] = url
+        discard_part(part)  # resuming it would not help
+        raise DownloadProblem(f"it is not a whole song: {checked.doubt}", stale=True)
+    return Downloaded(part, part.stat().st_size, checked.facts, checked.note)
+
+
+def _decode(part: Path, encoding: str) -> None:
+    """Undo a transfer's encoding. Bytes that are not encoded, or cannot be decoded, stay as they came."""
+    decoded = decode_body(part.read_bytes(), encoding, MAX_SONG_BYTES)
+    if decoded.ending is Ending.WHOLE:
+        with part.open("wb") as file:
+            file.write(decoded.content)
+            _sync(file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,22 +352,22 @@ def _remember(part: Path, url: str, response: httpx.Response) -> None:
     """Store the response's validator; none if it is encoded, weakly tagged, or the validator contains a key."""
     tag = response.headers.get("etag", "")
     validator = tag if tag and not tag.startswith("W/") else response.headers.get("last-modified")
-    encoded = response.headers.get("content-encoding", "identity") != "identity"
+    encoded = names_encoding(response.headers.get("content-encoding", ""))
     if encoded or (validator and without_keys(validator) != validator):
         validator = None
     _note(part).write_text(json.dumps({"url": url, "validator": validator}))
 
 
-async def _copy(response: httpx.Response, file: IO[bytes], start: int) -> bool:
-    """Copy the body; return False if it is larger than `MAX_SONG_BYTES`."""
+async def _copy(response: httpx.Response, file: IO[bytes], start: int) -> int | None:
+    """Copy the body as it comes; return the file's size, or None if it is larger than `MAX_SONG_BYTES`."""
     size = start
     # Without buffering: buffered bytes would be lost if the connection breaks.
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         size += len(chunk)
         if size > MAX_SONG_BYTES:
-            return False
+            return None
         file.write(chunk)
-    return True
+    return size
 
 
 def _sync(file: IO[bytes]) -> None:
@@ -289,9 +377,18 @@ def _sync(file: IO[bytes]) -> None:
     reached("part: after fsync")
 
 
-def _content_range_start(response: httpx.Response) -> int | None:
-    found = re.fullmatch(r"bytes (\d+)-\d+/(?:\d+|\*)", response.headers.get("content-range", "").strip())
-    return int(found[1]) if found else None
+@dataclass(frozen=True, slots=True)
+class _ContentRange:
+    """The first byte of a partial answer, and the size of the whole file (None if it is not stated)."""
+
+    start: int
+    total: int | None
+
+    @classmethod
+    def of(cls, response: httpx.Response) -> _ContentRange | None:
+        header = response.headers.get("content-range", "").strip()
+        found = re.fullmatch(r"bytes (\d{1,18})-\d{1,18}/(\d{1,18}|\*)", header)
+        return cls(int(found[1]), None if found[2] == "*" else int(found[2])) if found else None
 
 
 def _content_range_total(response: httpx.Response) -> int | None:

@@ -16,6 +16,7 @@ from songflow.gateways.report import (
     ReportContent,
     ReportStatus,
     TakeReport,
+    length_or_none,
     progress_or_none,
     read_word,
     seconds_or_none,
@@ -126,7 +127,7 @@ def _read_take(song: Mapping[str, Any], *, at_rest: bool) -> TakeReport:
     return TakeReport(
         song_id=text_or_none(song.get("id")),
         title=text_or_none(song.get("title")),
-        duration=seconds_or_none(song.get("duration")),
+        duration=length_or_none(song.get("duration")),
         song_path=song_path,
         finished=_is_true(finished) if finished is not None else at_rest and song_path is not None,
         error=_error_text(song),

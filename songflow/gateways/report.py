@@ -14,6 +14,9 @@ MAX_ERROR = 500
 """The longest error text of a take, in characters."""
 
 
+_LONGEST_SONG = 1e6
+
+
 class ReportStatus(StrEnum):
     """The status of a generation in one answer; `unclear` means: poll until the deadline."""
 
@@ -228,6 +231,12 @@ def seconds_or_none(value: object) -> float | None:
     """A positive number of seconds; gateways write 0 for a time that is not set."""
     number = number_or_none(value)
     return number if number is not None and number > 0 else None
+
+
+def length_or_none(value: object) -> float | None:
+    """A song's announced length; None also for one of over eleven days, which is in another unit."""
+    seconds = seconds_or_none(value)
+    return seconds if seconds is not None and seconds <= _LONGEST_SONG else None
 
 
 def progress_or_none(value: object) -> float | None:

@@ -14,13 +14,14 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from songflow.audio.checksums import hash_range
-from songflow.audio.id3 import Picture, Tag, audio_span, encode, is_mpeg_audio, read_tag
+from songflow.audio.id3 import Picture, Tag, audio_span, encode, read_tag
+from songflow.audio.mpeg import is_mpeg_audio
 from songflow.downloads.covers import ENDINGS
 from songflow.downloads.downloader import Downloaded, discard_part
 from songflow.ledger.rows import SourceFound, StoredFile
@@ -33,10 +34,17 @@ __all__ = ["OTHER_ENDINGS", "tag_and_store"]
 
 log = logging.getLogger(__name__)
 
-_CONTAINERS = {b"RIFF": ".wav", b"fLaC": ".flac", b"OggS": ".ogg"}
-_MP4, _UNKNOWN = ".m4a", ".audio"
+_CONTAINERS = {
+    b"RIFF": ".wav",
+    b"fLaC": ".flac",
+    b"OggS": ".ogg",
+    b"FORM": ".aiff",
+    b"\x1aE\xdf\xa3": ".webm",
+}
+_MP4_BOXES = (b"ftyp", b"styp", b"moov", b"moof", b"sidx")
+_MP4, _AAC, _UNKNOWN = ".m4a", ".aac", ".audio"
 
-OTHER_ENDINGS = (*_CONTAINERS.values(), _MP4, _UNKNOWN)
+OTHER_ENDINGS = (*_CONTAINERS.values(), _MP4, _AAC, _UNKNOWN)
 """File endings of songs that are not mp3."""
 
 
@@ -64,8 +72,9 @@ async def tag_and_store(
     song, stored_at = origin.song, datetime.now(UTC)
 
     def tag(audio_sha256: str, found: Tag) -> Tag:
+        noted = _with_note(source, done.note)
         provenance = provenance_of(
-            origin, audio_sha256=audio_sha256, facts=done.facts, source=source, stored_at=stored_at
+            origin, audio_sha256=audio_sha256, facts=done.facts, source=noted, stored_at=stored_at
         )
         return tag_of(provenance, origin, cover, found)
 
@@ -90,10 +99,22 @@ async def tag_and_store(
         sha256=ready.sha256,
         audio_sha256=ready.audio_sha256,
         cover_path=cover_path,
-        note=ready.note,
+        note=_joined(done.note, ready.note),
         stored_at=stored_at,
         **{name: getattr(done.facts, name, None) for name in MEASURES},
     )
+
+
+def _with_note(source: SourceFound | None, note: str | None) -> SourceFound | None:
+    """What a file tells of its source, with the song's other notes, as the ledger's row has them."""
+    if note is None:
+        return source
+    source = source or SourceFound()
+    return replace(source, note=_joined(source.note, note))
+
+
+def _joined(*notes: str | None) -> str | None:
+    return "; ".join(note for note in notes if note) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +160,14 @@ def _untagged(part: Path, source: BinaryIO, ending: str, reason: str) -> _Ready:
 
 def _ending(source: BinaryIO) -> str:
     """The file ending of a container that is not mp3."""
-    source.seek(0)
+    source.seek(audio_span(source)[0])
     head = source.read(8)
-    return _MP4 if head[4:] == b"ftyp" else _CONTAINERS.get(head[:4], _UNKNOWN)
+    if head[4:] in _MP4_BOXES:
+        return _MP4
+    # ADTS: twelve bits set, and a layer of 0, which no mp3 has.
+    if len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:
+        return _AAC
+    return _CONTAINERS.get(head[:4], _UNKNOWN)
 
 
 async def _store_cover(library: Library, cover: Picture, part: Path, name: str) -> str | None:

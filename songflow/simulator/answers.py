@@ -60,6 +60,16 @@ def raw_accepted(generation_id: str, track_ids: tuple[str, ...]) -> Answer:
     return as_json({"message": "Success", "generation_id": generation_id, "track_ids": list(track_ids)})
 
 
+def odd_id(generation_id: str, form: str | None) -> Answer:
+    """An accepted POST whose answer names the id in a way of its own."""
+    match form:
+        case "number":
+            return as_json({"code": "success", "message": "", "data": 7_000_000 + len(generation_id)})
+        case "code_0":
+            return as_json({"code": 0, "message": "ok", "data": generation_id})
+    return as_json({"code": 0, "message": "ok", "data": {form or "task_id": generation_id}})
+
+
 def relay_error(status: int, code: str, message: str) -> Answer:
     return as_json({"code": code, "message": message, "data": None}, status)
 

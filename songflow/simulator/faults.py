@@ -6,6 +6,20 @@ or of an id). It ignores the first `skip` of them, then fires with `probability`
 request. Faults of scope *job* apply to a generation as long as the script is loaded: they count generations,
 and several may apply to one.
 
+Faults that need their parameters:
+
+    encoded          Content-Encoding `encoding` (gzip) over a body in `coding`: plain, gzip, two_members, deflate,
+                     raw_deflate
+    odd_id           the id of an accepted POST in a `form` that its reader does not know: number, task_id, taskId, id
+                     (all three in `data`), code_0
+    odd_address      a song's address in a `form` of its own: spaces, newline, bom, no_scheme, path
+    fresh_addresses  each fetch gives the songs new addresses, `?visit=1` and so on, for `match` of a download's fault
+    announced        `duration` is `seconds`, `tags` is `text`, as far as given
+    unfinished       SUCCESS with addresses, and `finished` false
+    odd_file         a song in a `form` of `odd_files.FORMS`: large_tag, leading_nul, no_header, m4a, ...
+    page             with `status` (200) a page in place of a song, in a `form`: html, json, xml, empty
+    whole_as         the whole song with a `status` such as 201, 203 or 206
+
 The `seconds` of wire faults (slow answers, drips) are real; those of job faults are simulated, so `speed`
 divides them.
 """
@@ -22,6 +36,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from songflow.simulator.odd_files import FORMS
 
 Stage = Literal["submit", "fetch", "download"]
 
@@ -68,6 +84,8 @@ FAULTS: dict[Stage, dict[str, FaultKind]] = {
         "task_id": _request(),
         "moderated": _request("fail_reason"),
         "refusal_in_2xx": _request("code", "message"),
+        "encoded": _request("encoding", "coding"),
+        "odd_id": _request("form"),
     },
     "fetch": {
         "status": FaultKind("request", _ANSWER),
@@ -92,6 +110,11 @@ FAULTS: dict[Stage, dict[str, FaultKind]] = {
         "failure_with_song": _job("fail_reason"),
         "duplicate_song_ids": _job(),
         "hostile_titles": _job("titles"),
+        "encoded": _request("encoding", "coding"),
+        "odd_address": _job("form"),
+        "fresh_addresses": _job(),
+        "announced": _job("seconds", "text"),
+        "unfinished": _job(),
     },
     "download": {
         "status": FaultKind("request", _ANSWER),
@@ -106,7 +129,17 @@ FAULTS: dict[Stage, dict[str, FaultKind]] = {
         "html_200": _request(),
         "corrupt": _request(),
         "redirect": _request("location", "status"),
+        "encoded": _request("encoding", "coding"),
+        "odd_file": _request("form"),
+        "page": _request("form", "status"),
+        "whole_as": _request("status"),
     },
+}
+_FORMS: dict[str, frozenset[str]] = {
+    "odd_id": frozenset({"number", "task_id", "taskId", "id", "code_0"}),
+    "odd_address": frozenset({"spaces", "newline", "bom", "no_scheme", "path"}),
+    "odd_file": frozenset(FORMS),
+    "page": frozenset({"html", "json", "xml", "empty"}),
 }
 _COMMON = frozenset({"fault", "on", "times", "skip", "probability", "match"})
 
@@ -147,6 +180,10 @@ class FaultRule(BaseModel):
     error_type: str = "GENERATION_ERROR"
     error_detail: str = "The take could not be finished (simulated)."
     titles: tuple[str, ...] | None = None
+    encoding: str = "gzip"
+    coding: Literal["plain", "gzip", "two_members", "deflate", "raw_deflate"] = "plain"
+    form: str | None = None
+    text: str | None = None
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -167,6 +204,13 @@ class FaultRule(BaseModel):
             raise ValueError(
                 f"fault {self.fault!r} does not read {extra}; it reads {sorted(self.kind.parameters)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _known_form(self) -> Self:
+        forms = _FORMS.get(self.fault, frozenset())
+        if self.form is not None and self.form not in forms:
+            raise ValueError(f"fault {self.fault!r} has no form {self.form!r}; it has {sorted(forms)}")
         return self
 
     def _unknown(self) -> ValueError:

@@ -9,7 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from songflow.simulator import answers, songs, wire
+from songflow.simulator import answers, odd_files, songs, wire
 from songflow.simulator.answers import Answer, Report
 from songflow.simulator.faults import FaultRule, Hit
 from songflow.simulator.gateway import Gateway
@@ -33,7 +33,10 @@ async def fetch(gateway: Gateway, shape: str, ids: list[str], request: Request) 
     if response is None:
         base_url = str(request.base_url).rstrip("/")
         reports = {job_id: _report(gateway, shape, job, base_url) for job_id, job in jobs.items()}
-        response = wire.respond(_shaped(gateway, shape, ids, reports))
+        answer = _shaped(gateway, shape, ids, reports)
+        if whole is not None and whole.fault == "encoded":
+            answer = odd_files.encoded(answer, whole.encoding, whole.coding)
+        response = wire.respond(answer)
     broken = whole is not None and isinstance(response, wire.WireResponse)
     traffic.fetch_answers[whole.fault if whole and broken else str(response.status_code)] += 1
     return response
@@ -65,6 +68,8 @@ async def _whole_answer(rule: FaultRule) -> Response | None:
             answer = answers.task_not_exist()
         case "reset":
             return wire.WireResponse(None, wire.Plan(end="reset"))
+        case "encoded":
+            return None
         case _:
             await asyncio.sleep(5.0 if rule.seconds is None else rule.seconds)
             return None
@@ -182,7 +187,36 @@ def _bend_songs(hit: Hit, job: Job, moment: Moment, report: Report, base_url: st
             return replace(report, songs=[{**song, "id": listed[0]["id"]} for song in listed])
         case "hostile_titles":
             return replace(report, songs=_retitled(hit, job, listed, base_url))
+        case "odd_address":
+            return replace(report, songs=[_readdressed(song, rule.form) for song in listed])
+        case "fresh_addresses":
+            return replace(
+                report, songs=[_with_path(song, f"{song['song_path']}?visit={hit.visit}") for song in listed]
+            )
+        case "unfinished":
+            return replace(report, songs=[{**song, "finished": False} for song in listed])
+        case "announced":
+            given = {"duration": rule.seconds, "tags": rule.text}
+            told = {name: value for name, value in given.items() if value is not None}
+            return replace(report, songs=[{**song, **told} for song in listed])
     return report
+
+
+def _with_path(song: dict[str, Any], path: str) -> dict[str, Any]:
+    return {**song, "song_path": path}
+
+
+def _readdressed(song: dict[str, Any], form: str | None) -> dict[str, Any]:
+    """A song whose address needs reading: white space around it, or only a part of it."""
+    path = str(song["song_path"])
+    _, _, rest = path.partition("://")
+    forms = {
+        "newline": f"{path}\n",
+        "bom": f"\ufeff{path}",
+        "no_scheme": f"//{rest}",
+        "path": f"/{rest.partition('/')[2]}",
+    }
+    return _with_path(song, forms.get(form or "", f"  {path}\t"))
 
 
 def _or(value: int | None, default: int) -> int:

@@ -7,14 +7,14 @@ import random
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from songflow.simulator import answers, songs, wire
+from songflow.simulator import answers, odd_files, songs, wire
 from songflow.simulator.answers import Answer
 from songflow.simulator.faults import FaultRule
 from songflow.simulator.gateway import Gateway
@@ -36,7 +36,7 @@ async def download(gateway: Gateway, request: Request) -> Response:
         return wire.respond(answers.html_page(404, "NoSuchKey"))
     job, take = found
     data = await _content(gateway, job, take)
-    subject = "\n".join((job.prompt, job.generation_id, job.song_ids[take - 1]))
+    subject = "\n".join((job.prompt, job.generation_id, job.song_ids[take - 1], request.url.query))
     rule = gateway.faults.for_request("download", subject)
     response = await _serve(request, data, rule)
     broken = isinstance(response, wire.WireResponse)
@@ -115,7 +115,12 @@ async def _serve(request: Request, data: bytes, rule: FaultRule | None) -> Respo
         return wire.respond(Answer(200, data, "audio/mpeg"))
     if rule.fault == "corrupt":
         data = random.Random(len(data)).randbytes(len(data))
+    if rule.fault == "odd_file":
+        content_type, data = odd_files.reshaped(data, rule.form or "large_tag")
+        return wire.respond(replace(ranged(data, header, if_range), content_type=content_type))
     answer = ranged(data, header, if_range)
+    if rule.fault == "encoded":
+        return wire.respond(odd_files.encoded(answer, rule.encoding, rule.coding))
     if rule.fault == "slow":
         await asyncio.sleep(5.0 if rule.seconds is None else rule.seconds)
     if rule.fault in ("corrupt", "slow"):
@@ -132,11 +137,26 @@ def _other_page(request: Request, rule: FaultRule) -> Response | None:
             return wire.respond(answers.html_page(rule.status or 404, "NoSuchKey"))
         case "html_200":
             return wire.respond(answers.html_page(200, "Please log in"))
+        case "page":
+            return wire.respond(_page(rule.form or "html", rule.status or 200))
         case "redirect":
             raw_path = request.scope["raw_path"].decode("latin-1")
             location = rule.location or f"{str(request.base_url).rstrip('/')}{raw_path}?moved=1"
             return wire.respond(Answer(rule.status or 302, b"", answers.TEXT_TYPE, {"Location": location}))
     return None
+
+
+def _page(form: str, status: int) -> Answer:
+    """What hosts and storages send in place of a song."""
+    match form:
+        case "json":
+            return answers.as_json({"error": "token expired"}, status)
+        case "xml":
+            xml = b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>ExpiredToken</Code></Error>'
+            return Answer(status, xml, "application/xml")
+        case "empty":
+            return answers.empty(status)
+    return answers.html_page(status, "Please log in")
 
 
 def _break(rule: FaultRule, answer: Answer) -> Response:
@@ -149,6 +169,10 @@ def _break(rule: FaultRule, answer: Answer) -> Response:
         case "wrong_length":
             claim = max(0, size + (-1000 if rule.size is None else rule.size))
             plan = wire.Plan(claim=claim, send=min(claim, size))
+        case "whole_as":
+            span = f"bytes 0-{size - 1}/{size}"
+            headers = {"Content-Range": span} if rule.status == 206 else {}
+            return wire.respond(replace(answer, status=rule.status or 206).with_headers(headers))
         case "reset_before":
             return wire.WireResponse(None, wire.Plan(end="reset"))
         case "reset_during":

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from songflow.simulator import answers, wire
+from songflow.simulator import answers, odd_files, wire
 from songflow.simulator.answers import Answer
 from songflow.simulator.faults import FaultRule
 from songflow.simulator.gateway import Gateway
@@ -177,6 +177,10 @@ async def _spoil(rule: FaultRule, answer: Answer) -> Response:
         case "huge":
             size = 50_000_000 if rule.size is None else rule.size
             return wire.respond(Answer(200, b'{"code":"success","data":"' + b"x" * size + b'"}'))
+        case "encoded":
+            return wire.respond(odd_files.encoded(answer, rule.encoding, rule.coding))
+        case "odd_id":
+            return wire.respond(answers.odd_id(json.loads(answer.body)["data"], rule.form))
         case "no_id":
             return wire.respond(answers.accepted(""))
         case "non_json_2xx":

@@ -14,7 +14,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tinytag import TinyTag
 
-from songflow.audio.id3 import MAX_TAG_BYTES, Picture, Tag, audio_span, encode, is_mpeg_audio, read_tag
+from songflow.audio.id3 import MAX_TAG_BYTES, Picture, Tag, audio_span, encode, read_tag
+from songflow.audio.mpeg import is_mpeg_audio
 from songflow.simulator.synth.codec import write_mp3
 
 FULL = Tag(

@@ -1,0 +1,104 @@
+"""Songs in odd forms, or with wrong announcements: each is stored, with a note of what could not be verified."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from songflow import errors
+from songflow.audio.decoding import measure
+from songflow.audio.id3 import read_tag
+from songflow.generation.lifecycle import generate_in
+from songflow.library.provenance import read_provenance
+from songflow.runtime.retry import without_pauses
+
+MP3_FORMS = ("large_tag", "leading_nul", "leading_newline", "trailing_zeros", "no_header", "short_header")
+OTHER_FORMS = {"m4a": ".m4a", "fragmented_mp4": ".m4a", "aac": ".aac", "webm": ".webm"}
+
+
+def seen(server: Any) -> int:
+    """Downloads that a simulated gateway has answered."""
+    return int(server.gateway.traffic.downloads)
+
+
+def opened_file(path: str) -> io.BytesIO:
+    """A stored song's bytes."""
+    return io.BytesIO(Path(path).read_bytes())
+
+
+async def test_a_whole_mp3_is_stored_in_whatever_form_it_comes(
+    simulator: Any, access: Any, session: Any, song_request: Any
+) -> None:
+    """Its length is that of its frames: neither tags nor stray bytes nor a wrong header change it."""
+    forms = [{"fault": "odd_file", "form": form, "match": form, "times": None} for form in MP3_FORMS]
+    server, opened = simulator(*forms, clip_seconds=6.0), await session()
+    for number, form in enumerate(MP3_FORMS, 1):
+        result = await generate_in(opened, song_request(f"a {form}"), access(server.url), key=form)
+        for song in result.songs:
+            assert Path(song.path).suffix == ".mp3", form
+            assert song.duration == pytest.approx(6.0, abs=0.1), form
+            assert measure(Path(song.path)).seconds == pytest.approx(6.0, abs=0.1), form
+            assert read_tag(opened_file(song.path)).texts["TIT2"] == song.title
+        assert [song.note for song in await opened.library.ledger.songs.of_key(form)] == [None, None]
+        assert seen(server) == 2 * number, f"{form}: one download for each take"
+
+
+async def test_what_cannot_be_decoded_is_stored_as_it_came(
+    simulator: Any, access: Any, session: Any, song_request: Any
+) -> None:
+    """The same complete bytes twice are what there is: with their own ending, and a note."""
+    forms = [{"fault": "odd_file", "form": form, "match": form, "times": None} for form in OTHER_FORMS]
+    server, opened = simulator(*forms, {"fault": "corrupt", "times": None}), await session()
+    for number, (form, ending) in enumerate({**OTHER_FORMS, "noise": ".audio"}.items(), 1):
+        result = await generate_in(opened, song_request(f"a {form}"), access(server.url), key=form)
+        assert [Path(song.path).suffix for song in result.songs] == [ending] * 2
+        for song in await opened.library.ledger.songs.of_key(form):
+            assert song.note.startswith("could not be verified: it cannot be decoded (")
+            assert str(opened.library.store.parts) not in song.note
+            assert song.note.endswith("without Songflow metadata: it is not an mp3")
+        assert seen(server) == 4 * number, f"{form}: two downloads for each take"
+    assert len(server.bill()) == 5
+
+
+async def test_half_a_song_that_comes_twice_is_stored_with_a_note(
+    simulator: Any, access: Any, session: Any, song_request: Any
+) -> None:
+    """Its host has no more of it; the note is in the file as well, for a rebuilt ledger."""
+    fault = {"fault": "wrong_length", "bytes": -60_000, "times": None}
+    server, opened = simulator(fault, clip_seconds=6.0), await session()
+    await generate_in(opened, song_request(), access(server.url), key="half")
+    for song in await opened.library.ledger.songs.of_key("half"):
+        assert "s could be decoded, its header states 6.0" in song.note
+        assert song.note.startswith("could not be verified: ")
+        assert read_provenance(opened_file(song.path)).provenance.source.note == song.note
+
+
+@pytest.mark.parametrize("seconds", [30, 35, 130, 6000, 1e-9, 6.5e9])
+async def test_an_announced_length_is_a_hint(
+    simulator: Any, access: Any, session: Any, song_request: Any, seconds: float
+) -> None:
+    """A rounded one, milliseconds, nearly nothing: the song is stored at once, and its note says what differs."""
+    server, opened = simulator({"fault": "announced", "seconds": seconds}, clip_seconds=6.0), await session()
+    result = await generate_in(opened, song_request(), access(server.url), key="key")
+    assert [song.duration for song in result.songs] == [pytest.approx(6.0, abs=0.1)] * 2
+    for song in await opened.library.ledger.songs.of_key("key"):
+        assert song.note == (None if seconds > 1e9 else f"6.00 s long, announced as {seconds:.6g} s")
+        found = read_provenance(opened_file(song.path)).provenance.audio.seconds
+        assert found == pytest.approx(6.0, abs=0.1)
+    assert seen(server) == 2
+
+
+async def test_a_page_is_never_stored_as_a_song(
+    simulator: Any, access: Any, session: Any, song_request: Any
+) -> None:
+    """Texts, JSON, XML and nothing, however often they come."""
+    forms = ("html", "json", "xml", "empty")
+    pages = [{"fault": "page", "form": form, "match": form, "times": None} for form in forms]
+    server, opened = simulator(*pages), await session()
+    for form in forms:
+        with without_pauses(), pytest.raises(errors.NotCollected, match="it is not a whole song"):
+            await generate_in(opened, song_request(f"a {form}"), access(server.url), key=form)
+    assert not list(opened.library.store.parts.glob("*.part"))
