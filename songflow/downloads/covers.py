@@ -16,6 +16,7 @@ import httpx
 from songflow.audio.id3 import Picture
 from songflow.downloads.address_policy import AddressRefused
 from songflow.downloads.downloader import DownloadProblem, Downloads
+from songflow.gateways.encoding import Ending, decode_body
 from songflow.gateways.redaction import without_keys
 
 __all__ = ["ENDINGS", "fetching_cover", "sniff"]
@@ -49,7 +50,7 @@ async def _fetch(downloads: Downloads, url: str | None) -> Picture | None:
         return None
     try:
         async with asyncio.timeout(COVER_SECONDS), downloads.get(url) as response:
-            if response.status_code != 200:
+            if not response.is_success or response.status_code == 206:
                 raise DownloadProblem(f"its host answered {response.status_code}")
             data = await _body(response)
     except TimeoutError:
@@ -68,11 +69,12 @@ async def _fetch(downloads: Downloads, url: str | None) -> Picture | None:
 
 async def _body(response: httpx.Response) -> bytes:
     data = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         data += chunk
         if len(data) > MAX_COVER_BYTES:
             raise DownloadProblem(f"it is larger than {MAX_COVER_BYTES >> 20} MiB")
-    return bytes(data)
+    decoded = decode_body(bytes(data), response.headers.get("content-encoding", ""), MAX_COVER_BYTES)
+    return decoded.content if decoded.ending is Ending.WHOLE else bytes(data)
 
 
 def sniff(data: bytes) -> str | None:

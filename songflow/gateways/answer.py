@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-KEPT_HEADERS = ("content-type", "date", "location", "retry-after", "x-oneapi-request-id")
+KEPT_HEADERS = ("content-encoding", "content-type", "date", "location", "retry-after", "x-oneapi-request-id")
+
+RAW_BODY = "x-songflow-raw-body"
+"""The name under which the headers keep the bytes of a body that is no text, in base64; no gateway's header counts."""
 
 # More than an hour is a wrong clock or a ban; the caller's own deadline comes first.
 MAX_RETRY_AFTER = 3600.0
@@ -16,7 +19,7 @@ MAX_RETRY_AFTER = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer. `headers` are `KEPT_HEADERS`, in lower case; if `truncated`, `body` is incomplete."""
+    """An answer. `headers` are `KEPT_HEADERS` and `RAW_BODY`; if `truncated`, `body` is incomplete."""
 
     status: int
     headers: Mapping[str, str]

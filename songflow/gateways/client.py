@@ -7,13 +7,13 @@ import contextlib
 import functools
 import json
 import ssl
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from songflow.gateways.account import Account
 from songflow.gateways.answer import KEPT_HEADERS, Answer
+from songflow.gateways.body import raw_header, read_body
 from songflow.gateways.fetch import FetchProblem, FetchProblemKind, classify_fetch
 from songflow.gateways.redaction import Redactor, keep_out_of_logs
 from songflow.gateways.report import Report
@@ -239,7 +239,7 @@ class _Exchange:
         self._limit = limit
         self._status: int | None = None
         self._headers: dict[str, str] = {}
-        self._body = bytearray()
+        self._raw = bytearray()
         self._truncated = False
         self._stream: httpcore.AsyncNetworkStream | None = None
 
@@ -257,12 +257,11 @@ class _Exchange:
         """Read the answer, up to the limit."""
         self._status = response.status_code
         self._headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
-        inflate = _inflater(response.headers.get("content-encoding", ""))
+        # As it comes: an encoding is undone when everything is here, and what cannot be undone is kept.
         async for chunk in response.aiter_raw():
-            room = self._limit - len(self._body)
-            piece = inflate(chunk, room + 1)
-            self._body += piece[:room]
-            if len(piece) > room:
+            room = self._limit - len(self._raw)
+            self._raw += chunk[:room]
+            if len(chunk) > room:
                 self._truncated = True
                 break
         self.complete = True
@@ -281,17 +280,11 @@ class _Exchange:
         if self._status is None:
             return None
         headers = {name: redact(value) for name, value in self._headers.items()}
-        # PostgreSQL's text has no NUL, and JSON no unescaped one, so nothing readable is lost.
-        body = self._body.decode("utf-8", "replace").replace("\0", "\ufffd")
-        return Answer(self._status, headers, redact(body), self._truncated or not self.complete)
-
-
-def _inflater(encoding: str) -> Callable[[bytes, int], bytes]:
-    """A bounded decoder for gateways that compress although identity was requested: ids must stay readable."""
-    if encoding.strip().lower() not in ("gzip", "deflate", "x-gzip"):
-        return lambda chunk, limit: chunk
-    decoder = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    return lambda chunk, limit: decoder.decompress(decoder.unconsumed_tail + chunk, limit)
+        body = read_body(bytes(self._raw), self._headers.get("content-encoding", ""), self._limit)
+        if body.lost:
+            headers |= raw_header(bytes(self._raw), body.text, redact)
+        truncated = self._truncated or body.truncated or not self.complete
+        return Answer(self._status, headers, redact(body.text), truncated)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from enum import Enum, auto
 
 __all__ = ["Decoded", "Ending", "decode_body", "names_encoding"]
 
+_GZIP = b"\x1f\x8b"
 _PIECE_BYTES = 512
 _GZIP_OR_ZLIB, _RAW_DEFLATE = zlib.MAX_WBITS | 32, -zlib.MAX_WBITS
 _KNOWN = {
@@ -51,7 +52,9 @@ def decode_body(raw: bytes, header: str, limit: int) -> Decoded:
     """
     content, ending = raw, Ending.WHOLE
     for name in reversed(_names(header)):
-        found = [_inflate(content, bits, limit) for bits in _KNOWN.get(name, ())]
+        # What begins as gzip is no raw deflate, even if some of it could be read as such.
+        tried = _KNOWN.get(name, ())[: 1 if content.startswith(_GZIP) else None]
+        found = [_inflate(content, bits, limit) for bits in tried]
         best = min(found, key=lambda one: (one.ending is Ending.BROKEN, -len(one.content)), default=None)
         if best is None or (best.ending is Ending.BROKEN and not best.content):
             return Decoded(b"", Ending.BROKEN)
@@ -69,7 +72,7 @@ def _inflate(raw: bytes, bits: int, limit: int) -> Decoded:
     content, rest = bytearray(), raw
     while True:
         ending, rest = _inflate_member(rest, bits, limit, content)
-        if ending is not Ending.WHOLE or bits == _RAW_DEFLATE or not rest.startswith(b"\x1f\x8b"):
+        if ending is not Ending.WHOLE or bits == _RAW_DEFLATE or not rest.startswith(_GZIP):
             return Decoded(bytes(content), ending)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gzip
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -85,6 +86,13 @@ async def test_a_pictures_type_is_read_from_its_bytes(
     url, _ = await host(http(data, **{"Content-Type": "image/png"}))
     assert sniff(data) == mime
     assert await cover_from(url) == (Picture(mime, data) if mime else None)
+
+
+@pytest.mark.parametrize("body", [JPEG, gzip.compress(JPEG)], ids=["plain", "compressed"])
+async def test_a_covers_encoding_may_be_wrong(body: bytes, host: Any, cover_from: Any) -> None:
+    """As a song's."""
+    url, _ = await host(http(body, 203, **{"Content-Encoding": "gzip"}))
+    assert await cover_from(url) == Picture("image/jpeg", JPEG)
 
 
 async def test_a_cover_is_requested_without_a_key_and_follows_redirects(host: Any, cover_from: Any) -> None:

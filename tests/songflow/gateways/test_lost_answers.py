@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
+import json
+import os
 import zlib
 
 import pytest
@@ -19,6 +22,7 @@ from support.canned_gateway import (
 )
 
 from songflow.gateways import Accepted, FetchProblem, FetchProblemKind, RefusalKind, Refused, Unknown
+from songflow.gateways.answer import RAW_BODY
 
 
 @pytest.mark.parametrize(
@@ -206,13 +210,99 @@ async def test_cancellation_propagates(serve, tools):
                 await task
 
 
-@pytest.mark.parametrize(
-    ("encoding", "squeeze"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("x-gzip", gzip.compress)]
-)
-async def test_an_id_is_found_even_in_a_compressed_answer(serve, tools, encoding, squeeze):
+def raw_deflate(data):
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
+
+
+def two_members(data):
+    return gzip.compress(data[:20]) + gzip.compress(data[20:])
+
+
+CODINGS = [
+    *(("gzip", one) for one in (gzip.compress, two_members, bytes, zlib.compress, raw_deflate)),
+    *(("deflate", one) for one in (zlib.compress, raw_deflate, bytes, gzip.compress)),
+    ("x-gzip", gzip.compress),
+    ("br", bytes),
+    ("zstd", bytes),
+    ("GZIP , identity", gzip.compress),
+    ("deflate, gzip", lambda data: gzip.compress(zlib.compress(data))),
+    ("gzip", lambda data: gzip.compress(data) + b"behind it"),
+    ("gzip", lambda data: gzip.compress(data)[:-4]),  # without the end of its checksum
+    ("gzip", lambda data: b"\xef\xbb\xbf" + data),
+    ("aws-chunked", bytes),
+]
+
+
+@pytest.mark.parametrize(("encoding", "squeeze"), CODINGS, ids=str)
+async def test_an_id_is_found_whatever_the_answers_encoding_says(serve, tools, encoding, squeeze):
+    """Compressed or not, in one stream or two: of a submit, and of a poll."""
     server = await serve(tools.answers(tools.http(200, squeeze(TAKEN.encode()), Content_Encoding=encoding)))
     async with tools.gateway(server.url) as gateway:
-        assert isinstance(await gateway.submit("udio", BODY), Accepted)
+        outcome = await gateway.submit("udio", BODY)
+        report = await gateway.fetch("udio", "id-1")
+    assert isinstance(outcome, Accepted)
+    assert (outcome.generation_id, outcome.answer.body.strip("\ufeff")) == ("id-1", TAKEN)
+    assert (RAW_BODY in outcome.answer.headers) is outcome.answer.truncated
+    assert report.raw.strip("\ufeff") == TAKEN
+
+
+def raw_of(answer):
+    return base64.b64decode(answer.headers[RAW_BODY])
+
+
+UNREADABLE = {
+    "brotli": (b"\x1b\x35\x00\x00\x8f\xd4", {"Content_Encoding": "br"}),
+    "no gzip": (b"\x1f\x8b\x08\x00nonsense\xff", {"Content_Encoding": "gzip"}),
+    "latin": (b'{"code":"success","data":"\xe9\x80"}', {}),
+    "nul": (b'{"code":"success","data":"a\x00b"}', {}),
+}
+
+
+@pytest.mark.parametrize(("body", "headers"), UNREADABLE.values(), ids=UNREADABLE)
+async def test_bytes_that_are_no_text_are_kept_as_they_came(serve, tools, body, headers):
+    """A person may still find an id in them."""
+    server = await serve(tools.answers(tools.http(200, body, **headers)))
+    async with tools.gateway(server.url) as gateway:
+        outcome = await gateway.submit("udio", BODY)
+    assert isinstance(outcome, Unknown)
+    assert raw_of(outcome.answer) == body
+
+
+async def test_what_can_be_decoded_of_a_broken_body_is_read(serve, tools):
+    """The id comes first; the rest is kept as it came."""
+    padding = "".join(chr(97 + number * 7 % 26) for number in range(6000))
+    whole = json.dumps({"generation_id": "id-1", "padding": padding}) + str(os.urandom(3000))
+    body = gzip.compress(whole.encode())
+    broken = body[:2000] + b"\xff" * 600
+    server = await serve(tools.answers(tools.http(200, broken, Content_Encoding="gzip")))
+    async with tools.gateway(server.url) as gateway:
+        outcome = await gateway.submit("udio", BODY)
+    assert outcome.answer.body.startswith('{"generation_id": "id-1"')
+    assert raw_of(outcome.answer) == broken
+    assert outcome.answer.truncated
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+async def test_an_id_is_found_in_utf_16(serve, tools, encoding):
+    """Which a few old stacks send."""
+    server = await serve(tools.answers(tools.http(200, TAKEN.encode(encoding))))
+    async with tools.gateway(server.url) as gateway:
+        assert (await gateway.submit("udio", BODY)).generation_id == "id-1"
+
+
+@pytest.mark.parametrize("squeeze", [bytes, gzip.compress])
+async def test_raw_bytes_never_hold_the_key(serve, tools, squeeze):
+    """Masked where they are plain, and left out where they are compressed, or spell it with zeros between."""
+    for said in (f"\xff {tools.key}".encode("latin-1"), tools.key.encode("utf-16-le") + b"\xff"):
+        body = squeeze(said) + b"\x1f\x8b\x08\x00\xff\xff"
+        server = await serve(tools.answers(tools.http(200, body, Content_Encoding="gzip")))
+        async with tools.gateway(server.url) as gateway:
+            outcome = await gateway.submit("udio", BODY)
+        kept = base64.b64decode(outcome.answer.headers.get(RAW_BODY, ""))
+        assert tools.key.encode() not in kept.replace(b"\0", b"") + outcome.answer.body.encode()
+        if kept.startswith(b"\x1f\x8b"):
+            assert tools.key.encode() not in zlib.decompressobj(31).decompress(kept)
 
 
 async def test_a_decompression_bomb_is_bounded(serve, tools):
@@ -228,4 +318,6 @@ async def test_a_decompression_bomb_is_bounded(serve, tools):
 async def test_an_answer_with_broken_compression_is_unknown(serve, tools):
     server = await serve(tools.answers(tools.http(200, b"not gzip", Content_Encoding="gzip")))
     async with tools.gateway(server.url) as gateway:
-        assert isinstance(await gateway.submit("udio", BODY), Unknown)
+        outcome = await gateway.submit("udio", BODY)
+    assert isinstance(outcome, Unknown)
+    assert outcome.answer.body == "not gzip"

@@ -102,3 +102,29 @@ async def test_a_page_is_never_stored_as_a_song(
         with without_pauses(), pytest.raises(errors.NotCollected, match="it is not a whole song"):
             await generate_in(opened, song_request(f"a {form}"), access(server.url), key=form)
     assert not list(opened.library.store.parts.glob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "coding"),
+    [
+        ("gzip", "plain"),
+        ("deflate", "plain"),
+        ("br", "plain"),
+        ("gzip", "gzip"),
+        ("gzip", "two_members"),
+        ("deflate", "raw_deflate"),
+    ],
+)
+async def test_an_encoding_that_nobody_asked_for_costs_nothing(
+    simulator: Any, access: Any, session: Any, song_request: Any, encoding: str, coding: str
+) -> None:
+    """Wrong or right, on the submit, on every poll and on the audio: the song is stored as it is."""
+    fault = {"fault": "encoded", "encoding": encoding, "coding": coding, "times": None}
+    server, opened = (
+        simulator(*({**fault, "on": on} for on in ("submit", "fetch", "download"))),
+        await session(),
+    )
+    result = await generate_in(opened, song_request(), access(server.url), key="key")
+    for song in await opened.library.ledger.songs.of_key("key"):
+        assert (song.note, Path(song.path).suffix) == (None, ".mp3")
+    assert len(result.stored) == seen(server) == 2
