@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cli.options import Common, Gateway, Waiting
 from songflow.families.family import Mode, Request
+from songflow.families.field_types import AUTO
 from songflow.families.udio_parameters import ExtensionPlacement, ExtensionSound, Placement, Sound
 from songflow.generation.results import GenerationResult
 from songflow.parameters import EnvironmentAccount, Safety
@@ -13,7 +15,7 @@ from songflow.parameters import EnvironmentAccount, Safety
 if TYPE_CHECKING:
     from prefect.blocks.core import Block
 
-__all__ = ["generate_as_flow", "shared_parameters"]
+__all__ = ["extension_placement", "generate_as_flow", "shared_parameters"]
 
 _AT_THE_TOP = ("prompt", "lyrics", "lyrics_type", "seed")
 
@@ -68,10 +70,16 @@ async def generate_as_flow(request: Request, shared: dict[str, Any]) -> Generati
         fields["source_song_id"],
         **top,
         sound=ExtensionSound(**_of(ExtensionSound, fields)),
-        placement=ExtensionPlacement(**_of(ExtensionPlacement, fields)),
+        placement=extension_placement(fields),
         **{**shared, "account": here if own_account else shared["account"]},
     )
     return result
+
+
+def extension_placement(fields: Mapping[str, Any]) -> ExtensionPlacement:
+    """The placement of a whole request: what it leaves to the model is not inherited from its source."""
+    placed = {name: fields[name] for name in ExtensionPlacement.model_fields if fields[name] is not None}
+    return ExtensionPlacement(**{**dict.fromkeys(ExtensionPlacement.LEFT_TO_MODEL, AUTO), **placed})
 
 
 def _of(group: type[Any], fields: dict[str, Any]) -> dict[str, Any]:

@@ -251,13 +251,13 @@ class Song:
     quality
         0.25, 0.5, 0.75 or 1; higher is better and slower.
     section_start
-        Where in the whole song this part starts, 0..1.
+        Where in the whole song this part starts, 0..1, or auto: the model chooses.
     section_end
-        Where in the whole song this part ends, 0..1.
+        Where in the whole song this part ends, 0..1, or auto: the model chooses.
     lyrics_start
-        Where the words start, 0..1.
+        Where the words start, 0..1, or auto.
     lyrics_end
-        Where the words end, 0..1.
+        Where the words end, 0..1, or auto.
     raw_prompt
         Send the prompt to the model as it is.
     """
@@ -272,10 +272,10 @@ class Song:
     clarity_strength: float | None = None
     lyrics_strength: float | None = None
     quality: float | None = None
-    section_start: float | None = None
-    section_end: float | None = None
-    lyrics_start: float | None = None
-    lyrics_end: float | None = None
+    section_start: float | Literal["auto"] | None = None
+    section_end: float | Literal["auto"] | None = None
+    lyrics_start: float | Literal["auto"] | None = None
+    lyrics_end: float | Literal["auto"] | None = None
     raw_prompt: Annotated[bool, Parameter(negative="")] = False
 
     def request(self, prompt: str) -> SongRequest:

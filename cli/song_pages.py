@@ -32,7 +32,8 @@ def show_plan(output: Output, plan: Plan) -> None:
         output.object(plan.as_dict())
         return
     for step in plan.steps:
-        source = f"{step.mode} of {step.source} at {step.at:g}" if step.source else "the core"
+        place = "a place of the model's choice" if step.at is None else f"{step.at:g}"
+        source = f"{step.mode} of {step.source} at {place}" if step.source else "the core"
         output.line(
             f"{step.step}: {source}, {step.model_type}, {_range(step.posts_min, step.posts_max)} x "
             f"{step.price_each:g} units, then {step.take}"

@@ -113,8 +113,8 @@ class Request(BaseModel, ABC):
 
     @property
     @abstractmethod
-    def start(self) -> float:
-        """Where an extension's new part starts, in the family's own measure (see `Family.places`)."""
+    def start(self) -> float | None:
+        """Where an extension's new part starts, in the family's own measure (see `Family.places`); None: not sent."""
 
     @property
     @abstractmethod

@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
-__all__ = ["FieldKind", "Fraction", "NotBlank", "Text", "one_of"]
+__all__ = ["AUTO", "FieldKind", "Fraction", "FractionOrAuto", "NotBlank", "Text", "auto_is_none", "one_of"]
 
 
 class FieldKind(StrEnum):
@@ -46,6 +46,16 @@ def _check_unicode(text: str) -> str:
     return text
 
 
+AUTO = "auto"
+"""What people write where a field is left out of the body, so that the model chooses; None in a request."""
+
+
+def auto_is_none(value: Any) -> Any:
+    """None for "auto", and any other value as it is."""
+    return None if isinstance(value, str) and value == AUTO else value
+
+
 Fraction = Annotated[float, Strict(), Field(ge=0, le=1, allow_inf_nan=False)]
+FractionOrAuto = Annotated[Fraction | None, BeforeValidator(auto_is_none)]
 Text = Annotated[str, Strict(), AfterValidator(_check_unicode)]
 NotBlank = Annotated[Text, AfterValidator(_check_not_blank)]

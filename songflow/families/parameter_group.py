@@ -57,8 +57,9 @@ class ParameterGroup(BaseModel):
 
 
 def unwrap_optional(schema: JsonSchemaValue) -> JsonSchemaValue:
-    """The schema of a parameter without a default as that of its only type: it may be left out, not null."""
+    """The schema of a parameter without a default as that of its own types: it may be left out, not null."""
     types: list[JsonSchemaValue] = [one for one in schema.get("anyOf", ()) if one != {"type": "null"}]
-    if len(types) != 1 or schema.get("default") is not None:
+    if not types or schema.get("default") is not None:
         return schema
-    return types[0] | {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    return (types[0] if len(types) == 1 else {"anyOf": types}) | rest

@@ -23,7 +23,7 @@ from songflow.families.family import (
     Request,
     plain_numbers,
 )
-from songflow.families.field_types import FieldKind, Fraction, NotBlank, Text, one_of
+from songflow.families.field_types import FieldKind, Fraction, FractionOrAuto, NotBlank, Text, one_of
 from songflow.families.udio_extensions import extension_fields
 
 __all__ = ["MODELS", "PLACES", "UDIO", "LyricsType", "SongRequest"]
@@ -80,11 +80,10 @@ _SENT_FIELDS = (
 )
 
 
+_SECTION = ("song_section_start", "song_section_end")
+_PLACED = (*_SECTION, "lyrics_placement_start", "lyrics_placement_end")
 _FRACTIONS = (
-    "song_section_start",
-    "song_section_end",
-    "lyrics_placement_start",
-    "lyrics_placement_end",
+    *_PLACED,
     "prompt_strength",
     "clarity_strength",
     "lyrics_strength",
@@ -102,6 +101,7 @@ _ALLOWED: Mapping[str, str] = {
     "context_length": "allowed is a number of seconds from 1 to 130",
     "generation_quality": "allowed are 0.25, 0.5, 0.75, 1",
     **dict.fromkeys(_FRACTIONS, "allowed is a number from 0 to 1"),
+    **dict.fromkeys(_PLACED, "allowed is a number from 0 to 1, or auto (the model chooses)"),
 }
 
 
@@ -140,14 +140,14 @@ class SongRequest(Request):
     bypass_prompt_optimization: Annotated[bool, Strict()] = Field(
         False, description="True sends the prompt to the model as it is."
     )
-    song_section_start: Fraction = Field(
-        0.0, description="Where in the whole song the new part starts, 0..1."
+    song_section_start: FractionOrAuto = Field(
+        0.0, description="Where in the whole song the new part starts, 0..1; null leaves it to the model."
     )
-    song_section_end: Fraction | None = Field(
-        1.0, description="Where in the whole song the new part ends, 0..1; null leaves it out of the body."
+    song_section_end: FractionOrAuto = Field(
+        1.0, description="Where in the whole song the new part ends, 0..1; null leaves it to the model."
     )
-    lyrics_placement_start: Fraction | None = Field(None, description="Where the words start, 0..1.")
-    lyrics_placement_end: Fraction | None = Field(None, description="Where the words end, 0..1.")
+    lyrics_placement_start: FractionOrAuto = Field(None, description="Where the words start, 0..1.")
+    lyrics_placement_end: FractionOrAuto = Field(None, description="Where the words end, 0..1.")
     prompt_strength: Fraction = Field(0.5, description="How closely the prompt is followed, 0..1.")
     clarity_strength: Fraction = Field(0.25, description="Clarity and separation of instruments, 0..1.")
     lyrics_strength: Fraction = Field(0.5, description="How closely the words are followed, 0..1.")
@@ -191,8 +191,8 @@ class SongRequest(Request):
         return MODELS[self.model_type]
 
     @property
-    def start(self) -> float:
-        """Where the new part starts in the whole song, 0..1."""
+    def start(self) -> float | None:
+        """Where the new part starts in the whole song, 0..1; None leaves it to the model."""
         return self.song_section_start
 
     @property
@@ -226,8 +226,8 @@ class SongRequest(Request):
 
     @classmethod
     def from_sent_fields(cls, fields: Mapping[str, Any]) -> Self:
-        """Rebuild a request; a `song_section_end` that was not sent stays unsent."""
-        return cls.parse({"song_section_end": None, **fields})
+        """Rebuild a request; an end of its section that was not sent stays unsent."""
+        return cls.parse({**dict.fromkeys(_SECTION), **fields})
 
     @classmethod
     def from_body(cls, body: Mapping[str, Any]) -> Self:
@@ -272,8 +272,8 @@ def _rules(request: SongRequest) -> list[tuple[bool, str]]:
             "context_length is forbidden with mode regular (it belongs to precede and continuation)",
         ),
         (
-            end is not None and start >= end,
-            f"song_section_start is {start:g}: "
+            start is not None and end is not None and start >= end,
+            f"song_section_start is {start or 0:g}: "
             f"allowed is a number below song_section_end, which is {end or 0:g}",
         ),
         (

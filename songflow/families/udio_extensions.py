@@ -7,6 +7,7 @@ from typing import Any
 
 from songflow.errors import InvalidRequest
 from songflow.families.family import Mode
+from songflow.families.field_types import AUTO, auto_is_none
 
 __all__ = ["extension_fields"]
 
@@ -16,6 +17,8 @@ _NOT_INHERITED = frozenset(
     {"mode", "source_song_id", "context_length", "song_section_start", "song_section_end"}
 )
 _OWN_LYRICS = "user"
+_START = "song_section_start"
+_NOT_GIVEN = object()
 _PLACEMENT = ("lyrics_placement_start", "lyrics_placement_end")
 
 
@@ -32,7 +35,8 @@ def extension_fields(
 
     The section's end is left out of the body, as in the gateways' published example, unless `overrides` has it. Lyrics
     in the overrides make `lyrics_type` "user"; another `lyrics_type` drops the parent's lyrics. Without a place,
-    the overrides' `song_section_start` counts, else intro for precede and outro for continuation.
+    the overrides' `song_section_start` counts (None or "auto": the model chooses), else intro for precede and outro for
+    continuation.
 
     Args:
         parent: The fields of the request that made the song; None for a song that only the gateway knows.
@@ -48,7 +52,8 @@ def extension_fields(
     _refuse_foreign(overrides)
     if parent is None and "prompt" not in overrides:
         raise _invalid("prompt is required to extend a song that is not in this library")
-    chosen_mode, start = _placed(places, mode, place, overrides.get("song_section_start"))
+    overrides = {name: auto_is_none(value) for name, value in overrides.items()}
+    chosen_mode, start = _placed(places, mode, place, overrides.get(_START, _NOT_GIVEN))
     inherited = {name: value for name, value in (parent or {}).items() if name not in _NOT_INHERITED}
     return {
         "song_section_end": None,
@@ -89,7 +94,7 @@ def _placed(
 ) -> tuple[Mode, Any]:
     """The mode and `song_section_start` of an extension."""
     chosen = _extending_mode(mode)
-    if place is None and start is not None:
+    if place is None and start is not _NOT_GIVEN:
         if chosen is None:
             raise _invalid("mode is required with song_section_start (precede or continuation)")
         return chosen, start
@@ -99,8 +104,10 @@ def _placed(
     needed, at = places[name]
     if chosen not in (None, needed):
         raise _invalid(f"place {name} belongs to mode {needed}, and mode is {chosen}")
-    if start not in (None, at):
-        raise _invalid(f"place {name} is song_section_start {at:g}, which is given as {start!r}")
+    if start not in (_NOT_GIVEN, at):
+        raise _invalid(
+            f"place {name} is song_section_start {at:g}, which is given as {AUTO if start is None else repr(start)}"
+        )
     return needed, at
 
 

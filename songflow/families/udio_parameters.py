@@ -6,10 +6,11 @@ a sweep. The groups of an extension have no defaults of their own: an empty para
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 
+from songflow.families.field_types import auto_is_none
 from songflow.families.parameter_group import ParameterGroup
 from songflow.families.udio import PLACES, SongRequest
 
@@ -20,6 +21,11 @@ _QUALITIES: list[JsonValue] = [0.25, 0.5, 0.75, 1]
 # Strict: a text or a bool is not a number, whatever it looks like.
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 Quality = Annotated[float, Field(ge=0.25, le=1, strict=True, json_schema_extra={"enum": _QUALITIES})]
+ShareOrAuto = Annotated[Share | None, BeforeValidator(auto_is_none)]
+Inherited = Annotated[
+    Share | Annotated[Literal["auto"], Field(title="Left to the model")] | None,
+    Field(union_mode="left_to_right"),
+]
 Switch = Annotated[bool, Field(strict=True)]
 Seconds = Annotated[float, Field(ge=1, le=130, strict=True)]
 
@@ -62,10 +68,10 @@ class Placement(ParameterGroup):
 
     model_config = ConfigDict(title="Placement")
 
-    song_section_start: Share = _asked("song_section_start", "Section start")
-    song_section_end: Share | None = _asked("song_section_end", "Section end")
-    lyrics_placement_start: Share | None = _asked("lyrics_placement_start", "Lyrics start")
-    lyrics_placement_end: Share | None = _asked("lyrics_placement_end", "Lyrics end")
+    song_section_start: ShareOrAuto = _asked("song_section_start", "Section start")
+    song_section_end: ShareOrAuto = _asked("song_section_end", "Section end")
+    lyrics_placement_start: ShareOrAuto = _asked("lyrics_placement_start", "Lyrics start")
+    lyrics_placement_end: ShareOrAuto = _asked("lyrics_placement_end", "Lyrics end")
 
 
 class ExtensionSound(ParameterGroup):
@@ -87,6 +93,9 @@ class ExtensionSound(ParameterGroup):
 class ExtensionPlacement(ParameterGroup):
     """Where an extension is placed, in more detail than by the name of its place."""
 
+    LEFT_TO_MODEL: ClassVar = ("song_section_start", "lyrics_placement_start", "lyrics_placement_end")
+    """What may be "auto", since an empty parameter is that of the place or of the song."""
+
     model_config = ConfigDict(title="Placement")
 
     mode: Literal["precede", "continuation"] | None = Field(
@@ -97,16 +106,16 @@ class ExtensionPlacement(ParameterGroup):
     context_length: Seconds | None = Field(
         default=None, title="Context length", description=request_text("context_length")
     )
-    song_section_start: Share | None = Field(
+    song_section_start: Inherited = Field(
         default=None,
         title="Section start",
-        description="The place as a number, 0..1, together with the mode; named places are "
+        description="The place as a number, 0..1, or auto (the model chooses), with the mode; named places are "
         f"{', '.join(f'{name} {start:g}' for name, (_, start) in PLACES.items())}. Empty: that of the place.",
     )
-    song_section_end: Share | None = Field(
+    song_section_end: ShareOrAuto = Field(
         default=None,
         title="Section end",
-        description="Where in the whole song the new part ends, 0..1. Empty: not sent.",
+        description="Where in the whole song the new part ends, 0..1. Empty: left to the model.",
     )
-    lyrics_placement_start: Share | None = _inherited("lyrics_placement_start", "Lyrics start")
-    lyrics_placement_end: Share | None = _inherited("lyrics_placement_end", "Lyrics end")
+    lyrics_placement_start: Inherited = _inherited("lyrics_placement_start", "Lyrics start")
+    lyrics_placement_end: Inherited = _inherited("lyrics_placement_end", "Lyrics end")

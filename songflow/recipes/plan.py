@@ -34,7 +34,7 @@ class PlannedStep:
     step: str
     source: str | None
     mode: str
-    at: float
+    at: float | None
     model_type: str
     take: str
     posts_min: int

@@ -17,12 +17,15 @@ import pytest
 import cli.app
 import cli.main
 import cli.paid_command
+from cli.flow_calls import extension_placement
 from cli.main import run
 from cli.options import Common, Gateway, Paying, Waiting
 from cli.output import Output
 from cli.paid_command import named
 from cli.prefect_mode import configured_api_url, server_answers, use_prefect
 from songflow.errors import InputError, KeyConflict, OutcomeUnknown, StillRunning
+from songflow.families.registry import extension_request
+from songflow.families.udio import SongRequest
 from songflow.generation.results import GenerationResult, SongResult
 from songflow.generation.session_settings import SessionSettings
 
@@ -354,6 +357,34 @@ def test_no_csv_runs_in_a_spreadsheet(
         for table in ("songs.csv", "out/manifest.csv", "report/songs.csv"):
             [row] = csv.DictReader(io.StringIO(Path(table).read_text(), newline=""))
             assert row["request.prompt"] == f'{prompt}HYPERLINK("http://x")', table
+
+
+def test_sections_are_left_to_the_model(
+    call: Call, monkeypatch: pytest.MonkeyPatch, gateways: Any, to: Any
+) -> None:
+    """By --section-start auto and --section-end auto, for a new song and for an extension."""
+    monkeypatch.setenv("COMETAPI_KEY", "sk-0123456789abcdef")
+    server = gateways(takes=1)
+    auto = ("--section-start", "auto", "--section-end", "auto")
+    code, out, _ = call("generate", "x", *auto, *to(server))
+    assert code == 0
+    song = json.loads(out)["songs"][0]["song_id"]
+    assert call("extend", song, "--mode", "precede", *auto, *to(server))[0] == 0
+    for job in server.bill():
+        assert not {"song_section_start", "song_section_end"} & job.body["gen_params"].keys()
+    code, out, _ = call("generate", "x", "--section-start", "often", "--json")
+    assert (code, json.loads(out)["billed"]) == (2, "no")
+    assert '"often"' in json.loads(out)["error"]
+
+
+def test_a_flow_run_leaves_to_the_model_what_the_request_does() -> None:
+    """An empty parameter of extend-song is that of the place or of the source."""
+    request = SongRequest.parse(
+        {"prompt": "a", "mode": "precede", "source_song_id": "s", "song_section_start": None}
+    )
+    placement = extension_placement(request.model_dump(mode="json"))
+    given = {**placement.given(), "prompt": "a"}
+    assert extension_request(None, "s", mode=given.pop("mode"), overrides=given) == request
 
 
 def test_a_missing_library_has_no_songs(call: Call) -> None:

@@ -57,6 +57,18 @@ def test_any_account_and_any_library_can_be_picked(name):
     assert form["properties"]["library"]["block_type_slug"] == "song-library"
 
 
+def test_a_section_can_be_left_to_the_model():
+    """By null where a section has a default, and by a choice where an empty one is that of the place."""
+    new = FORMS["generate-song"]["definitions"]["Placement"]["properties"]
+    for name in ("song_section_start", "song_section_end"):
+        assert {"type": "null"} in new[name]["anyOf"], name
+    more = FORMS["extend-song"]["definitions"]["ExtensionPlacement"]["properties"]
+    for name in ("song_section_start", "lyrics_placement_start", "lyrics_placement_end"):
+        kinds = [one["type"] for one in more[name]["anyOf"]]
+        assert (kinds, more[name]["anyOf"][1]["const"]) == (["number", "string"], "auto"), name
+    assert more["song_section_end"]["type"] == "number"
+
+
 @pytest.mark.prefect
 @pytest.mark.xdist_group("prefect-ui")
 @pytest.mark.usefixtures("prefect_server")

@@ -10,7 +10,7 @@ import pytest
 
 from songflow.errors import InvalidRequest
 from songflow.families.family import Mode
-from songflow.families.udio import MODELS, PLACES, LyricsType, SongRequest
+from songflow.families.udio import MODELS, PLACES, UDIO, LyricsType, SongRequest
 
 FRACTIONS = (
     "song_section_start",
@@ -21,7 +21,7 @@ FRACTIONS = (
     "clarity_strength",
     "lyrics_strength",
 )
-OPTIONAL = ("song_section_end", "lyrics_placement_start", "lyrics_placement_end")
+OPTIONAL = ("song_section_start", "song_section_end", "lyrics_placement_start", "lyrics_placement_end")
 EXTENSION = {"mode": "precede", "source_song_id": "song-1"}
 
 
@@ -88,9 +88,25 @@ def test_none_is_refused_for_a_fraction_with_a_default(name: str) -> None:
 
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_a_fraction_that_is_none_is_left_out_of_the_body(name: str) -> None:
-    """Fields that are not set are not sent."""
+    """Fields that are not set are not sent; "auto" is the word for it, and a stored body is read as it was sent."""
     request = SongRequest.parse({"prompt": "a waltz", name: None})
     assert name not in request.body()["gen_params"]
+    assert SongRequest.parse({"prompt": "a waltz", name: "auto"}) == request
+    assert SongRequest.from_body(request.body()) == request == SongRequest.parse(request.model_dump())
+    assert f"{name} is 'Auto': allowed is a number from 0 to 1, or auto" in refusal(**{name: "Auto"})
+
+
+def test_the_section_is_left_to_the_model_without_changing_other_hashes() -> None:
+    """Only a body without a field that was always sent before has another hash, in the first version, too."""
+    plain, auto = (
+        SongRequest.parse({"prompt": "a waltz", **dict.fromkeys(names, "auto")})
+        for names in ((), ("song_section_start", "song_section_end"))
+    )
+    assert UDIO.body_hash(plain.body()) == "75cf87349433074c637f20fd0c8591905eac6fc77204010c34b2a2785999fdcf"
+    assert UDIO.body_hash(auto.body()) != UDIO.body_hash(plain.body())
+    assert (UDIO.oldest_version(auto.body()), auto.start) == (1, None)
+    later = SongRequest.parse({"prompt": "a", "song_section_start": "auto", "song_section_end": 0})
+    assert later.body()["gen_params"]["song_section_end"] == 0
 
 
 @pytest.mark.parametrize("value", [0, 0.3, 0.76, 2, -1, True, "0.75", None, math.nan, [1]])

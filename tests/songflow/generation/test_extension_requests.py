@@ -47,6 +47,22 @@ def test_a_documented_parent_gives_the_documented_body(parent: str) -> None:
     assert json.dumps(made.body()) == json.dumps(documented("openai_hk.submit.precede.udio32.json"))
 
 
+@pytest.mark.parametrize("auto", [None, "auto"])
+def test_a_section_can_be_left_to_the_model(auto: str | None) -> None:
+    """With a mode; the lyrics' own placement, too. A named place is a section already."""
+    fields = dict.fromkeys(("song_section_start", "lyrics_placement_start", "lyrics_placement_end"), auto)
+    made = extension_request(SUNG, SONG, mode="precede", overrides=fields)
+    sent = made.body()["gen_params"]
+    assert (made.start, sent["lyrics"]) == (None, "la la")
+    assert not {*fields, "song_section_end"} & sent.keys()
+    again = extension_request(made, SONG, place="outro").body()["gen_params"]
+    assert (again["song_section_start"], "lyrics_placement_end" in again) == (0.9, False)
+    with pytest.raises(InvalidRequest, match="mode is required with song_section_start"):
+        extension_request(SUNG, SONG, overrides=fields)
+    with pytest.raises(InvalidRequest, match="place intro is song_section_start 0, which is given as auto"):
+        extension_request(SUNG, SONG, place="intro", overrides=fields)
+
+
 @pytest.mark.parametrize(
     ("place", "mode", "start"),
     [

@@ -186,6 +186,23 @@ def test_ranges_are_evenly_spaced_including_both_ends() -> None:
     assert values({"grid": {"seed": {"from": 3, "to": 6}}}, "seed") == [3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("name", ["song_section_start", "song_section_end", "lyrics_placement_end"])
+def test_a_section_is_left_to_the_model(tmp_path: Path, name: str) -> None:
+    """null and auto in YAML, auto in a CSV, where an empty cell is the default; for extensions as well."""
+    (tmp_path / "rows.csv").write_text(f"{name}\nauto\n0.95\n")
+    for written in (
+        f"{name}: null",
+        f"{name}: auto",
+        f"grid: {{{name}: [null, 0.95]}}",
+        "list: {csv: rows.csv}",
+    ):
+        for more in ("prompt: a\n", "source_song_id: s\nprompt: a\nmode: continuation\n"):
+            (tmp_path / "sweep.yaml").write_text(f"{more}{written}\n")
+            cells = cells_of(load_sweep(tmp_path / "sweep.yaml"), access_from_environment())
+            assert [getattr(cell.request, name) for cell in cells] == [None, 0.95][: len(cells)]
+            assert name not in cells[0].request.body()["gen_params"]
+
+
 class TestFiles:
     def test_lines_and_whole_files(self, tmp_path: Path) -> None:
         """Relative to the spec, in any working directory."""
