@@ -26,6 +26,7 @@ from prefect.states import Completed, Failed
 
 from blocks.library import SongLibrary
 from flows.fields import SweepSafety
+from flows.kept import refuse_large
 from songflow.errors import InputError, Unsettled
 from songflow.parameters import EnvironmentAccount, Waiting
 from songflow.runtime.concurrency import one_error
@@ -80,8 +81,11 @@ class Shards:
         """Run every shard; once the sweep is stopped, no further shard is started.
 
         Raises:
-            InputError: there is no such deployment.
+            InputError: there is no such deployment, or Prefect would not take a shard's parameters.
         """
+        for number, cells in enumerate(shards, start=1):
+            if len(cells) == 1:  # several cells are divided before they are too long
+                refuse_large({**self._common, "cells": packed(cells)}, f"shard {number}, one cell,")
         await self._check()
         at_once = min(self._at_once, len(shards), self._concurrency)
         share = max(1, self._concurrency // at_once)

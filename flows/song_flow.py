@@ -14,10 +14,13 @@ from prefect import Flow
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.utilities.callables import parameter_schema
 
+from blocks.library import SongLibrary
 from flows.form import form_signature
 from flows.hooks import let_go
+from flows.kept import SMALL, refuse_large, size_of, with_kept
 from songflow.errors import InputError
 from songflow.runtime.run_sync import synchronous
+from tasks.sessions import library_of
 
 __all__ = ["SongFlow", "paid_flow", "song_flow"]
 
@@ -99,8 +102,20 @@ class SongFlow(Flow[P, R]):
         return super().validate_parameters(_without_absent(parameters))
 
     def serialize_parameters(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """A run's parameters for Prefect's database, less the former ones that were not given."""
-        return super().serialize_parameters(_without_absent(parameters))
+        """A run's parameters for Prefect's database, less the former ones that were not given.
+
+        A long spec or recipe is kept in the library's folder, and the parameter is its path.
+
+        Raises:
+            InputError: Prefect would not take them.
+            LibraryError: the library's folder cannot be written.
+        """
+        plain = super().serialize_parameters(_without_absent(parameters))
+        if size_of(plain) > SMALL:
+            library = parameters.get("library")
+            plain = with_kept(plain, library_of(library if isinstance(library, SongLibrary) else None))
+            refuse_large(plain, f"the flow {self.name}")
+        return plain
 
 
 def song_flow(

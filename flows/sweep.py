@@ -60,7 +60,7 @@ Spec = Annotated[
     fields.described(
         "Sweep",
         "What to make, as YAML or as data: fixed fields under their own names, axes under grid, zip, list, "
-        "random, sobol or lhs, then replicates and constraints.",
+        "random, sobol or lhs, then replicates and constraints. Or the absolute path of a YAML file.",
     ),
 ]
 Folder = Annotated[

@@ -103,13 +103,21 @@ def load_sweep(path: Path) -> Sweep:
 
 
 def parse_sweep(given: str | Mapping[str, Any], folder: Path, name: str = "The sweep") -> Sweep:
-    """Read a spec from YAML text, or from plain data of the same form.
+    """Read a spec from YAML text, from plain data of the same form, or from a file by its absolute path.
 
     Raises:
+        InputError: the file cannot be read.
         InvalidDocument: with every fault.
     """
-    document = read_document(given, name) if isinstance(given, str) else Document(name, dict(given))
+    if isinstance(given, str):
+        document = read_file(Path(given)) if _is_file_name(given) else read_document(given, name)
+    else:
+        document = Document(name, dict(given))
     return _SpecReader(document, folder).sweep()
+
+
+def _is_file_name(given: str) -> bool:
+    return "\n" not in given and given.endswith((".yaml", ".yml", ".json")) and Path(given).is_absolute()
 
 
 class _SpecReader:

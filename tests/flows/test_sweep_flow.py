@@ -27,11 +27,14 @@ from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Ru
 
 from blocks import SimulatorCredentials, SongLibrary
 from flows.generate import generate_song
+from flows.shards import Shards
 from flows.sweep import sweep, sweep_shard
 from songflow.errors import GenerationFailed, InputError, InvalidDocument, LibraryError, NotCollected
+from songflow.families.udio import SongRequest
 from songflow.ledger.key_summaries import KeySummaries
 from songflow.library.library import Library
 from songflow.runtime.retry import without_pauses
+from songflow.sweeps.cells import Cell
 from songflow.sweeps.tally import SweepUnfinished
 
 pytestmark = [
@@ -62,6 +65,35 @@ async def task_runs(flow_run_id):
             flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])),
             task_run_filter=TaskRunFilter(),
         )
+
+
+@pytest.mark.parametrize("form", ["text", "data"])
+async def test_a_spec_that_is_too_long_for_prefect_is_kept_beside_the_run(studio, form):
+    """The run's parameter is a path, with which Prefect's button "Run again" starts another run."""
+    here = studio(pool=2)
+    lyrics = "la la, lo lo 🎻\n" * 30_000
+    data = {"name": f"long {form}", "prompt": "a waltz", "list": [{"seed": 1, "lyrics": lyrics}, {"seed": 2}]}
+    given = json.dumps(data) if form == "text" else data
+    first = await sweep(given, name=f"long {form}", report=False, **here.options)
+    assert (first.stored, first.posts) == (2, 2)
+    run = await last_run(f"long {form}")
+    kept = run.parameters["spec"]
+    assert os.path.dirname(kept) == str(here.folder / "songs" / "kept")  # noqa: PTH120 - a text of Prefect's
+    again = await sweep(**{**here.options, "spec": kept, "report": False})
+    assert (again.existing, again.posts, here.billed) == (2, 0, 2)
+
+
+async def test_what_cannot_be_kept_beside_is_refused_before_anything_is_sent(studio):
+    """Lyrics that only one request has, and a cell that no shard of a deployment can have as a parameter."""
+    here = studio(pool=2)
+    with pytest.raises(
+        InputError, match=r"flow generate-song have .* bytes, and Prefect takes 524,288: lyrics is too"
+    ):
+        await generate_song("a waltz", lyrics="la " * 200_000, **here.options)
+    request = SongRequest.parse({"prompt": "a waltz", "lyrics": "la " * 200_000})
+    with pytest.raises(InputError, match=r"shard 1, one cell, have .* bytes.*cells is too long"):
+        await Shards("sweep-shard/none", "root", {}, 1, 1).run([[Cell("key", request, {}, 1)]])
+    assert here.billed == 0
 
 
 async def test_a_sweep_runs_in_shards_and_a_new_run_pays_nothing(studio, prefect_server):

@@ -321,3 +321,16 @@ class TestSamples:
             "sys.exit(bool({'scipy', 'numpy', 'pandas', 'prefect'} & sys.modules.keys()))"
         )
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_text_may_be_the_path_of_a_file(tmp_path: Path) -> None:
+    """As a run has it whose spec is too long for Prefect; files that it names are still those of the given folder."""
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "not.txt").write_text("drums")
+    spec = tmp_path / "kept" / "spec.yaml"
+    spec.write_text('{"prompt": "🎻", "negative_prompt": {"file": "not.txt"}}')
+    sweep = parse_sweep(str(spec), tmp_path)
+    assert sweep.fixed == {"prompt": "🎻", "negative_prompt": "drums"}
+    assert parse_sweep("prompt: a.yaml", tmp_path).fixed == {"prompt": "a.yaml"}
+    with pytest.raises(InputError, match=r"gone\.yaml cannot be read: No such file"):
+        parse_sweep(str(tmp_path / "gone.yaml"), tmp_path)
