@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from cli.options import Gateway
+from cli.prefect_mode import configured_server, load_prefect, trouble_with
 from songflow.accounts import Access, resolve_from_environment
+from songflow.errors import MissingCredentials
 from songflow.ledger.rows import Submission
 
 __all__ = ["access_of", "given_access", "resolve"]
+
+log = logging.getLogger(f"songflow.{__name__}")
 
 _BLOCK = "block:"
 _UNSAVED = "/unsaved"
@@ -22,7 +27,12 @@ async def access_of(gateway: Gateway) -> Access:
     """
     if gateway.credentials is None:
         return gateway.account().access()
-    _spare_prefect_telemetry()
+    trouble = await _prefect_trouble()
+    if trouble is not None:
+        raise MissingCredentials(
+            f"The credentials block {gateway.credentials!r} cannot be loaded: {trouble}.",
+            next="start that server (`prefect server start`), or correct PREFECT_API_URL; nothing was sent.",
+        )
     from blocks.resolver import load_credentials
 
     return (await load_credentials(gateway.credentials)).get_access()
@@ -39,10 +49,28 @@ async def resolve(submission: Submission) -> Access | None:
     """The access of a stored submission. Prefect is imported (1.5 s) only for one that a saved block took."""
     if not submission.account.startswith(_BLOCK) or submission.account.endswith(_UNSAVED):
         return await resolve_from_environment(submission)
-    _spare_prefect_telemetry()
+    trouble = await _prefect_trouble()
+    if trouble is not None:
+        log.warning("The block of the account %s cannot be loaded: %s.", submission.account, trouble)
+        return await resolve_from_environment(submission)
     from blocks.resolver import resolve_access
 
     return await resolve_access(submission)
+
+
+async def _prefect_trouble() -> str | None:
+    """Prepare to load a block with Prefect: why the configured server cannot give it, or None.
+
+    Raises:
+        InvalidEnvironment: a setting that Prefect would read cannot be used.
+    """
+    server = configured_server()
+    trouble = await trouble_with(server) if server is not None else None
+    if server is not None and trouble is not None:
+        return f"the Prefect server at {server.shown} {trouble}"
+    _spare_prefect_telemetry()
+    load_prefect()
+    return None
 
 
 def _spare_prefect_telemetry() -> None:

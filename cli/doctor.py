@@ -13,9 +13,9 @@ from cli.accounts import access_of
 from cli.options import Common, Gateway, Paying, Waiting
 from cli.output import Output, confirm
 from cli.paid_command import NewSong, run_paid
-from cli.prefect_mode import configured_api_url, server_answers
+from cli.prefect_mode import configured_server, load_prefect, trouble_with
 from songflow.accounts import Access
-from songflow.errors import InputError
+from songflow.errors import InputError, InvalidEnvironment
 from songflow.families.family import Request
 from songflow.families.registry import models, parse_request
 
@@ -87,19 +87,25 @@ async def _checks(common: Common) -> AsyncIterator[Check]:
 
     async for check in check_machine(common.library_settings()):
         yield check
-    url = configured_api_url()
     start = "run `prefect server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api."
-    if url is None:
-        yield hint(
-            "Prefect server", "none is configured: no schedules and no UI; the command needs none.", start
-        )
-    elif not server_answers(url):
-        yield bad("Prefect server", f"{url} does not answer.", start)
-    else:
-        from deployments.doctor_server import check_server
+    try:
+        server = configured_server()
+        if server is None:
+            said = "none is configured: no schedules and no UI; the command needs none."
+            yield hint("Prefect server", said, start)
+            return
+        trouble = await trouble_with(server)
+        if trouble is not None:
+            yield bad("Prefect server", f"{server.shown} {trouble}.", start)
+            return
+        load_prefect()
+    except InvalidEnvironment as error:
+        yield bad("Prefect server", error.message, error.next or start)
+        return
+    from deployments.doctor_server import check_server
 
-        async for check in check_server():
-            yield check
+    async for check in check_server():
+        yield check
 
 
 def _spend(output: Output, spend: Spend, gateway: Gateway, common: Common) -> int:

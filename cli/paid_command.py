@@ -150,7 +150,7 @@ async def _run_paid(
     common: Common,
 ) -> GenerationResult:
     policy = paying.safety(key).policy()  # a missing key of a fallback is an error before anything is sent
-    if use_prefect():
+    if await use_prefect():
         if order.needs_account and gateway.credentials is None:
             gateway.account().access()  # so is a missing key of the gateway, before a flow run exists
         shared = await shared_parameters(gateway, waiting, paying.safety(key), paying.budget, common)

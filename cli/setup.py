@@ -6,7 +6,7 @@ import asyncio
 
 from cli.options import Common
 from cli.output import Output
-from cli.prefect_mode import configured_api_url, server_answers
+from cli.prefect_mode import configured_server, load_prefect, trouble_with
 from songflow.errors import InputError
 
 __all__ = ["require_server", "setup"]
@@ -43,21 +43,23 @@ def require_server() -> str:
     """The address of the Prefect server that is configured and answers.
 
     Raises:
-        InputError: there is none, with what to do about it.
+        InputError: there is none, or it cannot be asked, with what to do about it.
     """
-    url = configured_api_url()
-    if url is None:
+    server = configured_server()
+    if server is None:
         raise InputError(
             "No Prefect server is configured: this needs one that stays up.",
             next="run `prefect server start` in another terminal and set "
             "PREFECT_API_URL=http://127.0.0.1:4200/api; songs on the command line need no server.",
         )
-    if not server_answers(url):
+    trouble = asyncio.run(trouble_with(server))
+    if trouble is not None:
         raise InputError(
-            f"The Prefect server at {url} does not answer.",
+            f"The Prefect server at {server.shown} {trouble}.",
             next="start it (`prefect server start`), or correct PREFECT_API_URL.",
         )
-    return url
+    load_prefect()
+    return server.shown
 
 
 async def _set_up(

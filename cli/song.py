@@ -161,7 +161,7 @@ class _SongOrder:
     async def _make(self, output: Output, key: str) -> WholeSong:
         safety = self.paying.safety(key)
         policy = safety.policy()  # a missing key is an error before anything is sent
-        if use_prefect():
+        if await use_prefect():
             return await self._as_flow(safety)
         access = await access_of(self.gateway)
         recipe = self._read(access)

@@ -237,7 +237,7 @@ async def _run(
     waiting: Waiting,
     common: Common,
 ) -> SweepResult:
-    if use_prefect():
+    if await use_prefect():
         return await _as_flow(spec, sweeping, gateway, waiting, common)
     settings = replace(
         session_settings(waiting.group(), sweeping.safety(), sweeping.budget),

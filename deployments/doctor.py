@@ -23,6 +23,8 @@ from deployments.health import Check, bad, good, hint
 from songflow.audio.decoding import AudioProblem, measure
 from songflow.errors import SongflowError
 from songflow.gateways import DIALECTS
+from songflow.gateways.network import check_network, open_client
+from songflow.gateways.tls import NetworkProblem
 from songflow.generation.rescue import stranded
 from songflow.generation.session import Session
 from songflow.ledger.money import LIBRARY_SCOPE
@@ -41,10 +43,14 @@ async def check_machine(library: LibrarySettings) -> AsyncIterator[Check]:
     yield _python()
     yield _packages()
     yield _decoder()
+    network = _network()
+    yield network
     async for check in _library(library):
         yield check
     for check in _keys():
         yield check
+    if network.state == "bad":
+        return
     for name, dialect in DIALECTS.items():
         if dialect.base_url and gateway_key(dialect.key_variable):
             yield await reachable(f"gateway {name}", dialect.base_url)
@@ -53,15 +59,27 @@ async def check_machine(library: LibrarySettings) -> AsyncIterator[Check]:
 async def reachable(part: str, base_url: str) -> Check:
     """Check that a gateway's host answers a GET without a key, which costs nothing."""
     try:
-        async with httpx.AsyncClient(timeout=_PATIENCE_SECONDS, follow_redirects=False) as client:
+        async with open_client(timeout=_PATIENCE_SECONDS) as client:
             answer = await client.get(base_url)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         return bad(
             part,
             f"{base_url} does not answer ({type(error).__name__}).",
             "check the address, the network and the proxy.",
         )
     return good(part, f"{base_url} answers (HTTP {answer.status_code}); no key was sent and nothing spent.")
+
+
+def _network() -> Check:
+    """Check that the environment's proxies and certificates can be used, as the first request would."""
+    try:
+        proxies = check_network()
+    except NetworkProblem as problem:
+        return bad("network", f"{problem}.", f"{problem.mend}.")
+    used = ", ".join(f"{scheme}_proxy".upper() for scheme in proxies.by_scheme)
+    return good(
+        "network", f"requests go through {used}, but to this machine." if used else "no proxy is set."
+    )
 
 
 def _python() -> Check:

@@ -6,6 +6,7 @@
     |  |- InvalidDocument                a recipe or a sweep, with all its faults at once
     |  |- KeyConflict                    the same request key with a different body
     |  |- MissingCredentials             no key, or an unknown credentials block
+    |  |- InvalidEnvironment             a variable of the environment, such as a proxy
     |  `- LibraryError                   the library cannot be used (path, space, schema, file system)
     |- NotBilled                     3   the gateway did not accept the request
     |  |- RequestRefused                 it refused
@@ -35,6 +36,7 @@ __all__ = [
     "GenerationLost",
     "InputError",
     "InvalidDocument",
+    "InvalidEnvironment",
     "InvalidRequest",
     "KeyConflict",
     "LedgerOutdated",
@@ -142,6 +144,10 @@ class KeyConflict(InputError):
 
 class MissingCredentials(InputError):
     """No key for the gateway, or credentials that cannot be loaded."""
+
+
+class InvalidEnvironment(InputError):
+    """A variable of the environment cannot be used; the message names it."""
 
 
 class LibraryError(InputError):

@@ -16,7 +16,9 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, Field, SecretStr, ValidationError, create_model
 
-from songflow.errors import InputError, LibraryError
+from songflow.errors import InvalidEnvironment, LibraryError
+from songflow.gateways.network import check_network
+from songflow.gateways.tls import NetworkProblem
 
 __all__ = [
     "DEFAULT_NAME_TEMPLATE",
@@ -26,17 +28,14 @@ __all__ = [
     "debugging",
     "gateway_key",
     "inherited",
+    "network_error",
+    "require_network",
     "sender_environment",
 ]
 
 DEFAULT_NAME_TEMPLATE = "{title}-{uid}.mp3"
 FALLBACK_KEY_VARIABLE = "SONGFLOW_API_KEY"
 """Read if a gateway's own variable is not set."""
-
-_FOR_SENDERS = re.compile(
-    r"PATH|HOME|USER|TMPDIR|LANG|TZ|LD_LIBRARY_PATH|SONGFLOW_FAIL_POINT|(LC|SSL_CERT|PG).*|.*_PROXY",
-    re.IGNORECASE,
-)
 
 _Units = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Settings = TypeVar("_Settings", "LibrarySettings", "PrefectSettings")
@@ -102,31 +101,53 @@ class PrefectSettings:
     Attributes:
         enabled: Commands become flow runs if a Prefect server answers.
         api_url: The server's API.
+        api_key, api_auth_string: Its key or its password.
+        api_ssl_cert_file: The certificate authorities to trust instead of the usual ones.
+        api_tls_insecure_skip_verify: Trust any certificate.
         home: The folder of Prefect's files.
         profiles_path: The file of profiles (None: `profiles.toml` in `home`).
         profile: The profile to use (None: the one that the file marks as active).
     """
 
     enabled: bool = field(default=True, metadata={"variable": "SONGFLOW_PREFECT"})
-    api_url: str | None = None
+    api_url: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)
+    api_auth_string: str | None = field(default=None, repr=False)
+    api_ssl_cert_file: str | None = None
+    api_tls_insecure_skip_verify: bool = False
     home: Path = Path("~/.prefect")
     profiles_path: Path | None = None
     profile: str | None = None
 
     @classmethod
     def from_environment(cls) -> PrefectSettings:
-        """Read SONGFLOW_PREFECT, PREFECT_API_URL, PREFECT_HOME, PREFECT_PROFILES_PATH and PREFECT_PROFILE.
+        """Read SONGFLOW_PREFECT, and the other fields from `PREFECT_` and their name.
 
         Raises:
-            InputError: SONGFLOW_PREFECT is neither on nor off.
+            InvalidEnvironment: a switch is neither on nor off.
         """
-        return _read(cls, "PREFECT_", InputError)
+        return _read(cls, "PREFECT_", InvalidEnvironment)
 
 
 def gateway_key(variable: str) -> SecretStr | None:
     """The gateway key in a variable; None if it is not set or blank."""
     key = os.environ.get(variable, "").strip()
     return SecretStr(key) if key else None
+
+
+def require_network() -> None:
+    """Raise InvalidEnvironment if no HTTP client can be opened with the environment's proxies and certificates."""
+    if (error := network_error()) is not None:
+        raise error
+
+
+def network_error() -> InvalidEnvironment | None:
+    """The variable with which no HTTP client can be opened, as an error; None if there is none."""
+    try:
+        check_network()
+    except NetworkProblem as problem:
+        return InvalidEnvironment(f"{problem}.", next=f"{problem.mend}; nothing was sent.")
+    return None
 
 
 def debugging() -> bool:
@@ -148,11 +169,11 @@ def inherited(names: Iterable[str]) -> dict[str, str]:
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def _read(kind: type[_Settings], prefix: str, refused: type[InputError | LibraryError]) -> _Settings:
+def _read(kind: type[_Settings], prefix: str, refused: type[InvalidEnvironment | LibraryError]) -> _Settings:
     """Read a dataclass's fields from the environment; unset and blank variables leave the defaults.
 
     Raises:
-        InputError, LibraryError: as `refused`, naming the variable, its value and what is allowed.
+        InvalidEnvironment, LibraryError: as `refused`, naming the variable, its value and what is allowed.
     """
     model = _model(kind, prefix)
     variables = (str(one.validation_alias) for one in model.model_fields.values())

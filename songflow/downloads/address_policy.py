@@ -11,9 +11,10 @@ import ipaddress
 import socket
 from contextlib import suppress
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
+
+from songflow.gateways.network import Proxies
 
 __all__ = ["AddressRefused", "check_peer", "check_url", "is_private_host", "uses_proxy"]
 
@@ -71,10 +72,8 @@ async def is_private_host(host: str) -> bool:
 
 
 def uses_proxy(url: str) -> bool:
-    """True if the environment configures a proxy for this URL, which then resolves the name."""
-    parts = urlsplit(url)
-    proxies = getproxies()
-    return (parts.scheme in proxies or "all" in proxies) and not proxy_bypass(parts.hostname or "")
+    """True if a request for this URL goes through a proxy, which then resolves the name."""
+    return Proxies.of_environment().proxy_for(url) is not None
 
 
 def _is_private(address: str) -> bool:

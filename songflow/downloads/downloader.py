@@ -30,8 +30,8 @@ from songflow.downloads.checking import Checked, PageFound, check_file
 from songflow.errors import SongflowError
 from songflow.gateways.client import KEPT_CONNECTIONS
 from songflow.gateways.encoding import Ending, decode_body, names_encoding
+from songflow.gateways.network import open_client
 from songflow.gateways.redaction import without_keys
-from songflow.gateways.tls import tls_context
 from songflow.runtime.failpoints import reached
 from songflow.runtime.retry import Backoff, retry
 
@@ -89,10 +89,12 @@ class Downloaded:
 
 
 def download_client() -> httpx.AsyncClient:
-    """An HTTP client for song hosts: it sends no gateway key, and leaves redirects to `Downloads`."""
-    return httpx.AsyncClient(
-        verify=tls_context(),
-        follow_redirects=False,
+    """An HTTP client for song hosts: it sends no gateway key, and leaves redirects to `Downloads`.
+
+    Raises:
+        NetworkProblem: the environment does not let a client be opened.
+    """
+    return open_client(
         headers={"Accept-Encoding": "identity", "User-Agent": "songflow"},
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS),
         timeout=httpx.Timeout(_READ_TIMEOUT_SECONDS, connect=10.0),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from songflow.gateways.dialect import Dialect, check_base_url
 
@@ -55,15 +53,6 @@ class Account:
     def is_secure(self) -> bool:
         """True if the connection uses TLS."""
         return self.base_url.startswith("https:")
-
-    @property
-    def is_loopback(self) -> bool:
-        """True if the gateway runs on this machine, so that no proxy is used."""
-        host = urlsplit(self.base_url).hostname or ""
-        try:
-            return ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost" or host.endswith(".localhost")
 
 
 def _check_key(secret: str) -> None:

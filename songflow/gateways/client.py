@@ -15,11 +15,11 @@ from songflow.gateways.account import Account
 from songflow.gateways.answer import KEPT_HEADERS, Answer
 from songflow.gateways.body import raw_header, read_body
 from songflow.gateways.fetch import FetchProblem, FetchProblemKind, classify_fetch
+from songflow.gateways.network import open_client
 from songflow.gateways.redaction import Redactor, keep_out_of_logs
 from songflow.gateways.report import Report
 from songflow.gateways.service import Question, Service
 from songflow.gateways.submit import Accepted, NotSent, Outcome, Unknown, classify_submit
-from songflow.gateways.tls import tls_context
 
 if TYPE_CHECKING:
     # Only the types: importing httpx takes 200 ms, which commands that send nothing save.
@@ -204,10 +204,8 @@ class Gateway:
         if self._closed:
             raise RuntimeError("this gateway is closed")
         if paid not in self._clients:
-            self._clients[paid] = httpx.AsyncClient(
-                verify=tls_context() if self.account.is_secure else _no_tls_context(),
-                trust_env=not self.account.is_loopback,
-                follow_redirects=False,
+            self._clients[paid] = open_client(
+                verify=None if self.account.is_secure else _no_tls_context(),
                 timeout=httpx.Timeout(self._read_timeout, connect=self._connect_timeout),
                 limits=httpx.Limits(
                     max_connections=None,

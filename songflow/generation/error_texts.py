@@ -13,7 +13,6 @@ from songflow.ledger.submissions import Twin
 
 __all__ = [
     "failed_error",
-    "library_error_after_payment",
     "lost_error",
     "not_collected_error",
     "not_recorded_error",
@@ -21,6 +20,7 @@ __all__ = [
     "overdue_error",
     "paid_from_here",
     "refused_error",
+    "setup_error_after_payment",
     "stopped_error",
     "twin_error",
     "unknown_error",
@@ -137,19 +137,19 @@ def overdue_error(submission: Submission, reason: str) -> errors.StillRunning:
 
 @contextmanager
 def paid_from_here(submission: Submission) -> Iterator[None]:
-    """Convert a LibraryError, which says "nothing was sent" and is true only before the POST, to NotCollected.
+    """Convert errors of the set-up, which say "nothing was sent" and are true only before the POST, to NotCollected.
 
     Raises:
-        NotCollected: the library cannot be used.
+        NotCollected: the library, or the environment's proxies or certificates, cannot be used.
     """
     try:
         yield
-    except errors.LibraryError as error:
-        raise library_error_after_payment(submission, error.message) from error
+    except (errors.LibraryError, errors.InvalidEnvironment) as error:
+        raise setup_error_after_payment(submission, error.message) from error
 
 
-def library_error_after_payment(submission: Submission, reason: str) -> errors.NotCollected:
-    """It is paid for, and the library cannot be used now."""
+def setup_error_after_payment(submission: Submission, reason: str) -> errors.NotCollected:
+    """It is paid for, and the library or the network's settings cannot be used now."""
     return errors.NotCollected(
         f"The generation {submission.any_id} is paid for, but not collected: {reason}",
         key=submission.key,

@@ -16,6 +16,7 @@ from songflow.errors import LibraryError, MissingCredentials
 from songflow.gateways import Gateway
 from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.rows import Submission
+from songflow.settings import require_network
 
 if TYPE_CHECKING:
     from songflow.simulator import SimulatorServer
@@ -51,6 +52,7 @@ class GatewayPool:
 
         Raises:
             LibraryError: the embedded simulator cannot run in the library's folder.
+            InvalidEnvironment: the environment's proxies or certificates cannot be used.
         """
         account = access.account
         async with self._opening:
@@ -58,6 +60,7 @@ class GatewayPool:
                 account = at_url(access, await self._embedded_url())
             name = (account.dialect.name, account.base_url, account.fingerprint)
             if name not in self._gateways:
+                require_network()  # the client itself would take it for a failed request
                 gateway = Gateway(account, total_timeout=self._settings.submit_timeout)
                 self._gateways[name] = await self._exits.enter_async_context(gateway)
             return self._gateways[name]

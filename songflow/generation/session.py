@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack
 from typing import Self
 from urllib.parse import urlsplit
 
+import httpx
+
 from songflow.accounts import EMBEDDED_URL, Resolver, resolve_from_environment
 from songflow.downloads.address_policy import is_private_host
 from songflow.downloads.downloader import Downloads, download_client
@@ -17,7 +19,7 @@ from songflow.generation.poll_schedules import PollSchedules
 from songflow.generation.session_settings import SessionSettings
 from songflow.library.library import Library
 from songflow.sender.client import start_sender
-from songflow.settings import LibrarySettings
+from songflow.settings import LibrarySettings, require_network
 
 __all__ = ["Session"]
 
@@ -58,13 +60,13 @@ class Session:
         self.leases = LeaseKeeper(ledger.submissions, self.settings.lease_margin)
         self.polling = PollSchedules(self.settings, ledger.submissions)
         self.events = EventSink(listener, library, ledger.money)
+        self._client: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
         await self._exits.__aenter__()
         start_sender()  # it starts while the library is opened
         try:
             await self._exits.enter_async_context(self.library)
-            self._client = await self._exits.enter_async_context(download_client())
         except BaseException:
             await self._exits.aclose()
             raise
@@ -74,7 +76,15 @@ class Session:
         await self._exits.aclose()
 
     async def downloads(self, base_url: str) -> Downloads:
-        """The downloads of a gateway's songs: from private addresses only if the gateway's own address is private."""
+        """The downloads of a gateway's songs: from private addresses only if the gateway's own address is private.
+
+        Raises:
+            InvalidEnvironment: the environment's proxies or certificates cannot be used.
+        """
+        if self._client is None:
+            require_network()
+            self._client = download_client()
+            self._exits.push_async_callback(self._client.aclose)
         private = base_url == EMBEDDED_URL or await _is_private(urlsplit(base_url).hostname or "")
         return Downloads(self._client, allow_private=private, verify_audio=self.library.settings.verify_audio)
 

@@ -40,6 +40,7 @@ from songflow.ledger.states import RULES, State
 from songflow.ledger.submissions import Claim
 from songflow.runtime.concurrency import shielded
 from songflow.runtime.retry import Attempts, Backoff, Clock, Sleep, retry
+from songflow.settings import network_error
 
 __all__ = ["retry_refusals", "settle_dead_sender", "submit_once"]
 
@@ -72,7 +73,8 @@ async def submit_once(
         A submission that is accepted, running, overdue or succeeded: wait for it, then collect it.
 
     Raises:
-        InputError: the account's gateway does not sell this model family, or cannot make this song.
+        InputError: the account's gateway does not sell this model family, or cannot make this song, or the
+            environment's proxies or certificates cannot be used.
         KeyConflict, LibraryError: nothing was sent.
         RequestRefused, RequestNotSent: not billed; `repeatable` says whether to try again.
         GenerationFailed: this key's generation failed earlier.
@@ -83,7 +85,7 @@ async def submit_once(
     """
     library = session.library
     library.require_space()
-    await _require_seller(session, paid, access, policy)
+    await _require_way(session, paid, access, policy)
     await _require_current_ledger(session, paid, policy)
     intent = _intent(session, paid, access)
     other_sender = Attempts(_OTHER_SENDER)
@@ -182,9 +184,12 @@ async def _adopt(session: Session, submission: Submission) -> bool:
     return await adopt_entry(session.library.ledger.submissions, entry)
 
 
-async def _require_seller(session: Session, paid: PaidRequest, access: Access, policy: PayingPolicy) -> None:
-    """Refuse a request that this gateway cannot serve, unless the key has a submission to re-attach to."""
-    reason = reason_not_to_ask(access, paid.request)
+async def _require_way(session: Session, paid: PaidRequest, access: Access, policy: PayingPolicy) -> None:
+    """Refuse a request that this gateway cannot serve or that cannot be sent from here.
+
+    A key with a submission to re-attach to pays for nothing.
+    """
+    reason = reason_not_to_ask(access, paid.request) or network_error()
     if reason is None:
         return
     known = leading_submission(await session.library.ledger.submissions.of_key(paid.key))

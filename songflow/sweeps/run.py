@@ -25,6 +25,7 @@ from songflow.generation.session import Session
 from songflow.generation.submit import submit_once
 from songflow.ledger.rows import Song
 from songflow.runtime.retry import Attempts, persist
+from songflow.settings import require_network
 from songflow.sweeps.cell_status import Step, failed_before_error, step_of, unexpected_error
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.paid_cells import with_summaries
@@ -95,10 +96,13 @@ class SweepRun:
 
         Raises:
             LibraryError: the ledger cannot be read.
+            InvalidEnvironment: the environment's proxies or certificates cannot be used; nothing was sent.
         """
         try:
             self.tally.cells += len(cells)
             queue = await self._queue(cells)
+            if queue:
+                require_network()  # once, instead of an error for each cell
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(self._options.concurrency, len(queue))):
                     group.create_task(self._worker(queue, group, all_started))

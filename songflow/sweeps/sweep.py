@@ -34,6 +34,7 @@ async def run_sweep(
 
     Raises:
         LibraryError: the ledger cannot be read.
+        InvalidEnvironment: the environment's proxies or certificates cannot be used; nothing was sent.
     """
     start = time.monotonic()
     run = run or SweepRun(session, access, options)

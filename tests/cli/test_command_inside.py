@@ -6,23 +6,24 @@ import csv
 import io
 import json
 import logging
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.not_prefect import ANSWERS, http, listening
 
 import cli.app
 import cli.main
 import cli.paid_command
+import cli.prefect_mode
 from cli.flow_calls import extension_placement
 from cli.main import run
 from cli.options import Common, Gateway, Paying, Waiting
 from cli.output import Output
 from cli.paid_command import named
-from cli.prefect_mode import configured_api_url, server_answers, use_prefect
+from cli.prefect_mode import configured_server, use_prefect
 from songflow.errors import InputError, KeyConflict, OutcomeUnknown, StillRunning
 from songflow.families.registry import extension_request
 from songflow.families.udio import SongRequest
@@ -448,30 +449,70 @@ def test_the_demo_shows_its_rows_and_where_to_listen(call: Call, monkeypatch: py
 # --- Prefect or not ---
 
 
-def test_without_a_server_configured_there_is_no_flow_run() -> None:
+async def test_without_a_server_configured_there_is_no_flow_run() -> None:
     """Plain Python does not start a server."""
-    assert configured_api_url() is None
-    assert use_prefect() is False
+    assert configured_server() is None
+    assert await use_prefect() is False
 
 
-def test_a_server_that_answers_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_answers_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment names it; `SONGFLOW_PREFECT=off` disables it."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.getsockname()[1]}/api")
-        assert use_prefect() is True
+    monkeypatch.setattr(cli.prefect_mode, "load_prefect", lambda: None)
+    with listening(lambda _: http(200, "true")) as (url, asked):
+        monkeypatch.setenv("PREFECT_API_URL", f"{url}/api")
+        assert await use_prefect() is True
+        assert asked == ["/api/health", "/api/admin/version"]
         monkeypatch.setenv("SONGFLOW_PREFECT", "off")
-        assert use_prefect() is False
+        assert await use_prefect() is False
 
 
-def test_a_server_that_does_not_answer_is_not_used(
+async def test_a_server_that_does_not_answer_is_not_used(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With a warning; the ledger records everything either way."""
-    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
-    assert use_prefect() is False
-    assert "does not answer: running without it" in caplog.text
-    assert not server_answers("https://songs.invalid/api")
-    assert not server_answers("http://songs.invalid/api")
+    for url in ("http://127.0.0.1:1/api", "https://songs.invalid/api", "http://songs.invalid/api"):
+        monkeypatch.setenv("PREFECT_API_URL", url)
+        assert await use_prefect() is False
+        assert f"The Prefect server at {url} does not answer: running without it" in caplog.text
+
+
+async def test_a_port_that_is_no_prefect_server_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it answers, within two seconds and with one line."""
+    for kind, answer in ANSWERS.items():
+        with listening(answer) as (url, asked):
+            monkeypatch.setenv("PREFECT_API_URL", f"{url.replace('//', '//me:pa55word@')}/api/")
+            caplog.clear()
+            assert await use_prefect() is False, kind
+            [line] = caplog.messages
+            assert line.startswith(f"The Prefect server at {url}/api/ "), line
+            assert ("PREFECT_API_AUTH_STRING" in line) == (kind == "a password")
+            assert asked[0] == "/api/health"
+
+
+async def test_a_servers_password_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """From the environment or from the profile, as Prefect would."""
+    given: list[str] = []
+
+    def answer(head: str) -> bytes:
+        given.extend(line for line in head.splitlines() if line.lower().startswith("authorization"))
+        return http(200, "true")
+
+    with listening(answer, whole_head=True) as (url, _):
+        (tmp_path / "prefect").mkdir()
+        profile = f'active = "a"\n[profiles.a]\nPREFECT_API_URL = "{url}/api"\nPREFECT_API_AUTH_STRING = "admin:x"\n'
+        (tmp_path / "prefect" / "profiles.toml").write_text(profile)
+        for variable, value in (
+            ("PREFECT_HOME", str(tmp_path / "prefect")),
+            ("PREFECT_API_AUTH_STRING", "admin:y"),
+        ):
+            monkeypatch.setenv(variable, value)
+            server = configured_server()
+            assert server is not None
+            assert "admin" not in repr(server)
+            assert await cli.prefect_mode.trouble_with(server) is None
+    assert [line.split()[-1] for line in given[::2]] == ["YWRtaW46eA==", "YWRtaW46eQ=="]
 
 
 @pytest.mark.parametrize(
@@ -488,7 +529,8 @@ def test_the_active_profile_names_the_server(tmp_path: Path, text: str, url: str
     """As Prefect itself would read it; a broken file names none."""
     (tmp_path / "prefect").mkdir()
     (tmp_path / "prefect" / "profiles.toml").write_text(text)
-    assert configured_api_url() == url
+    found = configured_server()
+    assert (found and found.url) == url
 
 
 def test_options_check_themselves() -> None:

@@ -56,6 +56,23 @@ async def test_a_command_becomes_a_flow_run_if_a_server_is_configured(studio, pr
     assert here.billed == 1
 
 
+async def test_a_flow_run_reaches_this_machine_past_a_proxy(studio, prefect_server, command):
+    """Prefect's own client reads the proxy from the environment: its server, on this machine, is asked directly."""
+    here = studio()
+    code, _answer, err = await command(
+        here,
+        *("past the proxy", "--gateway", "openai-hk", "--base-url", here.simulator.url),
+        api_url=prefect_server.url,
+        OPENAI_HK_KEY=here.secret,
+        HTTP_PROXY="http://127.0.0.1:1",
+        ALL_PROXY="http://127.0.0.1:1",
+        NO_PROXY="elsewhere.test",
+    )
+    assert code == 0, err
+    assert len(await prefect_server.flow_runs("past the proxy")) == 1
+    assert here.billed == 1
+
+
 async def test_a_refusal_inside_a_flow_run_has_the_exit_code_and_json_of_a_refusal(
     studio, prefect_server, command
 ):

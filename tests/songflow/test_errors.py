@@ -16,6 +16,7 @@ EXIT_CODES = {
     "SongflowError": 1,
     "InputError": 2,
     "InvalidDocument": 2,
+    "InvalidEnvironment": 2,
     "InvalidRequest": 2,
     "KeyConflict": 2,
     "MissingCredentials": 2,

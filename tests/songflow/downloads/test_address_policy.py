@@ -72,7 +72,10 @@ async def test_a_private_peer_is_refused_after_the_connection(
         with pytest.raises(AddressRefused, match="turned out to be a private address"):
             check_peer(response, allow_private=False)
         check_peer(response, allow_private=True)
-        monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+        response.request.url = httpx.URL("http://songs.invalid/x.mp3")
+        with pytest.raises(AddressRefused, match="turned out to be a private address"):
+            check_peer(response, allow_private=False)
+        monkeypatch.setenv("http_proxy", "http://proxy.example:3128")  # then the peer is the proxy
         check_peer(response, allow_private=False)
 
 

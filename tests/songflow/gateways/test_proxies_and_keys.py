@@ -10,7 +10,7 @@ import ssl
 import pytest
 from support.canned_gateway import BODY, TAKEN, closed_port, hang
 
-from songflow.gateways import Accepted, FetchProblem, FetchProblemKind, NotSent, Unknown, client
+from songflow.gateways import Accepted, FetchProblem, FetchProblemKind, NotSent, Unknown, client, network
 from songflow.gateways.tls import tls_context
 
 # Proxies.
@@ -64,7 +64,7 @@ async def test_a_post_through_a_tunnel_is_accepted_over_tls(serve, tools, monkey
 
     proxy = await serve(tunnel)
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    monkeypatch.setattr(client, "tls_context", lambda: tls_pair[1])
+    monkeypatch.setattr(network, "tls_context", lambda: tls_pair[1])
     async with tools.gateway("https://gateway.test") as gateway:
         assert isinstance(await gateway.submit("udio", BODY), Accepted)
     assert len(origin.posts) == 1
