@@ -7,6 +7,7 @@ here.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 from pydantic import BaseModel, Field, SecretStr, ValidationError, create_model
 
 from songflow.errors import InvalidEnvironment, LibraryError
-from songflow.gateways.network import check_network
+from songflow.gateways.network import Network, check_network
 from songflow.gateways.tls import NetworkProblem
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "inherited",
     "network_error",
     "require_network",
+    "resolver_networks",
     "sender_environment",
 ]
 
@@ -145,9 +147,29 @@ def network_error() -> InvalidEnvironment | None:
     """The variable with which no HTTP client can be opened, as an error; None if there is none."""
     try:
         check_network()
+        resolver_networks()
     except NetworkProblem as problem:
         return InvalidEnvironment(f"{problem}.", next=f"{problem.mend}; nothing was sent.")
+    except InvalidEnvironment as error:
+        return error
     return None
+
+
+def resolver_networks() -> tuple[Network, ...]:
+    """The networks of SONGFLOW_RESOLVER_NETWORKS, where the user's own resolver finds public names.
+
+    Raises:
+        InvalidEnvironment: one of them is no network.
+    """
+    variable = "SONGFLOW_RESOLVER_NETWORKS"
+    entries = os.environ.get(variable, "").replace(",", " ").split()
+    try:
+        return tuple(ipaddress.ip_network(entry, strict=False) for entry in entries)
+    except ValueError as error:
+        raise InvalidEnvironment(
+            f"{variable} cannot be read: {error}.",
+            next="write networks such as 198.18.0.0/15, with commas between; nothing was sent.",
+        ) from None
 
 
 def debugging() -> bool:

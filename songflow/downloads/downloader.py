@@ -16,7 +16,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from songflow.downloads.checking import Checked, PageFound, check_file
 from songflow.errors import SongflowError
 from songflow.gateways.client import KEPT_CONNECTIONS
 from songflow.gateways.encoding import Ending, decode_body, names_encoding
-from songflow.gateways.network import open_client
+from songflow.gateways.network import Network, open_client
 from songflow.gateways.redaction import without_keys
 from songflow.runtime.failpoints import reached
 from songflow.runtime.retry import Backoff, retry
@@ -131,6 +131,7 @@ class Downloads:
     Args:
         client: From `download_client`.
         allow_private: Whether private addresses are allowed (only if the gateway's is private).
+        resolved: Networks where a name may resolve though they are not public.
         verify_audio: Decode each song to its end.
         backoff: The retries of a transfer.
     """
@@ -140,11 +141,13 @@ class Downloads:
         client: httpx.AsyncClient,
         *,
         allow_private: bool,
+        resolved: Sequence[Network] = (),
         verify_audio: bool = True,
         backoff: Backoff = DOWNLOAD_BACKOFF,
     ) -> None:
         self._client = client
         self._allow_private = allow_private
+        self._resolved = tuple(resolved)
         self._verify_audio = verify_audio
         self._backoff = backoff
 
@@ -254,9 +257,9 @@ class Downloads:
         """
         target = url
         for _hop in range(MAX_REDIRECTS + 1):
-            await check_url(target, allow_private=self._allow_private)
+            await check_url(target, allow_private=self._allow_private, resolved=self._resolved)
             async with self._client.stream("GET", target, headers=headers) as response:
-                check_peer(response, allow_private=self._allow_private)
+                check_peer(response, allow_private=self._allow_private, resolved=self._resolved)
                 if not response.has_redirect_location:
                     yield response
                     return

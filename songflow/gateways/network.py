@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     # Only the type: importing httpx takes 200 ms, which commands that send nothing save.
     import httpx
 
-__all__ = ["Proxies", "check_network", "is_loopback", "open_client"]
+__all__ = ["Network", "Proxies", "check_network", "is_loopback", "open_client"]
 
 _SCHEMES = ("http", "https", "all")
 _PORTS = {"http": 80, "https": 443}
 _SHOWN = 60
 
-_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
 class _Exempt:
     """An entry of NO_PROXY. A part that is None fits every request."""
 
-    network: _Network | None = None
+    network: Network | None = None
     scheme: str | None = None
     host: re.Pattern[str] | None = None
     port: int | None = None

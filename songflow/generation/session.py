@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from songflow.accounts import EMBEDDED_URL, Resolver, resolve_from_environment
-from songflow.downloads.address_policy import is_private_host
+from songflow.downloads.address_policy import AddressPolicy, policy_for
 from songflow.downloads.downloader import Downloads, download_client
 from songflow.events import Listener
 from songflow.generation.event_sink import EventSink
@@ -19,7 +19,7 @@ from songflow.generation.poll_schedules import PollSchedules
 from songflow.generation.session_settings import SessionSettings
 from songflow.library.library import Library
 from songflow.sender.client import start_sender
-from songflow.settings import LibrarySettings, require_network
+from songflow.settings import LibrarySettings, require_network, resolver_networks
 
 __all__ = ["Session"]
 
@@ -85,12 +85,12 @@ class Session:
             require_network()
             self._client = download_client()
             self._exits.push_async_callback(self._client.aclose)
-        private = base_url == EMBEDDED_URL or await _is_private(urlsplit(base_url).hostname or "")
-        return Downloads(self._client, allow_private=private, verify_audio=self.library.settings.verify_audio)
-
-
-async def _is_private(host: str) -> bool:
-    try:
-        return await is_private_host(host)
-    except OSError:
-        return False
+        policy = AddressPolicy(allow_private=True)
+        if base_url != EMBEDDED_URL:
+            policy = await policy_for(urlsplit(base_url).hostname or "", resolver_networks())
+        return Downloads(
+            self._client,
+            allow_private=policy.allow_private,
+            resolved=policy.resolved,
+            verify_audio=self.library.settings.verify_audio,
+        )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
+import socket
 from typing import Any
 
 import httpx
@@ -11,13 +14,18 @@ from songflow.downloads.address_policy import (
     AddressRefused,
     check_peer,
     check_url,
-    is_private_host,
+    policy_for,
     uses_proxy,
 )
 
 PRIVATE = [
-    "127.0.0.1", "localhost", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
-    "0.0.0.0", "::1", "fe80::1", "fc00::1", "::ffff:127.0.0.1", "::", "2130706433", "0x7f.1",
+    "127.0.0.1", "localhost", "10.1.2.3", "172.16.0.1", "192.168.1.1", "198.18.0.1", "100.64.0.1",
+    "0.0.0.0", "::1", "fc00::1", "64:ff9b::10.0.0.1", "2002:0a00:0001::1", "::ffff:127.0.0.1", "::", "2130706433",
+    "0x7f.1",
+]  # fmt: skip
+NEVER = [
+    "169.254.169.254", "169.254.1.1", "fe80::1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2852039166",
+    "100.100.100.200", "fd00:ec2::254", "fd20:ce::254", "168.63.129.16", "192.0.0.192", "224.0.0.1", "ff02::1",
 ]  # fmt: skip
 PUBLIC = ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"]
 
@@ -37,16 +45,103 @@ def url_of(host: str) -> str:
 @pytest.mark.parametrize("host", PRIVATE)
 async def test_an_address_in_a_private_network_is_refused(host: str) -> None:
     """In any notation; allowed if the gateway itself is private."""
-    assert await is_private_host(host)
     with pytest.raises(AddressRefused, match="is a private address, and the gateway is not"):
         await check_url(url_of(host), allow_private=False)
     await check_url(url_of(host), allow_private=True)
 
 
+@pytest.mark.parametrize("host", NEVER)
+async def test_a_link_local_address_or_metadata_service_is_never_allowed(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the gateway's own address, the settings and the proxy."""
+    everything = tuple(map(ipaddress.ip_network, ("0.0.0.0/0", "::/0")))
+    for allow_private in (True, False):
+        for _ in range(2):
+            with pytest.raises(AddressRefused, match="is a link-local address or a metadata service"):
+                await check_url(url_of(host), allow_private=allow_private, resolved=everything)
+            monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+        monkeypatch.delenv("http_proxy")
+
+
+@pytest.fixture
+async def resolver(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """What names resolve to; any other name to 198.18.0.7, as with a VPN's own resolver."""
+    known: dict[str, list[str]] = {}
+
+    async def look_up(host: str, *_: Any, **__: Any) -> list[Any]:
+        try:
+            found = [socket.inet_ntoa(socket.inet_aton(host))]  # other notations of an address
+        except OSError:
+            found = known.get(host, ["198.18.0.7"])
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in found]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+    return known
+
+
+NETWORKS = tuple(map(ipaddress.ip_network, ("198.18.0.0/15", "fd07::/16")))
+
+
+async def test_a_name_may_resolve_where_the_settings_say(resolver: dict[str, list[str]]) -> None:
+    """The advice names the setting; an address in any notation is no name."""
+    resolver |= {
+        "six.test": ["fd07::1"],
+        "both.test": ["198.18.0.1", "10.0.0.1"],
+        "meta.test": ["169.254.169.254"],
+    }
+    with pytest.raises(AddressRefused, match=r"198\.18\.0\.7, set SONGFLOW_RESOLVER_NETWORKS to its network"):
+        await check_url("http://songs.test/x.mp3", allow_private=False)
+    for name in ("songs.test", "six.test"):
+        await check_url(f"https://{name}/x.mp3", allow_private=False, resolved=NETWORKS)
+    for host in ("198.18.0.7", "3323068423", "198.18.7", "[fd07::1]", "both.test", "meta.test"):
+        with pytest.raises(AddressRefused):
+            await check_url(f"http://{host}/x.mp3", allow_private=False, resolved=NETWORKS)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "private", "songs"),
+    [
+        (["198.18.0.9"], False, True),
+        (["100.64.0.9"], False, False),
+        (["198.18.0.9", "10.0.0.1"], True, True),
+        (["10.0.0.1"], True, True),
+        (["93.184.216.34"], False, False),
+    ],
+)
+async def test_a_gateway_whose_name_resolves_to_the_resolvers_own_address_is_not_private(
+    resolver: dict[str, list[str]], addresses: list[str], private: bool, songs: bool
+) -> None:
+    """Its songs' names may resolve in the same network; addresses of the user's network stay out of reach."""
+    resolver["gateway.test"] = addresses
+    policy = await policy_for("gateway.test")
+    assert policy.allow_private is private
+    given = {"allow_private": policy.allow_private, "resolved": policy.resolved}
+    if songs:
+        await check_url("http://songs.test/x.mp3", **given)
+    for url in (
+        "http://10.0.0.7/x.mp3",
+        "http://198.18.0.7/x.mp3",
+        "http://songs.test/x.mp3",
+        "http://127.0.0.1/x",
+    ):
+        if not private and not (songs and "songs" in url):
+            with pytest.raises(AddressRefused):
+                await check_url(url, **given)
+    with pytest.raises(AddressRefused, match="metadata"):
+        await check_url("http://169.254.169.254/latest", **given)
+
+
+async def test_a_gateway_at_a_private_address_is_private(resolver: dict[str, list[str]]) -> None:
+    """In any notation, also one of a resolver's: nobody resolved it."""
+    for host in ("127.0.0.1", "198.18.0.1", "10.1", "::1"):
+        assert (await policy_for(host)).allow_private, host
+    assert (await policy_for("93.184.216.34", NETWORKS)).resolved == NETWORKS
+
+
 @pytest.mark.parametrize("host", PUBLIC)
 async def test_a_public_address_is_allowed(host: str) -> None:
     """Also an IPv4 address inside an IPv6 one."""
-    assert not await is_private_host(host)
     await check_url(url_of(host), allow_private=False)
 
 

@@ -14,7 +14,7 @@ import pytest
 import songflow.downloads.address_policy
 import songflow.generation.session
 from songflow.audio.id3 import audio_span
-from songflow.downloads.address_policy import AddressRefused, check_url
+from songflow.downloads.address_policy import AddressPolicy, AddressRefused, check_url
 
 
 def _audio_in(song: bytes) -> bytes:
@@ -154,10 +154,10 @@ def public_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     """The gateway counts as public, and 127.0.0.2 as an address of the open web."""
     really_private = songflow.downloads.address_policy._is_private
 
-    async def no(_host: str) -> bool:
-        return False
+    async def public(_host: str, _resolved: Any) -> AddressPolicy:
+        return AddressPolicy()
 
-    monkeypatch.setattr(songflow.generation.session, "_is_private", no)
+    monkeypatch.setattr(songflow.generation.session, "policy_for", public)
     monkeypatch.setattr(
         songflow.downloads.address_policy,
         "_is_private",
