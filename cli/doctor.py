@@ -85,7 +85,7 @@ async def _checks(common: Common) -> AsyncIterator[Check]:
     from deployments.doctor import check_machine
     from deployments.health import bad, hint
 
-    async for check in check_machine(common.library_settings()):
+    async for check in check_machine(common.library_settings):
         yield check
     start = "run `prefect server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api."
     try:

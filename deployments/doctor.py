@@ -10,7 +10,7 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -22,14 +22,14 @@ from packaging.version import Version
 from deployments.health import Check, bad, good, hint
 from songflow.audio.decoding import AudioProblem, measure
 from songflow.errors import SongflowError
-from songflow.gateways import DIALECTS
-from songflow.gateways.network import check_network, open_client
-from songflow.gateways.tls import NetworkProblem
+from songflow.gateways import DIALECTS, Account
+from songflow.gateways.network import Proxies, open_client
 from songflow.generation.rescue import stranded
 from songflow.generation.session import Session
 from songflow.ledger.money import LIBRARY_SCOPE
+from songflow.library.audio_store import require_space
 from songflow.library.library import Library
-from songflow.settings import FALLBACK_KEY_VARIABLE, LibrarySettings, gateway_key
+from songflow.settings import FALLBACK_KEY_VARIABLE, LibrarySettings, gateway_key, network_error
 
 __all__ = ["check_machine", "reachable", "unmet"]
 
@@ -38,14 +38,18 @@ _PATIENCE_SECONDS = 5.0
 _DECODER_RATE = 44_100
 
 
-async def check_machine(library: LibrarySettings) -> AsyncIterator[Check]:
-    """Run the checks that need no Prefect server, and yield their results."""
+async def check_machine(read_settings: Callable[[], LibrarySettings]) -> AsyncIterator[Check]:
+    """Run the checks that need no Prefect server, and yield their results.
+
+    Args:
+        read_settings: Gives the library's settings; its error is a result, too.
+    """
     yield _python()
     yield _packages()
     yield _decoder()
     network = _network()
     yield network
-    async for check in _library(library):
+    async for check in _library(read_settings):
         yield check
     for check in _keys():
         yield check
@@ -72,11 +76,9 @@ async def reachable(part: str, base_url: str) -> Check:
 
 def _network() -> Check:
     """Check that the environment's proxies and certificates can be used, as the first request would."""
-    try:
-        proxies = check_network()
-    except NetworkProblem as problem:
-        return bad("network", f"{problem}.", f"{problem.mend}.")
-    used = ", ".join(f"{scheme}_proxy".upper() for scheme in proxies.by_scheme)
+    if (error := network_error()) is not None:
+        return bad("network", error.message, error.next or "correct it.")
+    used = ", ".join(f"{scheme}_proxy".upper() for scheme in Proxies.of_environment().by_scheme)
     return good(
         "network", f"requests go through {used}, but to this machine." if used else "no proxy is set."
     )
@@ -138,26 +140,36 @@ def _decoder() -> Check:
     return good("decoder", f"mp3 is decoded (libsndfile, {seconds:.2f} s of a test tone).")
 
 
-async def _library(settings: LibrarySettings) -> AsyncIterator[Check]:
-    if not settings.exists():
-        yield _new_library(settings)
-        return
+async def _library(read_settings: Callable[[], LibrarySettings]) -> AsyncIterator[Check]:
     try:
+        settings = read_settings()
+        library = Library(settings)  # checks the settings, as the first command does, and makes nothing
+        if not settings.exists():
+            yield _new_library(library)
+            return
         async with Session(settings) as session:
             for check in await _open_library(session):
                 yield check
     except (SongflowError, OSError) as error:
-        advice = error.next if isinstance(error, SongflowError) else None
-        yield bad("library", f"{settings.folder}: {error}", advice or "mend it, or choose another --library.")
-
-
-def _new_library(settings: LibrarySettings) -> Check:
-    """Check that the nearest existing folder above a new library is writable."""
-    home = next(folder for folder in (settings.folder, *settings.folder.parents) if folder.exists())
-    if not os.access(home, os.W_OK | os.X_OK):
-        return bad(
-            "library", f"{home} cannot be written to.", "choose another with --library or SONGFLOW_LIBRARY."
+        message, advice = (
+            (error.message, error.next) if isinstance(error, SongflowError) else (str(error), None)
         )
+        yield bad("library", message, advice or "mend it, or choose another --library.")
+
+
+def _new_library(library: Library) -> Check:
+    """Check that the nearest existing folders above a new library and its songs are writable."""
+    settings = library.settings
+    for wanted in (settings.folder, library.store.parts):
+        home = next(folder for folder in (wanted, *wanted.parents) if folder.exists())
+        if not home.is_dir() or not os.access(home, os.W_OK | os.X_OK):
+            return bad(
+                "library",
+                f"{home} cannot be written to.",
+                "choose another with --library or SONGFLOW_LIBRARY, and SONGFLOW_AUDIO_URL.",
+            )
+        require_space(home)
+    library.store.require_opened()
     free = shutil.disk_usage(home).free >> 20
     return good("library", f"{settings.folder} will be made by the first song ({free} MiB free).")
 
@@ -203,13 +215,26 @@ async def _money(library: Library) -> list[Check]:
 
 
 def _keys() -> Iterator[Check]:
-    variables = [dialect.key_variable for dialect in DIALECTS.values() if dialect.base_url]
-    present = [name for name in (*variables, FALLBACK_KEY_VARIABLE) if gateway_key(name)]
+    """Check each key as the first command that pays with it would."""
+    ours = [dialect for dialect in DIALECTS.values() if dialect.base_url]
+    present = []
+    for variable, dialect in (*((one.key_variable, one) for one in ours), (FALLBACK_KEY_VARIABLE, ours[0])):
+        key = gateway_key(variable)
+        if key is None:
+            continue
+        present.append(variable)
+        try:
+            Account(dialect, key=key)
+        except ValueError as error:
+            yield bad(
+                "keys", f"{variable} cannot be used: {error}.", "copy the key again, without line breaks."
+            )
+            return
     if present:
         yield good("keys", f"in the environment: {', '.join(present)}.")
         return
     yield hint(
         "keys",
         "none in the environment: songs come from the simulator, or from a credentials block.",
-        f"export {variables[0]}=... for real songs, and name the gateway.",
+        f"export {ours[0].key_variable}=... for real songs, and name the gateway.",
     )

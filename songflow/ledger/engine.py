@@ -56,7 +56,7 @@ def ledger_url(given: str | None, folder: Path) -> URL:
     driver = drivers.get(url.get_backend_name())
     if driver is None:
         raise LibraryError(
-            f"The ledger does not support {url.get_backend_name()}.",
+            f"SONGFLOW_LEDGER_URL names {url.get_backend_name()}, which the ledger does not support.",
             next="use SQLite (the default) or a postgresql:// URL.",
         )
     if driver.startswith("sqlite") and url.database in (None, "", ":memory:"):

@@ -19,6 +19,25 @@ from songflow.runtime.remote_files import as_os_error, is_remote, local_path
 
 __all__ = ["AudioStore", "move_into_place", "prepare_folder", "require_space"]
 
+# File systems of fsspec that forget their files with the process, and those that only read.
+_FLEETING = frozenset({"memory"})
+_READ_ONLY = frozenset(
+    {
+        "http",
+        "https",
+        "zip",
+        "tar",
+        "libarchive",
+        "data",
+        "git",
+        "github",
+        "gist",
+        "reference",
+        "dvc",
+        "wandb",
+    }
+)
+
 MIN_FREE_BYTES = 64 * 1024 * 1024
 """Free space required before a payment: two takes of several minutes, and the ledger's growth."""
 
@@ -27,34 +46,49 @@ class AudioStore:
     """A folder of songs, local or remote.
 
     `parts` is the local folder of unfinished downloads. For a local store it is on the same file system, so that a
-    finished download becomes a song by one atomic rename.
+    finished download becomes a song by one atomic rename. `is_local`: songs are files on this machine.
     """
 
     def __init__(self, url: str | None, library: Path) -> None:
-        """Open the store at an fsspec URL or a path (None: `audio/` in the library's folder)."""
-        self._url = url or str(library / "audio")
-        self._remote: Any = None
-        self._root = self._url
-        if is_remote(self._url):
-            self._remote, self._root = _open_remote(self._url)
-            self.parts = library / "parts"
-        else:
-            local = local_path(self._url).expanduser().resolve()
-            self._root = str(local)
-            self.parts = local / ".parts"
-
-    @property
-    def is_local(self) -> bool:
-        """True if songs are files on this machine."""
-        return self._remote is None
-
-    def prepare(self) -> None:
-        """Create the folders and check that they are writable.
+        """The store at an fsspec URL or a path (None: `audio/` in the library's folder); nothing is opened yet.
 
         Raises:
-            LibraryError: they are not.
+            LibraryError: songs cannot be stored at such a URL.
+        """
+        self._url = url or str(library / "audio")
+        self.is_local = not is_remote(self._url)
+        self._opened: tuple[Any, str] | None = None
+        if self.is_local:
+            local = _local_folder(self._url)
+            self._root = str(local)
+            self.parts = local / ".parts"
+        else:
+            _check_remote(self._url)
+            self.parts = library / "parts"
+
+    def prepare(self) -> None:
+        """Open the store, create the local folders and check that they are writable.
+
+        Raises:
+            LibraryError: they are not, or the store cannot be opened.
         """
         prepare_folder(self.parts)
+        self.require_opened()
+
+    def require_opened(self) -> None:
+        """Raise LibraryError if the store is not local and its file system cannot be opened."""
+        if not self.is_local:
+            self._open()
+
+    @property
+    def _remote(self) -> Any:
+        """The file system of a store that is not local."""
+        return self._open()[0]
+
+    def _open(self) -> tuple[Any, str]:
+        if self._opened is None:
+            self._opened = _open_remote(self._url)
+        return self._opened
 
     async def put(self, part: Path, name: str) -> str:
         """Move a verified part file into the store as `name`; return its absolute path or URL.
@@ -62,7 +96,7 @@ class AudioStore:
         Raises:
             OSError: the store failed; the part file is unchanged.
         """
-        if self._remote is None:
+        if self.is_local:
             target = Path(self._root) / name
             await asyncio.to_thread(move_into_place, part, target)
             return str(target)
@@ -70,20 +104,20 @@ class AudioStore:
 
     async def put_cover(self, draft: Path, name: str) -> str:
         """Move a song's cover into the store, before the song itself; return its path or URL."""
-        if self._remote is None:
+        if self.is_local:
             target = Path(self._root) / name
             await asyncio.to_thread(_move_cover, draft, target)
             return str(target)
         return await self._sent(self._upload_cover, draft, name)
 
     async def _sent(self, upload: Callable[[Path, str], None], file: Path, name: str) -> str:
-        address = f"{self._root}/{name}"
+        address = f"{self._open()[1]}/{name}"
         with as_os_error("the upload failed", address):
             await asyncio.to_thread(upload, file, address)
         return str(self._remote.unstrip_protocol(address))
 
     def _upload(self, part: Path, address: str) -> None:
-        self._remote.makedirs(self._root, exist_ok=True)
+        self._remote.makedirs(self._open()[1], exist_ok=True)
         reached("song: before upload")
         self._remote.put_file(str(part), address)
         reached("song: after upload")
@@ -99,7 +133,7 @@ class AudioStore:
         Raises:
             OSError: the store does not have it, or cannot be reached.
         """
-        if self._remote is None:
+        if self.is_local:
             yield Path(path)
             return
         copy = self.parts / f"look-{uuid.uuid4().hex}"
@@ -111,7 +145,7 @@ class AudioStore:
             copy.unlink(missing_ok=True)
 
     def _upload_cover(self, draft: Path, address: str) -> None:
-        self._remote.makedirs(self._root, exist_ok=True)
+        self._remote.makedirs(self._open()[1], exist_ok=True)
         reached("cover: before upload")
         self._remote.put_file(str(draft), address)
         reached("cover: after upload")
@@ -124,7 +158,7 @@ class AudioStore:
     def _has_file(self, path: str, size: int | None) -> bool:
         try:
             with as_os_error("its size cannot be read", path):
-                found = Path(path).stat().st_size if self._remote is None else self._remote.size(path)
+                found = Path(path).stat().st_size if self.is_local else self._remote.size(path)
         except OSError:
             return False
         return size is None or found == size
@@ -183,14 +217,49 @@ def _move_cover(draft: Path, target: Path) -> None:
     reached("cover: after rename")
 
 
+def _local_folder(url: str) -> Path:
+    try:
+        return local_path(url).expanduser().resolve()
+    except (RuntimeError, OSError) as error:
+        raise _unusable(str(getattr(error, "strerror", None) or error)) from None
+
+
+def _check_remote(url: str) -> None:
+    """Check, without a connection, that songs can be stored at a URL and stay there.
+
+    Raises:
+        LibraryError: they cannot.
+    """
+    import fsspec
+
+    protocol, _, rest = url.partition("://")
+    if "::" in url:
+        raise _unusable("it chains file systems, and a song must lie in one")
+    if protocol in _FLEETING:
+        raise _unusable(f"songs at {protocol}:// are gone with the process")
+    if protocol in _READ_ONLY:
+        raise _unusable(f"songs cannot be written to {protocol}://")
+    if not rest.strip("/"):
+        raise _unusable("it names no bucket or folder")
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except (ValueError, ImportError) as error:
+        raise _unusable(str(error)) from None
+
+
 def _open_remote(url: str) -> tuple[Any, str]:
     import fsspec
 
     try:
         filesystem, root = fsspec.core.url_to_fs(url)
-    except (ValueError, ImportError) as error:
-        raise LibraryError(
-            f"SONGFLOW_AUDIO_URL cannot be used: {error}.",
-            next="install the file system's package (s3fs, gcsfs, ...) or give another URL.",
-        ) from None
+    except Exception as error:  # whatever a file system raises; its text may quote a password of the URL
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise _unusable(f"its file system cannot be opened ({reason})") from None
     return filesystem, str(root).rstrip("/")
+
+
+def _unusable(reason: str) -> LibraryError:
+    return LibraryError(
+        f"SONGFLOW_AUDIO_URL cannot be used: {reason}.",
+        next="install the file system's package (s3fs, gcsfs, ...) or give another URL; nothing was sent.",
+    )

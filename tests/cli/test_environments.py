@@ -222,6 +222,48 @@ def test_a_port_that_is_no_prefect_server_is_done_without(scene: Scene) -> None:
             assert ("PREFECT_API_AUTH_STRING" in check["said"]) == (kind == "a password")
 
 
+SETTINGS = {
+    "SONGFLOW_AUDIO_URL": [
+        "memory://songs",
+        "zip://songs.zip",
+        "ftp://127.0.0.1:1/songs",
+        "s3://bucket/songs",
+        "x::y://z",
+    ],
+    "SONGFLOW_NAME_TEMPLATE": ["{title:9}", "{nope}", "{"],
+    "SONGFLOW_LEDGER_URL": ["nonsense", "mysql://h/d"],
+    "SONGFLOW_BUDGET": ["much", "-1", "nan"],
+    "SONGFLOW_COVERS": ["perhaps"],
+    "SONGFLOW_LIBRARY": ["/dev/null/songs", "~nobody-has-this-name/songs"],
+    "SONGFLOW_RESOLVER_NETWORKS": ["198.18.0.0/99"],
+    "COMETAPI_KEY": ["sk-one\nsk-two", "\ufeffsk-0123456789"],
+}
+
+
+def test_a_setting_that_cannot_be_used_is_refused_by_doctor_and_before_a_post(scene: Scene) -> None:
+    """The first command that would pay and doctor make the same checks."""
+    before = scene.billed
+    pairs = [(name, value) for name, values in SETTINGS.items() for value in values]
+    for number, (name, value) in enumerate(pairs):
+        environment = {name: value}
+        command = scene.paying(number)[3 * (number % 2)]
+        one_sentence(scene.shell.run(*command, env=environment))
+        doctor = scene.shell.run("doctor", "--json", env=environment)
+        # The gateways themselves are out of reach here.
+        [check] = [
+            check
+            for check in doctor.json["checks"]
+            if check["state"] == "bad" and not check["part"].startswith("gateway")
+        ]
+        assert (doctor.code, name in check["said"] + check["mend"] or name == "SONGFLOW_LIBRARY") == (
+            1,
+            True,
+        ), (name, value, check)
+        assert "sk-" not in doctor.out
+    assert scene.billed == before
+    assert not list(scene.shell.folder.glob("**/memory*"))
+
+
 def test_this_machine_is_reached_past_a_proxy(scene: Scene) -> None:
     """Gateways, songs, covers and doctor alike, whatever the variables' spelling; nothing is asked of the proxy."""
     with listening(lambda _: http(403)) as (proxy, asked):

@@ -32,6 +32,7 @@ async def test_a_fresh_machine_is_healthy_and_nothing_is_made(command, tmp_path)
         "Python": "ok",
         "packages": "ok",
         "decoder": "ok",
+        "network": "ok",
         "library": "ok",
         "keys": "hint",
         "Prefect server": "hint",
@@ -77,7 +78,7 @@ async def test_a_server_that_is_down_and_a_gateway_that_does_not_answer(command)
     done = await command("doctor", PREFECT_API_URL="http://127.0.0.1:9/api")
     assert done.code == 1
     assert "!!  Prefect server" in done.out
-    assert "1 of 6 parts do not work" in done.out
+    assert "1 of 7 parts do not work" in done.out
 
 
 async def test_a_server_without_our_parts_names_the_command_for_each(prefect_server, command):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import support.stores  # noqa: F401 - it registers its file system
 from support.recordings import audio, play, write
 
 __all__ = ["audio", "play", "small_disk", "write"]

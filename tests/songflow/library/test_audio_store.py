@@ -49,6 +49,16 @@ class LossyStore(FullStore):
         return 3
 
 
+class BrokenStore(FullStore):
+    """A file system that cannot be opened."""
+
+    protocol = "brokenstore"
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise Refusal("no credentials for me:pa55word")
+
+
+fsspec.register_implementation("brokenstore", BrokenStore)
 fsspec.register_implementation("fullstore", FullStore)
 fsspec.register_implementation("lossystore", LossyStore)
 
@@ -91,12 +101,12 @@ async def test_a_store_checks_that_it_has_a_song(tmp_path: Path) -> None:
 
 async def test_a_remote_store_uploads_a_song_and_returns_its_url(tmp_path: Path) -> None:
     """The part file is deleted only once the store has all of it."""
-    bucket = f"memory://{uuid.uuid4().hex}/songs/"
+    bucket = f"bucket://{uuid.uuid4().hex}/songs/"
     store = AudioStore(bucket, tmp_path)
     part = begun(store)
     url = await store.put(part, "song.mp3")
-    assert url == f"{bucket}song.mp3".replace("memory://", "memory:///")
-    assert fsspec.filesystem("memory").cat(url) == b"song"
+    assert url == f"{bucket}song.mp3".replace("bucket://", "bucket:///")
+    assert fsspec.filesystem("bucket").cat(url) == b"song"
     assert not part.exists()
     assert not store.is_local
     assert store.parts == tmp_path / "parts"
@@ -133,10 +143,32 @@ async def test_an_incomplete_upload_is_an_error(tmp_path: Path) -> None:
     assert part.exists()
 
 
-def test_a_url_of_an_unknown_protocol_is_refused(tmp_path: Path) -> None:
-    """Before any payment."""
-    with pytest.raises(LibraryError, match="SONGFLOW_AUDIO_URL cannot be used"):
-        AudioStore("nosuchprotocol://bucket", tmp_path)
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nosuchprotocol://bucket", "Protocol not known"),
+        ("memory://songs", "gone with the process"),
+        ("zip://songs.zip", "cannot be written"),
+        ("https://songs.test/x", "cannot be written"),
+        ("tar://x::file:///songs.tar", "chains file systems"),
+        ("simplecache::memory://songs", "chains file systems"),
+        ("bucket://", "names no bucket"),
+        ("~nobody-has-this-name/songs", "cannot be used"),
+    ],
+)
+def test_a_store_that_does_not_keep_songs_is_refused(tmp_path: Path, url: str, words: str) -> None:
+    """Before any payment, and without a connection."""
+    with pytest.raises(LibraryError, match=f"SONGFLOW_AUDIO_URL cannot be used: .*{words}|{words}"):
+        AudioStore(url, tmp_path)
+
+
+@pytest.mark.parametrize("url", ["ftp://me:pa55word@127.0.0.1:1/songs", "brokenstore://bucket/songs"])
+def test_a_store_that_cannot_be_opened_is_refused(tmp_path: Path, url: str) -> None:
+    """When the library is opened to pay, whatever its file system raises; a look needs no store."""
+    store = AudioStore(url, tmp_path)
+    with pytest.raises(LibraryError, match="its file system cannot be opened") as caught:
+        store.prepare()
+    assert "pa55word" not in str(caught.value)
 
 
 @pytest.mark.parametrize("folder", ["a file/below", "/proc/songflow", "/dev/null/x", "n" * 300])

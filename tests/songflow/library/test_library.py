@@ -41,12 +41,12 @@ def test_the_environment_locates_a_library(tmp_path: Path, monkeypatch: pytest.M
     """A given folder takes precedence; a URL with a password is never shown."""
     monkeypatch.setenv("SONGFLOW_LIBRARY", str(tmp_path / "a"))
     monkeypatch.setenv("SONGFLOW_LEDGER_URL", "postgresql://me:secret@host/db")
-    monkeypatch.setenv("SONGFLOW_AUDIO_URL", "memory://x")
+    monkeypatch.setenv("SONGFLOW_AUDIO_URL", "bucket://x")
     monkeypatch.setenv("SONGFLOW_NAME_TEMPLATE", "{uid}")
     monkeypatch.setenv("SONGFLOW_VERIFY_AUDIO", "No")
     settings = LibrarySettings.from_environment()
     assert settings.folder == tmp_path / "a"
-    assert (settings.ledger_url, settings.audio_url) == ("postgresql://me:secret@host/db", "memory://x")
+    assert (settings.ledger_url, settings.audio_url) == ("postgresql://me:secret@host/db", "bucket://x")
     assert (settings.name_template, settings.verify_audio) == ("{uid}", False)
     assert "secret" not in repr(settings)
     assert LibrarySettings.from_environment(tmp_path / "b").folder == tmp_path / "b"
@@ -124,14 +124,14 @@ async def test_songs_go_to_any_fsspec_url(
     simulator: Any, session: Any, access: Any, song_request: Any, tmp_path: Path
 ) -> None:
     """The whole way, with the URL for a path and the same sha256."""
-    bucket = f"memory://{uuid.uuid4().hex}/songs"
+    bucket = f"bucket://{uuid.uuid4().hex}/songs"
     library = LibrarySettings(tmp_path / "library", audio_url=bucket)
     result = await generate_in(
         await session(library=library), song_request(), access(simulator().url), key="k"
     )
     for song in result.songs:
-        data = fsspec.filesystem("memory").cat(song.path)
-        assert song.path.startswith("memory://")
+        data = fsspec.filesystem("bucket").cat(song.path)
+        assert song.path.startswith("bucket://")
         assert hashlib.sha256(data).hexdigest() == song.sha256
     assert [path.suffix for path in (tmp_path / "library" / "parts").iterdir()] == [".lock", ".lock"]
 

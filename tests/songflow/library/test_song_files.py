@@ -274,9 +274,9 @@ async def test_a_song_is_stored_without_a_tag_that_would_be_too_large(
 
 async def test_a_remote_store_gets_the_tagged_song_and_its_cover(stored: Any, tmp_path: Path) -> None:
     """The same bytes as on a disk."""
-    library = LibrarySettings(tmp_path / "library", audio_url=f"memory://{tmp_path.name}/songs")
+    library = LibrarySettings(tmp_path / "library", audio_url=f"bucket://{tmp_path.name}/songs")
     _, songs = await stored(library=library)
-    memory = fsspec.filesystem("memory")
+    memory = fsspec.filesystem("bucket")
     for song in songs:
         data = memory.cat(song.path)
         assert hashlib.sha256(data).hexdigest() == song.sha256

@@ -138,10 +138,10 @@ async def test_a_remote_source_is_fetched_for_the_check(
     session: Any, simulator: Any, access: Any, make: Any, library_settings: Any
 ) -> None:
     """The temporary copy is deleted."""
-    remote = dataclasses.replace(library_settings, audio_url="memory://check/songs")
+    remote = dataclasses.replace(library_settings, audio_url="bucket://check/songs")
     opened, account = await session(library=remote), access(simulator(clip_seconds=2.0).url)
     core = (await make(opened, account, "core"))[0]
-    assert core.path.startswith("memory://")
+    assert core.path.startswith("bucket://")
     assert (await make(opened, account, "longer", core.song_id))[0].source_score == 1
     assert not list(opened.library.store.parts.glob("look-*"))
 
