@@ -190,7 +190,7 @@ async def _detaching(work: Callable[[], Awaitable[_T]], left: Callable[[], Await
 
 async def _detached(key: str, common: Common) -> SongflowError:
     """Describe what Ctrl-C leaves behind, from the ledger."""
-    async with Session(common.library_settings()) as session:
+    async with Session(common.library_settings(), reads_only=True) as session:
         current = leading_submission(await session.library.ledger.submissions.of_key(key))
     if current is None or RULES[current.state].billed.value == "no":
         return RequestNotSent("Interrupted before anything was sent.", key=key, next="run the command again.")

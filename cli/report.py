@@ -89,7 +89,7 @@ def report(
 
 async def manifest_of(settings: LibrarySettings) -> pandas.DataFrame:
     """Read the whole manifest of a library."""
-    async with Library(settings) as library:
+    async with Library(settings, reads_only=True) as library:
         return await read_manifest(library.ledger)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -23,6 +24,8 @@ from songflow.ledger.queries import leading_submission
 from songflow.ledger.states import RULES, State
 
 __all__ = ["Choice", "rescue"]
+
+log = logging.getLogger(f"songflow.{__name__}")
 
 _RESCUE = Group("Rescue", sort_key=1)
 _PROMPT_LENGTH = 60
@@ -129,7 +132,7 @@ class _Command:
             self.output.say(f"There is no library at {settings.folder}.")
             self._tell([], stranded=[] if self.choice.list else None)
             return 0
-        async with self._session(0.0) as session:
+        async with self._session(0.0, reads_only=self.choice.list) as session:
             if self.choice.list:
                 self._tell([], stranded=await _stranded_rows(session))
                 return 0
@@ -159,7 +162,7 @@ class _Command:
         return guarded(lambda: self._resubmit(key), key, self.common, come_back)
 
     async def _question(self, key: str) -> str:
-        async with self._session(None) as session:
+        async with self._session(None, reads_only=True) as session:
             generation, submission = await domain.resubmittable(session, key)
             unit = session.library.settings.unit
         prompt = _start_of(generation.sent_fields["prompt"])
@@ -182,10 +185,10 @@ class _Command:
             self.output.result(result)
         return 0
 
-    def _session(self, deadline: float | None) -> Session:
+    def _session(self, deadline: float | None, *, reads_only: bool = False) -> Session:
         wanted = self.waiting.deadline if self.waiting.deadline is not None else deadline
         settings = SessionSettings(poll_interval=self.waiting.poll_interval, deadline=wanted)
-        return Session(self.common.library_settings(), settings, resolve)
+        return Session(self.common.library_settings(), settings, resolve, reads_only=reads_only)
 
     def _tell(
         self, rows: Sequence[Row], *, stranded: Sequence[Row] | None = None, written_off: str | None = None
@@ -223,7 +226,12 @@ async def _stranded_rows(session: Session) -> list[Row]:
         row["error"] = submission.error
         row["next"] = "`songflow rescue` asks for it." if waits else unsettled_error(submission).next
         rows.append(row)
-    for entry in await session.library.missing_from_ledger():
+    try:
+        missing = await session.library.missing_from_ledger()
+    except OSError as error:
+        log.warning("What only the spool knows is not listed: %s.", error)
+        missing = []
+    for entry in missing:
         row = await _row(session, Rescued.of_spool(entry, "the ledger is older than its answer."))
         row["next"] = "`songflow rescue` takes it into the ledger, and collects it."
         rows.append(row)

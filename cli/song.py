@@ -123,7 +123,11 @@ class _SongOrder:
         paid = Paid()
         settings, key = self.common.library_settings(), self.paying.key or ""
         async with AsyncExitStack() as opened:
-            library = await opened.enter_async_context(Library(settings)) if settings.exists() else None
+            library = (
+                await opened.enter_async_context(Library(settings, reads_only=True))
+                if settings.exists()
+                else None
+            )
             if library is not None and key:
                 paid = Paid.of(await read_whole_song(library.ledger, recipe, key))
             plan = plan_recipe(recipe, access, budget=self.paying.budget, paid=paid)
@@ -219,7 +223,7 @@ class _SongOrder:
 
     async def _kept(self, key: str) -> WholeSong:
         recipe = self._read(await self._prices())
-        async with Library(self.common.existing_library()) as library:
+        async with Library(self.common.existing_library(), reads_only=True) as library:
             return await read_whole_song(library.ledger, recipe, key)
 
     async def _left(self, key: str) -> SongflowError:

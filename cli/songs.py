@@ -117,7 +117,7 @@ async def _read(settings: LibrarySettings, output: Output) -> pandas.DataFrame:
             f"There is no library at {settings.folder} yet; `songflow demo` makes one with simulated songs."
         )
         return empty_manifest()
-    async with Library(settings) as library:
+    async with Library(settings, reads_only=True) as library:
         return await read_manifest(library.ledger)
 
 

@@ -74,7 +74,7 @@ async def cost(settings: LibrarySettings) -> dict[str, Any]:
     day = datetime.now(UTC).date().isoformat()
     total, today, stopped = Balance("", 0.0, 0.0, 0.0), Balance("", 0.0, 0.0, 0.0), None
     if settings.exists():
-        async with Library(settings) as library:
+        async with Library(settings, reads_only=True) as library:
             money = library.ledger.money
             total, today = await money.balance(), await money.balance(f"day:{day}")
             stopped = await money.stop_reason()

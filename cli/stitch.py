@@ -53,5 +53,5 @@ def stitch(
 async def _stitch(
     settings: LibrarySettings, song_id: str, source: Path | None, crossfade: float, target: Path | None
 ) -> Stitched:
-    async with Library(settings) as library:
+    async with Library(settings, reads_only=True) as library:
         return await stitched(library, song_id, source=source, crossfade=crossfade, target=target)

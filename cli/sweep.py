@@ -177,7 +177,7 @@ async def _with_key_summaries(
     """Read from the ledger; a library that does not exist is not made."""
     if not settings.exists():
         return await read(None)
-    async with Library(settings) as library:
+    async with Library(settings, reads_only=True) as library:
         return await read(library.ledger.key_summaries)
 
 

@@ -184,7 +184,7 @@ async def _manifest(library: str | None = None) -> pandas.DataFrame:
     """Read the manifest of a library: one row per song (None: SONGFLOW_LIBRARY, else `./songs`)."""
     from songflow.catalog.manifest import read_manifest  # it imports pandas, which is slow
 
-    async with Library(LibrarySettings.from_environment(library)) as opened:
+    async with Library(LibrarySettings.from_environment(library), reads_only=True) as opened:
         return await read_manifest(opened.ledger)
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "setup_error_after_payment",
     "stopped_error",
     "twin_error",
+    "unexpected_after_payment",
     "unknown_error",
     "unsettled_error",
 ]
@@ -157,6 +158,19 @@ def setup_error_after_payment(submission: Submission, reason: str) -> errors.Not
         state=submission.state,
         next=f"mend that, then run the same command with --key {submission.key} on this machine, or "
         "`songflow rescue`: it costs nothing more.",
+    )
+
+
+def unexpected_after_payment(submission: Submission, error: Exception) -> errors.NotCollected:
+    """It is paid for, and an exception of our own code, or of the machine, prevents its collection."""
+    return errors.NotCollected(
+        f"The generation {submission.any_id} is not collected: something unexpected went wrong "
+        f"({type(error).__name__}: {error}).",
+        key=submission.key,
+        generation_id=submission.any_id,
+        state=submission.state,
+        billed=submission.billed,
+        next="`songflow rescue` tries again and costs nothing; SONGFLOW_DEBUG=1 shows the details.",
     )
 
 

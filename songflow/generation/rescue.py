@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +17,11 @@ from songflow import errors
 from songflow.accounts import Access
 from songflow.gateways import Report
 from songflow.generation.ending import list_late_takes
-from songflow.generation.error_texts import not_collected_error, unsettled_error
+from songflow.generation.error_texts import (
+    not_collected_error,
+    unexpected_after_payment,
+    unsettled_error,
+)
 from songflow.generation.lifecycle import complete
 from songflow.generation.policy import BY_A_PERSON, PaidRequest, PayingPolicy
 from songflow.generation.results import GenerationResult, SongResult
@@ -28,6 +31,7 @@ from songflow.ledger.queries import leading_submission
 from songflow.ledger.rows import Generation, Song, Submission
 from songflow.ledger.spool import SpoolEntry
 from songflow.ledger.states import RULES, SongState, State
+from songflow.settings import debugging
 
 __all__ = ["Rescued", "adopt", "exit_code", "rescue", "resubmit", "resubmittable", "stranded", "write_off"]
 
@@ -154,8 +158,10 @@ async def _look_for_late_takes(session: Session, given: Access | None) -> None:
     since = datetime.now(UTC) - _LATE_TAKES
     for submission in await session.library.ledger.submissions.of_one_take(since):
         if submission.lease.is_dead():
-            with suppress(errors.SongflowError):  # it has ended well, so this is optional
+            try:
                 await list_late_takes(session, submission, given)
+            except Exception:  # it has ended well, so this is optional
+                log.debug("Its late takes could not be listed: %s.", submission.any_id, exc_info=True)
 
 
 async def _settle_senders(session: Session) -> None:
@@ -187,6 +193,10 @@ async def _rescue_one(session: Session, submission: Submission, given: Access | 
             error = unsettled_error(submission)
     except errors.SongflowError as problem:
         error = problem
+    except Exception as problem:  # it must not leave the others behind
+        if debugging():
+            raise
+        error = unexpected_after_payment(submission, problem)
     submission = await ledger.submissions.get(submission.id)
     songs = await ledger.songs.of_submission(submission.id)
     if error is None and any(song.state is SongState.ANNOUNCED for song in songs):

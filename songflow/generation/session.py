@@ -32,6 +32,7 @@ class Session:
         settings: How to poll, wait, retry and spend.
         resolver: Finds the account that took a stored submission, if it is not the one in use.
         listener: Called with each event that was committed (`songflow.events`).
+        reads_only: Nothing will be paid for, collected or written: a library that may only be read is enough.
 
     Attributes:
         library: The open library.
@@ -51,8 +52,11 @@ class Session:
         settings: SessionSettings | None = None,
         resolver: Resolver = resolve_from_environment,
         listener: Listener | None = None,
+        *,
+        reads_only: bool = False,
     ) -> None:
-        self.library = Library(library)
+        self.library = Library(library, reads_only=reads_only)
+        self._reads_only = reads_only
         self.settings = settings or SessionSettings()
         self._exits = AsyncExitStack()
         ledger = self.library.ledger
@@ -64,7 +68,8 @@ class Session:
 
     async def __aenter__(self) -> Self:
         await self._exits.__aenter__()
-        start_sender()  # it starts while the library is opened
+        if not self._reads_only:
+            start_sender()  # it starts while the library is opened
         try:
             await self._exits.enter_async_context(self.library)
         except BaseException:

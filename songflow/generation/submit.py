@@ -83,10 +83,7 @@ async def submit_once(
         OutcomeUnknown, GenerationLost, UnsettledTwin: never sent again automatically.
         NotCollected: accepted and in the spool, but the ledger could not be written.
     """
-    library = session.library
-    library.require_space()
-    await _require_way(session, paid, access, policy)
-    await _require_current_ledger(session, paid, policy)
+    await _require_ready(session, paid, access, policy)
     intent = _intent(session, paid, access)
     other_sender = Attempts(_OTHER_SENDER)
     while True:
@@ -184,12 +181,12 @@ async def _adopt(session: Session, submission: Submission) -> bool:
     return await adopt_entry(session.library.ledger.submissions, entry)
 
 
-async def _require_way(session: Session, paid: PaidRequest, access: Access, policy: PayingPolicy) -> None:
-    """Refuse a request that this gateway cannot serve or that cannot be sent from here.
+async def _require_ready(session: Session, paid: PaidRequest, access: Access, policy: PayingPolicy) -> None:
+    """Raise what forbids to pay for a request here and now, unless its key has a submission to re-attach to.
 
-    A key with a submission to re-attach to pays for nothing.
+    A re-attached submission is paid for already: what prevents its collection is an error of another kind.
     """
-    reason = reason_not_to_ask(access, paid.request) or network_error()
+    reason = await _reason_not_to_pay(session, paid, access)
     if reason is None:
         return
     known = leading_submission(await session.library.ledger.submissions.of_key(paid.key))
@@ -197,14 +194,19 @@ async def _require_way(session: Session, paid: PaidRequest, access: Access, poli
         raise reason
 
 
-async def _require_current_ledger(session: Session, paid: PaidRequest, policy: PayingPolicy) -> None:
-    """Refuse to pay from a ledger that is older than its spool; a submission to re-attach to is no payment."""
+async def _reason_not_to_pay(
+    session: Session, paid: PaidRequest, access: Access
+) -> errors.SongflowError | None:
+    """There is no room, no gateway for it, no way to send it, or a ledger that is older than its spool."""
+    reason = reason_not_to_ask(access, paid.request) or network_error()
+    if reason is not None:
+        return reason
     try:
+        session.library.require_space()
         await session.library.require_current_ledger()
-    except errors.LedgerOutdated:
-        known = leading_submission(await session.library.ledger.submissions.of_key(paid.key))
-        if known is None or _may_post(known.state, policy):
-            raise
+    except (errors.LibraryError, errors.LedgerOutdated) as error:
+        return error
+    return None
 
 
 def _may_post(state: State, policy: PayingPolicy) -> bool:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from pathlib import Path
 
 from songflow import events
 from songflow.accounts import Access
 from songflow.audio.id3 import Picture
 from songflow.downloads.covers import fetching_cover
 from songflow.downloads.downloader import Downloaded, DownloadProblem, locked
+from songflow.errors import SongflowError
 from songflow.gateways import Report
 from songflow.generation.session import Session
 from songflow.ledger.rows import Song, Submission
@@ -38,33 +40,55 @@ async def store_song(
 
     Raises:
         MissingCredentials: its URL is dead, and the account that could give a fresh one is not available.
+        LibraryError: songs cannot be written to the store.
     """
     library = session.library
+    library.require_store()
     part = library.store.parts / f"{take_uid(song)}.part"
-    async with locked(part):
-        origin = await library.ledger.songs.origin(song.id)
-        song = origin.song
-        if song.state is not SongState.ANNOUNCED:
-            return song
-        downloads = await session.downloads(submission.base_url)
+    try:
+        async with locked(part):
+            return await _store_locked(session, submission, song, part, access)
+    except OSError as error:  # nothing can be written to the store, not even the lock
+        return await _not_stored(session, song, error.strerror or str(error))
 
-        async def refresh_url() -> str | None:
-            return await _fresh_url(session, access, submission, song)
 
-        try:
-            url = song.song_url or await refresh_url()
-            if url is None:
-                raise DownloadProblem("the gateway has announced no address for it")
-            offered = song.image_url if library.settings.covers else None
-            async with fetching_cover(downloads, offered) as cover:
-                done = await downloads.fetch(url, part, song.announced_seconds, refresh_url)
-                song = await _store(session, origin, done, await cover)
-        except (DownloadProblem, OSError) as problem:
-            log.warning("'%s' could not be stored: %s.", song.title, problem)
-            song = await library.ledger.songs.problem(song, f"could not be stored: {problem}")
+async def _store_locked(
+    session: Session, submission: Submission, song: Song, part: Path, access: Access | None
+) -> Song:
+    library = session.library
+    origin = await library.ledger.songs.origin(song.id)
+    song = origin.song
+    if song.state is not SongState.ANNOUNCED:
+        return song
+    downloads = await session.downloads(submission.base_url)
+
+    async def refresh_url() -> str | None:
+        return await _fresh_url(session, access, submission, song)
+
+    try:
+        url = song.song_url or await refresh_url()
+        if url is None:
+            raise DownloadProblem("the gateway has announced no address for it")
+        offered = song.image_url if library.settings.covers else None
+        async with fetching_cover(downloads, offered) as cover:
+            done = await downloads.fetch(url, part, song.announced_seconds, refresh_url)
+            song = await _store(session, origin, done, await cover)
+    except SongflowError:
+        raise
+    except (DownloadProblem, OSError) as problem:
+        return await _not_stored(session, song, str(problem))
+    except Exception as error:
+        # It is paid for: whatever is raised, the other takes are stored, and a rescue tries this one again.
+        log.debug("Storing '%s' failed.", song.title, exc_info=True)
+        return await _not_stored(session, song, f"{type(error).__name__}: {error}")
     if song.state is SongState.STORED:
         session.events.emit(events.stored(submission, song))
     return song
+
+
+async def _not_stored(session: Session, song: Song, reason: str) -> Song:
+    log.warning("'%s' could not be stored: %s.", song.title, reason)
+    return await session.library.ledger.songs.problem(song, f"could not be stored: {reason}")
 
 
 def take_uid(song: Song) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from songflow.errors import InputError, LibraryError
 from songflow.ledger.spool import sync_folder
+from songflow.ledger.sqlite_file import ReadOnlyFile, may_write
 
 __all__ = ["backup_sqlite"]
 
@@ -33,7 +34,7 @@ def backup_sqlite(ledger: Path, target: Path) -> int:
         raise InputError(f"There is no folder {target.parent}.", next="create it, or choose another place.")
     draft = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     try:
-        with closing(sqlite3.connect(ledger)) as source, closing(sqlite3.connect(draft)) as copy:
+        with closing(_opened(ledger)) as source, closing(sqlite3.connect(draft)) as copy:
             source.backup(copy)  # in one step, so from one snapshot
             copy.execute("PRAGMA journal_mode=DELETE")  # one file, without a log beside it
         with draft.open("rb") as file:
@@ -51,3 +52,7 @@ def backup_sqlite(ledger: Path, target: Path) -> int:
     finally:
         draft.unlink(missing_ok=True)
     return size
+
+
+def _opened(ledger: Path) -> sqlite3.Connection:
+    return sqlite3.connect(ledger) if may_write(ledger) else ReadOnlyFile(ledger).connect()

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from songflow.errors import LibraryError
 from songflow.ledger import sqlite_file
 from songflow.ledger.schema import SCHEMA_VERSION
-from songflow.ledger.sqlite_file import SqliteFile
+from songflow.ledger.sqlite_file import SqliteFile, may_write
 from songflow.runtime.failpoints import reached
 
 __all__ = ["Connection", "Database", "ledger_url"]
@@ -93,12 +93,19 @@ class Connection(Protocol):
 
 
 class Database:
-    """One open ledger database, with the transactions `read()` and `write()`."""
+    """One open ledger database, with the transactions `read()` and `write()`.
 
-    def __init__(self, url: URL) -> None:
+    Args:
+        url: The database's.
+        reads_only: Nothing will be written: a file that may only be read is enough.
+    """
+
+    def __init__(self, url: URL, *, reads_only: bool = False) -> None:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        self._backend = SqliteFile(url) if self.is_sqlite else _Server(url)
+        file = Path(url.database or ".")
+        self._is_read_only = self.is_sqlite and reads_only and file.exists() and not may_write(file)
+        self._backend = SqliteFile(url, read_only=self._is_read_only) if self.is_sqlite else _Server(url)
         self._errors: tuple[type[Exception], ...] = (
             DBAPIError, PoolTimeoutError, OSError, *self._backend.errors
         )  # fmt: skip
@@ -117,7 +124,7 @@ class Database:
         """
         try:
             if self.is_sqlite:
-                _check_file(Path(self.url.database or "."))
+                _check_file(Path(self.url.database or "."), self._is_read_only)
             await self._check_durability()
             version = await self._version()
             if version == SCHEMA_VERSION:
@@ -126,6 +133,11 @@ class Database:
                 raise LibraryError(
                     f"The ledger {self.name} has schema {version}; this songflow knows {SCHEMA_VERSION}.",
                     next="upgrade songflow; the ledger was not touched.",
+                )
+            if self._is_read_only:
+                raise LibraryError(
+                    f"The ledger {self.name} has schema {version or 'none'} and may only be read here.",
+                    next="open it once where it may be written, such as by `songflow songs`.",
                 )
             # Importing Alembic takes most of a second: only when a migration is needed.
             from songflow.ledger.migrate import upgrade
@@ -241,20 +253,22 @@ class _Server:
             yield connection
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, read_only: bool) -> None:
     """Raise OSError if the file cannot be used: the operating system's reason is clearer than SQLite's.
 
     The file itself is not opened: closing it would release every lock that this process holds on it (POSIX), including
     those of another open ledger. SQLite in another process would then take itself for the only user and remove the
     write-ahead log that is in use here.
     """
-    refuse_network_file_system(path)
+    if not read_only:
+        refuse_network_file_system(path)
+    wanted = os.R_OK if read_only else os.R_OK | os.W_OK
     code = None
     if path.is_dir():
         code = errno.EISDIR
     elif not path.parent.is_dir():
         code = errno.ENOENT
-    elif not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK):
+    elif not os.access(path if path.exists() else path.parent, wanted):
         code = errno.EACCES
     if code is not None:
         raise OSError(code, os.strerror(code), str(path))

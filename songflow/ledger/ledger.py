@@ -19,6 +19,10 @@ __all__ = ["Ledger"]
 class Ledger:
     """One open ledger, to be used as an async context manager in one event loop.
 
+    Args:
+        url: The database's.
+        reads_only: Nothing will be written: a file that may only be read is enough.
+
     Attributes:
         submissions: Submissions and their state changes.
         songs: The takes of each generation and their files.
@@ -32,8 +36,8 @@ class Ledger:
         LibraryError: on entering, if the database cannot be used; nothing is changed then.
     """
 
-    def __init__(self, url: URL) -> None:
-        self.database = Database(url)
+    def __init__(self, url: URL, *, reads_only: bool = False) -> None:
+        self.database = Database(url, reads_only=reads_only)
         self.submissions = Submissions(self.database)
         self.songs = Songs(self.database)
         self.money = Money(self.database)

@@ -13,12 +13,17 @@ that fails, fails for all of its blocks.
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from sqlalchemy import (
     URL,
@@ -33,7 +38,7 @@ from sqlalchemy import (
 
 from songflow.runtime.retry import Attempts, Backoff
 
-__all__ = ["BUSY_TIMEOUT_SECONDS", "InLoop", "SqliteFile"]
+__all__ = ["BUSY_TIMEOUT_SECONDS", "InLoop", "ReadOnlyFile", "SqliteFile", "may_write"]
 
 BUSY_TIMEOUT_SECONDS = 30
 _T = TypeVar("_T")
@@ -65,19 +70,30 @@ class InLoop:
 
 
 class SqliteFile:
-    """One SQLite file, for one event loop: a connection that writes, and others that read."""
+    """One SQLite file, for one event loop: a connection that writes, and others that read.
+
+    Args:
+        url: The file's.
+        read_only: The file, or its folder, may not be written: it is only read.
+    """
 
     errors: tuple[type[Exception], ...] = (sqlite3.Error,)
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, read_only: bool = False) -> None:
+        options: dict[str, Any] = {
+            "connect_args": {"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False}
+        }
+        if read_only:
+            options = {"creator": ReadOnlyFile(Path(url.database or ".")).connect}
         self._engine = create_engine(
             url.set(drivername="sqlite+pysqlite"),
             isolation_level="AUTOCOMMIT",  # BEGIN and COMMIT are issued below
             pool_reset_on_return=None,
             max_overflow=-1,  # a reader that waited for a connection would block the loop
-            connect_args={"timeout": BUSY_TIMEOUT_SECONDS, "check_same_thread": False},
+            **options,
         )
-        event.listen(self._engine, "connect", _configure)
+        if not read_only:
+            event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "handle_error", _keep_connection)
         self._thread = ThreadPoolExecutor(1, "songflow-ledger")
         self._turn = asyncio.Lock()
@@ -155,6 +171,60 @@ class SqliteFile:
 
     def _in_thread(self, work: Callable[..., _T], *arguments: Any) -> asyncio.Future[_T]:
         return asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+
+class ReadOnlyFile:
+    """Connections to a SQLite file that may not be written, or whose folder may not.
+
+    SQLite reads such a file while its log and the log's index are there, as long as another process has it open. Once
+    everything is in the file itself, it is read as one that nobody changes. A log that a dead process left without
+    its index is read in a copy.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+
+    def connect(self) -> sqlite3.Connection:
+        """A new connection.
+
+        Raises:
+            sqlite3.Error, OSError: it cannot be read.
+        """
+        if self._copy is not None:
+            return self._open(Path(self._copy.name) / self._path.name, "")
+        if _size(self._log) == 0:
+            return self._open(self._path, "?mode=ro&immutable=1")
+        try:
+            return self._open(self._path, "?mode=ro")
+        except sqlite3.OperationalError:
+            self._copy = tempfile.TemporaryDirectory(prefix="songflow-ledger-")
+            for file in (self._path, self._log):
+                shutil.copy(file, self._copy.name)
+            return self.connect()
+
+    @property
+    def _log(self) -> Path:
+        return self._path.with_name(f"{self._path.name}-wal")
+
+    def _open(self, path: Path, options: str) -> sqlite3.Connection:
+        address = f"file:{quote(str(path))}{options}"
+        found = sqlite3.connect(address, BUSY_TIMEOUT_SECONDS, uri=True, check_same_thread=False)
+        try:
+            found.execute("SELECT count(*) FROM sqlite_master")
+        except BaseException:
+            found.close()
+            raise
+        return found
+
+
+def may_write(path: Path) -> bool:
+    """True if a SQLite file and its folder, where SQLite keeps its log, may be written."""
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -136,7 +137,9 @@ class AudioStore:
         if self.is_local:
             yield Path(path)
             return
-        copy = self.parts / f"look-{uuid.uuid4().hex}"
+        # Where the library may only be read, there is no folder for it.
+        folder = self.parts if os.access(self.parts, os.W_OK) else Path(tempfile.gettempdir())
+        copy = folder / f"look-{uuid.uuid4().hex}"
         try:
             with as_os_error("the download from the store failed", path):
                 await asyncio.to_thread(self._remote.get_file, path, str(copy))
@@ -184,7 +187,13 @@ def prepare_folder(folder: Path) -> None:
 
 def require_space(folder: Path, needed: int = MIN_FREE_BYTES) -> None:
     """Raise LibraryError if less than `needed` bytes are free: there must be room for a paid song."""
-    free = shutil.disk_usage(folder).free
+    try:
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise LibraryError(
+            f"The disk of {folder} cannot be used: {error.strerror or error}.",
+            next="mend that, or choose another place with --library; nothing was sent.",
+        ) from None
     if free < needed:
         raise LibraryError(
             f"The disk of {folder} is full: {free >> 20} MiB are free, {needed >> 20} MiB are needed.",

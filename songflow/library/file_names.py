@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import string
 import unicodedata
 
@@ -22,14 +23,19 @@ def file_name(
     """Build a song's file name from a template of `{title}`, `{song_id}` and `{uid}`.
 
     The result is one path segment that is valid on every file system: it cannot leave its folder. `uid` is unique
-    to the take and is added if the template lacks it, so that two songs never share a name.
+    to the take and is added if the template lacks it, so that two songs never share a name. Where this process's locale
+    has no code for a letter, the name is in ASCII.
 
     Raises:
         LibraryError: the template has another field.
     """
     check_template(template)
-    fields = {"title": _slug(title) or "untitled", "song_id": _slug(song_id) or "unknown", "uid": uid}
-    stem = _slug(template.removesuffix(".mp3").format(**fields))
+    fields = {
+        "title": _encodable(_slug(title)) or "untitled",
+        "song_id": _encodable(_slug(song_id)) or "unknown",
+        "uid": uid,
+    }
+    stem = _encodable(_slug(template.removesuffix(".mp3").format(**fields)))
     if stem.partition(".")[0].rstrip().upper() in _RESERVED_NAMES:
         stem = f"_{stem}"
     if uid not in stem:
@@ -62,6 +68,15 @@ def _slug(text: str | None) -> str:
     plain = unicodedata.normalize("NFKC", text or "").encode("utf-8", "ignore").decode("utf-8")
     kept = (char if _is_kept(char) else " " for char in plain)
     return " ".join("".join(kept).split())[:120].strip(" .-")
+
+
+def _encodable(name: str) -> str:
+    """The name itself if the encoding of file names has all of its letters, else what ASCII has of it."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return _slug(unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode())
+    return name
 
 
 def _is_kept(char: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from songflow.errors import LedgerOutdated, LibraryError
 from songflow.ledger.engine import ledger_url
@@ -22,21 +23,31 @@ _NAMED = 5
 class Library:
     """One open library, for one event loop; an async context manager.
 
+    Args:
+        settings: Where it is, and its policies.
+        reads_only: Nothing will be written: a library that may only be read is enough, and nothing is made.
+
     Raises:
-        LibraryError: on entering, if a part of it cannot be used. Nothing is spent or half-written.
+        LibraryError: on entering, if its ledger or spool cannot be used. Nothing is spent or half-written.
     """
 
-    def __init__(self, settings: LibrarySettings) -> None:
+    def __init__(self, settings: LibrarySettings, *, reads_only: bool = False) -> None:
         check_template(settings.name_template)
         self.settings = settings
         self.store = AudioStore(settings.audio_url, settings.folder)
-        self.ledger = Ledger(ledger_url(settings.ledger_url, settings.folder))
+        self.ledger = Ledger(ledger_url(settings.ledger_url, settings.folder), reads_only=reads_only)
         self.spool = Spool(settings.folder / "spool")
+        self._reads_only = reads_only
+        self._has_store = False
         self._is_current = False
 
     async def __aenter__(self) -> Library:
-        prepare_folder(self.settings.folder / "spool")
-        self.store.prepare()
+        if not self._reads_only:
+            prepare_folder(self.settings.folder / "spool")
+            with suppress(
+                LibraryError
+            ):  # raised where a song is paid for or stored: the ledger can be used without
+                self.require_store()
         await self.ledger.__aenter__()
         return self
 
@@ -66,8 +77,15 @@ class Library:
             raise _outdated(missing)
         self._is_current = True
 
+    def require_store(self) -> None:
+        """Raise LibraryError if songs cannot be written to the store; it is tried once."""
+        if not self._has_store:
+            self.store.prepare()
+            self._has_store = True
+
     def require_space(self) -> None:
         """Raise LibraryError if there is no room for a song that is about to be paid for, or for its outcome."""
+        self.require_store()
         require_space(self.settings.folder)
         try:
             self.spool.secure_room()

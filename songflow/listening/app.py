@@ -46,7 +46,7 @@ def listening_app(settings: LibrarySettings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with Library(settings) as library:
+        async with Library(settings, reads_only=True) as library:
             app.state.library = library
             yield
 

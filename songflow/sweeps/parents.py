@@ -23,7 +23,7 @@ async def find_parents(sweep: Sweep, access: Access, settings: LibrarySettings) 
     """
     if not _sources(sweep) or not settings.exists():
         return {}
-    async with Session(settings) as session:
+    async with Session(settings, reads_only=True) as session:
         return await parents_in(session, sweep, access)
 
 

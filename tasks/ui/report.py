@@ -55,7 +55,7 @@ async def show_report(library: LibrarySettings, keys: Collection[str], title: st
 
 
 async def _made(library: LibrarySettings, keys: Collection[str], title: str) -> Report | None:
-    async with Library(library) as opened:
+    async with Library(library, reads_only=True) as opened:
         frame = await read_manifest(opened.ledger)
     frame = frame[frame["key"].isin(list(keys))]
     if frame.empty:

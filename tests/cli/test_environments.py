@@ -86,7 +86,7 @@ class Scene:
             ["--version"],
             ["songs", "--json"],
             ["songs", "--tree"],
-            ["export", "--output", "out.csv", "--json"],
+            ["export", "--output", "exported", "--json"],
             ["rate", self.song, "4", "--json"],
             ["rescue", "--list", "--json"],
             ["song", "--list", "--json"],
