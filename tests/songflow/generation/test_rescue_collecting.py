@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from songflow import errors
+from songflow.generation import rescue as rescue_module
+from songflow.generation import takes
 from songflow.generation.lifecycle import collect, wait
 from songflow.generation.policy import PaidRequest
 from songflow.generation.rescue import Rescued, exit_code, rescue, stranded
@@ -298,3 +300,36 @@ async def test_an_intent_of_a_live_process_keeps_its_reservation(
     await opened.library.ledger.submissions.hold(submission.id, Lease.take(60.0))
     assert await rescue(opened, access(server.url)) == []
     assert (await opened.library.ledger.submissions.get(submission.id)).state is State.INTENDED
+
+
+async def test_what_one_generation_meets_does_not_stop_the_rescue_of_others(
+    simulator, access, session, left, monkeypatch
+) -> None:
+    """Whatever is raised for one of its takes, or for all of it: it is reported as paid and not collected."""
+    server, opened = simulator(), await session()
+    await left(opened, server, key="take")
+    await left(opened, server, key="whole")
+    await left(opened, server, key="well")
+    store, finish = takes.tag_and_store, rescue_module.complete
+
+    async def store_or_burst(library, origin, *args, **kwargs):
+        if origin.submission.key == "take" and origin.song.take == 0:
+            raise UnicodeEncodeError("latin-1", "歌", 0, 1, "no such letter")
+        return await store(library, origin, *args, **kwargs)
+
+    async def finish_or_burst(session, submission, given):
+        if submission.key == "whole":
+            raise ZeroDivisionError("boom")
+        return await finish(session, submission, given)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(takes, "tag_and_store", store_or_burst)
+        patches.setattr(rescue_module, "complete", finish_or_burst)
+        found = {one.key: one for one in await rescue(opened, access(server.url))}
+    assert {key: one.exit_code for key, one in found.items()} == {"take": 5, "whole": 5, "well": 0}
+    assert {one.billed for one in found.values()} == {"yes"}
+    assert [song.path is not None for song in found["take"].songs] == [False, True]
+    assert "UnicodeEncodeError" in (found["take"].songs[0].error or "")
+    assert "ZeroDivisionError: boom" in (found["whole"].error or "")
+    assert [one.exit_code for one in await rescue(opened, access(server.url))] == [0, 0]
+    assert len(server.bill()) == 3
