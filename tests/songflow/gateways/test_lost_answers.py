@@ -234,7 +234,7 @@ CODINGS = [
 ]
 
 
-@pytest.mark.parametrize(("encoding", "squeeze"), CODINGS, ids=str)
+@pytest.mark.parametrize(("encoding", "squeeze"), CODINGS, ids=lambda one: getattr(one, "__name__", str(one)))
 async def test_an_id_is_found_whatever_the_answers_encoding_says(serve, tools, encoding, squeeze):
     """Compressed or not, in one stream or two: of a submit, and of a poll."""
     server = await serve(tools.answers(tools.http(200, squeeze(TAKEN.encode()), Content_Encoding=encoding)))
