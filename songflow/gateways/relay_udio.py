@@ -16,6 +16,7 @@ from songflow.gateways.report import (
     ReportContent,
     ReportStatus,
     TakeReport,
+    address_or_none,
     length_or_none,
     progress_or_none,
     read_word,
@@ -47,7 +48,7 @@ def relay_udio(
     return {UDIO: service}
 
 
-def _read_report(shape: Shape, value: object, _question: Question) -> ReportContent:
+def _read_report(shape: Shape, value: object, question: Question) -> ReportContent:
     about = _about(value)
     word = _word(value)
     stated = read_word(word)
@@ -56,7 +57,7 @@ def _read_report(shape: Shape, value: object, _question: Question) -> ReportCont
     return ReportContent(
         word=word,
         stated=stated,
-        takes=tuple(_read_take(song, at_rest=at_rest) for song in songs),
+        takes=tuple(_read_take(song, question.base_url, at_rest=at_rest) for song in songs),
         failure=_failure(about.get("fail_reason")),
         progress=progress_or_none(about.get("progress")),
         submit_time=seconds_or_none(about.get("submit_time")),
@@ -120,9 +121,9 @@ def _songs(items: object) -> list[dict[str, Any]]:
     return songs
 
 
-def _read_take(song: Mapping[str, Any], *, at_rest: bool) -> TakeReport:
+def _read_take(song: Mapping[str, Any], base_url: str, *, at_rest: bool) -> TakeReport:
     """One song's dict as a take. If the generation is `at_rest`, a song_path makes up for a missing `finished`."""
-    song_path = text_or_none(song.get("song_path"))
+    song_path = address_or_none(song.get("song_path"), base_url)
     finished = song.get("finished")
     return TakeReport(
         song_id=text_or_none(song.get("id")),
@@ -135,7 +136,7 @@ def _read_take(song: Mapping[str, Any], *, at_rest: bool) -> TakeReport:
         prompt=text_or_none(song.get("prompt")),
         lyrics=text_or_none(song.get("lyrics")),
         tags=_tags(song.get("tags")),
-        image_path=text_or_none(song.get("image_path")),
+        image_path=address_or_none(song.get("image_path"), base_url),
         created_at=text_or_none(song.get("created_at")),
         conditioning=text_or_none(song.get("audio_conditioning_type")),
     )

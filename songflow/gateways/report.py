@@ -15,6 +15,8 @@ MAX_ERROR = 500
 
 
 _LONGEST_SONG = 1e6
+# White space, byte order marks, zero-width spaces and quotes around an address.
+_AROUND = "".join(map(chr, range(0x21))) + "\x7f\x85\xa0\ufeff\u200b\u200c\u200d\u2028\u2029\u3000\"'<>"
 
 
 class ReportStatus(StrEnum):
@@ -214,6 +216,21 @@ def text_or_none(value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) and value.strip() else None
+
+
+def address_or_none(value: object, base_url: str) -> str | None:
+    """A song's or picture's URL, else byte for byte as given: without what stands around it, and completed.
+
+    Args:
+        base_url: The gateway's, for an address without scheme ("//host/x") or without host ("/x"); "" for none.
+    """
+    text = value.strip(_AROUND) if isinstance(value, str) else ""
+    scheme, _, rest = base_url.partition("://")
+    if rest and text.startswith("//"):
+        return f"{scheme}:{text}"
+    if rest and text.startswith("/"):
+        return f"{scheme}://{rest.partition('/')[0]}{text}"
+    return text or None
 
 
 def number_or_none(value: object) -> float | None:

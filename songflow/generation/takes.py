@@ -23,6 +23,7 @@ from songflow.ledger.songs import Origin
 from songflow.ledger.states import SongState
 from songflow.library.source_check import check_source
 from songflow.library.storing import tag_and_store
+from songflow.polling.loop import look
 from songflow.runtime.retry import persist
 
 __all__ = ["store_song", "take_uid"]
@@ -100,10 +101,14 @@ async def _fresh_url(
     session: Session, access: Access | None, submission: Submission, song: Song
 ) -> str | None:
     gateway = await session.gateways.get(await session.gateways.access_for(submission, access))
-    answer = await gateway.fetch(submission.family, submission.generation_id, submission.track_ids)
+    answer = await look(
+        lambda: gateway.fetch(submission.family, submission.generation_id, submission.track_ids)
+    )
     if not isinstance(answer, Report):
         return None
-    return next((take.song_path for take in answer.takes if take.song_id == song.song_id), None)
+    # Takes may share an id, or have none: the one in this take's place comes first.
+    candidates = (*answer.takes[song.take : song.take + 1], *answer.takes)
+    return next((take.song_path for take in candidates if take.song_id == song.song_id), None)
 
 
 async def _store(session: Session, origin: Origin, done: Downloaded, cover: Picture | None) -> Song:

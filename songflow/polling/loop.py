@@ -18,8 +18,18 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from songflow.gateways import FetchProblem, FetchProblemKind, Report, ReportStatus
+from songflow.runtime.retry import Backoff, retry
 
-__all__ = ["Fixed", "Overdue", "Schedule", "Vanished", "WaitEnded", "default_deadline", "wait_until_settled"]
+__all__ = [
+    "Fixed",
+    "Overdue",
+    "Schedule",
+    "Vanished",
+    "WaitEnded",
+    "default_deadline",
+    "look",
+    "wait_until_settled",
+]
 
 # Without history: relays refresh a task about every 15 s, published generations took 52 s to 627 s; 5 s adds little
 # lag and few requests.
@@ -29,6 +39,10 @@ DEFAULT_INTERVAL_SECONDS = 5.0
 VISIBILITY_SECONDS = 120.0
 # A single "not found" among good responses is a glitch of a load-balanced relay; this many in a row are not.
 MISSES_UNTIL_LOST = 3
+
+# One look at a generation that no wait repeats.
+_LOOK_BACKOFF = Backoff(first=0.5, attempts=3)
+_PASSING = (FetchProblemKind.TRANSIENT, FetchProblemKind.CREDENTIALS)
 
 _DEADLINE_BASE_SECONDS = 1200.0
 _DEADLINE_PER_SONG_SECOND = 10.0
@@ -77,6 +91,29 @@ class Overdue(WaitEnded):
 
 class Vanished(WaitEnded):
     """The gateway no longer knows the id."""
+
+
+class _BadLook(Exception):
+    """A problem that another look may not find."""
+
+    def __init__(self, problem: FetchProblem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+async def look(get: Callable[[], Awaitable[Report | FetchProblem]]) -> Report | FetchProblem:
+    """One poll outside of a wait, repeated twice if it fails for a reason that may pass."""
+
+    async def attempt() -> Report | FetchProblem:
+        answer = await get()
+        if isinstance(answer, FetchProblem) and answer.kind in _PASSING:
+            raise _BadLook(answer)
+        return answer
+
+    try:
+        return await retry(attempt, on=_BadLook, backoff=_LOOK_BACKOFF)
+    except _BadLook as bad:
+        return bad.problem
 
 
 async def wait_until_settled(

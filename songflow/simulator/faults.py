@@ -13,7 +13,7 @@ Faults that need their parameters:
     odd_id           the id of an accepted POST in a `form` that its reader does not know: number, task_id, taskId, id
                      (all three in `data`), code_0
     odd_address      a song's address in a `form` of its own: spaces, newline, bom, no_scheme, path
-    fresh_addresses  each fetch gives the songs new addresses, `?visit=1` and so on, for `match` of a download's fault
+    fresh_addresses  each list of songs has new addresses, `?given=1` and so on, for `match` of a download's fault
     announced        `duration` is `seconds`, `tags` is `text`, as far as given
     unfinished       SUCCESS with addresses, and `finished` false
     odd_file         a song in a `form` of `odd_files.FORMS`: large_tag, leading_nul, no_header, m4a, ...

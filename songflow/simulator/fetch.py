@@ -196,8 +196,8 @@ def _bend_songs(hit: Hit, job: Job, moment: Moment, report: Report, base_url: st
         case "unfinished":
             return replace(report, songs=[{**song, "finished": False} for song in listed])
         case "announced":
-            given = {"duration": rule.seconds, "tags": rule.text}
-            told = {name: value for name, value in given.items() if value is not None}
+            fields = {"duration": rule.seconds, "tags": rule.text}
+            told = {name: value for name, value in fields.items() if value is not None}
             return replace(report, songs=[{**song, **told} for song in listed])
     return report
 

@@ -12,6 +12,7 @@ import pytest
 import songflow.downloads.downloader
 from songflow.audio.id3 import Tag, encode
 from songflow.downloads.downloader import DOWNLOAD_BACKOFF, DownloadProblem
+from songflow.errors import MissingCredentials
 from songflow.runtime.retry import without_pauses
 
 SONG = "/files/My%2520Song%252F1.mp3"
@@ -195,13 +196,76 @@ async def test_a_response_that_contradicts_the_part_restarts_the_download(
     assert host.ranges == ["bytes=3000-", None]
 
 
-async def test_an_unrequested_range_is_an_error(
+@pytest.mark.parametrize("span", ["bytes 0-{last}/{size}", "bytes 0-{last}/*", None])
+async def test_a_whole_song_as_206_is_taken(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, span: str | None
+) -> None:
+    """Though no range was asked for."""
+    data = mp3(2.0)
+    headers = {"Content_Range": span.format(last=len(data) - 1, size=len(data))} if span else {}
+    host = await song_host(canned.http(206, data, **headers))
+    assert (await downloads().fetch(host.url + SONG, part, 2.0)).part.read_bytes() == data
+    assert len(host.asked) == 1
+
+
+async def test_a_part_as_206_is_completed(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
 ) -> None:
-    """206 without a Range header asked is an error of the host."""
+    """By another range, however little the host gives at once."""
     data = mp3(2.0)
-    host = await song_host(canned.http(206, data[:10]), canned.http(200, data))
+
+    def at_most_a_third(asked: Any) -> bytes:
+        start = int(asked.headers.get("range", "bytes=0-")[6:-1])
+        piece = data[start : start + len(data) // 3 + 1]
+        span = f"bytes {start}-{start + len(piece) - 1}/{len(data)}"
+        return bytes(canned.http(206, piece, ETag='"a"', Content_Range=span))
+
+    host = await song_host(at_most_a_third)
     assert (await downloads().fetch(host.url + SONG, part, 2.0)).part.read_bytes() == data
+    assert len(host.asked) == 3
+
+
+async def test_the_middle_of_a_song_as_206_is_an_error(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
+) -> None:
+    """Its beginning is missing."""
+    data = mp3(2.0)
+    span = f"bytes 10-{len(data) - 1}/{len(data)}"
+    host = await song_host(canned.http(206, data[10:], Content_Range=span), canned.http(200, data))
+    assert (await downloads().fetch(host.url + SONG, part, 2.0)).part.read_bytes() == data
+
+
+@pytest.mark.parametrize("status", [400, 402, 405, 409, 451, 302])
+async def test_an_address_that_has_run_out_is_refreshed_at_once(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, asking: Any, status: int
+) -> None:
+    """In whatever words; without a fresh one it is tried again, as it may pass."""
+    old, fresh = await song_host(canned.http(status)), await song_host(canned.http(200, mp3()))
+    ask, given = asking(fresh.url + SONG)
+    await downloads().fetch(old.url + SONG, part, 2.0, ask)
+    assert (len(old.asked), len(fresh.asked), len(given)) == (1, 1, 1)
+    with pytest.raises(DownloadProblem, match=str(status)):
+        await downloads().fetch(old.url + SONG, part, 2.0)
+    assert len(old.asked) == 6
+
+
+async def test_a_busy_host_is_tried_to_the_end_before_a_fresh_address_is_asked_for(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, asking: Any
+) -> None:
+    """What passes by itself needs no other address; the account of the gateway need not even be there."""
+    old, fresh = await song_host(canned.http(503)), await song_host(canned.http(200, mp3()))
+    ask, given = asking(fresh.url + SONG)
+    await downloads().fetch(old.url + SONG, part, 2.0, ask)
+    assert (len(old.asked), len(fresh.asked), len(given)) == (5, 1, 1)
+
+    async def no_account() -> str | None:
+        raise MissingCredentials("there is no key")
+
+    with pytest.raises(DownloadProblem, match="503"):
+        await downloads().fetch(old.url + SONG, part, 2.0, no_account)
+    dead = await song_host(canned.http(404))
+    with pytest.raises(MissingCredentials):
+        await downloads().fetch(dead.url + SONG, part, 2.0, no_account)
 
 
 async def test_after_five_attempts_the_last_problem_is_raised(

@@ -6,6 +6,7 @@ import pytest
 from support.udio_answers import PATH, classified, read, shape_a, shape_b, song
 
 from songflow.gateways import Answer, Report
+from songflow.gateways.report import address_or_none
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,11 @@ from songflow.gateways import Answer, Report
         ("duration", "1" * 400, "duration", None),
         ("song_path", {"url": PATH}, "song_path", None),
         ("song_path", "", "song_path", None),
-        ("song_path", " " + PATH, "song_path", " " + PATH),
+        ("song_path", " " + PATH, "song_path", PATH),
+        ("song_path", f"\ufeff{PATH}\r\n\0", "song_path", PATH),
+        ("song_path", f"<{PATH}>", "song_path", PATH),
+        ("song_path", "\u200b \n", "song_path", None),
+        ("image_path", f"{PATH}\n", "image_path", PATH),
         ("finished", 1, "finished", True),
         ("finished", "True", "finished", True),
         ("finished", "no", "finished", False),
@@ -110,3 +115,19 @@ def test_a_report_has_the_retry_after_of_its_answer():
     report = classified(Answer(200, headers, "{}"))
     assert isinstance(report, Report)
     assert report.retry_after == 9.0
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("//cdn.example/a%2520b.mp3?x=1", "https://cdn.example/a%2520b.mp3?x=1"),
+        ("/files/a%2520b.mp3#y", "https://api.example:8443/files/a%2520b.mp3#y"),
+        ("http://cdn.example/../a", "http://cdn.example/../a"),
+        ("files/a.mp3", "files/a.mp3"),
+        ("/", "https://api.example:8443/"),
+    ],
+)
+def test_an_address_is_completed_by_the_gateways_own(given, meant):
+    """And is otherwise byte for byte as given; without a scheme or a slash it could be anything."""
+    assert address_or_none(given, "https://api.example:8443/v1") == meant
+    assert address_or_none(given, "") == given

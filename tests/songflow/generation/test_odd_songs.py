@@ -11,9 +11,12 @@ import pytest
 from songflow import errors
 from songflow.audio.decoding import measure
 from songflow.audio.id3 import read_tag
-from songflow.generation.lifecycle import generate_in
+from songflow.generation.lifecycle import collect, generate_in, wait
+from songflow.generation.policy import PaidRequest
+from songflow.generation.submit import submit_once
 from songflow.library.provenance import read_provenance
 from songflow.runtime.retry import without_pauses
+from songflow.simulator import FaultScript
 
 MP3_FORMS = ("large_tag", "leading_nul", "leading_newline", "trailing_zeros", "no_header", "short_header")
 OTHER_FORMS = {"m4a": ".m4a", "fragmented_mp4": ".m4a", "aac": ".aac", "webm": ".webm"}
@@ -128,3 +131,103 @@ async def test_an_encoding_that_nobody_asked_for_costs_nothing(
     for song in await opened.library.ledger.songs.of_key("key"):
         assert (song.note, Path(song.path).suffix) == (None, ".mp3")
     assert len(result.stored) == seen(server) == 2
+
+
+DEAD = [
+    *({"fault": "status", "status": status, "body": "no"} for status in (400, 402, 409, 429, 451, 500, 503)),
+    {"fault": "status", "status": 400, "body": "<Error><Code>ExpiredToken</Code></Error>"},
+    {"fault": "status", "status": 302, "body": "log in"},
+    {"fault": "dead", "status": 405},
+    {"fault": "truncated", "bytes": 0},
+    {"fault": "reset_before"},
+    *({"fault": "page", "form": form} for form in ("html", "json", "xml", "empty")),
+    {"fault": "page", "form": "json", "status": 202},
+]
+
+
+async def test_a_fresh_address_is_asked_for_whatever_the_old_one_answers(
+    simulator: Any, access: Any, session: Any, song_request: Any
+) -> None:
+    """A token that has run out, a login page, a host that is down for good: the song comes from the new address."""
+    opened = await session()
+    server = simulator()
+    for number, fault in enumerate(DEAD):
+        server.gateway.play(
+            FaultScript.of(
+                {"fault": "fresh_addresses", "times": None},
+                {"on": "download", **fault, "match": "given=1", "times": None},
+            )
+        )
+        with without_pauses():
+            await generate_in(
+                opened, song_request(f"a song {number}"), access(server.url), key=f"key {number}"
+            )
+        for song in await opened.library.ledger.songs.of_key(f"key {number}"):
+            assert (song.note, Path(song.path).suffix) == (None, ".mp3"), fault
+
+
+async def test_a_fresh_address_is_had_although_the_gateway_stumbles_twice(
+    simulator: Any, access: Any, session: Any, song_request: Any
+) -> None:
+    """One bad look is none: a relay's hiccup does not cost the song."""
+    server, opened = simulator(), await session()
+    submission = await submit_once(opened, PaidRequest(song_request(), "key"), access(server.url))
+    songs = await wait(opened, submission, access(server.url))
+    hiccup = {"fault": "status", "on": "fetch", "status": 401, "times": 2}
+    server.gateway.play(
+        FaultScript.of({"fault": "fresh_addresses", "times": None}, hiccup, {"fault": "dead", "times": 2})
+    )
+    with without_pauses():
+        collected = await collect(opened, submission, songs, access(server.url))
+    assert [song.path is None for song in collected] == [False, False]
+
+
+async def test_takes_of_one_id_get_their_own_fresh_addresses(
+    simulator: Any, access: Any, session: Any, song_request: Any
+) -> None:
+    """Their place in the list tells them apart."""
+    faults = [{"fault": "duplicate_song_ids", "times": None}, {"fault": "fresh_addresses", "times": None}]
+    server, opened = simulator(*faults, {"fault": "dead", "match": "given=1", "times": None}), await session()
+    await generate_in(opened, song_request(), access(server.url), key="key")
+    one, other = await opened.library.ledger.songs.of_key("key")
+    assert one.song_id == other.song_id
+    assert one.audio_sha256 != other.audio_sha256
+
+
+@pytest.mark.parametrize(
+    ("form", "dialect"),
+    [
+        ("spaces", "openai-hk"),
+        ("newline", "shape-d"),
+        ("bom", "shape-c"),
+        ("no_scheme", "openai-hk"),
+        ("path", "cometapi"),
+    ],
+)
+async def test_an_address_is_read_as_it_is_meant(
+    simulator: Any, access: Any, session: Any, song_request: Any, form: str, dialect: str
+) -> None:
+    """Without the white space around it, and completed by the gateway's own."""
+    server, opened = simulator({"fault": "odd_address", "form": form}), await session()
+    await generate_in(opened, song_request(), access(server.url, dialect), key="key")
+    for song in await opened.library.ledger.songs.of_key("key"):
+        assert song.song_url.startswith(f"{server.url}/files/")
+        assert "%2520" in song.song_url
+    assert seen(server) == 2
+
+
+async def test_a_complete_answer_is_taken_whatever_its_2xx(
+    simulator: Any, access: Any, session: Any, song_request: Any
+) -> None:
+    """206 with the whole file, though no range was asked for, 201, 203: one download for each take."""
+    statuses = (201, 202, 203, 206)
+    faults = [
+        {"fault": "whole_as", "status": one, "match": f"status {one}", "times": None} for one in statuses
+    ]
+    server, opened = simulator(*faults), await session()
+    for number, status in enumerate(statuses, 1):
+        result = await generate_in(
+            opened, song_request(f"status {status}"), access(server.url), key=f"{status}"
+        )
+        assert len(result.stored) == 2
+        assert seen(server) == 2 * number
