@@ -30,7 +30,7 @@ from songflow.gateways.report import address_or_none
         ("song_path", {"url": PATH}, "song_path", None),
         ("song_path", "", "song_path", None),
         ("song_path", " " + PATH, "song_path", PATH),
-        ("song_path", f"\ufeff{PATH}\r\n\0", "song_path", PATH),
+        ("song_path", f"\ufeff{PATH}\r\n", "song_path", PATH),
         ("song_path", f"<{PATH}>", "song_path", PATH),
         ("song_path", "\u200b \n", "song_path", None),
         ("image_path", f"{PATH}\n", "image_path", PATH),
