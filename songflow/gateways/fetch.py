@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
@@ -45,25 +46,37 @@ class _Rule:
     status: Container[int] | None = None
     styles: tuple[Style | None, ...] | None = None
     codes: frozenset[str] | None = None
+    words: re.Pattern[str] | None = None
 
     def matches(self, status: int, envelope: Envelope) -> bool:
         return (
             (self.status is None or status in self.status)
             and (self.styles is None or envelope.style in self.styles)
             and (self.codes is None or envelope.code in self.codes)
+            and (self.words is None or self.words.search(f"{envelope.code} {envelope.message}") is not None)
         )
 
 
 _K = FetchProblemKind
 _RELAY: tuple[Style | None, ...] = ("relay",)
 _NOT_RELAY: tuple[Style | None, ...] = ("openai", None)
+_EITHER: tuple[Style | None, ...] = ("relay", "openai")
+# A relay whose database fails cannot find the key and says 401; so it does when its own gateway times out.
+_OWN_TROUBLE = re.compile(
+    r"database|\bsql|redis|connection (?:refused|reset)|(?:many|bad|invalid) connection|time[- ]?d?[- ]?out"
+    r"|deadline exceeded|try again|temporar|数据库|连接|超时|稍后|重试",
+    re.IGNORECASE,
+)
 _UPSTREAM, _NO_TASK = frozenset({"fail_to_fetch_task"}), frozenset({"task_not_exist"})
 
-# The first matching row decides. The envelope outweighs the status: relays forward an upstream's 401.
+# The first matching row decides. The envelope outweighs the status: relays forward an upstream's 401, and a page with
+# 403 comes from what protects the gateway.
 RULES: tuple[_Rule, ...] = (
     _Rule(_K.TRANSIENT, "the gateway could not reach its upstream", None, _RELAY, _UPSTREAM),
     _Rule(_K.NOT_FOUND, "the gateway does not know the id", range(200, 500), _RELAY, _NO_TASK),
-    _Rule(_K.CREDENTIALS, "the key is not accepted", (401, 403)),
+    _Rule(_K.TRANSIENT, "the gateway could not look the key up", (401, 403), _EITHER, words=_OWN_TROUBLE),
+    _Rule(_K.CREDENTIALS, "the key is not accepted", (401, 403), _EITHER),
+    _Rule(_K.TRANSIENT, "refused, but not by the gateway's own words", (401, 403)),
     _Rule(_K.CONFIGURATION, "redirected: the base URL or the path is wrong", range(300, 400), _NOT_RELAY),
     _Rule(_K.CONFIGURATION, "no such path: the base URL or the path is wrong", (404, 405), _NOT_RELAY),
     _Rule(_K.TRANSIENT, "too many requests", (429,)),

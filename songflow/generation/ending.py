@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from songflow import events
 from songflow.accounts import Access
@@ -19,7 +20,7 @@ from songflow.ledger.rows import Song, Submission, Timing
 from songflow.ledger.songs import AnnouncedTake, Lineage, payload_text
 from songflow.ledger.states import State
 from songflow.polling import Watch
-from songflow.polling.loop import Overdue, Schedule, Vanished, wait_until_settled
+from songflow.polling.loop import Overdue, Schedule, Vanished, look, wait_until_settled
 
 __all__ = [
     "Ended",
@@ -115,7 +116,7 @@ async def _by_another_id(session: Session, gateway: Gateway, submission: Submiss
     for other in await ledger.known_ids(submission.id):
         if other in (submission.generation_id, *submission.track_ids):
             continue
-        if not isinstance(await gateway.fetch(submission.family, other), Report):
+        if not isinstance(await look(partial(gateway.fetch, submission.family, other)), Report):
             continue
         with suppress(InputError):  # it is another request's
             renamed = await ledger.rename(current, other, "the gateway does not know the former id")

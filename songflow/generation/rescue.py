@@ -31,6 +31,7 @@ from songflow.ledger.queries import leading_submission
 from songflow.ledger.rows import Generation, Song, Submission
 from songflow.ledger.spool import SpoolEntry
 from songflow.ledger.states import RULES, SongState, State
+from songflow.polling.loop import look
 from songflow.settings import debugging
 
 __all__ = ["Rescued", "adopt", "exit_code", "rescue", "resubmit", "resubmittable", "stranded", "write_off"]
@@ -295,7 +296,7 @@ async def _may_be(
 ) -> bool:
     """True if the submission's gateway knows the id, and (unless `sure`) for the same prompt."""
     gateway = await session.gateways.get(await session.gateways.access_for(submission, given))
-    answer = await gateway.fetch(submission.family, generation_id)
+    answer = await look(lambda: gateway.fetch(submission.family, generation_id))
     if not isinstance(answer, Report):
         return False
     if sure:

@@ -4,8 +4,8 @@ The loop uses no HTTP, ledger or Prefect: it is given `get` (one poll), a schedu
 tested with a fake clock. A failed poll never loses a generation; only these end the wait:
 
     settled      the gateway's answer is final: the report is returned
-    Overdue      our deadline passed, or the key is refused: the generation continues at the gateway
-    Vanished     the gateway no longer knows the id
+    Overdue      our deadline passed, or the key is refused, several times in a row: the generation continues
+    Vanished     the gateway does not know the id, several times in a row
 """
 
 from __future__ import annotations
@@ -37,8 +37,12 @@ DEFAULT_INTERVAL_SECONDS = 5.0
 
 # Just after a submit a gateway may not know the id yet; relays queue for less than this.
 VISIBILITY_SECONDS = 120.0
-# A single "not found" among good responses is a glitch of a load-balanced relay; this many in a row are not.
+# A single "not found" or refusal of the key among good responses is a glitch of a load-balanced relay, of its database
+# or of what protects it; this many in a row are not.
 MISSES_UNTIL_LOST = 3
+REFUSALS_UNTIL_STOPPED = 3
+# At the deadline there is no time for that many polls: the last ones follow at once.
+_CONFIRM_SECONDS = 0.5
 
 # One look at a generation that no wait repeats.
 _LOOK_BACKOFF = Backoff(first=0.5, attempts=3)
@@ -147,7 +151,7 @@ async def wait_until_settled(
     """
     start = clock()
     previous: Report | None = None
-    misses, trouble = 0, ""
+    misses, refusals, trouble = 0, 0, ""
     pause = schedule.delay(age) if first_delay is None else first_delay
     while True:
         left = deadline - (clock() - start)
@@ -155,7 +159,7 @@ async def wait_until_settled(
         waited = clock() - start
         answer = await get()
         if isinstance(answer, Report):
-            misses, trouble = 0, ""
+            misses, refusals, trouble = 0, 0, ""
             if on_report is not None:
                 await on_report(answer, age + waited)
             if answer.settled(track_ids, previous):
@@ -164,12 +168,16 @@ async def wait_until_settled(
         else:
             trouble = answer.message
             misses = misses + 1 if answer.kind is FetchProblemKind.NOT_FOUND else 0
-            if answer.kind is FetchProblemKind.CREDENTIALS:
-                raise Overdue(f"the gateway refuses our key: {answer.message}", previous)
+            refusals = refusals + 1 if answer.kind is FetchProblemKind.CREDENTIALS else 0
+            if refusals:
+                trouble = f"the gateway refuses our key: {trouble}"
+            if refusals >= REFUSALS_UNTIL_STOPPED:
+                raise Overdue(trouble, previous)
             if misses >= MISSES_UNTIL_LOST and age + waited > VISIBILITY_SECONDS:
-                raise Vanished(answer.message, previous)
-        if waited >= deadline and misses and previous is None and age + waited > VISIBILITY_SECONDS:
-            raise Vanished(trouble, previous)
+                raise Vanished(trouble, previous)
+            if waited >= deadline and (refusals or (misses and age + waited > VISIBILITY_SECONDS)):
+                await sleep(_CONFIRM_SECONDS)
+                continue
         if waited >= deadline:
             seen = previous.status if previous is not None else ReportStatus.UNCLEAR
             raise Overdue(trouble or f"after {waited:.0f} s its status is still '{seen}'", previous)

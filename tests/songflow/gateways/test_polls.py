@@ -33,6 +33,9 @@ def listing(*ids):
 NOT_THERE = '{"code":"task_not_exist","message":"gone","data":null}'
 
 
+REFUSED = '{"error":{"message":"Invalid token","type":"new_api_error"}}'
+
+
 @pytest.mark.parametrize(
     ("canned", "listed", "targets"),
     [
@@ -43,7 +46,7 @@ NOT_THERE = '{"code":"task_not_exist","message":"gone","data":null}'
         ([(400, NOT_THERE), (200, listing("b"))], {"b"}, ["a%2C1,b", "g"]),
         ([(400, NOT_THERE), (200, listing())], set(), ["a%2C1,b", "g"]),
         ([(400, NOT_THERE)], FetchProblemKind.NOT_FOUND, ["a%2C1,b", "g"]),
-        ([(401, "")], FetchProblemKind.CREDENTIALS, ["a%2C1,b"]),
+        ([(401, REFUSED)], FetchProblemKind.CREDENTIALS, ["a%2C1,b"]),
         ([(400, NOT_THERE), (500, "")], FetchProblemKind.TRANSIENT, ["a%2C1,b", "g"]),
     ],
 )

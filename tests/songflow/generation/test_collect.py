@@ -18,6 +18,7 @@ from songflow.generation.session_settings import SessionSettings
 from songflow.generation.submit import submit_once
 from songflow.generation.takes import store_song, take_uid
 from songflow.ledger import SongState, State, schema
+from songflow.runtime.retry import without_pauses
 from songflow.settings import LibrarySettings
 
 OLD, NEW = "sk-old-old-old-old-old", "sk-new-new-new-new-new"
@@ -162,7 +163,8 @@ async def test_a_gateway_error_while_asking_for_a_fresh_url_leaves_the_song_anno
         {"fault": "dead", "times": None},
         {"fault": "status", "on": "fetch", "status": 500, "times": None},
     )
-    song = await store_song(opened, submission, songs[0], way)
+    with without_pauses():
+        song = await store_song(opened, submission, songs[0], way)
     assert song.state is SongState.ANNOUNCED
     assert "404" in song.error or "410" in song.error
 
@@ -172,10 +174,12 @@ async def test_a_song_without_a_url_is_asked_for_and_collected_later(finished, p
     opened, server, way, submission, songs = await finished()
     async with opened.library.ledger.database.write("test") as connection:
         await connection.execute(update(schema.songs).values(song_url=None))
-    play(server, {"fault": "status", "on": "fetch", "status": 500})
-    song = await store_song(opened, submission, songs[0], way)
+    play(server, {"fault": "status", "on": "fetch", "status": 500, "times": None})
+    with without_pauses():
+        song = await store_song(opened, submission, songs[0], way)
     assert (song.state, song.path) == (SongState.ANNOUNCED, None)
     assert "announced no address" in song.error
+    play(server)
     assert (await store_song(opened, submission, songs[0], way)).state is SongState.STORED
 
 

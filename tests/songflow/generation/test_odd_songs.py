@@ -231,3 +231,25 @@ async def test_a_complete_answer_is_taken_whatever_its_2xx(
         )
         assert len(result.stored) == 2
         assert seen(server) == 2 * number
+
+
+async def test_a_wait_survives_single_refusals_and_pages(
+    simulator: Any, access: Any, session: Any, song_request: Any
+) -> None:
+    """Two refusals of the key at a time, a challenge page for as long as it stays: the song is stored all the same."""
+    refused = {"fault": "status", "on": "fetch", "status": 401}
+    page = {"fault": "html", "on": "fetch", "status": 403, "times": 4}
+    database = {**refused, "envelope": "openai", "message": "database error", "times": 4}
+    script = ({**refused, "times": 2}, page, {**refused, "times": 2}, database)
+    server, opened = simulator(*script), await session()
+    assert len((await generate_in(opened, song_request(), access(server.url), key="key")).stored) == 2
+    assert server.gateway.traffic.fetch_answers["401"] == 8
+
+    server.gateway.play(FaultScript.of({**refused, "times": None}))
+    with pytest.raises(errors.StillRunning, match=r"the gateway refuses our key: HTTP 401: Invalid token"):
+        await generate_in(opened, song_request("another"), access(server.url), key="other")
+    server.gateway.play(FaultScript.of())
+    assert (
+        len((await generate_in(opened, song_request("another"), access(server.url), key="other")).stored) == 2
+    )
+    assert len(server.bill()) == 2

@@ -11,10 +11,12 @@ import pytest
 from songflow.gateways import FetchProblem, FetchProblemKind, Report, ReportStatus, TakeReport, read_word
 from songflow.polling.loop import (
     MISSES_UNTIL_LOST,
+    REFUSALS_UNTIL_STOPPED,
     VISIBILITY_SECONDS,
     Fixed,
     Overdue,
     Vanished,
+    WaitEnded,
     default_deadline,
     wait_until_settled,
 )
@@ -42,6 +44,7 @@ def _problem(kind: FetchProblemKind, retry_after: float | None = None) -> FetchP
 
 TRANSIENT = _problem(FetchProblemKind.TRANSIENT)
 NOT_FOUND = _problem(FetchProblemKind.NOT_FOUND)
+REFUSED = _problem(FetchProblemKind.CREDENTIALS)
 MISCONFIGURED = _problem(FetchProblemKind.CONFIGURATION)
 
 
@@ -264,13 +267,31 @@ async def test_a_past_problem_is_not_in_the_error() -> None:
         await Gateway(TRANSIENT, RUNNING).wait(deadline=60.0)
 
 
-async def test_a_refused_key_ends_the_wait_at_once() -> None:
+async def test_a_key_that_is_refused_several_times_in_a_row_ends_the_wait() -> None:
     """Asking again with the same key would change nothing; the generation runs on."""
-    gateway = Gateway(RUNNING, _problem(FetchProblemKind.CREDENTIALS))
+    gateway = Gateway(RUNNING, REFUSED)
     with pytest.raises(Overdue, match="refuses our key") as caught:
         await gateway.wait()
-    assert gateway.asked == [5.0, 10.0]
+    assert gateway.asked == [5.0 * number for number in range(1, 2 + REFUSALS_UNTIL_STOPPED)]
     assert caught.value.last is RUNNING
+
+
+@pytest.mark.parametrize("between", [RUNNING, TRANSIENT, NOT_FOUND])
+async def test_single_refusals_of_the_key_are_hiccups(between: Report | FetchProblem) -> None:
+    """Of a relay's database, or of a page before it."""
+    assert await Gateway(*[REFUSED, REFUSED, between] * 5, DONE).wait() is DONE
+
+
+@pytest.mark.parametrize("glitch", [NOT_FOUND, REFUSED])
+async def test_a_single_bad_word_at_the_deadline_is_confirmed_before_it_counts(glitch: FetchProblem) -> None:
+    """A rescue looks once: then it looks again, and not without end."""
+    assert await Gateway(glitch, DONE).wait(age=1000.0, deadline=0.0) is DONE
+    with pytest.raises(Overdue, match="'running'"):
+        await Gateway(glitch, glitch, RUNNING).wait(age=1000.0, deadline=0.0)
+    gateway = Gateway(glitch)
+    with pytest.raises(WaitEnded):
+        await gateway.wait(age=1000.0, deadline=0.0)
+    assert len(gateway.asked) == 3
 
 
 async def test_an_id_that_is_not_visible_yet_is_waited_for() -> None:
