@@ -8,24 +8,48 @@ Nothing slow is imported here, so that Ctrl-C while the rest is loading (about a
 
 from __future__ import annotations
 
-import io
 import json
 import sys
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
+
+from cli.streams import fill_closed, tolerant, write_problem
 
 __all__ = ["main", "run"]
 
 _INTERRUPTED = 3
+# The exit codes of these tell what is paid for and stored, whoever reads their answer.
+_PAYING = (["demo"], ["generate"], ["song"], ["extend"], ["rescue"])
+_LOOKING = frozenset({"--list", "--plan", "--help", "-h"})
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run one command and exit with its code; no traceback reaches a user."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # a title that the terminal cannot show is no failure
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    given = sys.argv[1:] if arguments is None else arguments
+    fill_closed()
+    sys.stdout = cast(TextIO, tolerant(sys.stdout, 1))
+    sys.stderr = cast(TextIO, tolerant(sys.stderr, 2))
+    code = run(given)
+    problem = write_problem(sys.stdout)
+    if problem is not None:
+        code = _without_answer(problem, code, given)
+    write_problem(sys.stderr)
+    sys.exit(code)
+
+
+def _without_answer(problem: OSError, code: int, arguments: list[str]) -> int:
+    """The exit code of a command whose answer could not be written: what a paying command has made still counts."""
+    pays = _pays(arguments)
+    if not isinstance(problem, BrokenPipeError):  # the reader of our output has gone (`| head`)
+        reason = problem.strerror or str(problem)
+        advice = "`songflow songs` shows what is stored." if pays else "write it somewhere else."
+        sys.stderr.write(f"songflow: The answer could not be written to stdout: {reason}. Next: {advice}\n")
+    return code if pays or code != 0 else 1
+
+
+def _pays(arguments: list[str]) -> bool:
+    """True if a command line may pay for songs or collect them, so that its exit code tells what became of them."""
+    command, options = arguments[:2], _options(arguments)
+    return (command[:1] in _PAYING or command == ["sweep", "run"]) and not _LOOKING.intersection(options)
 
 
 def run(arguments: list[str]) -> int:
@@ -42,8 +66,11 @@ def run(arguments: list[str]) -> int:
 
 def _wants_json(arguments: list[str]) -> bool:
     """True if --json was given, also on a command line that the parser refuses."""
-    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return any(option in {"--json", "--json=true"} for option in options)
+    return any(option in {"--json", "--json=true"} for option in _options(arguments))
+
+
+def _options(arguments: list[str]) -> list[str]:
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments
 
 
 def _interrupted(as_json: bool) -> int:

@@ -149,7 +149,7 @@ class _SongOrder:
                     lambda: self._make(output, key), key, self.common, come_back, lambda: self._left(key)
                 )
             except ChoiceNeeded as needed:
-                if output.as_json or not sys.stdin.isatty():
+                if output.as_json or sys.stdin is None or not sys.stdin.isatty():
                     return self._failed(output, needed, key)
                 self.choices[needed.step] = _asked(output, needed)
             except SongflowError as error:

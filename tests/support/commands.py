@@ -10,7 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -97,12 +97,28 @@ class ForkServer:
             )
         assert self._socket.recv(1) == b"+", "the fork server did not start"
 
-    def start(self, arguments: tuple[str, ...], folder: Path, environment: Mapping[str, str]) -> Forked:
-        """Start `songflow` with these arguments, in a session of its own and with an empty stdin."""
+    def start(
+        self,
+        arguments: tuple[str, ...],
+        folder: Path,
+        environment: Mapping[str, str],
+        *,
+        closed: Sequence[int] = (),
+        full: Sequence[int] = (),
+    ) -> Forked:
+        """Start `songflow` with these arguments, in a session of its own and with an empty stdin.
+
+        Args:
+            arguments, folder, environment: Of the process.
+            closed: The standard descriptors that it does not have.
+            full: Those that are /dev/full.
+        """
         plan: dict[str, Any] = {
             "arguments": arguments,
             "folder": str(folder),
             "environment": dict(environment),
+            "closed": list(closed),
+            "full": list(full),
         }
         text = json.dumps(plan).encode()
         out, their_out = os.pipe()

@@ -131,12 +131,19 @@ def become(plan: dict[str, Any], files: list[int]) -> None:
         os.dup2(file, number)
     for file in files:
         os.close(file)
+    for number in plan["full"]:
+        os.dup2(os.open("/dev/full", os.O_WRONLY), number)
     # The streams of the server know what it had there: files, which can seek.
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = sys.__stdout__ = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = sys.__stderr__ = open(  # noqa: SIM115
         2, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
     )
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if number in plan["closed"]:  # as Python itself has it
+            os.close(number)
+            setattr(sys, name, None)
+            setattr(sys, f"__{name}__", None)
     os.chdir(plan["folder"])
     os.environ.clear()
     os.environ.update(plan["environment"])
