@@ -29,6 +29,8 @@ __all__ = ["PrefectServer", "configured_server", "load_prefect", "trouble_with",
 log = logging.getLogger(f"songflow.{__name__}")
 
 _ANSWER_SECONDS = 2.0
+# A server that is well may take longer for the rest.
+_ACCESS_SECONDS = 10.0
 _ANSWER_BYTES = 1024
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 # Settings of Prefect that a profile may hold as well; the environment's take precedence.
@@ -125,7 +127,10 @@ def configured_server() -> PrefectServer | None:
 
 
 async def trouble_with(server: PrefectServer) -> str | None:
-    """Ask a server for two seconds at most whether it is Prefect's and lets us in: why not, or None.
+    """Ask a server, for two seconds at most, whether it is Prefect's and well, and whether it lets us in.
+
+    Returns:
+        Why it cannot be used, as the rest of a sentence about it; None if it can.
 
     Raises:
         InvalidEnvironment: no HTTP client can be opened to ask.
@@ -135,12 +140,11 @@ async def trouble_with(server: PrefectServer) -> str | None:
     import httpx
 
     headers = {"Authorization": server.authorization} if server.authorization else {}
+    address = server.url.rstrip("/")
     try:
-        async with (
-            asyncio.timeout(_ANSWER_SECONDS),
-            open_client(verify=context, timeout=_ANSWER_SECONDS, headers=headers) as client,
-        ):
-            status, body = await _get(client, f"{server.url.rstrip('/')}/health")
+        async with open_client(verify=context, timeout=_ACCESS_SECONDS, headers=headers) as client:
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                status, body = await _get(client, f"{address}/health")
             if status != 200 or not _is_health(body):
                 return (
                     f"is no Prefect server (HTTP {status})"
@@ -148,7 +152,8 @@ async def trouble_with(server: PrefectServer) -> str | None:
                     else f"is not well (HTTP {status})"
                 )
             # Prefect tells anybody that it is healthy, also who may not use it.
-            status, _ = await _get(client, f"{server.url.rstrip('/')}/admin/version")
+            async with asyncio.timeout(_ACCESS_SECONDS):
+                status, _ = await _get(client, f"{address}/admin/version")
     except (TimeoutError, httpx.TimeoutException):
         return f"does not answer within {_ANSWER_SECONDS:g} s"
     except httpx.ConnectError as error:

@@ -126,24 +126,20 @@ class Database:
             if self.is_sqlite:
                 _check_file(Path(self.url.database or "."), self._is_read_only)
             await self._check_durability()
-            version = await self._version()
-            if version == SCHEMA_VERSION:
+            if not self._backend.is_new and await self._is_current():
                 return
-            if version is not None and version > SCHEMA_VERSION:
-                raise LibraryError(
-                    f"The ledger {self.name} has schema {version}; this songflow knows {SCHEMA_VERSION}.",
-                    next="upgrade songflow; the ledger was not touched.",
-                )
             if self._is_read_only:
                 raise LibraryError(
-                    f"The ledger {self.name} has schema {version or 'none'} and may only be read here.",
+                    f"The ledger {self.name} has an older schema and may only be read here.",
                     next="open it once where it may be written, such as by `songflow songs`.",
                 )
-            # Importing Alembic takes most of a second: only when a migration is needed.
-            from songflow.ledger.migrate import upgrade
+            async with self._backend.turn_to_open():
+                if not await self._is_current():
+                    # Importing Alembic takes most of a second: only in the process that migrates.
+                    from songflow.ledger.migrate import upgrade
 
-            async with self.write("migrate") as connection:
-                await connection.run_sync(lambda sync: upgrade(sync, SCHEMA_VERSION))
+                    async with self.write("migrate") as connection:
+                        await connection.run_sync(lambda sync: upgrade(sync, SCHEMA_VERSION))
         except self._opening_errors as error:
             await self.close()
             raise self.problem(error) from None
@@ -210,6 +206,20 @@ class Database:
                 next="set synchronous_commit=on for this database or user.",
             )
 
+    async def _is_current(self) -> bool:
+        """True if the schema is that of this version; False if it is older, or there is none yet.
+
+        Raises:
+            LibraryError: it is newer.
+        """
+        version = await self._version()
+        if version is not None and version > SCHEMA_VERSION:
+            raise LibraryError(
+                f"The ledger {self.name} has schema {version}; this songflow knows {SCHEMA_VERSION}.",
+                next="upgrade songflow; the ledger was not touched.",
+            )
+        return version == SCHEMA_VERSION
+
     async def _version(self) -> str | None:
         try:
             async with self._backend.read() as connection:
@@ -239,8 +249,14 @@ class _Server:
         # Transactions take milliseconds, and by default a server accepts 100 connections in all.
         self._engine = create_async_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=0)
 
+    is_new = False
+
     async def close(self) -> None:
         await self._engine.dispose()
+
+    @asynccontextmanager
+    async def turn_to_open(self) -> AsyncIterator[None]:
+        yield  # the migration takes an advisory lock
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:

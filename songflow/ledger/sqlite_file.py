@@ -38,9 +38,12 @@ from sqlalchemy import (
 
 from songflow.runtime.retry import Attempts, Backoff
 
-__all__ = ["BUSY_TIMEOUT_SECONDS", "InLoop", "ReadOnlyFile", "SqliteFile", "may_write"]
+__all__ = ["BUSY_TIMEOUT_SECONDS", "OPENING_SECONDS", "InLoop", "ReadOnlyFile", "SqliteFile", "may_write"]
 
 BUSY_TIMEOUT_SECONDS = 30
+"""How long a writer waits while nobody else commits either: then the lock's holder hangs."""
+OPENING_SECONDS = 300
+"""How long an opening waits for those before it. Each takes a moment, and on a busy machine they may be many."""
 _T = TypeVar("_T")
 
 
@@ -95,6 +98,7 @@ class SqliteFile:
         if not read_only:
             event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "handle_error", _keep_connection)
+        self._path = Path(url.database or ".")
         self._thread = ThreadPoolExecutor(1, "songflow-ledger")
         self._turn = asyncio.Lock()
         self._writer: Connection | None = None
@@ -106,6 +110,31 @@ class SqliteFile:
             await asyncio.wait([self._commit])
         async with self._turn:
             await self._in_thread(self._disconnect)
+
+    @property
+    def is_new(self) -> bool:
+        """True if nobody has opened the file yet."""
+        return _size(self._path) == 0
+
+    @asynccontextmanager
+    async def turn_to_open(self) -> AsyncIterator[None]:
+        """Open a new file, or one to be migrated, alone: the others wait without looking at it.
+
+        The lock is that of the file's folder. Where folders have no locks, SQLite's own lock has to do.
+        """
+        descriptor = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            attempts = Attempts(Backoff(first=0.05, factor=1.0, jitter=0.8, within=OPENING_SECONDS))
+            while not _try_lock(descriptor):
+                pause = attempts.next_pause()
+                if pause is None:
+                    raise sqlite3.OperationalError(
+                        f"others have been opening it for over {OPENING_SECONDS} s"
+                    )
+                await asyncio.sleep(pause)
+            yield
+        finally:
+            os.close(descriptor)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[InLoop]:
@@ -218,6 +247,20 @@ class ReadOnlyFile:
         return found
 
 
+def _try_lock(descriptor: int) -> bool:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # the file system has no such locks
+        return True
+    return True
+
+
 def may_write(path: Path) -> bool:
     """True if a SQLite file and its folder, where SQLite keeps its log, may be written."""
     return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)
@@ -250,18 +293,34 @@ def _savepoint(writer: Connection) -> Iterator[InLoop]:
 async def _begin(raw: sqlite3.Connection) -> None:
     """Begin to write, after any other process that is writing.
 
-    SQLite's own wait retries every 100 ms: among many writers, some would never find the lock free.
+    SQLite's own wait retries every 100 ms: among many writers, some would never find the lock free. As long as others
+    commit, the wait goes on: they are many, and the machine is busy.
     """
-    attempts = Attempts(_lock_backoff())
+    attempts, seen = Attempts(_lock_backoff()), None
     while True:
         try:
             _begin_at_once(raw)
             return
         except sqlite3.OperationalError as error:
+            if not _is_busy(error):
+                raise
+            before, seen = seen, _commits_seen(raw)
+            if before not in (None, seen):
+                attempts.start_again()
             pause = attempts.next_pause()
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or pause is None:
+            if pause is None:
                 raise
         await asyncio.sleep(pause)
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _commits_seen(raw: sqlite3.Connection) -> int:
+    """A number that changes when another connection commits."""
+    (version,) = raw.execute("PRAGMA data_version").fetchone()
+    return int(version)
 
 
 def _lock_backoff() -> Backoff:
@@ -322,8 +381,8 @@ def _switch_to_wal(raw: sqlite3.Connection) -> None:
         try:
             raw.execute("PRAGMA journal_mode=WAL")
             return
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
             pause = attempts.next_pause()
-            if pause is None:
+            if pause is None or not _is_busy(error):
                 raise
         time.sleep(pause)

@@ -16,8 +16,8 @@ from songflow.ledger import State
 PROCESSES, UNITS = 50, 10
 # A PostgreSQL server takes 100 connections in all unless told otherwise, and other tests use it, too.
 FEW = {"connections": 1}
-# Fifty processes on two cores wait longer for SQLite's lock and for their songs than an application should.
-PATIENT = {"busy": 300, "settings": {"poll_interval": 1.0, "deadline": 300.0}}
+# Fifty processes on two cores wait longer for their songs than an application should; for the ledger as it does.
+PATIENT = {"settings": {"poll_interval": 1.0, "deadline": 300.0}}
 
 
 @pytest.mark.xdist_group("fifty processes")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import sqlite3
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from sqlalchemy import make_url, text
 
 from songflow.errors import LibraryError
-from songflow.ledger import Ledger, sqlite_file
+from songflow.ledger import Ledger, migrate, sqlite_file
 from songflow.ledger.engine import file_system_of, ledger_url, refuse_network_file_system
 
 
@@ -198,6 +200,56 @@ async def test_a_new_file_that_stays_locked_is_a_library_error(
     with pytest.raises(LibraryError, match="another process has held its lock"):
         await _open(None, tmp_path)
     other.close()
+
+
+async def test_a_writer_waits_as_long_as_others_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is for a holder that hangs, not for a busy machine."""
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0.2)
+    async with Ledger(ledger_url(None, tmp_path)) as ledger:
+        other = sqlite3.connect(tmp_path / "ledger.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(ledger.submissions.running("any"))
+        for number in range(12):
+            await asyncio.sleep(0.05)
+            other.execute(f"PRAGMA user_version={number + 1}")
+            other.execute("COMMIT")
+            other.execute("BEGIN IMMEDIATE")
+            assert not waiting.done()
+        other.execute("COMMIT")
+        assert await waiting is False
+        other.close()
+
+
+async def test_a_new_ledger_is_opened_by_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its turn is waited for longer than a lock; only one process migrates, and an open ledger needs no turn."""
+    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    opening = [asyncio.create_task(_open(None, tmp_path)) for _ in range(8)]
+    await asyncio.sleep(0.3)
+    assert not any(task.done() for task in opening)
+    assert list(tmp_path.iterdir()) == []
+    os.close(descriptor)
+    migrations = []
+    upgrade = migrate.upgrade
+    monkeypatch.setattr(migrate, "upgrade", lambda *given: (migrations.append(1), upgrade(*given)))
+    await asyncio.gather(*opening)
+    assert len(migrations) == 1
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    await _open(None, tmp_path)
+    monkeypatch.setattr(sqlite_file, "OPENING_SECONDS", 0)
+    (tmp_path / "other").mkdir()
+    second = os.open(tmp_path / "other", os.O_RDONLY)
+    fcntl.flock(second, fcntl.LOCK_EX)
+    with pytest.raises(LibraryError, match="others have been opening it"):
+        await _open(None, tmp_path / "other")
+    os.close(descriptor)
+    os.close(second)
 
 
 async def test_a_write_that_is_cancelled_while_it_waits_leaves_the_ledger_usable(tmp_path: Path) -> None:
