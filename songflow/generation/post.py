@@ -12,8 +12,8 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from songflow import errors, events
 from songflow.accounts import Access
@@ -41,6 +41,8 @@ from songflow.sender.orders import Order, awake_clock, outcome_of
 __all__ = ["Post"]
 
 log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 
 # The intent's lease must outlive the wait for a slot.
 _LONGEST_TURN_SECONDS = 45.0
@@ -242,7 +244,7 @@ class Post:
             sender, lambda: self._submissions.settle_sending(self.submission.id, state, reason, row)
         )
 
-    async def _persist(self, sender: Sender, write: Callable[[], Awaitable[bool]]) -> bool:
+    async def _persist(self, sender: Sender, write: Callable[[], Awaitable[_T]]) -> _T:
         """Retry a commit of the outcome; what cannot be committed here is left to the sender."""
         try:
             committed = await persist(write)
@@ -260,14 +262,14 @@ class Post:
             track_ids=outcome.track_ids,
         )
         with paid_from_here(taken):
-            await self._commit_accepted(outcome, unspooled, sender)
+            accepted = await self._commit_accepted(outcome, unspooled, sender)
             self._log_progress("Accepted as generation %s.", taken.any_id)
             self.session.events.emit(events.accepted(taken))
             with suppress(errors.LibraryError):  # only a notice: the id is committed
                 await self.session.events.emit_budgets(taken.intended_at.date().isoformat())
-            return await self._submissions.get(taken.id)
+            return accepted
 
-    async def _commit_accepted(self, outcome: Accepted, unspooled: str | None, sender: Sender) -> None:
+    async def _commit_accepted(self, outcome: Accepted, unspooled: str | None, sender: Sender) -> Submission:
         """Retry the ledger until it has the id."""
         session, intent, submission = self.session, self.intent, self.submission
         answer = _answer_row(outcome.answer)
@@ -283,8 +285,9 @@ class Post:
                     submission.id, outcome.generation_id, outcome.track_ids, answer, lease
                 ),
             )
-            if not committed:
+            if committed is None:
                 raise await self._why_not_committed(outcome)
+            return committed
         except errors.OutcomeUnknown:
             raise
         except BaseException:
@@ -318,5 +321,4 @@ class Post:
 
 
 def _answer_row(answer: Answer) -> dict[str, Any]:
-    fields = asdict(answer)
-    return {name: fields[name] for name in ("status", "headers", "body")}
+    return {"status": answer.status, "headers": answer.headers, "body": answer.body}

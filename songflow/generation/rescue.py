@@ -276,7 +276,7 @@ async def adopt(
 async def _take_id(session: Session, submission: Submission, generation_id: str) -> bool:
     ledger = session.library.ledger.submissions
     if submission.state is State.UNKNOWN:
-        return await ledger.accepted(submission.id, generation_id, (), answer=None)
+        return await ledger.accepted(submission.id, generation_id, (), answer=None) is not None
     return await ledger.rename(submission, generation_id, "a person has adopted another id") is not None
 
 

@@ -29,6 +29,7 @@ async def adopt_entry(submissions: Submissions, entry: SpoolEntry, *, release: b
             entry.submission_id, _STATES[entry.outcome], reason, entry.answer
         )
     lease = Lease(this_process(), entry.fence, datetime.now(UTC)) if release and entry.fence else None
-    return await submissions.accepted(
+    accepted = await submissions.accepted(
         entry.submission_id, entry.generation_id, entry.track_ids, entry.answer, lease
     )
+    return accepted is not None

@@ -30,7 +30,7 @@ SIMULATOR = "simulator"
 
 _generations, _submissions, _songs = schema.generations, schema.submissions, schema.songs
 
-_NEW_SUBMISSION = insert(_submissions)
+_NEW_SUBMISSION = insert(_submissions).returning(*_submissions.c)
 
 _BEFORE_THE_ANSWER = frozenset({State.INTENDED, State.SENDING})
 
@@ -130,11 +130,10 @@ async def _admit(connection: Connection, intent: Intent, lease: Lease, ordinal: 
     stopped = await _permit(connection, intent)
     if stopped is not None:
         return Claim(stopped=stopped)
-    submission_id = _new_id()
-    await connection.execute(
+    rows = await connection.execute(
         _NEW_SUBMISSION,
         {
-            "id": submission_id,
+            "id": _new_id(),
             "key": intent.key,
             "ordinal": ordinal,
             "state": State.INTENDED,
@@ -143,7 +142,7 @@ async def _admit(connection: Connection, intent: Intent, lease: Lease, ordinal: 
             **lease_columns(lease),
         },
     )
-    return Claim(await one_submission(connection, submission_id), mine=True)
+    return Claim(Submission.from_row(dict(rows.mappings().one())), mine=True)
 
 
 def _new_id() -> str:

@@ -55,7 +55,9 @@ _RESERVE = (
 )
 # Locked: every transaction locks the submission before the counters, so that there are no deadlocks.
 _COUNTED = (
-    select(*(_submissions.c[name] for name in ("price", "held", "refunded", "budget_day", "budget_run")))
+    select(
+        *(_submissions.c[name] for name in ("id", "price", "held", "refunded", "budget_day", "budget_run"))
+    )
     .where(_submissions.c.id == _wanted)
     .with_for_update()
 )
@@ -132,40 +134,36 @@ async def _count(connection: Connection, scopes: Sequence[str], **changes: float
     await connection.execute(_move_by(tuple(changes)), [{"wanted": scope, **by} for scope in scopes])
 
 
-async def settle_money(connection: Connection, submission_id: str, to: State, *, refund: bool) -> None:
-    """Update the counters for a submission's new state, in the same transaction."""
+async def settle_money(connection: Connection, row: RowMapping, to: State, *, refund: bool) -> None:
+    """Update the counters for a submission's new state, in the transaction that has changed its row."""
     if to is State.ACCEPTED:
-        row = await _counted(connection, submission_id)
         # Without a reservation (written off meanwhile) it counts as spent all the same.
         await _move(connection, row, reserved=-row["held"], spent=row["price"])
-        await _set(connection, submission_id, held=0.0)
+        await _set(connection, row, held=0.0)
     elif to in {State.REFUSED, State.UNSENT}:
-        await release_held(connection, submission_id)
+        await _release(connection, row)
     elif to is State.FAILED and refund:
-        row = await _counted(connection, submission_id)
         await _move(connection, row, spent=-row["price"], refunded=row["price"])
-        await _set(connection, submission_id, refunded=row["price"])
-    elif to is State.SUCCEEDED:
-        row = await _counted(connection, submission_id)
-        if row["refunded"]:
-            await _move(connection, row, spent=row["refunded"], refunded=-row["refunded"])
-            await _set(connection, submission_id, refunded=0.0)
+        await _set(connection, row, refunded=row["price"])
+    elif to is State.SUCCEEDED and row["refunded"]:
+        await _move(connection, row, spent=row["refunded"], refunded=-row["refunded"])
+        await _set(connection, row, refunded=0.0)
 
 
 async def release_held(connection: Connection, submission_id: str) -> None:
     """Release a submission's reservation: nothing is billed, or it was written off."""
-    row = await _counted(connection, submission_id)
+    rows = await connection.execute(_COUNTED, {"wanted": submission_id})
+    await _release(connection, rows.mappings().one())
+
+
+async def _release(connection: Connection, row: RowMapping) -> None:
     if row["held"]:
         await _move(connection, row, reserved=-row["held"])
-        await _set(connection, submission_id, held=0.0)
+        await _set(connection, row, held=0.0)
 
 
-async def _counted(connection: Connection, submission_id: str) -> RowMapping:
-    return (await connection.execute(_COUNTED, {"wanted": submission_id})).mappings().one()
-
-
-async def _set(connection: Connection, submission_id: str, **values: float) -> None:
-    await connection.execute(_SET, {"wanted": submission_id, **values})
+async def _set(connection: Connection, row: RowMapping, **values: float) -> None:
+    await connection.execute(_SET, {"wanted": row["id"], **values})
 
 
 async def _move(connection: Connection, row: RowMapping, **changes: float) -> None:

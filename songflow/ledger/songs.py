@@ -51,9 +51,9 @@ _ORIGIN = (
 )
 _LOCK_SUBMISSION = select(_submissions.c.id).where(_submissions.c.id == bindparam("wanted")).with_for_update()
 _END = {
-    state: update(_submissions).where(
-        _submissions.c.id == bindparam("which"), _submissions.c.state.in_(sources_of(state))
-    )
+    state: update(_submissions)
+    .where(_submissions.c.id == bindparam("which"), _submissions.c.state.in_(sources_of(state)))
+    .returning(*_submissions.c)
     for state in (State.SUCCEEDED, State.FAILED)
 }
 _NEW_SONGS = insert(_songs)
@@ -141,8 +141,9 @@ class Songs:
                     **_ending(timing),
                 },
             )
-            if moved.rowcount == 1:
-                await settle_money(connection, submission_id, state, refund=refund)
+            row = moved.mappings().one_or_none()
+            if row is not None:
+                await settle_money(connection, row, state, refund=refund)
             await store_answer(connection, submission_id, "fetch", payload)
             known = await songs_where(connection, "submission_id", submission_id)
             common = {

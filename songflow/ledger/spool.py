@@ -14,11 +14,12 @@ import os
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar, get_args
 
 from songflow.runtime.failpoints import reached
+from songflow.runtime.records import plain
 
 __all__ = ["Spool", "SpoolEntry", "SpoolOutcome", "SpooledIntent", "entry_of"]
 
@@ -240,7 +241,7 @@ def _sync_reserve(descriptor: int) -> None:
 def _line(entry: SpoolEntry) -> bytes:
     # ASCII JSON can represent any id, even invalid Unicode. The leading newline ends a line that a crash
     # truncated, so that this entry stays readable.
-    return f"\n{json.dumps(asdict(entry))}\n".encode()
+    return f"\n{json.dumps(plain(entry))}\n".encode()
 
 
 def _parsed(content: bytes) -> list[SpoolEntry]:

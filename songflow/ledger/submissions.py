@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Update, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, bindparam, func, insert, or_, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from songflow.errors import InputError
 from songflow.gateways import candidate_ids, place_urls
@@ -100,14 +101,14 @@ class Submissions:
         track_ids: Sequence[str],
         answer: Mapping[str, Any] | None,
         lease: Lease | None = None,
-    ) -> bool:
+    ) -> Submission | None:
         """`sending` or `unknown` -> `accepted`, with the ids and the raw answer.
 
         An id that another submission of the same gateway has already is no acceptance: the songs behind it are the
         other's. The submission becomes `unknown`, with that reason, and a person settles it.
 
         Returns:
-            True if the submission has these ids now, from this call or an earlier one.
+            The submission if it has these ids now, from this call or an earlier one.
         """
         clean_id, clean_tracks = clean_text(generation_id), json_list(track_ids)
         values: dict[str, Any] = {
@@ -124,13 +125,14 @@ class Submissions:
             await lock_name(connection, clean_id or clean_tracks)  # another may be told the same id at once
             current, owner = await _with_ids(connection, submission_id, clean_id, json.loads(clean_tracks))
             if current is None:
-                return False
+                return None
             if owner is not None:
                 await _doubt(connection, current, owner, answer)
-                return False
+                return None
             if (current.generation_id, current.track_ids) == (clean_id, tuple(json.loads(clean_tracks))):
-                return True
-            return await _apply(connection, submission_id, State.ACCEPTED, values, answer=answer)
+                return current
+            row = await _apply(connection, submission_id, State.ACCEPTED, values, answer=answer)
+            return None if row is None else Submission.from_row(dict(row))
 
     async def rename(self, submission: Submission, generation_id: str, why: str) -> Submission | None:
         """Give a paid submission another id of the gateway's, to wait for that one; the former id stays in an answer.
@@ -389,7 +391,7 @@ class Submissions:
         refund: bool = False,
     ) -> bool:
         async with self._database.write(str(to)) as connection:
-            return await _apply(
+            row = await _apply(
                 connection,
                 submission_id,
                 to,
@@ -399,6 +401,7 @@ class Submissions:
                 answer=answer,
                 refund=refund,
             )
+            return row is not None
 
 
 async def _apply(
@@ -411,16 +414,19 @@ async def _apply(
     origin: State | None = None,
     answer: Mapping[str, Any] | None = None,
     refund: bool = False,
-) -> bool:
+) -> RowMapping | None:
+    """Change a state, and the counters of money with it; returns the row, or None if it was not in such a state."""
     chosen = {"which": submission_id, **({} if fence is None else {"expected_fence": fence})}
-    result = await connection.execute(
+    rows = await connection.execute(
         _move_to(to, fence is not None, origin), {**chosen, "state": to, **values}
     )
+    row = rows.mappings().one_or_none()
     if answer is not None:
         await store_answer(connection, submission_id, "submit", answer)
-    if result.rowcount == 1:
-        await settle_money(connection, submission_id, to, refund=refund)
-    return result.rowcount == 1
+    if row is None:
+        return None
+    await settle_money(connection, row, to, refund=refund)
+    return row
 
 
 async def _with_ids(
@@ -481,10 +487,11 @@ def same_id_reason(owner: Submission) -> str:
 
 
 @cache
-def _move_to(state: State, fenced: bool, origin: State | None) -> Update:
+def _move_to(state: State, fenced: bool, origin: State | None) -> ReturningUpdate[Any]:
     """The compare-and-set of a state change, from all allowed states or from one only."""
     sources = sources_of(state) if origin is None else {origin}
-    return (_SET_UNDER_FENCE if fenced else _SET).where(_submissions.c.state.in_(sources))
+    move = (_SET_UNDER_FENCE if fenced else _SET).where(_submissions.c.state.in_(sources))
+    return move.returning(*_submissions.c)
 
 
 def _has_announced() -> ColumnElement[bool]:

@@ -146,6 +146,8 @@ class Sender:
 
     async def wait_until_ready(self) -> bool:
         """False if it does not start."""
+        if self.ready.done():
+            return self.ready.exception() is None
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await asyncio.shield(asyncio.wrap_future(self.ready))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +24,7 @@ from songflow.gateways.submit import (
     classify_submit,
 )
 from songflow.ledger.spool import SpoolEntry, entry_of
+from songflow.runtime.records import plain
 
 __all__ = [
     "Order",
@@ -81,7 +82,7 @@ class Order:
 
     def packed(self) -> dict[str, Any]:
         """As plain data for JSON."""
-        return asdict(self)
+        return plain(self)
 
     @classmethod
     def unpacked(cls, values: Mapping[str, Any]) -> Order:
@@ -98,7 +99,7 @@ def awake_clock() -> float:
 
 def packed(outcome: Outcome) -> dict[str, Any]:
     """An outcome as plain data for JSON."""
-    return {"is": type(outcome).__name__, **asdict(outcome)}
+    return {"is": type(outcome).__name__, **plain(outcome)}
 
 
 def unpacked(values: Mapping[str, Any]) -> Outcome:

@@ -101,6 +101,7 @@ class Desk:
         self._works: dict[str, _Work] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._gateways: dict[tuple[str, str, str, str | None, float], Gateway] = {}
+        self._spools: dict[str, Spool] = {}
         self._exits = AsyncExitStack()
         self._committing = asyncio.Lock()
         self._writer: asyncio.StreamWriter
@@ -192,9 +193,10 @@ class Desk:
     def _spool(self, work: _Work) -> str | None:
         """Append the outcome to the spool; what went wrong, or None."""
         assert work.entry is not None
+        folder = work.order.folder
         try:
             # In this thread: the answer may not leave before it, and a process that ends has no other threads.
-            Spool(Path(work.order.folder) / "spool").append(work.entry)
+            self._spools.setdefault(folder, Spool(Path(folder) / "spool")).append(work.entry)
         except OSError as error:
             return str(error)
         work.is_spooled = True

@@ -226,7 +226,8 @@ class LedgerMachine(LedgerModel):
         else:
             target = {"refused": State.REFUSED, "unsent": State.UNSENT}.get(work.answer, State.UNKNOWN)
             act = moves.settle_sending(known, target, "so it was", ANSWER)
-        assert self.step(f"commit {target}", act) is (had_it or target in RULES[origin].then)
+        moved = self.step(f"commit {target}", act)
+        assert bool(moved) is (had_it or target in RULES[origin].then)
 
     @action(1, lambda self: self.at("intended"), which=some)
     def give_up_before_sending(self, which: int) -> None:

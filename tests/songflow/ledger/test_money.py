@@ -184,7 +184,7 @@ async def test_an_intent_whose_holder_resumed_and_sends_is_not_changed(ledger: L
     old = (await pay(dead=True)).submission
     assert await ledger.submissions.begin_send(old.id, old.lease.extended(60.0)) is True
     assert await ledger.submissions.never_sent(old.id, old.lease.fence, "dead") is False
-    assert await ledger.submissions.accepted(old.id, "id", (), None) is True
+    assert await ledger.submissions.accepted(old.id, "id", (), None) is not None
 
 
 @pytest.mark.parametrize(

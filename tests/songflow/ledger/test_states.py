@@ -79,7 +79,7 @@ async def _move(ledger: Ledger, submission, target: State) -> bool:
         case State.SENDING:
             return await moves.begin_send(known, submission.lease)
         case State.ACCEPTED:
-            return await moves.accepted(known, "id", (), {"status": 200, "body": "{}"})
+            return await moves.accepted(known, "id", (), {"status": 200, "body": "{}"}) is not None
         case State.UNSENT | State.REFUSED:
             return await moves.settle_sending(known, target, "no")
         case State.UNKNOWN:
