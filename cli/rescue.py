@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -29,6 +30,8 @@ log = logging.getLogger(f"songflow.{__name__}")
 
 _RESCUE = Group("Rescue", sort_key=1)
 _PROMPT_LENGTH = 60
+_ANSWER_LENGTH = 400
+_MOST_IDS = 5
 
 Row = dict[str, Any]
 
@@ -221,7 +224,8 @@ async def _stranded_rows(session: Session) -> list[Row]:
     rows = []
     for submission in await domain.stranded(session):
         songs = await session.library.ledger.songs.of_submission(submission.id)
-        row = await _row(session, Rescued.of(submission, songs))
+        answer = await domain.evidence_of(session, submission)
+        row = await _row(session, Rescued.of(submission, songs, answer=answer))
         waits = row["songs"] or RULES[submission.state].waits or submission.state is State.LOST
         row["error"] = submission.error
         row["next"] = "`songflow rescue` asks for it." if waits else unsettled_error(submission).next
@@ -263,7 +267,7 @@ def _listed(row: Row) -> list[str]:
         f"generation {row['generation_id'] or 'not known'}",
     ]
     lines += [f"    {row['error']}"] if row["error"] else []
-    return [*lines, *_missing(row), f"    Next: {row['next']}"]
+    return [*lines, *_missing(row), *_evidence(row), f"    Next: {row['next']}"]
 
 
 def _collected(row: Row) -> list[str]:
@@ -272,7 +276,22 @@ def _collected(row: Row) -> list[str]:
     named = f"{row['key']} ({about}{row['gateway']}, generation {row['generation_id'] or 'not known'})"
     if row["error"] is None:
         return [f"+ {named}: {len(lines)} songs stored.", *lines, *_missing(row)]
-    return [f"- {named}: {row['error']} Next: {row['next']}", *lines, *_missing(row)]
+    return [f"- {named}: {row['error']} Next: {row['next']}", *lines, *_missing(row), *_evidence(row)]
+
+
+def _evidence(row: Row) -> list[str]:
+    """The gateway's answer to a request in doubt, and the ids in it, for a person to judge."""
+    answer = row["answer"]
+    if answer is None:
+        return []
+    # It is the gateway's text: nothing in it may steer a terminal.
+    text = " ".join("".join(one if one.isprintable() else " " for one in answer["body"]).split())
+    shown = text if len(text) <= _ANSWER_LENGTH else f"{text[:_ANSWER_LENGTH]}… (more with --json)"
+    lines = [f"    answered HTTP {answer['status']}: {shown or 'nothing'}"]
+    if answer["raw"] is not None:
+        lines.append("    not all of it is text: --json has its bytes (answer.raw, base64)")
+    ids = [shlex.quote(one) for one in answer["candidate_ids"] if one.isprintable()]
+    return lines + [f"    perhaps its id: `songflow rescue --adopt {one}`" for one in ids[:_MOST_IDS]]
 
 
 def _missing(row: Row) -> list[str]:

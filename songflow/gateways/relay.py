@@ -5,7 +5,9 @@ Udio: `{"generation_id", "track_ids"}`, at the top or in `data`. Other families:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from songflow.gateways.envelope import parse_json, read_envelope
 
@@ -34,22 +36,56 @@ def relay_ids(value: object) -> Ids:
     return Ids(generation_id, _ids(top.get("track_ids")) or _ids(inner.get("track_ids")))
 
 
+_ID_NAMES = (
+    "generation_id", "generationId", "task_id", "taskId", "job_id", "jobId", "id", "uuid",
+)  # fmt: skip
+_DEEPEST, _MOST_VALUES = 4, 200
+_LONGEST_ID = 255
+
+
 def candidate_ids(text: str) -> tuple[str, ...]:
-    """Every id in an answer to a submit that may name its generation, each once; the raw answer is kept for this."""
+    """Every id in an answer to a submit that may name its generation, each once; the raw answer is kept for this.
+
+    Wherever it stands, also as a number; those near the top come first. Only a gateway, or a person, can tell which it
+    is.
+    """
     try:
         value = parse_json(text)
     except ValueError:
         return ()
-    top = value if isinstance(value, dict) else {}
-    data = top.get("data")
-    inner = data if isinstance(data, dict) else {}
-    own = data if read_envelope(value).says_success else None
-    named = [place.get(name) for place in (top, inner) for name in _ID_NAMES]
-    found = (id_or_none(one) for one in (*named, own))
-    return tuple(dict.fromkeys(one for one in found if one is not None))
+    found = [holder.get(name) for holder in _dicts(value) for name in _ID_NAMES]
+    if isinstance(value, dict) and _may_be_success(value):
+        found.append(value.get("data"))
+    ids = (_as_text(one) for one in found)
+    return tuple(dict.fromkeys(one for one in ids if one is not None))
 
 
-_ID_NAMES = ("generation_id", "task_id", "taskId", "id")
+def _may_be_success(answer: dict[str, Any]) -> bool:
+    return read_envelope(answer).says_success or answer.get("code") in (None, 0, "0", "", "ok", "OK")
+
+
+def _dicts(value: object) -> Iterator[dict[str, Any]]:
+    """The dicts in a value, from the outside in, up to a depth and a number; not those of an error."""
+    layer, seen = [value], 0
+    for _ in range(_DEEPEST):
+        inner: list[object] = []
+        for one in layer:
+            seen += 1
+            if seen > _MOST_VALUES:
+                return
+            if isinstance(one, dict):
+                yield one
+                inner += [child for name, child in one.items() if name != "error"]
+            elif isinstance(one, list):
+                inner += one
+        layer = [one for one in inner if isinstance(one, dict | list)]
+
+
+def _as_text(value: object) -> str | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    given = id_or_none(value)
+    return given if given is not None and len(given) <= _LONGEST_ID and given.split() == [given] else None
 
 
 def id_or_none(value: object) -> str | None:

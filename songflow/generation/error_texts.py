@@ -96,7 +96,8 @@ def unknown_error(key: str, reason: str) -> errors.OutcomeUnknown:
         "never sent again automatically.",
         key=key,
         state=State.UNKNOWN,
-        next="look into the gateway's own log, then `songflow rescue` (it can adopt the id, write it off or resubmit).",
+        next="`songflow rescue --list` shows what it answered, if anything; look into the gateway's own log, then "
+        "`songflow rescue` (it can adopt the id, write it off or resubmit).",
     )
 
 

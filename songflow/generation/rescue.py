@@ -15,7 +15,8 @@ from typing import Any
 
 from songflow import errors
 from songflow.accounts import Access
-from songflow.gateways import Report
+from songflow.gateways import Report, candidate_ids
+from songflow.gateways.answer import RAW_BODY
 from songflow.generation.ending import list_late_takes
 from songflow.generation.error_texts import (
     not_collected_error,
@@ -28,13 +29,24 @@ from songflow.generation.results import GenerationResult, SongResult
 from songflow.generation.session import Session
 from songflow.generation.submit import settle_dead_sender, submit_once
 from songflow.ledger.queries import leading_submission
-from songflow.ledger.rows import Generation, Song, Submission
+from songflow.ledger.rows import Generation, Song, StoredAnswer, Submission
 from songflow.ledger.spool import SpoolEntry
 from songflow.ledger.states import RULES, SongState, State
 from songflow.polling.loop import look
 from songflow.settings import debugging
 
-__all__ = ["Rescued", "adopt", "exit_code", "rescue", "resubmit", "resubmittable", "stranded", "write_off"]
+__all__ = [
+    "Evidence",
+    "Rescued",
+    "adopt",
+    "evidence_of",
+    "exit_code",
+    "rescue",
+    "resubmit",
+    "resubmittable",
+    "stranded",
+    "write_off",
+]
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +54,39 @@ log = logging.getLogger(__name__)
 _AT_ONCE = 8
 # Relays forget a task after a day: no further takes are listed later.
 _LATE_TAKES = timedelta(days=1)
+_IN_DOUBT = frozenset({State.UNKNOWN, State.LOST, State.OVERDUE})
+MAX_EVIDENCE = 4096
+_MOST_CANDIDATES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the gateway answered to a POST whose outcome, or whose id, is in doubt.
+
+    Attributes:
+        status: The HTTP status.
+        body: The answer as text, at most `MAX_EVIDENCE` characters of it.
+        raw: Its bytes in base64, if the text does not hold all of them.
+        candidate_ids: The ids in it that may name the generation, for `adopt`.
+    """
+
+    status: int | None
+    body: str
+    raw: str | None = None
+    candidate_ids: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, answer: StoredAnswer, ids: Sequence[str]) -> Evidence:
+        """The evidence in a stored answer."""
+        return cls(answer.status, answer.body[:MAX_EVIDENCE], answer.headers.get(RAW_BODY), tuple(ids))
 
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """The outcome of a rescue for one generation; `error` and `next` are set if it is not collected."""
+    """The outcome of a rescue for one generation; `error` and `next` are set if it is not collected.
+
+    `answer` is there where a person may find an id in it: the outcome is unknown, or the id leads nowhere.
+    """
 
     key: str
     submission: int
@@ -62,6 +102,7 @@ class Rescued:
     error: str | None = None
     next: str | None = None
     exit_code: int = 0
+    answer: Evidence | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -69,7 +110,11 @@ class Rescued:
 
     @classmethod
     def of(
-        cls, submission: Submission, songs: Sequence[Song] = (), error: errors.SongflowError | None = None
+        cls,
+        submission: Submission,
+        songs: Sequence[Song] = (),
+        error: errors.SongflowError | None = None,
+        answer: Evidence | None = None,
     ) -> Rescued:
         """A row of the answer from ledger rows."""
         return cls(
@@ -87,6 +132,7 @@ class Rescued:
             error=error.message if error else None,
             next=error.next if error else None,
             exit_code=_exit_code_of(error),
+            answer=answer,
         )
 
     @classmethod
@@ -107,7 +153,32 @@ class Rescued:
             next="`songflow rebuild` takes its songs from their files. If there are none and you give it up, remove "
             "its line from the spool.",
             exit_code=errors.Unsettled.exit_code,
+            answer=_spooled_evidence(entry),
         )
+
+
+def _spooled_evidence(entry: SpoolEntry) -> Evidence | None:
+    if entry.is_accepted or entry.answer is None:
+        return None
+    kept = entry.answer
+    answer = StoredAnswer(kept.get("status"), kept.get("headers") or {}, kept.get("body") or "")
+    return Evidence.of(answer, candidate_ids(answer.body))
+
+
+async def evidence_of(session: Session, submission: Submission) -> Evidence | None:
+    """The gateway's answer to a POST, where its outcome is unknown or its id leads nowhere; None without one."""
+    if submission.state not in _IN_DOUBT:
+        return None
+    ledger = session.library.ledger.submissions
+    answer = await ledger.submit_answer(submission.id)
+    if answer is None:
+        return None
+    candidates = []
+    for one in (await ledger.known_ids(submission.id))[:_MOST_CANDIDATES]:
+        owners = await _owners_of(session, one)
+        if all(owner.place != submission.place for owner in owners):
+            candidates.append(one)
+    return Evidence.of(answer, candidates)
 
 
 def _exit_code_of(error: errors.SongflowError | None) -> int:
@@ -202,7 +273,7 @@ async def _rescue_one(session: Session, submission: Submission, given: Access | 
     songs = await ledger.songs.of_submission(submission.id)
     if error is None and any(song.state is SongState.ANNOUNCED for song in songs):
         error = not_collected_error(submission, [song for song in songs if song.path is None])
-    return Rescued.of(submission, songs, error)
+    return Rescued.of(submission, songs, error, await evidence_of(session, submission))
 
 
 async def adopt(

@@ -327,6 +327,15 @@ class StoredFile:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredAnswer:
+    """A gateway's raw answer as the ledger and the spool keep it, without the key."""
+
+    status: int | None
+    headers: Mapping[str, str]
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFound:
     """How an extension contains its source: a score (0..1), its offset and the added length (s), and a remark."""
 

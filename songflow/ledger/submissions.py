@@ -29,6 +29,7 @@ from songflow.ledger.rows import (
     Generation,
     Intent,
     RequestKind,
+    StoredAnswer,
     Submission,
     Timing,
     clean_text,
@@ -181,6 +182,19 @@ class Submissions:
                 .order_by(answers.c.id)
             )
             return list(dict.fromkeys(one for row in rows for one in candidate_ids(row.body)))
+
+    async def submit_answer(self, submission_id: str) -> StoredAnswer | None:
+        """The last raw answer to its POST, if there was one."""
+        answers = schema.answers
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(answers.c.status, answers.c.headers, answers.c.body)
+                .where(answers.c.submission_id == submission_id, answers.c.kind == "submit")
+                .order_by(answers.c.id.desc())
+                .limit(1)
+            )
+            found = rows.first()
+        return None if found is None else StoredAnswer(found.status, json.loads(found.headers), found.body)
 
     async def settle_sending(
         self,

@@ -116,8 +116,12 @@ async def _answer(
         extra["fail_reason"] = rule.fail_reason or MODERATED
     if rule is not None and rule.fault == "task_id":
         extra["generation_id"] = f"task_{uuid.uuid4().hex}"
+    if rule is not None and rule.fault == "odd_id" and rule.form == "number":
+        extra["generation_id"] = str(uuid.uuid4().int % 10**9)
     job = await gateway.accept(params, body, dialect, authorization, **extra)
     answer = answers.accepted(job.generation_id)
+    if rule is not None and rule.fault == "odd_id":
+        return wire.respond(answers.odd_id(job.generation_id, rule.form))
     if rule is None or extra:
         return wire.respond(answer)
     if rule.fault == "raw_generation_id":
@@ -179,8 +183,6 @@ async def _spoil(rule: FaultRule, answer: Answer) -> Response:
             return wire.respond(Answer(200, b'{"code":"success","data":"' + b"x" * size + b'"}'))
         case "encoded":
             return wire.respond(odd_files.encoded(answer, rule.encoding, rule.coding))
-        case "odd_id":
-            return wire.respond(answers.odd_id(json.loads(answer.body)["data"], rule.form))
         case "no_id":
             return wire.respond(answers.accepted(""))
         case "non_json_2xx":

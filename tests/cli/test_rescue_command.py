@@ -13,7 +13,7 @@ import pytest
 
 ROW = {
     *("key", "submission", "generation_id", "gateway", "base_url", "account", "state", "billed", "price"),
-    *("asked_at", "songs", "error", "next", "exit_code", "prompt", "not_stored"),
+    *("asked_at", "songs", "error", "next", "exit_code", "prompt", "not_stored", "answer"),
 }
 LOST = {"fault": "lost_answer"}
 
@@ -192,6 +192,25 @@ def test_listing_sends_nothing_and_changes_nothing(shell: Any, gateways: Any, to
         "404",
     ):
         assert word in people.out
+
+
+def test_the_answer_to_an_unknown_request_is_listed_with_the_ids_in_it(
+    shell: Any, gateways: Any, to: Any
+) -> None:
+    """For people as a command to copy; what could steer a terminal is left out."""
+    odd = {"code": 0, "message": "\x1b[31mred\x07", "data": {"taskId": "a b'c"}, "id": 77}
+    server = gateways({"fault": "status", "on": "submit", "status": 200, "billed": True, "body": odd})
+    assert shell.run("generate", "an odd one", "--key", "odd", *to(server)).code == 5
+    (row,) = rescue(shell, "--list").json["stranded"]
+    assert (row["state"], row["answer"]["status"], row["answer"]["raw"]) == ("unknown", 200, None)
+    assert row["answer"]["candidate_ids"] == ["77"]
+    assert json.loads(row["answer"]["body"]) == odd
+    people = shell.run("rescue", "--list").out
+    assert 'answered HTTP 200: {"code":0,"message":"' in people
+    assert "perhaps its id: `songflow rescue --adopt 77`" in people
+    assert "\x1b" not in people
+    (found,) = rescue(shell).json["rescued"]
+    assert found["answer"] == row["answer"]
 
 
 def test_neither_listing_nor_collecting_loads_prefect(shell: Any, gateways: Any, to: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from datetime import timedelta
 
@@ -125,3 +126,70 @@ async def test_an_answer_for_a_request_that_was_settled_otherwise_is_an_error(
     paid_for = server.bill()[0].generation_id
     assert (caught.value.generation_id, caught.value.exit_code) == (paid_for, 5)
     assert "PAID" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["number", "task_id", "taskId", "id", "code_0"])
+async def test_an_id_in_an_unknown_form_is_kept_shown_and_adopted(
+    simulator, access, session, song_request, posts, finished, form
+) -> None:
+    """The outcome stays unknown, as nobody is sure; the answer and the id in it are there for a person."""
+    server, opened = simulator({"fault": "odd_id", "form": form}), await session()
+    way = access(server.url)
+    with pytest.raises(errors.OutcomeUnknown):
+        await generate_in(opened, song_request(), way, key="key")
+    (paid_for,) = await finished(server)
+    (found,) = await rescue(opened, way)
+    assert (found.state, found.exit_code, found.answer.status) == ("unknown", 5, 200)
+    assert found.answer.candidate_ids == (paid_for,)
+    assert json.loads(found.answer.body)["data"]
+    assert (await adopt(opened, found.answer.candidate_ids[0], given=way)).exit_code == 0
+    assert posts(server) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "ids"),
+    [
+        ({"result": {"job": {"jobId": "deep", "user": {"name": "x"}}}}, ("deep",)),
+        ({"code": 0, "data": [{"id": 7}, {"id": "8"}]}, ("7", "8")),
+        ({"code": "0", "data": "plain"}, ("plain",)),
+        ({"data": {"task_id": "one", "id": "two"}, "id": "three"}, ("three", "one", "two")),
+        ({"code": "failed", "data": "not an id"}, ()),
+        ({"code": 0, "data": "Your request was received"}, ()),
+        ({"error": {"id": "of an error"}, "data": {"id": True}}, ()),
+        ("OK, 3f1c", ()),
+    ],
+)
+async def test_the_answer_to_a_request_in_doubt_is_shown_with_its_ids(
+    simulator, access, session, song_request, play, body, ids
+) -> None:
+    """Wherever they stand; a sentence and an error's number are none. The whole answer is there in any case."""
+    server, opened = simulator(answering(body)), await session()
+    with pytest.raises(errors.OutcomeUnknown, match="rescue --list"):
+        await generate_in(opened, song_request(), access(server.url), key="key")
+    (found,) = await rescue(opened, access(server.url))
+    assert found.answer.candidate_ids == ids
+    assert found.answer.body == (body if isinstance(body, str) else json.dumps(body, separators=(",", ":")))
+
+
+async def test_bytes_that_are_no_text_are_shown_as_they_came(
+    simulator, access, session, song_request
+) -> None:
+    """An answer in another encoding of characters may hold the id."""
+    server, opened = simulator({"fault": "non_utf8"}), await session()
+    with pytest.raises(errors.OutcomeUnknown):
+        await generate_in(opened, song_request(), access(server.url), key="key")
+    (found,) = await rescue(opened, access(server.url))
+    assert base64.b64decode(found.answer.raw) == b'{"code":"success","message":"\xff\xfe","data":"\xe9\x80"}'
+
+
+async def test_another_requests_id_is_no_candidate(simulator, access, session, song_request, play) -> None:
+    """Adopting it would be refused."""
+    server, opened = simulator(), await session()
+    way = access(server.url)
+    first = await generate_in(opened, song_request("first"), way, key="first")
+    play(server, answering({"code": "success", "data": first.generation_id}))
+    with pytest.raises(errors.OutcomeUnknown):
+        await generate_in(opened, song_request("second"), way, key="second")
+    (found,) = await rescue(opened, way)
+    assert first.generation_id in found.answer.body
+    assert found.answer.candidate_ids == ()
