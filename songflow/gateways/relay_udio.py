@@ -7,7 +7,9 @@ C  {"data": {"songs": [..]}}              D  {"data": {"status", "data": [{"song
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -33,6 +35,7 @@ SHAPES: tuple[Shape, ...] = get_args(Shape)
 UDIO = "udio"
 SUBMIT_PATH, FETCH_PATH = "/udio/submit/music", "/udio/fetch/{id}"
 SHAPE: Shape = "B"
+_BETWEEN_TAGS = re.compile("[,;\\uff0c\\u3001\\uff1b\\n]")  # also those of Chinese
 
 
 def relay_udio(
@@ -52,12 +55,11 @@ def _read_report(shape: Shape, value: object, question: Question) -> ReportConte
     about = _about(value)
     word = _word(value)
     stated = read_word(word)
-    at_rest = stated not in (ReportStatus.QUEUED, ReportStatus.RUNNING)
     songs = _choose(_find_songs(value), shape)
     return ReportContent(
         word=word,
         stated=stated,
-        takes=tuple(_read_take(song, question.base_url, at_rest=at_rest) for song in songs),
+        takes=tuple(_read_take(song, question.base_url, stated) for song in songs),
         failure=_failure(about.get("fail_reason")),
         progress=progress_or_none(about.get("progress")),
         submit_time=seconds_or_none(about.get("submit_time")),
@@ -121,17 +123,25 @@ def _songs(items: object) -> list[dict[str, Any]]:
     return songs
 
 
-def _read_take(song: Mapping[str, Any], base_url: str, *, at_rest: bool) -> TakeReport:
-    """One song's dict as a take. If the generation is `at_rest`, a song_path makes up for a missing `finished`."""
-    song_path = address_or_none(song.get("song_path"), base_url)
-    finished = song.get("finished")
+def _read_take(song: Mapping[str, Any], base_url: str, stated: ReportStatus | None) -> TakeReport:
+    """One song's dict as a take.
+
+    An address makes up for a missing `finished` unless the generation is under way, and for a false one if it
+    succeeded: some relays pass the upstream's first list on with the addresses filled in.
+    """
+    song_path, error = address_or_none(song.get("song_path"), base_url), _error_text(song)
+    told = song.get("finished")
+    finished, presumed = _is_true(told), False
+    if song_path is not None and not finished:
+        presumed = told is not None and error is None and stated is ReportStatus.SUCCEEDED
+        finished = presumed or (told is None and stated not in (ReportStatus.QUEUED, ReportStatus.RUNNING))
     return TakeReport(
         song_id=text_or_none(song.get("id")),
         title=text_or_none(song.get("title")),
         duration=length_or_none(song.get("duration")),
         song_path=song_path,
-        finished=_is_true(finished) if finished is not None else at_rest and song_path is not None,
-        error=_error_text(song),
+        finished=finished,
+        error=error,
         payload=song,
         prompt=text_or_none(song.get("prompt")),
         lyrics=text_or_none(song.get("lyrics")),
@@ -139,6 +149,7 @@ def _read_take(song: Mapping[str, Any], base_url: str, *, at_rest: bool) -> Take
         image_path=address_or_none(song.get("image_path"), base_url),
         created_at=text_or_none(song.get("created_at")),
         conditioning=text_or_none(song.get("audio_conditioning_type")),
+        presumed=presumed,
     )
 
 
@@ -147,6 +158,12 @@ def _is_true(value: object) -> bool:
 
 
 def _tags(value: object) -> tuple[str, ...]:
+    """Tags from a list, or from a text: JSON, or words with commas between."""
+    if isinstance(value, str):
+        if value.lstrip().startswith("["):
+            with suppress(ValueError, RecursionError):
+                return _tags(json.loads(value))
+        return tuple(tag for part in _BETWEEN_TAGS.split(value) if (tag := part.strip()))
     return tuple(tag for tag in value if isinstance(tag, str)) if isinstance(value, list) else ()
 
 

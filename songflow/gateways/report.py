@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,19 +30,18 @@ class ReportStatus(StrEnum):
     UNCLEAR = "unclear"
 
 
+_WORDS = {
+    ReportStatus.QUEUED: "NOT_START NOT_STARTED SUBMITTED QUEUED QUEUEING PENDING WAITING CREATED",
+    ReportStatus.RUNNING: "IN_PROGRESS INPROGRESS PROCESSING RUNNING STARTED GENERATING",
+    ReportStatus.SUCCEEDED: "SUCCESS SUCCEEDED SUCCESSFUL COMPLETE COMPLETED FINISHED DONE",
+    ReportStatus.FAILED: "FAILURE FAILED FAIL ERROR CANCELLED CANCELED TIMEOUT TIMED_OUT EXPIRED REJECTED ABORTED",
+    ReportStatus.UNCLEAR: "UNKNOWN",
+}
+
 STATUS_WORDS: Mapping[str, ReportStatus] = MappingProxyType(
-    {
-        "NOT_START": ReportStatus.QUEUED,
-        "SUBMITTED": ReportStatus.QUEUED,
-        "QUEUED": ReportStatus.QUEUED,
-        "IN_PROGRESS": ReportStatus.RUNNING,
-        "PROCESSING": ReportStatus.RUNNING,
-        "SUCCESS": ReportStatus.SUCCEEDED,
-        "FAILURE": ReportStatus.FAILED,
-        "UNKNOWN": ReportStatus.UNCLEAR,
-    }
+    {word: status for status, words in _WORDS.items() for word in words.split()}
 )
-"""The relays' status words, in capitals."""
+"""The relays' status words in capitals, and the plain words that others use in their place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class TakeReport:
         error: None for a take without an error.
         payload: Everything that the gateway sent about this take.
         prompt: The prompt that the gateway repeats; rescue recognises a request by it.
+        presumed: `finished` follows from the generation's success and an address, against the take's own word.
     """
 
     song_id: str | None
@@ -69,6 +70,7 @@ class TakeReport:
     image_path: str | None = None
     created_at: str | None = None
     conditioning: str | None = None
+    presumed: bool = False
 
     @property
     def done(self) -> bool:
@@ -134,8 +136,10 @@ class Report:
         if not self.complete:
             return False
         repeated = previous is not None and _marks(previous) == _marks(self)
-        if not repeated and any(take.error is None and take.song_path is None for take in self.takes):
-            return False  # finished without a file: poll once more
+        if not repeated and any(
+            take.presumed or (take.error is None and take.song_path is None) for take in self.takes
+        ):
+            return False  # finished without a file, or against its own word: poll once more
         expected, listed = set(expected_track_ids), {take.song_id for take in self.takes}
         if expected & listed:
             return expected <= listed
@@ -170,7 +174,10 @@ class ReportContent:
         status, failure = _judge(self.stated, self.failure, self.takes), self.failure
         if status is ReportStatus.FAILED and failure is None:
             errors = [take.error for take in self.takes if take.error]
-            failure = "; ".join(dict.fromkeys(errors)) or "the gateway reports a failure and gives no reason"
+            failure = (
+                "; ".join(dict.fromkeys(errors))
+                or f"the gateway reports {_named(self.word)} and gives no reason"
+            )
         return Report(
             status=status,
             takes=self.takes,
@@ -186,9 +193,15 @@ class ReportContent:
         )
 
 
+def _named(word: str | None) -> str:
+    return "a failure" if word is None or word.strip().upper() == "FAILURE" else f"'{word.strip()[:50]}'"
+
+
 def read_word(word: str | None, words: Mapping[str, ReportStatus] = STATUS_WORDS) -> ReportStatus | None:
     """The meaning of a status word; unclear for one that is not in the table, None without a word."""
-    return None if word is None else words.get(word.strip().upper(), ReportStatus.UNCLEAR)
+    if word is None:
+        return None
+    return words.get(re.sub(r"[\s-]+", "_", word.strip().upper()), ReportStatus.UNCLEAR)
 
 
 def _judge(stated: ReportStatus | None, failure: str | None, takes: Sequence[TakeReport]) -> ReportStatus:

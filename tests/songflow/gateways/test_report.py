@@ -96,6 +96,14 @@ def test_the_documented_answer_is_read_completely(tools):
         ("PROCESSING", S.RUNNING),
         ("Success", S.SUCCEEDED),
         (" FAILURE ", S.FAILED),
+        *(
+            (word, S.FAILED)
+            for word in ("FAILED", "fail", "ERROR", "CANCELLED", "Canceled", "TIMEOUT", "timed out")
+        ),
+        *((word, S.FAILED) for word in ("EXPIRED", "rejected", "aborted")),
+        *((word, S.SUCCEEDED) for word in ("succeeded", "COMPLETED", "complete", "finished", "Done")),
+        *((word, S.RUNNING) for word in ("running", "in progress", "IN-PROGRESS", "generating")),
+        *((word, S.QUEUED) for word in ("pending", "WAITING", "not started")),
         ("UNKNOWN", S.UNCLEAR),
         ("brand new", S.UNCLEAR),
         ("", S.UNCLEAR),
@@ -119,6 +127,8 @@ def test_every_status_word_has_one_meaning(word, status):
         (shape_a(song(), broken("b")), S.SUCCEEDED, None),
         (shape_a(broken()), S.UNCLEAR, None),
         (shape_b("FAILURE"), S.FAILED, "the gateway reports a failure and gives no reason"),
+        (shape_b("TIMEOUT"), S.FAILED, "the gateway reports 'TIMEOUT' and gives no reason"),
+        (shape_b("ERROR", song()), S.SUCCEEDED, None),
         (shape_b("FAILURE", broken()), S.FAILED, "error_type moderation, error_id e-1"),
         (shape_b("FAILURE", fail_reason="moderated"), S.FAILED, "moderated"),
         (shape_b("IN_PROGRESS", fail_reason="moderated"), S.FAILED, "moderated"),
@@ -197,6 +207,28 @@ SETTLED = [
     ("FAILURE with a song", shape_b("FAILURE", song("a"), young("b")), ["a", "b"], None, True),
     ("a reason to fail", shape_b("IN_PROGRESS", fail_reason="no"), [], None, True),
     ("a reason to fail, but a song", shape_b("IN_PROGRESS", song(), fail_reason="no"), [], None, False),
+    ("SUCCESS, an address, not finished, once", shape_b("SUCCESS", song(finished=False)), [], None, False),
+    (
+        "SUCCESS, an address, not finished, twice",
+        shape_b("SUCCESS", song(finished=False)),
+        [],
+        shape_b("SUCCESS", song(finished=False)),
+        True,
+    ),
+    (
+        "running, an address, not finished, twice",
+        shape_b("IN_PROGRESS", song(finished=False)),
+        ["a"],
+        shape_b("IN_PROGRESS", song(finished=False)),
+        False,
+    ),
+    (
+        "another address the second time",
+        shape_b("SUCCESS", song(finished=False)),
+        [],
+        shape_b("SUCCESS", song(finished=False, song_path="https://host.example/other")),
+        False,
+    ),
     ("finished without a file, once", shape_b("SUCCESS", song("a", song_path=None)), [], None, False),
     (
         "finished without a file, twice",

@@ -40,7 +40,12 @@ from songflow.gateways.report import address_or_none
         ("finished", [], "finished", False),
         ("finished", None, "finished", True),
         ("tags", None, "tags", ()),
-        ("tags", "rock", "tags", ()),
+        ("tags", "rock", "tags", ("rock",)),
+        ("tags", " pop, c-pop ;slow waltz\uff0c, ", "tags", ("pop", "c-pop", "slow waltz")),
+        ("tags", '["rock", "pop"]', "tags", ("rock", "pop")),
+        ("tags", "[live] rock", "tags", ("[live] rock",)),
+        ("tags", " ", "tags", ()),
+        ("tags", {"a": 1}, "tags", ()),
         ("tags", ["rock", 1, None, "pop"], "tags", ("rock", "pop")),
         ("lyrics", "la\nla", "lyrics", "la\nla"),
         ("image_path", 1.5, "image_path", None),
@@ -73,6 +78,24 @@ def test_unusual_field_values_are_read_as_far_as_possible(field, given, name, ta
 def test_a_missing_finished_is_inferred_from_path_and_status(word, path, finished):
     (take,) = read(shape_b(word, {"id": "a", "song_path": path})).takes
     assert take.finished is finished
+
+
+@pytest.mark.parametrize(
+    ("word", "fields", "finished"),
+    [
+        ("SUCCESS", {}, True),
+        ("completed", {}, True),
+        ("SUCCESS", {"error_id": "e"}, False),
+        ("SUCCESS", {"song_path": None}, False),
+        ("IN_PROGRESS", {}, False),
+        ("UNKNOWN", {}, False),
+        ("FAILED", {}, False),
+    ],
+)
+def test_an_address_of_a_success_outweighs_finished_false(word, fields, finished):
+    """What else may an address in a finished generation mean."""
+    (take,) = read(shape_b(word, song(finished=False) | fields)).takes
+    assert (take.finished, take.presumed) == (finished, finished)
 
 
 @pytest.mark.parametrize(

@@ -253,3 +253,25 @@ async def test_a_wait_survives_single_refusals_and_pages(
         len((await generate_in(opened, song_request("another"), access(server.url), key="other")).stored) == 2
     )
     assert len(server.bill()) == 2
+
+
+@pytest.mark.parametrize("word", ["FAILED", "ERROR", "CANCELLED", "TIMEOUT"])
+async def test_a_failure_in_other_words_ends_the_wait(
+    simulator: Any, access: Any, session: Any, song_request: Any, word: str
+) -> None:
+    """Not the deadline."""
+    server, opened = simulator({"fault": "status_word", "word": word}), await session()
+    with pytest.raises(errors.GenerationFailed, match=f"the gateway reports '{word}' and gives no reason"):
+        await generate_in(opened, song_request(), access(server.url), key="key")
+
+
+@pytest.mark.parametrize("dialect", ["openai-hk", "shape-c", "shape-d"])
+async def test_a_success_with_an_address_is_collected_though_it_says_unfinished(
+    simulator: Any, access: Any, session: Any, song_request: Any, dialect: str
+) -> None:
+    """And tags that come as one text are tags."""
+    tags = {"fault": "announced", "text": "mandopop, slow"}
+    server, opened = simulator({"fault": "unfinished"}, tags), await session()
+    result = await generate_in(opened, song_request(), access(server.url, dialect), key="key")
+    assert len(result.stored) == 2
+    assert {song.tags for song in await opened.library.ledger.songs.of_key("key")} == {("mandopop", "slow")}
