@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
@@ -22,11 +24,12 @@ from songflow.families.registry import models, parse_request
 if TYPE_CHECKING:
     from deployments.health import Check
 
-__all__ = ["Spend", "doctor"]
+__all__ = ["Report", "Spend", "doctor"]
 
 _MARKS = {"ok": "ok", "hint": "--", "bad": "!!"}
 _PROMPT = "a short test tune on a piano"
 _SPEND = Group("Spend", sort_key=1)
+_REPORT = Group("Report", sort_key=2)
 
 
 @Parameter(name="*", group=_SPEND)
@@ -51,24 +54,71 @@ class Spend:
             raise InputError("--yes belongs to --spend.", next="add --spend, or leave it out.")
 
 
-def doctor(*, spend: Spend = Spend(), gateway: Gateway = Gateway(), common: Common = Common()) -> int:
+@Parameter(name="*", group=_REPORT)
+@dataclass(frozen=True)
+class Report:
+    """A file for somebody who looks for a fault.
+
+    Parameters
+    ----------
+    report
+        Also write a report: versions, settings, checks and the last answers of gateways, without any key. Play it
+        back with `songflow simulate --replay`.
+    output
+        With --report: the file (default: songflow-report-<time>.json here).
+    """
+
+    report: Annotated[bool, Parameter(negative="")] = False
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None
+
+    def check(self) -> None:
+        """Raise InputError for options that contradict each other."""
+        if self.output is not None and not self.report:
+            raise InputError("--output belongs to --report.", next="add --report, or leave it out.")
+
+
+def doctor(
+    *,
+    spend: Spend = Spend(),
+    report: Report = Report(),
+    gateway: Gateway = Gateway(),
+    common: Common = Common(),
+) -> int:
     """Check every part of the set-up, and say how to fix what does not work. Spends nothing without --spend.
 
     Exit code: 0 if everything works (hints do not count), 1 if something does not.
     """
-    for part in (spend, gateway):
+    for part in (spend, report, gateway):
         part.check()
     output = Output(as_json=common.json, quiet=common.quiet)
+    if spend.spend and report.report:
+        raise InputError("--spend and --report were both given.", next="give one after the other.")
     if spend.spend:
         return _spend(output, spend, gateway, common)
     checks = asyncio.run(_all(output, common))
     code = 1 if any(check.state == "bad" for check in checks) else 0
+    written = _report(report, checks, common) if report.report else None
     if output.as_json:
-        output.object({"healthy": code == 0, "checks": [check.as_dict() for check in checks]})
+        more = {} if written is None else {"report": str(written.absolute())}
+        output.object({"healthy": code == 0, "checks": [check.as_dict() for check in checks], **more})
         return code
     wrong = sum(check.state == "bad" for check in checks)
     output.line("Everything works." if code == 0 else f"{wrong} of {len(checks)} parts do not work.")
+    if written is not None:
+        output.line(
+            f"Wrote {written}. It has no key, but titles, lyrics and addresses as the gateways answered them: look "
+            "through it before you send it."
+        )
     return code
+
+
+def _report(report: Report, checks: list[Check], common: Common) -> Path:
+    from deployments.report_bundle import make_bundle, newest_answers, write_bundle
+
+    text = make_bundle(checks, asyncio.run(newest_answers(common.library_settings())))
+    path = report.output or Path(f"songflow-report-{datetime.now(UTC):%Y%m%d-%H%M%S}.json")
+    write_bundle(text, path)
+    return path
 
 
 async def _all(output: Output, common: Common) -> list[Check]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from pydantic import ValidationError
@@ -12,6 +12,10 @@ from cli.options import Common
 from cli.output import Output
 from songflow.documents.text import read_text
 from songflow.errors import InputError
+from songflow.gateways import DIALECTS
+
+if TYPE_CHECKING:
+    from songflow.simulator import Replay
 
 __all__ = ["simulate"]
 
@@ -28,6 +32,7 @@ def simulate(
     takes: int = 2,
     state: Path | None = None,
     faults: Path | None = None,
+    replay: Path | None = None,
     accept_key: Annotated[list[str] | None, Parameter(negative="")] = None,
     common: Common = Common(),
 ) -> None:
@@ -55,12 +60,17 @@ def simulate(
         The folder of jobs, bill and songs; without it everything is gone at the end.
     faults
         A JSON file with a script of faults.
+    replay
+        A file of `songflow doctor --report`: answer what a real gateway has answered.
     accept_key
         Accept only this key (can be given several times); without it any key, or none.
     """
     from songflow.simulator import FaultScript, SimulatorSettings, serve
 
     output = Output(as_json=common.json, quiet=common.quiet)
+    if replay is not None and (faults is not None or state is not None):
+        raise InputError("--replay takes no --faults and no --state.", next="leave them out.")
+    recorded = None if replay is None else _recorded(replay)
     try:
         script = FaultScript() if faults is None else FaultScript.model_validate_json(read_text(faults))
         settings = SimulatorSettings(
@@ -73,6 +83,7 @@ def simulate(
             takes=takes,
             accept_keys=frozenset(accept_key) if accept_key else None,
             faults=script,
+            replay=recorded,
         )
     except (ValidationError, ValueError) as error:
         raise InputError(f"The simulator cannot be set up: {_faults(error)}.", next="correct it.") from None
@@ -86,7 +97,7 @@ def simulate(
         if output.as_json:
             output.object({"url": url})
         output.say(f"The simulated gateway listens at {url} (Ctrl-C ends it). For example:")
-        output.say(f"  COMETAPI_KEY=any songflow generate 'a waltz' --gateway cometapi --base-url {url}")
+        output.say(f"  {_example(url, recorded)}")
 
     try:
         serve(settings, host, port, ready)
@@ -95,6 +106,33 @@ def simulate(
             f"The simulator cannot listen on {host}:{port}: {error.strerror or error}.",
             next="choose another --port (0 takes a free one).",
         ) from None
+
+
+def _recorded(path: Path) -> Replay:
+    from songflow.simulator import Replay
+
+    try:
+        return Replay.load(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.", next="correct --replay.") from None
+    except ValueError as error:
+        raise InputError(
+            f"{path} is no report that can be played back: {_faults(error)}.",
+            next="give a file of `songflow doctor --report`.",
+        ) from None
+
+
+def _example(url: str, recorded: Replay | None) -> str:
+    """A command that asks this gateway."""
+    first = recorded.generations[0] if recorded else None
+    if first is None or first.gateway not in DIALECTS or DIALECTS[first.gateway].base_url is None:
+        paths = {} if first is None or first.gateway in DIALECTS else first.settings
+        if not paths:
+            return f"COMETAPI_KEY=any songflow generate 'a waltz' --gateway cometapi --base-url {url}"
+        options = " ".join(f"--{name.replace('_', '-')} '{value}'" for name, value in sorted(paths.items()))
+        return f"SONGFLOW_API_KEY=any songflow generate 'a waltz' --gateway custom --base-url {url} {options}"
+    variable = DIALECTS[first.gateway].key_variable
+    return f"{variable}=any songflow generate 'a waltz' --gateway {first.gateway} --base-url {url}"
 
 
 def _check_port(port: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
 
@@ -19,29 +20,53 @@ _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy",
 def _forms(character: str) -> str:
     """A pattern for one character: literal, JSON-escaped, percent-encoded once or twice, or an HTML entity."""
     code = ord(character)
+    octets = "".join(rf"%(?:25)?(?i:{octet:02x})" for octet in character.encode("utf-8", "surrogatepass"))
     literal = re.escape(character)
     named = "".join(rf"|&{name};" for name in _ENTITIES.get(character, ()))
     entity = rf"&#(?:0*{code}|(?i:x0*{code:x}));{named}"
-    return rf"(?:{literal}|\\{literal}|\\u00(?i:{code:02x})|%(?:25)?(?i:{code:02x})|{entity})"
+    return rf"(?:{literal}|\\{literal}|\\u(?i:{code:04x})|{octets}|{entity})"
 
 
 class Redactor:
-    """Replace every form of one key by "***"; without a key, leave texts unchanged."""
+    """Replace every form of one key by "***"; without a key, leave texts unchanged.
+
+    Args:
+        key: The key.
+        everywhere: Mask a short key inside words, too, for texts that may lose an id.
+    """
 
     __slots__ = ("_pattern",)
 
-    def __init__(self, key: str | None) -> None:
-        self._pattern = None if not key else re.compile(_pattern(key))
+    def __init__(self, key: str | None, *, everywhere: bool = False) -> None:
+        self._pattern = None if not key else re.compile(_pattern(key, everywhere))
 
     def __call__(self, text: str) -> str:
         """Mask the key in a text."""
         return text if self._pattern is None else self._pattern.sub(MASK, text)
 
 
-def _pattern(key: str) -> str:
+def _pattern(key: str, everywhere: bool) -> str:
     """The pattern of a key: anywhere for a long one, only as a whole word for a short one."""
     forms = "".join(_forms(character) for character in key)
-    return forms if len(key) >= _LONG_KEY else rf"(?<![\w\-./])(?:{forms})(?![\w\-/]|\.\w)"
+    if len(key) < _LONG_KEY and not everywhere:
+        return rf"(?<![\w\-./])(?:{forms})(?![\w\-/]|\.\w)"
+    return "|".join((forms, *_encoded(key)))
+
+
+def _encoded(key: str) -> list[str]:
+    """The patterns of a key in hexadecimal digits, and in base64 wherever in a longer text it stands."""
+    raw = key.encode("utf-8", "surrogatepass")
+    found = [f"(?i:{raw.hex()})"]
+    for before in range(3):
+        digits = base64.b64encode(b"\0" * before + raw).decode()
+        # Without the digits that also depend on what stands before and after the key.
+        whole = digits[-(-8 * before // 6) : 8 * (before + len(raw)) // 6]
+        found.append("".join(_BASE64_FORMS.get(digit, digit) for digit in whole))
+    return found
+
+
+# In base64 for addresses, and percent-encoded or JSON-escaped.
+_BASE64_FORMS = {"+": r"(?:[+\-]|%(?:25)?2[Bb]|\\u002[Bb])", "/": r"(?:\\?/|_|%(?:25)?2[Ff]|\\u002[Ff])"}
 
 
 class _LogFilter(logging.Filter):

@@ -13,7 +13,7 @@ from songflow import events
 from songflow.accounts import Access
 from songflow.errors import InputError
 from songflow.families.family import Request
-from songflow.gateways import Gateway, Report, ReportStatus, TakeReport
+from songflow.gateways import FetchProblem, Gateway, Report, ReportStatus, TakeReport
 from songflow.generation.error_texts import failed_error, lost_error, overdue_error
 from songflow.generation.session import Session
 from songflow.ledger.rows import Song, Submission, Timing
@@ -67,6 +67,12 @@ async def poll_until_ended(
     age = (datetime.now(UTC) - (submission.answered_at or submission.intended_at)).total_seconds()
     age = max(0.0, age)
     seen_running = submission.state is State.RUNNING
+    newest: Report | FetchProblem | None = None
+
+    async def get() -> Report | FetchProblem:
+        nonlocal newest
+        newest = await gateway.fetch(submission.family, submission.generation_id, submission.track_ids)
+        return newest
 
     async def on_report(report: Report, seconds: float) -> None:
         nonlocal seen_running
@@ -79,7 +85,7 @@ async def poll_until_ended(
 
     try:
         report = await wait_until_settled(
-            lambda: gateway.fetch(submission.family, submission.generation_id, submission.track_ids),
+            get,
             schedule,
             age=age,
             deadline=deadline,
@@ -89,6 +95,7 @@ async def poll_until_ended(
             on_report=on_report,
         )
     except Overdue as error:
+        await _note_last_look(session, submission, newest)
         if error.last is None or not error.last.collectable:
             await ledger.stop_waiting(submission.id, State.OVERDUE, str(error), pending_at=watch.pending_at)
             overdue = overdue_error(submission, str(error))
@@ -98,6 +105,7 @@ async def poll_until_ended(
         log.warning("Not every take of %s is ready (%s): storing those that are.", submission.any_id, error)
         report = error.last
     except Vanished as error:
+        await _note_last_look(session, submission, newest)
         found = await _by_another_id(session, gateway, submission)
         if found is not None:
             return await poll_until_ended(session, found, access, schedule, deadline, progress)
@@ -107,6 +115,23 @@ async def poll_until_ended(
             session.events.emit(events.trouble("lost", submission, lost))
         raise lost from None
     return Ended(report, watch.timing(report))
+
+
+async def _note_last_look(
+    session: Session, submission: Submission, newest: Report | FetchProblem | None
+) -> None:
+    """Keep the last answer of a wait that ended without a song, for a report on the problem."""
+    if isinstance(newest, Report):
+        answer = {"status": 200, "body": newest.raw}
+    elif newest is not None and newest.answer is not None:
+        answer = {
+            "status": newest.answer.status,
+            "headers": newest.answer.headers,
+            "body": newest.answer.body,
+        }
+    else:
+        return
+    await session.library.ledger.submissions.note_poll(submission.id, answer)
 
 
 async def _by_another_id(session: Session, gateway: Gateway, submission: Submission) -> Submission | None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, Select, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from songflow.errors import InputError
@@ -45,6 +45,7 @@ _submissions, _songs = schema.submissions, schema.songs
 # Parameters named like columns are the values to set.
 _SET = update(_submissions).where(_submissions.c.id == bindparam("which"))
 _SET_UNDER_FENCE = _SET.where(_submissions.c.fence == bindparam("expected_fence"))
+_POLL = "poll"
 _STORE_ANSWER = insert(schema.answers)
 _FORMER_IDS = "former ids"
 _MAY_RUN = sources_of(State.RUNNING) | {State.RUNNING}
@@ -253,6 +254,15 @@ class Submissions:
         if pending_at is not None:
             values["pending_at"] = pending_at
         return await self._move(submission_id, to, values, refund=refund)
+
+    async def note_poll(self, submission_id: str, answer: Mapping[str, Any]) -> None:
+        """Keep the answer to the last poll of a wait that ended without a song, in place of an earlier one."""
+        answers = schema.answers
+        async with self._database.write("poll noted") as connection:
+            await connection.execute(
+                delete(answers).where(answers.c.submission_id == submission_id, answers.c.kind == _POLL)
+            )
+            await store_answer(connection, submission_id, _POLL, answer)
 
     async def hold(self, submission_id: str, lease: Lease) -> None:
         """Take the lease to wait for or collect it."""

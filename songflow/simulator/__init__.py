@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from songflow.simulator.app import create_app
     from songflow.simulator.faults import FaultRule, FaultScript
     from songflow.simulator.jobs import BillEntry
+    from songflow.simulator.recording import Replay
     from songflow.simulator.server import SimulatorServer, serve
     from songflow.simulator.settings import SimulatorSettings
 
@@ -22,6 +23,7 @@ __all__ = [
     "BillEntry",
     "FaultRule",
     "FaultScript",
+    "Replay",
     "SimulatorServer",
     "SimulatorSettings",
     "create_app",
@@ -32,6 +34,7 @@ _HOMES = {
     "BillEntry": "jobs",
     "FaultRule": "faults",
     "FaultScript": "faults",
+    "Replay": "recording",
     "SimulatorServer": "server",
     "SimulatorSettings": "settings",
     "create_app": "app",

@@ -16,6 +16,7 @@ from songflow.simulator import answers, files, wire
 from songflow.simulator.faults import FaultScript
 from songflow.simulator.fetch import fetch
 from songflow.simulator.gateway import Gateway
+from songflow.simulator.replay import Replayer
 from songflow.simulator.settings import SimulatorSettings
 from songflow.simulator.submit import submit
 
@@ -44,9 +45,12 @@ def create_app(settings: SimulatorSettings) -> FastAPI:
     )
     app.state.gateway = gateway
     app.router.redirect_slashes = False
-    _mount_dialects(app, gateway)
-    _mount_files(app, gateway)
     _mount_controls(app, gateway)
+    if settings.replay is not None:
+        _mount_replay(app, gateway, Replayer(settings.replay, settings.clip_seconds))
+    else:
+        _mount_dialects(app, gateway)
+        _mount_files(app, gateway)
 
     @app.exception_handler(HTTPException)
     async def unknown_path(request: Request, error: HTTPException) -> Response:
@@ -54,6 +58,18 @@ def create_app(settings: SimulatorSettings) -> FastAPI:
         return wire.respond(answers.openai_error(error.status_code, message, kind="invalid_request_error"))
 
     return app
+
+
+def _mount_replay(app: FastAPI, gateway: Gateway, replayer: Replayer) -> None:
+    @app.post("/{rest:path}", response_model=None)
+    async def post(request: Request) -> Response:
+        gateway.traffic.posts += 1
+        return await replayer.post(request)
+
+    @app.api_route("/{rest:path}", methods=["GET", "HEAD"], response_model=None)
+    async def get(request: Request) -> Response:
+        gateway.traffic.fetches += 1
+        return await replayer.get(request)
 
 
 def _mount_dialects(app: FastAPI, gateway: Gateway) -> None:

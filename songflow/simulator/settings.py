@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from songflow.simulator.faults import FaultScript
+from songflow.simulator.recording import Replay
 
 SAMPLE_RATE = 44_100
 MODEL_SECONDS = {"udio32-v1.5": 32.81, "udio130-v1.5": 130.0}
@@ -59,6 +60,10 @@ class SimulatorSettings(BaseModel):
         default=0.0, description="Added to every time that this gateway reports."
     )
     faults: FaultScript = Field(default_factory=FaultScript, description="What goes wrong, and when.")
+    replay: Replay | None = Field(
+        default=None,
+        description="Answer as this report says, in place of all of the above (but clip_seconds).",
+    )
     seed: float = Field(default=0.0, description="Seed of generation times and of fault probabilities.")
 
     def new_samples(self, model_type: str) -> int:
