@@ -8,6 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.canned_gateway import BODY, TAKEN
 
 from songflow.downloads.address_policy import uses_proxy
@@ -171,3 +173,61 @@ def test_a_variable_without_a_value_counts_as_not_set(monkeypatch):
         monkeypatch.setenv(name, "")
     assert check_network().by_scheme == {}
     assert "SSL_CERT_FILE" in os.environ
+
+
+_HOSTS = st.sampled_from(
+    [
+        "a.test",
+        "127.0.0.1",
+        "[::1]",
+        "::1",
+        "fd07::/64",
+        "10.0.0.0/8",
+        "*",
+        "",
+        " ",
+        "x y",
+        "ä.test",
+        "[",
+        "%",
+        "h:p",
+    ]
+)
+_PORTS = st.sampled_from(["", ":", ":80", ":3128", ":99999", ":-1", ":x", ":\t8"])
+_SCHEMES = st.sampled_from(
+    ["", "http://", "https://", "socks5://", "socks://", "all://", "://", "HTTP://", "gopher://"]
+)
+_USERS = st.sampled_from(["", "me:pa55word@", "@", "me@"])
+_PROXY_URLS = st.builds("{}{}{}{}".format, _SCHEMES, _USERS, _HOSTS, _PORTS)
+_EXEMPT = st.lists(
+    st.builds("{}{}{}".format, _SCHEMES, _HOSTS, _PORTS) | st.text(max_size=5), max_size=3
+).map(",".join)
+_SETTINGS = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys(("HTTP_PROXY", "https_proxy", "ALL_PROXY"), _PROXY_URLS),
+        **dict.fromkeys(("NO_PROXY", "no_proxy"), _EXEMPT),
+    },
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(_SETTINGS)
+def test_whatever_the_settings_they_are_refused_or_every_client_can_be_opened(chosen):
+    """A refusal names one of them and no password; without one, neither our clients nor Prefect's httpx fail."""
+    chosen = {name: value for name, value in chosen.items() if "\0" not in value and value.isprintable()}
+    with pytest.MonkeyPatch.context() as patches:
+        for name, value in chosen.items():
+            patches.setenv(name, value)
+        error = network_error()
+        if error is not None:
+            assert error.message.split()[0] in chosen
+            assert error.exit_code == 2
+            assert error.billed == "no"
+            assert "pa55word" not in str(error)
+            return
+        rule = Proxies.of_environment()
+        for url in ("http://a.test/", "https://[fd07::1]:8/", "http://127.0.0.1:1/"):
+            rule.proxy_for(url)
+            httpx.AsyncClient()._transport_for_url(httpx.URL(url))
+        open_client()
