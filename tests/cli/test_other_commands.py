@@ -17,8 +17,12 @@ from songflow.catalog.manifest import COLUMNS
 
 
 def test_the_demo_makes_a_whole_song(shell: Any) -> None:
-    """No key and no set-up: a core, an intro before it and an outro after it, each longer than the last."""
-    run = shell.run("demo", "--json", env={"COMETAPI_KEY": None, "OPENAI_HK_KEY": None})
+    """No key and no set-up: a core, an intro before it and an outro after it, each longer than the last.
+
+    Nothing of it is asked of a proxy.
+    """
+    environment = {"COMETAPI_KEY": None, "OPENAI_HK_KEY": None, "HTTP_PROXY": "http://127.0.0.1:1"}
+    run = shell.run("demo", "--json", env=environment)
     assert run.code == 0, run.err
     steps = run.json["steps"]
     lengths = [step["songs"][0]["duration"] for step in steps]
