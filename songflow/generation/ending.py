@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from songflow import events
 from songflow.accounts import Access
@@ -95,9 +96,10 @@ async def poll_until_ended(
             on_report=on_report,
         )
     except Overdue as error:
-        await _note_last_look(session, submission, newest)
         if error.last is None or not error.last.collectable:
-            await ledger.stop_waiting(submission.id, State.OVERDUE, str(error), pending_at=watch.pending_at)
+            await ledger.stop_waiting(
+                submission.id, State.OVERDUE, str(error), pending_at=watch.pending_at, answer=_raw(newest)
+            )
             overdue = overdue_error(submission, str(error))
             if submission.state is not State.OVERDUE:  # a rescue asks again and again
                 session.events.emit(events.trouble("overdue", submission, overdue))
@@ -105,11 +107,10 @@ async def poll_until_ended(
         log.warning("Not every take of %s is ready (%s): storing those that are.", submission.any_id, error)
         report = error.last
     except Vanished as error:
-        await _note_last_look(session, submission, newest)
         found = await _by_another_id(session, gateway, submission)
         if found is not None:
             return await poll_until_ended(session, found, access, schedule, deadline, progress)
-        await ledger.stop_waiting(submission.id, State.LOST, str(error))
+        await ledger.stop_waiting(submission.id, State.LOST, str(error), answer=_raw(newest))
         lost = lost_error(submission, str(error))
         if submission.state is not State.LOST:
             session.events.emit(events.trouble("lost", submission, lost))
@@ -117,21 +118,13 @@ async def poll_until_ended(
     return Ended(report, watch.timing(report))
 
 
-async def _note_last_look(
-    session: Session, submission: Submission, newest: Report | FetchProblem | None
-) -> None:
-    """Keep the last answer of a wait that ended without a song, for a report on the problem."""
+def _raw(newest: Report | FetchProblem | None) -> dict[str, Any] | None:
+    """The last answer of a wait that ended without a song, for a report on the problem."""
     if isinstance(newest, Report):
-        answer = {"status": 200, "body": newest.raw}
-    elif newest is not None and newest.answer is not None:
-        answer = {
-            "status": newest.answer.status,
-            "headers": newest.answer.headers,
-            "body": newest.answer.body,
-        }
-    else:
-        return
-    await session.library.ledger.submissions.note_poll(submission.id, answer)
+        return {"status": 200, "body": newest.raw}
+    if newest is None or newest.answer is None:
+        return None
+    return {"status": newest.answer.status, "headers": newest.answer.headers, "body": newest.answer.body}
 
 
 async def _by_another_id(session: Session, gateway: Gateway, submission: Submission) -> Submission | None:

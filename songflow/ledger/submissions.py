@@ -45,8 +45,11 @@ _submissions, _songs = schema.submissions, schema.songs
 # Parameters named like columns are the values to set.
 _SET = update(_submissions).where(_submissions.c.id == bindparam("which"))
 _SET_UNDER_FENCE = _SET.where(_submissions.c.fence == bindparam("expected_fence"))
-_POLL = "poll"
+_SUBMIT, _POLL = "submit", "poll"
 _STORE_ANSWER = insert(schema.answers)
+_FORGET_POLL = delete(schema.answers).where(
+    schema.answers.c.submission_id == bindparam("which"), schema.answers.c.kind == _POLL
+)
 _FORMER_IDS = "former ids"
 _MAY_RUN = sources_of(State.RUNNING) | {State.RUNNING}
 
@@ -179,7 +182,7 @@ class Submissions:
         async with self._database.read() as connection:
             rows = await connection.execute(
                 select(answers.c.body)
-                .where(answers.c.submission_id == submission_id, answers.c.kind.in_(["submit", _FORMER_IDS]))
+                .where(answers.c.submission_id == submission_id, answers.c.kind.in_([_SUBMIT, _FORMER_IDS]))
                 .order_by(answers.c.id)
             )
             return list(dict.fromkeys(one for row in rows for one in candidate_ids(row.body)))
@@ -243,26 +246,19 @@ class Submissions:
         *,
         refund: bool = False,
         pending_at: datetime | None = None,
+        answer: Mapping[str, Any] | None = None,
     ) -> bool:
         """End the wait as `overdue`, `lost` or `failed`, with the reason.
 
-        `refund` is whether the gateway refunds a failure, `pending_at` when it was last seen unfinished.
+        `refund` is whether the gateway refunds a failure, `pending_at` when it was last seen unfinished, and `answer`
+        the last one, which is kept for a report on the problem.
         """
         values: dict[str, Any] = {"error": clean_text(error)}
         if to is not State.OVERDUE:
             values["settled_at"] = datetime.now(UTC)
         if pending_at is not None:
             values["pending_at"] = pending_at
-        return await self._move(submission_id, to, values, refund=refund)
-
-    async def note_poll(self, submission_id: str, answer: Mapping[str, Any]) -> None:
-        """Keep the answer to the last poll of a wait that ended without a song, in place of an earlier one."""
-        answers = schema.answers
-        async with self._database.write("poll noted") as connection:
-            await connection.execute(
-                delete(answers).where(answers.c.submission_id == submission_id, answers.c.kind == _POLL)
-            )
-            await store_answer(connection, submission_id, _POLL, answer)
+        return await self._move(submission_id, to, values, answer=answer, answer_to=_POLL, refund=refund)
 
     async def hold(self, submission_id: str, lease: Lease) -> None:
         """Take the lease to wait for or collect it."""
@@ -412,6 +408,7 @@ class Submissions:
         fence: str | None = None,
         origin: State | None = None,
         answer: Mapping[str, Any] | None = None,
+        answer_to: str = _SUBMIT,
         refund: bool = False,
     ) -> bool:
         async with self._database.write(str(to)) as connection:
@@ -423,6 +420,7 @@ class Submissions:
                 fence=fence,
                 origin=origin,
                 answer=answer,
+                answer_to=answer_to,
                 refund=refund,
             )
             return row is not None
@@ -437,6 +435,7 @@ async def _apply(
     fence: str | None = None,
     origin: State | None = None,
     answer: Mapping[str, Any] | None = None,
+    answer_to: str = _SUBMIT,
     refund: bool = False,
 ) -> RowMapping | None:
     """Change a state, and the counters of money with it; returns the row, or None if it was not in such a state."""
@@ -446,7 +445,9 @@ async def _apply(
     )
     row = rows.mappings().one_or_none()
     if answer is not None:
-        await store_answer(connection, submission_id, "submit", answer)
+        if answer_to == _POLL:  # instead of that of an earlier wait
+            await connection.execute(_FORGET_POLL, {"which": submission_id})
+        await store_answer(connection, submission_id, answer_to, answer)
     if row is None:
         return None
     await settle_money(connection, row, to, refund=refund)
@@ -482,7 +483,7 @@ async def _doubt(
         {"which": current.id, "state": State.UNKNOWN, **values},
     )
     if answer is not None:
-        await store_answer(connection, current.id, "submit", answer)
+        await store_answer(connection, current.id, _SUBMIT, answer)
 
 
 @cache
