@@ -52,9 +52,10 @@ def _assert_no_key(host: Any, key: str) -> None:
     "url",
     [
         "file://{precious}", "file:{precious}", "FILE://localhost{precious}", "{precious}", "ftp://{other}/x.mp3",
-        "javascript:alert(1)", "data:audio/mpeg;base64,AAAA", "gopher://{other}/x", "ws://{other}/x", "//{other}/x.mp3",
+        "javascript:alert(1)", "data:audio/mpeg;base64,AAAA", "gopher://{other}/x", "ws://{other}/x",
         "http://user:pass@{other}/x.mp3", "http://user@{other}/x.mp3", "http://:pass@{other}/x.mp3", "http://[::1",
         "http://{other}:99999999/x", "http:///x.mp3", "http://", "http:x.mp3", "blob:http://{other}/x", "?", "#", ".",
+        "///{other}/x.mp3",
         "http://exa mple/\r\nHost: {other}\r\n\r\n", "unix:/var/run/docker.sock", "http+unix://x/y", "\\\\{other}\\x",
     ],
 )  # fmt: skip
@@ -78,6 +79,17 @@ def test_only_plain_web_addresses_are_followed(
     assert "could not be stored: " in ended.json["error"]
     assert other.asked == []
     assert list((home / "songs").rglob("*.mp3")) == []
+
+
+def test_an_address_without_a_scheme_is_fetched_without_the_key(
+    gateway_with: Any, raw_host: Any, wire: Any, generate: Any, watch: Any, mp3_song: bytes, key: str
+) -> None:
+    """It is completed by the gateway's own, and still another host."""
+    other = raw_host(lambda asked: wire.http(mp3_song))
+    place = f"//{other.url.removeprefix('http://')}/x.mp3"
+    assert generate(gateway_with(wire.song(place)).url).code == 0
+    assert [asked.target for asked in other.asked] == ["/x.mp3"]
+    _assert_no_key(other, key)
 
 
 @pytest.mark.parametrize(
