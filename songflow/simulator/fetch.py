@@ -190,9 +190,9 @@ def _bend_songs(hit: Hit, job: Job, moment: Moment, report: Report, base_url: st
         case "odd_address":
             return replace(report, songs=[_readdressed(song, rule.form) for song in listed])
         case "fresh_addresses":
-            return replace(
-                report, songs=[_with_path(song, f"{song['song_path']}?visit={hit.visit}") for song in listed]
-            )
+            given = hit.memory["given"] = hit.memory.get("given", 0) + 1
+            fresh = [_with_path(song, f"{song['song_path']}?given={given}") for song in listed]
+            return replace(report, songs=fresh)
         case "unfinished":
             return replace(report, songs=[{**song, "finished": False} for song in listed])
         case "announced":

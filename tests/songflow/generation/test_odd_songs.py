@@ -152,6 +152,7 @@ async def test_a_fresh_address_is_asked_for_whatever_the_old_one_answers(
     opened = await session()
     server = simulator()
     for number, fault in enumerate(DEAD):
+        before = seen(server)
         server.gateway.play(
             FaultScript.of(
                 {"fault": "fresh_addresses", "times": None},
@@ -164,6 +165,7 @@ async def test_a_fresh_address_is_asked_for_whatever_the_old_one_answers(
             )
         for song in await opened.library.ledger.songs.of_key(f"key {number}"):
             assert (song.note, Path(song.path).suffix) == (None, ".mp3"), fault
+        assert seen(server) >= before + 4, f"{fault}: the first addresses were tried"
 
 
 async def test_a_fresh_address_is_had_although_the_gateway_stumbles_twice(

@@ -72,6 +72,8 @@ WRONG: list[dict[str, Any]] = [
     {"fault": "lost_answer", "seconds": 1},
     {"fault": "lost_answer", "tiems": 1},
     {"fault": "lost_answer", "probability": 2},
+    {"fault": "odd_file", "form": "number"},
+    {"fault": "encoded", "on": "fetch", "coding": "br"},
 ]
 
 
