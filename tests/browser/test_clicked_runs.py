@@ -65,7 +65,7 @@ def desk(running_prefect_server: PrefectServer, tmp_path_factory: pytest.TempPat
     """One desk for all tests of this module, since starting the serving process takes long."""
     folder = tmp_path_factory.mktemp("forms")
     library = folder / "songs"
-    settings = SimulatorSettings(speed=100.0, clip_seconds=2.0, state_dir=folder / "gateway")
+    settings = SimulatorSettings(speed=100.0, clip_seconds=1.0, state_dir=folder / "gateway")
     with (
         SimulatorServer(settings) as simulator,
         temporary_settings({PREFECT_API_URL: running_prefect_server.url}),

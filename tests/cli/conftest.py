@@ -152,7 +152,7 @@ def gateways() -> Iterator[Gateways]:
     running: list[SimulatorServer] = []
 
     def start(*faults: dict[str, Any], **settings: Any) -> SimulatorServer:
-        chosen = {"clip_seconds": 2.0, "speed": 500.0, "sigma": 0.0, **settings}
+        chosen = {"clip_seconds": 1.0, "speed": 500.0, "sigma": 0.0, **settings}
         server = SimulatorServer(SimulatorSettings(faults=FaultScript.of(*faults), **chosen))
         server.start()
         running.append(server)

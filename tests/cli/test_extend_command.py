@@ -13,7 +13,7 @@ def core(shell: Any, gateways: Any, to: Any) -> Any:
     """Make a song through a gateway; returns the gateway and the song's id."""
 
     def make(gateway: str = "openai-hk", *options: str) -> tuple[Any, str]:
-        server = gateways()
+        server = gateways(clip_seconds=2.0)  # an extension is searched for its source
         made = shell.run("generate", "mother", *options, *to(server, gateway))
         assert made.code == 0, made.err
         return server, made.json["songs"][0]["song_id"]

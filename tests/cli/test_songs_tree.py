@@ -9,7 +9,7 @@ import pytest
 
 def test_the_tree_as_text_as_json_and_as_a_picture(shell: Any, gateways: Any, to: Any) -> None:
     """Each song under the one that it extends."""
-    server = gateways()
+    server = gateways(clip_seconds=2.0)  # an extension is searched for its source
     core = shell.run("generate", "a core", *to(server)).json["songs"][0]
     intro = shell.run("extend", core["song_id"], "--place", "intro", "--json", "--poll-interval", "0.1").json
     table = shell.run("songs", "--tree")

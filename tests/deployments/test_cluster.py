@@ -49,7 +49,7 @@ def gateway(tmp_path):
         chosen = {
             "speed": 200.0,
             "sigma": 0.0,
-            "clip_seconds": 2.0,
+            "clip_seconds": 1.0,
             "state_dir": tmp_path / "gateway",
             **settings,
         }

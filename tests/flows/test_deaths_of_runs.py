@@ -24,7 +24,7 @@ from songflow.ledger.states import State
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
 ROOT = Path(__file__).parents[2]
-SLOW = {"fault": "slow_answer", "seconds": 10.0}
+SLOW = {"fault": "slow_answer", "seconds": 15.0}
 QUICK = {
     "PREFECT_RUNNER_POLL_FREQUENCY": "1",
     "PREFECT_WORKER_QUERY_SECONDS": "1",

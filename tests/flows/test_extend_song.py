@@ -40,7 +40,7 @@ def test_the_form_has_every_option_with_title_and_text():
 class TestOnAServer:
     @pytest.mark.parametrize("account", [CometAPICredentials, OpenAIHKCredentials])
     async def test_a_whole_song_stays_with_the_account_that_made_its_core(self, studio, account):
-        here = studio()
+        here = studio(clip_seconds=2.0)
         block = account(api_key=here.secret, base_url=here.simulator.url)
         await block.asave("studio", overwrite=True)
         quick = {"library": here.library, "waiting": {"poll_interval": 0.1}}
@@ -58,7 +58,7 @@ class TestOnAServer:
         assert here.billed == 3
 
     async def test_a_retried_parent_pays_for_each_step_once(self, studio):
-        here, made = studio(), []
+        here, made = studio(clip_seconds=2.0), []
 
         @flow(retries=1)
         async def whole():
@@ -89,7 +89,7 @@ class TestOnAServer:
         ids=str,
     )
     async def test_invalid_parameters_are_refused_before_anything_is_spent(self, studio, wrong, error, text):
-        here = studio()
+        here = studio(clip_seconds=2.0)
         core = await generate_song("a core", **here.options)
         with pytest.raises(error, match=text):
             await extend_song(**{"song_id": core.songs[0].song_id, **here.options, **wrong})
@@ -98,7 +98,7 @@ class TestOnAServer:
     async def test_the_command_is_a_flow_run_if_a_server_is_configured(
         self, studio, prefect_server, tmp_path
     ):
-        here = studio()
+        here = studio(clip_seconds=2.0)
         core = await generate_song("a core", **here.options)
         environment = {
             name: value
@@ -127,7 +127,10 @@ class TestOnAServer:
         assert [song.source_score for song in songs] == [1, 1]
 
     async def test_the_lineage_is_an_artifact_and_a_dependency_of_assets(self, studio, prefect_server):
-        here = studio({"fault": "hostile_titles", "titles": ["<img src=x onerror=alert(1)> $x_1$ [a](b)"]})
+        here = studio(
+            {"fault": "hostile_titles", "titles": ["<img src=x onerror=alert(1)> $x_1$ [a](b)"]},
+            clip_seconds=2.0,
+        )
         core = await generate_song("a core", **here.options)
         source = core.songs[0].song_id
         longer = await extend_song(source, place="outro", **here.options)

@@ -134,7 +134,7 @@ async def test_songs_that_cannot_be_stored_are_named_as_paid_and_collected_by_th
     studio, monkeypatch
 ):
     monkeypatch.setattr("tasks.download.download.retries", 0)
-    here = studio({"fault": "html_200", "times": 10})
+    here = studio({"fault": "html_200", "times": 20})  # both takes, at two addresses each
     with without_pauses(), pytest.raises(NotCollected, match="none of its songs could be stored"):
         await generate_song("not yet", safety={"key": "k"}, **here.options)
     result = await generate_song("not yet", safety={"key": "k"}, **here.options)

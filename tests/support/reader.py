@@ -34,7 +34,7 @@ from songflow.settings import LibrarySettings
 from songflow.simulator import SimulatorServer, SimulatorSettings
 
 KEY = "sk-of-the-documents-0123456789abcdef"
-_QUICK = {"speed": 500.0, "sigma": 0.0, "median_seconds": 30.0, "clip_seconds": 2.0}
+_QUICK = {"speed": 500.0, "sigma": 0.0, "median_seconds": 30.0, "clip_seconds": 1.0}
 _KEYS = ("COMETAPI_KEY", "OPENAI_HK_KEY", "SONGFLOW_API_KEY")
 _START_SECONDS = 120.0
 
