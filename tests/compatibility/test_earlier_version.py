@@ -32,6 +32,8 @@ from songflow.sweeps.spec import parse_sweep
 
 EARLIER = Path(__file__).parent / "earlier"
 MADE_IN = "/music"
+LATER = frozenset({"faults", "answer"})
+"""Fields that later versions have added."""
 TEXTS = frozenset({"error", "next", "message", "reason", "note"})
 MEASURED = {"sweep run": ["seconds"], "sweep status": ["per_hour", "eta_seconds"]}
 """What depends on the clock at the time of asking."""
@@ -75,7 +77,7 @@ def comparable(value: Any, folder: str) -> Any:
     """A value without what differs from run to run: folders, ports, minted keys, later times, texts for people."""
     if isinstance(value, dict):
         return {
-            name: _comparable_field(name, found, folder) for name, found in value.items() if name != "faults"
+            name: _comparable_field(name, found, folder) for name, found in value.items() if name not in LATER
         }
     if isinstance(value, list):
         return [comparable(item, folder) for item in value]
