@@ -165,44 +165,38 @@ class Downloads:
         Raises:
             DownloadProblem: after the last attempt; the part file stays if it can be resumed.
         """
+        fresh = _FreshUrl(refresh_url)
+        tried: set[str] = set()
         marks: dict[str, str] = {}
+
+        async def attempt() -> Downloaded:
+            nonlocal url
+            tried.add(url)
+            try:
+                return await self._attempt(url, part, announced_seconds, marks)
+            except DownloadProblem as problem:
+                if problem.stale and (found := await fresh.instead_of(url, problem)) is not None:
+                    url, problem.dead = found, False
+                raise
+
         while True:
             try:
-                return await self._attempts(
-                    url, part, announced_seconds, marks, may_refresh=refresh_url is not None
+                return await retry(
+                    attempt, on=DownloadProblem, when=lambda problem: not problem.dead, backoff=self._backoff
                 )
             except DownloadProblem as problem:
                 if problem.is_local:
                     raise
-                if refresh_url is None:
-                    before = next((one for one in marks.values() if one != url), None)
-                    if before is None:
-                        raise
-                    url = before  # a file in doubt is more than none
-                    marks = dict.fromkeys(marks, url)
+                if url not in tried:
                     continue
-                fresh, refresh_url = await _asked(refresh_url, problem), None
-                if fresh is not None and fresh != url:
-                    url = fresh
-                elif problem.dead or not problem.stale:
+                found = await fresh.instead_of(url, problem)
+                if found is None:
+                    # A file in doubt is more than none.
+                    found = next((one for one in marks.values() if one != url), None)
+                    marks = dict.fromkeys(marks, url if found is None else found)
+                if found is None:
                     raise
-
-    async def _attempts(
-        self,
-        url: str,
-        part: Path,
-        announced_seconds: float | None,
-        marks: dict[str, str],
-        *,
-        may_refresh: bool,
-    ) -> Downloaded:
-        """Repeat what may pass by itself; where a fresh URL may be had, not what that may mend."""
-        return await retry(
-            lambda: self._attempt(url, part, announced_seconds, marks),
-            on=DownloadProblem,
-            when=lambda problem: not problem.dead and not (problem.stale and may_refresh),
-            backoff=self._backoff,
-        )
+                url = found
 
     async def _attempt(
         self, url: str, part: Path, announced_seconds: float | None, marks: dict[str, str]
@@ -302,15 +296,25 @@ class Downloads:
             await asyncio.to_thread(_decode, part, encoding)
 
 
-async def _asked(refresh_url: RefreshUrl, problem: DownloadProblem) -> str | None:
-    """A fresh URL. Whatever prevents it is only an error of its own where nothing else can help."""
-    try:
-        return await refresh_url()
-    except SongflowError as error:
-        if problem.dead:
-            raise
-        log.warning("There is no fresh address: %s", error.message)
-        return None
+class _FreshUrl:
+    """Asks the gateway for a fresh URL, at most once."""
+
+    def __init__(self, refresh_url: RefreshUrl | None) -> None:
+        self._refresh_url = refresh_url
+
+    async def instead_of(self, url: str, problem: DownloadProblem) -> str | None:
+        """A URL other than this one; whatever prevents it is only an error of its own where nothing else can help."""
+        refresh_url, self._refresh_url = self._refresh_url, None
+        if refresh_url is None:
+            return None
+        try:
+            found = await refresh_url()
+        except SongflowError as error:
+            if problem.dead:
+                raise
+            log.warning("There is no fresh address: %s", error.message)
+            return None
+        return found if found != url else None
 
 
 def _kept(checked: Checked, url: str, part: Path, marks: dict[str, str]) -> Downloaded:

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from songflow.simulator import answers, odd_files, songs, wire
 from songflow.simulator.answers import Answer
 from songflow.simulator.faults import FaultRule
-from songflow.simulator.gateway import Gateway
+from songflow.simulator.gateway import Gateway, Traffic
 from songflow.simulator.jobs import Job
 from songflow.simulator.submit import scripted
 
@@ -38,7 +38,7 @@ async def download(gateway: Gateway, request: Request) -> Response:
     data = await _content(gateway, job, take)
     subject = "\n".join((job.prompt, job.generation_id, job.song_ids[take - 1], request.url.query))
     rule = gateway.faults.for_request("download", subject)
-    response = await _serve(request, data, rule)
+    response = await _serve(request, data, rule, traffic)
     broken = isinstance(response, wire.WireResponse)
     traffic.download_answers[rule.fault if rule and broken else str(response.status_code)] += 1
     return response
@@ -107,14 +107,14 @@ def ranged(data: bytes, range_header: str | None, if_range: str | None = None) -
     return Answer(206, data[part.start : part.stop], "audio/mpeg", {**headers, "Content-Range": span})
 
 
-async def _serve(request: Request, data: bytes, rule: FaultRule | None) -> Response:
+async def _serve(request: Request, data: bytes, rule: FaultRule | None, traffic: Traffic) -> Response:
     header, if_range = request.headers.get("range"), request.headers.get("if-range")
     if rule is None:
         return wire.respond(ranged(data, header, if_range))
     if rule.fault == "no_range":
         return wire.respond(Answer(200, data, "audio/mpeg"))
     if rule.fault == "corrupt":
-        data = random.Random(len(data)).randbytes(len(data))
+        data = random.Random(traffic.downloads).randbytes(len(data))  # others each time
     if rule.fault == "odd_file":
         content_type, data = odd_files.reshaped(data, rule.form or "large_tag")
         return wire.respond(replace(ranged(data, header, if_range), content_type=content_type))

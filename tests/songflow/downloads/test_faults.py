@@ -99,6 +99,7 @@ LASTING = [
     ({"fault": "truncated", "bytes": 0}, "its host could not be read", False),
     ({"fault": "reset_before"}, "its host could not be read", False),
     ({"fault": "reset_during", "bytes": 0}, "its host could not be read", False),
+    ({"fault": "corrupt"}, "it is not a whole song", False),
     ({"fault": "html_200"}, "it is not a whole song: it cannot be decoded", False),
     ({"fault": "redirect"}, "redirected more than 5 times", True),
     (
