@@ -161,7 +161,8 @@ class _TaskCrew:
 async def _show(session: Session, recipe: Recipe, key: str) -> None:
     """Publish the tree of steps made so far as an artifact; a failure to do so is only logged."""
     async with shown("The song", "it is stored"):
-        whole = await read_whole_song(session.library.ledger, recipe, key)
+        unit = session.library.settings.unit
+        whole = await read_whole_song(session.library.ledger, recipe, key, unit)
         if not whole.steps:
             return
         await acreate_markdown_artifact(

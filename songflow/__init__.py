@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         generate_sync,
         make_song,
         make_song_sync,
+        manifest,
+        manifest_sync,
         read_manifest_sync,
     )
     from songflow.catalog.manifest import read_manifest
@@ -52,6 +54,8 @@ __all__ = [
     "generate_sync",
     "make_song",
     "make_song_sync",
+    "manifest",
+    "manifest_sync",
     "mint_key",
     "read_manifest",
     "read_manifest_sync",
@@ -76,6 +80,8 @@ _HOMES = {
     "generate_in": "generation.lifecycle",
     "make_song": "api",
     "make_song_sync": "api",
+    "manifest": "api",
+    "manifest_sync": "api",
     "mint_key": "generation.lifecycle",
     "read_manifest": "catalog.manifest",
     "read_manifest_sync": "api",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from songflow.errors import InputError
@@ -20,6 +21,7 @@ from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.library.library import Library
+from songflow.notebooks.progress import Shown, shown_progress
 from songflow.parameters import EnvironmentAccount, KeyedSafety, Waiting, members, session_settings
 from songflow.recipes.making import make_whole_song
 from songflow.recipes.plain import PlainCrew, settings_for
@@ -38,10 +40,13 @@ __all__ = [
     "generate_sync",
     "make_song",
     "make_song_sync",
+    "manifest",
+    "manifest_sync",
     "read_manifest_sync",
 ]
 
 Fields = Mapping[str, Any]
+Folder = str | PathLike[str]
 
 
 async def generate(
@@ -52,9 +57,10 @@ async def generate(
     account: EnvironmentAccount | Fields | None = None,
     waiting: Waiting | Fields | None = None,
     safety: KeyedSafety | Fields | None = None,
-    library: str | None = None,
+    library: Folder | None = None,
     budget: float | None = None,
     settings: SessionSettings | None = None,
+    progress: Shown = None,
     **fields: Any,
 ) -> GenerationResult:
     """Make songs: submit one paid generation, wait for it, store its songs.
@@ -69,6 +75,8 @@ async def generate(
         library: The library's folder (None: SONGFLOW_LIBRARY, else `./songs`).
         budget: The most that this call may spend, in the units of the prices.
         settings: Further settings of the session, such as the speed of the built-in simulator.
+        progress: Show the request key and the progress as text: in notebooks and terminals (None), always or never,
+            or a coroutine function to call after each poll.
         **fields: Any other field of `SongRequest`.
 
     Raises:
@@ -85,9 +93,10 @@ async def generate(
         }
     )
     access = EnvironmentAccount.of(account, "account").access()
+    key, policy = safe.key or mint_key(), safe.policy()
     chosen = _settings(waiting, safe, budget, settings)
-    async with Session(LibrarySettings.from_environment(library), chosen) as session:
-        return await generate_in(session, request, access, key=safe.key or mint_key(), policy=safe.policy())
+    async with Session(_library(library), chosen) as session, shown_progress(progress, prompt, key) as report:
+        return await generate_in(session, request, access, key=key, policy=policy, progress=report)
 
 
 async def extend(
@@ -99,9 +108,10 @@ async def extend(
     account: EnvironmentAccount | Fields | None = None,
     waiting: Waiting | Fields | None = None,
     safety: KeyedSafety | Fields | None = None,
-    library: str | None = None,
+    library: Folder | None = None,
     budget: float | None = None,
     settings: SessionSettings | None = None,
+    progress: Shown = None,
     **overrides: Any,
 ) -> GenerationResult:
     """Extend a song, at the gateway that made it. What is not given is inherited from the song.
@@ -124,9 +134,7 @@ async def extend(
     policy, named = safe.policy(), EnvironmentAccount.of(account, "account")
     placed = ExtensionPlacement.of(placement, "placement").given()
     mode = placed.pop("mode", None)
-    async with Session(
-        LibrarySettings.from_environment(library), _settings(waiting, safe, budget, settings)
-    ) as session:
+    async with Session(_library(library), _settings(waiting, safe, budget, settings)) as session:
         planned = await plan_extension(
             session,
             song_id,
@@ -136,9 +144,11 @@ async def extend(
             overrides={**ExtensionSound.of(sound, "sound").given(), **placed, **overrides},
             fallbacks=policy.fallbacks,
         )
-        return await generate_in(
-            session, planned.request, planned.access, key=safe.key or mint_key(), policy=policy
-        )
+        key = safe.key or mint_key()
+        async with shown_progress(progress, f"an extension of {song_id}", key) as report:
+            return await generate_in(
+                session, planned.request, planned.access, key=key, policy=policy, progress=report
+            )
 
 
 async def make_song(
@@ -149,9 +159,10 @@ async def make_song(
     account: EnvironmentAccount | Fields | None = None,
     waiting: Waiting | Fields | None = None,
     safety: KeyedSafety | Fields | None = None,
-    library: str | None = None,
+    library: Folder | None = None,
     budget: float | None = None,
     settings: SessionSettings | None = None,
+    progress: Shown = None,
 ) -> WholeSong:
     """Make a whole song from a recipe; each step is paid for once.
 
@@ -173,31 +184,55 @@ async def make_song(
     read = find_recipe(recipe, variables or {}, access.prices)
     key = safe.key or mint_key()
     chosen = settings_for(read, key, _settings(waiting, safe, budget, settings))
-    async with Session(LibrarySettings.from_environment(library), chosen) as session:
-        crew = PlainCrew(session, replace(policy, fallbacks=()))
+    async with (
+        Session(_library(library), chosen) as session,
+        shown_progress(progress, read.name, key) as report,
+    ):
+        crew = PlainCrew(session, replace(policy, fallbacks=()), report)
         return await make_whole_song(
             session, read, policy.accounts(access), crew, key=key, choices=choices or {}
         )
 
 
-async def _manifest(library: str | None = None) -> pandas.DataFrame:
-    """Read the manifest of a library: one row per song (None: SONGFLOW_LIBRARY, else `./songs`)."""
-    from songflow.catalog.manifest import read_manifest  # it imports pandas, which is slow
+async def manifest(library: Folder | None = None) -> pandas.DataFrame:
+    """Read a library's manifest: a typed frame with one row per take, and one per generation without any.
 
-    async with Library(LibrarySettings.from_environment(library), reads_only=True) as opened:
+    A library that does not exist yet has no rows, and is not created.
+
+    Args:
+        library: Its folder (None: SONGFLOW_LIBRARY, else `./songs`).
+
+    Returns:
+        `songflow.catalog.manifest.COLUMNS` with their dtypes, oldest first.
+
+    Raises:
+        LibraryError: the ledger cannot be read.
+    """
+    from songflow.catalog.manifest import empty_manifest, read_manifest  # it imports pandas, which is slow
+
+    settings = _library(library)
+    if not settings.exists():
+        return empty_manifest()
+    async with Library(settings, reads_only=True) as opened:
         return await read_manifest(opened.ledger)
 
 
 generate_sync = synchronous(generate, "songflow.generate")
 extend_sync = synchronous(extend, "songflow.extend")
 make_song_sync = synchronous(make_song, "songflow.make_song")
-read_manifest_sync = synchronous(_manifest, "songflow.read_manifest")
+manifest_sync = synchronous(manifest, "songflow.manifest")
+read_manifest_sync = manifest_sync
+"""The former name of `manifest_sync`."""
 
 _PAYING: Mapping[str, type[ParameterGroup]] = {
     "account": EnvironmentAccount,
     "waiting": Waiting,
     "safety": KeyedSafety,
 }
+
+
+def _library(folder: Folder | None) -> LibrarySettings:
+    return LibrarySettings.from_environment(None if folder is None else fspath(folder))
 
 
 def _settings(

@@ -23,7 +23,7 @@ from songflow.families.family import Request
 from songflow.generation.ending import Progress, commit_report, poll_until_ended, request_of_submission
 from songflow.generation.error_texts import not_collected_error, paid_from_here
 from songflow.generation.policy import PAY_ONCE, PaidRequest, PayingPolicy
-from songflow.generation.results import GenerationResult
+from songflow.generation.results import GenerationResult, origin_of
 from songflow.generation.session import Session
 from songflow.generation.submit import retry_refusals, submit_once
 from songflow.generation.takes import store_song
@@ -181,7 +181,9 @@ async def result(session: Session, submission_id: str) -> GenerationResult:
     """
     submission = await session.library.ledger.submissions.get(submission_id)
     songs = await session.library.ledger.songs.of_submission(submission_id)
-    found = GenerationResult.of(submission, songs)
+    request = await request_of_submission(session, submission)
+    origin = origin_of(request, submission, session.library.settings.unit)
+    found = GenerationResult.of(submission, songs, origin)
     if not found.stored:
         raise not_collected_error(submission, [song for song in songs if song.path is None])
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,7 +25,7 @@ from songflow.generation.error_texts import (
 )
 from songflow.generation.lifecycle import complete
 from songflow.generation.policy import BY_A_PERSON, PaidRequest, PayingPolicy
-from songflow.generation.results import GenerationResult, SongResult
+from songflow.generation.results import GenerationResult, SongResult, as_plain_data
 from songflow.generation.session import Session
 from songflow.generation.submit import settle_dead_sender, submit_once
 from songflow.ledger.queries import leading_submission
@@ -106,7 +106,7 @@ class Rescued:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
-        return asdict(self)
+        return as_plain_data(self)
 
     @classmethod
     def of(

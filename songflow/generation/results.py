@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from songflow.families.family import Request
 from songflow.ledger.rows import Song, Submission
-from songflow.ledger.states import SongState
+from songflow.ledger.states import Billed, SongState
+from songflow.notebooks.html import Origin, result_html, song_html
 
-__all__ = ["GenerationResult", "SongResult"]
+__all__ = ["GenerationResult", "SongResult", "as_plain_data", "origin_of"]
+
+# A default model is worth naming: it decides length and price.
+_ALWAYS_SHOWN = frozenset({"model", "model_type"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,7 @@ class SongResult:
         path: Absolute on a local store, a URL on a remote one, None if the take is not stored.
         sha256: Of the file as stored.
         error: Why it is not stored.
+        origin: Its request and cost, for its display in a notebook; not part of its data.
     """
 
     song_id: str | None
@@ -30,13 +36,18 @@ class SongResult:
     path: str | None
     sha256: str | None
     error: str | None
+    origin: Origin | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, song: Song) -> SongResult:
+    def of(cls, song: Song, origin: Origin | None = None) -> SongResult:
         """The result of a ledger row."""
         error = None if song.state is SongState.STORED else song.error or "not collected yet"
         duration = song.seconds if song.seconds is not None else song.announced_seconds
-        return cls(song.song_id, song.title, duration, song.path, song.sha256, error)
+        return cls(song.song_id, song.title, duration, song.path, song.sha256, error, origin)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: a player, title, length, parameters and cost."""
+        return song_html(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,9 @@ class GenerationResult:
     songs: tuple[SongResult, ...]
 
     @classmethod
-    def of(cls, submission: Submission, songs: Sequence[Song]) -> GenerationResult:
+    def of(
+        cls, submission: Submission, songs: Sequence[Song], origin: Origin | None = None
+    ) -> GenerationResult:
         """The result of ledger rows."""
         return cls(
             key=submission.key,
@@ -62,7 +75,7 @@ class GenerationResult:
             state=str(submission.state),
             billed=submission.billed,
             price=submission.price,
-            songs=tuple(SongResult.of(song) for song in songs),
+            songs=tuple(SongResult.of(song, origin) for song in songs),
         )
 
     @property
@@ -72,4 +85,33 @@ class GenerationResult:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
-        return asdict(self)
+        return as_plain_data(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: its takes with players, their parameters and the cost."""
+        facts = {"key": self.key, "generation": self.generation_id, "state": self.state}
+        return result_html(facts, self.songs)
+
+
+def as_plain_data(result: Any) -> dict[str, Any]:
+    """A result's fields by name, and those of the songs in it, without what only serves their display."""
+    return asdict(
+        result, dict_factory=lambda items: {name: value for name, value in items if name != "origin"}
+    )
+
+
+def origin_of(request: Request, submission: Submission, unit: str) -> Origin:
+    """The request and the cost of a submission's takes; `unit` is the library's."""
+    given = request.model_dump(mode="json", exclude_defaults=True).keys() | _ALWAYS_SHOWN
+    parameters = {name: value for name, value in request.model_dump(mode="json").items() if name in given}
+    return Origin(parameters, _cost(submission, unit))
+
+
+def _cost(submission: Submission, unit: str) -> str:
+    named = unit.removesuffix("s") if submission.price == 1 and unit == "units" else unit
+    price = f"{submission.price:g} {named}"
+    if submission.gateway == "simulator":
+        return f"{price}, simulated: nothing is billed"
+    return {Billed.NO: "not billed", Billed.MAYBE: f"{price}, perhaps billed"}.get(
+        Billed(submission.billed), price
+    )

@@ -72,7 +72,7 @@ async def make_whole_song(
             branches[step.name] = []
         for place in alive:
             branches[place.step.name] += await chooser.choose(place)
-    return await read_whole_song(ledger, recipe, key)
+    return await read_whole_song(ledger, recipe, key, session.library.settings.unit)
 
 
 def _require_short(recipe: Recipe, key: str) -> None:

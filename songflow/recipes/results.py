@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from songflow.generation.results import SongResult
+from songflow.generation.results import SongResult, as_plain_data, origin_of
 from songflow.ledger import Ledger
 from songflow.ledger.queries import leading_submission
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import Billed
+from songflow.notebooks.html import result_html
 from songflow.recipes.branches import Branch, again_key
 from songflow.recipes.model import Recipe
 
@@ -69,7 +70,12 @@ class WholeSong:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
-        return asdict(self)
+        return as_plain_data(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the whole songs with players, their last parameters, and what all steps cost."""
+        facts = {"recipe": self.recipe, "key": self.key, "generations": str(len(self.steps))}
+        return result_html({**facts, "price of all": f"{self.price:g}", "state": self.state}, self.songs)
 
 
 async def takes_of(ledger: Ledger, key: str) -> list[tuple[str, Submission, list[Song]]]:
@@ -83,8 +89,8 @@ async def takes_of(ledger: Ledger, key: str) -> list[tuple[str, Submission, list
     return made
 
 
-async def read_whole_song(ledger: Ledger, recipe: Recipe, key: str) -> WholeSong:
-    """Read what the ledger has of a recipe begun under a key, however far it came."""
+async def read_whole_song(ledger: Ledger, recipe: Recipe, key: str, unit: str = "units") -> WholeSong:
+    """Read what the ledger has of a recipe begun under a key, however far it came; `unit` is the library's."""
     branches: dict[str | None, list[Branch]] = {None: [Branch.root(key)]}
     pieces: list[Piece] = []
     ends: list[SongResult] = []
@@ -95,7 +101,11 @@ async def read_whole_song(ledger: Ledger, recipe: Recipe, key: str) -> WholeSong
             standing = await ledger.choices.get(branch.key)
             chosen = standing.song_ids if standing else ()
             made = await takes_of(ledger, branch.key)
+            results: dict[str | None, SongResult] = {}
             for number, (at, submission, songs) in enumerate(made):
+                generation = await ledger.submissions.generation(at)
+                assert generation is not None, "a submission has a generation (foreign key)"
+                origin = origin_of(generation.request, submission, unit)
                 ids = tuple(song.song_id for song in songs if song.song_id in chosen and song.song_id)
                 pieces.append(
                     Piece(
@@ -108,16 +118,17 @@ async def read_whole_song(ledger: Ledger, recipe: Recipe, key: str) -> WholeSong
                         state=str(submission.state),
                         billed=submission.billed,
                         price=submission.price,
-                        songs=tuple(SongResult.of(song) for song in songs),
+                        songs=tuple(SongResult.of(song, origin) for song in songs),
                         chosen=ids,
                         chosen_by=standing.chosen_by if standing and ids else None,
                     )
                 )
+                for song in pieces[-1].songs:
+                    results.setdefault(song.song_id, song)
             all_songs = [song for _, _, songs in made for song in songs]
             branches[step.name] += branch.chosen(step, all_songs, chosen)
             if step.name in leaves:
-                by_id = {song.song_id: song for song in reversed(all_songs)}
-                ends += [SongResult.of(by_id[song_id]) for song_id in chosen]
+                ends += [results[song_id] for song_id in chosen]
     return _whole(recipe, key, pieces, ends)
 
 

@@ -92,6 +92,7 @@ async def test_sync_makes_the_song_inside_the_run_of_the_caller(studio):
     result = await (await state_of(album)).aresult()
     [submission], songs = await here.ledger(result.key)
     assert [song.state for song in songs] == ["stored", "stored"]
+    assert result._repr_html_().count("<audio controls") == 2
     assert submission.runs.root_flow_run_id != submission.runs.flow_run_id
     assert here.billed == 1
 

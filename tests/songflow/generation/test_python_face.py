@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import songflow
+from songflow.catalog.manifest import COLUMNS
 from songflow.errors import InputError, InvalidRequest, SpendingStopped
 from songflow.families.udio_parameters import Sound
 from songflow.generation.session_settings import SessionSettings
@@ -30,13 +31,34 @@ async def test_the_synchronous_functions_make_extend_and_read_songs(tmp_path: Pa
             core.songs[0].song_id, place="intro", sound={"clarity_strength": 0.9}, budget=9.0, **quick
         )
         whole = songflow.make_song_sync("radio-edit", variables={"prompt": "a slow waltz"}, **quick)
-        return [core.key, len(longer.stored), len(whole.stored), songflow.read_manifest_sync(library)]
+        return [core.key, len(longer.stored), len(whole.stored), songflow.manifest_sync(library)]
 
     key, added, stored, frame = await asyncio.to_thread(script)
     assert (key, added, stored) == ("mine", 2, 1)
     first, extended = frame.iloc[0], frame[frame["mode"] == "precede"].iloc[0]
     assert (first["request.prompt_strength"], first["request.clarity_strength"]) == (0.7, 0.25)
     assert (extended["request.prompt_strength"], extended["request.clarity_strength"]) == (0.7, 0.9)
+
+
+async def test_the_manifest_is_read_from_a_folder_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library that does not exist has typed columns without rows, and is not created."""
+    folder = tmp_path / "songs"
+    monkeypatch.setenv("SONGFLOW_LIBRARY", str(folder))
+    for empty in (await songflow.manifest(), await songflow.manifest(folder)):
+        assert dict(empty.dtypes.astype(str)) == dict(COLUMNS)
+        assert empty.empty
+    assert not folder.exists()
+    made = await songflow.generate("a waltz", library=folder, settings=QUICK, waiting={"poll_interval": 0.02})
+    rows = [
+        await songflow.manifest(),
+        await songflow.manifest(str(folder)),
+        await asyncio.to_thread(songflow.manifest_sync, folder),
+        await asyncio.to_thread(songflow.read_manifest_sync),
+    ]
+    assert [list(frame["song_id"]) for frame in rows] == [[song.song_id for song in made.songs]] * 4
+    assert rows[0].dtypes["seconds"] == "Float64"
 
 
 async def test_a_calls_budget_overrides_the_settings_budget(tmp_path: Path) -> None:
@@ -60,7 +82,7 @@ async def test_inside_an_event_loop_the_synchronous_functions_recommend_await(tm
     """They cannot block there."""
     for call in (
         lambda: songflow.generate_sync("a waltz", library=str(tmp_path)),
-        lambda: songflow.read_manifest_sync(str(tmp_path)),
+        lambda: songflow.manifest_sync(tmp_path),
     ):
         with pytest.raises(
             InputError, match=r"cannot run synchronously inside an event loop\..*`await` it there"

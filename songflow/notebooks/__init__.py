@@ -1,0 +1,1 @@
+"""Notebooks and terminals: results as HTML with players, and progress while a call waits."""
