@@ -64,7 +64,7 @@ def extend(
     Parameters
     ----------
     song_id
-        The gateway's id of the song, as `songflow songs` shows it.
+        The gateway's id of the song, or its beginning, as `songflow songs` shows it.
     prompt
         What the new part is like (default: the prompt of the song).
     """

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.tables import manifest_table, printable
 from songflow.errors import InputError, InvalidDocument, RequestNotSent, SongflowError
 
 if TYPE_CHECKING:
@@ -30,19 +31,6 @@ _PLAIN_LINE_EVERY_SECONDS = 60.0
 
 # What is cut in a pipe is lost to the next program, so a pipe is wider than any row.
 _PIPE_WIDTH = 10_000
-_TITLE_LENGTH = 60
-
-_TABLE_COLUMNS = {
-    "title": "title",
-    "mode": "mode",
-    "depth": "depth",
-    "seconds": "length",
-    "state": "state",
-    "gateway": "gateway",
-    "price": "price",
-    "song_id": "song id",
-    "path": "file",
-}
 
 
 class Output:
@@ -112,14 +100,18 @@ class Output:
             text += f" (key {error.key}, billed: {error.billed})"
         self.err.print(Text("songflow: ", style="bold red").append_text(plain(text)))
 
-    def manifest(self, frame: pandas.DataFrame) -> None:
-        """The manifest as a table for people (the other formats show every column)."""
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in _TABLE_COLUMNS.values():
-            table.add_column(heading, overflow="fold", no_wrap=heading != "title")
-        for row in frame.to_dict("records"):
-            table.add_row(*(plain(_cell(name, row[name])) for name in _TABLE_COLUMNS))
-        self.out.print(table)
+    @property
+    def width(self) -> int | None:
+        """The cells of a line on stdout; None for a pipe, where nothing is cut."""
+        return self.out.width if self.out.is_terminal else None
+
+    def manifest(self, frame: pandas.DataFrame, *, wide: bool = False) -> None:
+        """The manifest as a table for people that fits the terminal, unless it is to be `wide`."""
+        self.table(manifest_table(frame, None if wide else self.width))
+
+    def table(self, table: Table) -> None:
+        """A table that is as wide as it should be."""
+        self.out.print(table, width=_PIPE_WIDTH)
 
     @asynccontextmanager
     async def waiting(self, what: str) -> AsyncIterator[Progress]:
@@ -156,18 +148,7 @@ def _plain_lines(output: Output, what: str) -> Progress:
 
 def plain(text: str) -> Text:
     """Text of others for a terminal: one line, without markup, escape sequences or marks that reorder it."""
-    return Text("".join(char if char.isprintable() else " " if char.isspace() else "" for char in text))
-
-
-def _cell(name: str, value: Any) -> str:
-    import pandas
-
-    if value is None or pandas.isna(value):
-        return ""
-    if name == "seconds":
-        return f"{value:.2f}"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return f"{text[: _TITLE_LENGTH - 1]}…" if name == "title" and len(text) > _TITLE_LENGTH else text
+    return Text(printable(text))
 
 
 def _log_to(console: Console, level: int) -> None:

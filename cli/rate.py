@@ -32,7 +32,7 @@ def rate(
     Parameters
     ----------
     song
-        The song's id, or its file.
+        The song's id or its beginning, or its file.
     rating
         A number from 0 to 5.
     clear

@@ -49,9 +49,9 @@ class Choice:
         A generation id, found in the gateway's own log: the outcome of an unknown request, or the right id of one
         that is lost or overdue. It is collected.
     key
-        With --adopt: the request key of the generation, if several are possible.
+        With --adopt: the request key of the generation, or its beginning, if several are possible.
     write_off
-        Give up this request key: stop looking for its outcome, and release its reservation.
+        Give up this request key (or the one that begins so): stop looking for its outcome, and release its reservation.
     resubmit
         Pay again for this request key, whose outcome is unknown, lost or failed: the only way to pay twice.
         Asks first.
@@ -158,20 +158,22 @@ class _Command:
                 f"The ledger does not know the key {key!r}: there is no library.", next="check --library."
             )
         # Its own event loop: while a person thinks, nothing of ours is open or under way.
-        question = asyncio.run(self._question(key))
+        key, question = asyncio.run(self._question(key))
         if not self.choice.yes:
-            confirm(question, "Send it again?", "`songflow rescue --list` shows what is open.")
+            with named(key):
+                confirm(question, "Send it again?", "`songflow rescue --list` shows what is open.")
         come_back = f"see `songflow rescue --list`, or run the first command again with --key {key}"
         return guarded(lambda: self._resubmit(key), key, self.common, come_back)
 
-    async def _question(self, key: str) -> str:
+    async def _question(self, key: str) -> tuple[str, str]:
+        """The whole key, and the question about it."""
         async with self._session(None, reads_only=True) as session:
             generation, submission = await domain.resubmittable(session, key)
             unit = session.library.settings.unit
         prompt = _start_of(generation.sent_fields["prompt"])
-        return (
-            f"The request {key} ('{prompt}', {submission.gateway}) is '{submission.state}' and was perhaps billed "
-            f"already. Sending it again may cost {submission.price:g} {unit} a second time."
+        return generation.key, (
+            f"The request {generation.key} ('{prompt}', {submission.gateway}) is '{submission.state}' and was "
+            f"perhaps billed already. Sending it again may cost {submission.price:g} {unit} a second time."
         )
 
     async def _resubmit(self, key: str) -> int:

@@ -38,6 +38,7 @@ def songs(
     cost: Annotated[bool, Parameter(negative="")] = False,
     tree: Annotated[bool, Parameter(negative="")] = False,
     picture: Path | None = None,
+    wide: Annotated[bool, Parameter(negative="")] = False,
     formula_guard: bool = True,
     common: Common = Common(),
 ) -> None:
@@ -57,6 +58,8 @@ def songs(
         Show each song under the one that it extends.
     picture
         Draw that tree into this PNG file.
+    wide
+        Every column of the table, and whole ids, whatever the terminal's width.
     formula_guard
         In CSV, an apostrophe before texts that a spreadsheet would run (=, +, -, @).
     """
@@ -83,7 +86,7 @@ def songs(
     if where:
         frame = filter_manifest(frame, where)
     if tree or picture is not None:
-        _show_lineage(speaker, frame, picture)
+        _show_lineage(speaker, frame, picture, wide)
         return
     if output is not None:
         _write(_encoded(frame, "csv" if format == "table" else format, formula_guard), format, output)
@@ -92,12 +95,12 @@ def songs(
     elif output is not None:
         speaker.say(f"Wrote {len(frame)} rows to {output}.")
     elif format == "table":
-        speaker.manifest(frame)
+        speaker.manifest(frame, wide=wide)
     else:
         _write(_encoded(frame, format, formula_guard), format, None)
 
 
-def _show_lineage(output: Output, frame: pandas.DataFrame, picture: Path | None) -> None:
+def _show_lineage(output: Output, frame: pandas.DataFrame, picture: Path | None, wide: bool) -> None:
     roots = trees(frame)
     if picture is not None:
         write_picture(picture, roots)
@@ -105,7 +108,7 @@ def _show_lineage(output: Output, frame: pandas.DataFrame, picture: Path | None)
         drawn = {"picture": str(picture.absolute())} if picture is not None else {}
         output.object({"trees": [root.as_dict() for root in roots], **drawn})
         return
-    show_trees(output, roots)
+    show_trees(output, roots, wide=wide)
     if picture is not None:
         output.say(f"Drew {len(frame)} songs into {picture}.")
 

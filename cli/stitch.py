@@ -32,7 +32,7 @@ def stitch(
     Parameters
     ----------
     song_id
-        The extension, by the gateway's id.
+        The extension, by the gateway's id or its beginning.
     source
         The file to join it with (default: the song that it extends).
     crossfade

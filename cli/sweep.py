@@ -133,6 +133,7 @@ def plan(
     *,
     concurrency: int = DEFAULT_CONCURRENCY,
     retry_errors: Annotated[bool, Parameter(negative="")] = False,
+    wide: Annotated[bool, Parameter(negative="")] = False,
     gateway: Gateway = Gateway(),
     common: Common = Common(),
 ) -> None:
@@ -146,6 +147,8 @@ def plan(
         Generations at the gateway at once.
     retry_errors
         Include cells that have failed at the gateway.
+    wide
+        Every field of the cells in full, whatever the terminal's width.
     """
     gateway.check()
     _check_concurrency(concurrency)
@@ -158,7 +161,7 @@ def plan(
             {"name": sweep.name, **found.as_dict(), "unit": settings.unit, "concurrency": concurrency}
         )
     else:
-        show_plan(output, sweep.name, found, settings.unit, concurrency)
+        show_plan(output, sweep.name, found, settings.unit, concurrency, wide=wide)
 
 
 async def _plan(

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from cli.output import Output, plain
+from cli.tables import squeezed, table_of
 from songflow.documents.text import one_line
 from songflow.sweeps.plan import Plan
 from songflow.sweeps.status import SweepStatus
@@ -28,17 +28,24 @@ _LIVE_EVERY_SECONDS = 0.5
 _PLAIN_EVERY_SECONDS = 15.0
 
 
-def show_plan(output: Output, name: str, plan: Plan, unit: str, concurrency: int) -> None:
-    """The first cells as a table, then the sums."""
+def show_plan(
+    output: Output, name: str, plan: Plan, unit: str, concurrency: int, *, wide: bool = False
+) -> None:
+    """The first cells as a table that fits the terminal, unless it is to be `wide`; then the sums."""
     first = plan.cells[:_SHOWN_CELLS]
-    fields = list(first[0].cell.fields)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("cell", *fields, "next", "price"):
-        table.add_column(heading, overflow="fold")
-    for number, one in enumerate(first, start=1):
-        values = (one_line(one.cell.fields[field], _LONGEST_CELL) for field in fields)
-        table.add_row(*map(plain, (str(number), *values, str(one.step), f"{one.price:g}")))
-    output.out.print(table)
+    columns = {
+        "cell": [str(number) for number, _ in enumerate(first, start=1)],
+        **{
+            field: [one_line(one.cell.fields[field], _LONGEST_CELL) for one in first]
+            for field in first[0].cell.fields
+        },
+        "next": [str(one.step) for one in first],
+        "price": [f"{one.price:g}" for one in first],
+    }
+    fitting = squeezed(columns, None if wide else output.width, ("cell", "next", "price"))
+    output.table(table_of(fitting))
+    if hidden := len(columns) - len(fitting):
+        output.line(f"{hidden} more fields do not fit here: --wide shows them.")
     if more := len(plan.cells) - len(first):
         output.line(f"... and {more} more.")
     steps = ", ".join(f"{count} {step}" for step, count in sorted(plan.steps.items()))

@@ -6,19 +6,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
-from rich.tree import Tree
 
 from cli.output import Output
+from cli.tables import TreeLine, id_length, tree_lines
 from songflow.catalog.lineage import Node
 from songflow.errors import InputError
 
 __all__ = ["check_picture", "show_trees", "write_picture"]
 
 
-def show_trees(output: Output, roots: Sequence[Node]) -> None:
-    """Print each song under the one that it extends."""
+def show_trees(output: Output, roots: Sequence[Node], *, wide: bool = False) -> None:
+    """Print each song under the one that it extends, on lines that fit the terminal unless they are to be `wide`."""
+    width = None if wide else output.width
+    length = id_length(node.song_id for root in roots for _, node in root.walk())
     for root in roots:
-        output.out.print(_branch(root, Tree(_label(root))))
+        for line in tree_lines(root, width, length):
+            output.out.print(_styled(line))
 
 
 def check_picture(target: Path) -> None:
@@ -44,13 +47,7 @@ def write_picture(target: Path, roots: Sequence[Node]) -> None:
         ) from None
 
 
-def _branch(node: Node, branch: Tree) -> Tree:
-    for child in node.children:
-        _branch(child, branch.add(_label(child)))
-    return branch
-
-
-def _label(node: Node) -> Text:
-    label = Text(node.title, style="bold" if node.known else "dim")
-    label.append(f"  {node.text}" if node.text else "", style="not bold")
-    return label.append(f"  {node.song_id}" if node.known and node.song_id else "", style="not bold dim")
+def _styled(line: TreeLine) -> Text:
+    label = Text(line.branch).append(line.title, style="bold" if line.known else "dim")
+    label.append(f"  {line.text}" if line.text else "")
+    return label.append(f"  {line.song_id}" if line.song_id else "", style="dim")

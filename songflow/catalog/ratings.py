@@ -7,6 +7,7 @@ from pathlib import Path
 
 from songflow.errors import InputError
 from songflow.ledger.ledger import Ledger
+from songflow.ledger.references import full_song_id
 from songflow.ledger.rows import Song
 
 __all__ = ["BEST_RATING", "rate_row", "rate_song"]
@@ -20,7 +21,8 @@ async def rate_song(
     """Rate a song; None removes its rating. Takes of one generation under one id are rated together, as are copies.
 
     Args:
-        reference: The song's id at the gateway, or its URL or path (a relative path starts at `folder`).
+        reference: The song's id at the gateway, or the beginning of just one; or its URL or path (a relative path
+            starts at `folder`).
         rating: 0..5.
 
     Raises:
@@ -59,6 +61,8 @@ async def _find_songs(ledger: Ledger, reference: str, folder: Path) -> list[Song
     found = await ledger.songs.by_song_id(reference) or await ledger.songs.at_path(reference)
     if not found and "://" not in reference:
         found = await ledger.songs.at_path(str((folder / reference).resolve()))
+    if not found:
+        found = await ledger.songs.by_song_id(await full_song_id(ledger, reference))
     if not found:
         raise InputError(
             f"This library has no song {reference!r}.",

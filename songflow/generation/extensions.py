@@ -16,6 +16,7 @@ from songflow.errors import InputError, MissingCredentials
 from songflow.families.family import Mode, Request
 from songflow.families.registry import extension_request
 from songflow.generation.session import Session
+from songflow.ledger.references import full_song_id
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import SongState
 
@@ -94,6 +95,7 @@ async def plan_extension(
     """Plan the extension of a song: its request and the account that pays. Nothing is sent.
 
     Args:
+        song_id: The gateway's id; the beginning of one is enough for a song of the library.
         given: The account that pays (None: the one that made the song, found by its stored alias).
         fallbacks: Accounts to try after it; they must be at the same gateway.
 
@@ -102,6 +104,7 @@ async def plan_extension(
         InvalidRequest: see `extension_request`.
         MissingCredentials: the key of the song's account is not available.
     """
+    song_id = await full_song_id(session.library.ledger, song_id)
     if given is None or await session.library.ledger.songs.by_song_id(song_id):
         parent = await find_parent(session, song_id, given)
         source = parent.request

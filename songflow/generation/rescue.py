@@ -29,6 +29,7 @@ from songflow.generation.results import GenerationResult, SongResult, as_plain_d
 from songflow.generation.session import Session
 from songflow.generation.submit import settle_dead_sender, submit_once
 from songflow.ledger.queries import leading_submission
+from songflow.ledger.references import full_key
 from songflow.ledger.rows import Generation, Song, StoredAnswer, Submission
 from songflow.ledger.spool import SpoolEntry
 from songflow.ledger.states import RULES, SongState, State
@@ -286,7 +287,7 @@ async def adopt(
 
     Args:
         generation_id: The gateway's id, from its own log or web page.
-        key: The request key it belongs to; needed if it fits several requests.
+        key: The request key it belongs to, or the beginning of just one; needed if it fits several requests.
 
     Raises:
         InputError: no request is open, the id is another request's, the gateway does not know it, or it fits several
@@ -294,6 +295,7 @@ async def adopt(
     """
     await _settle_senders(session)
     ledger = session.library.ledger.submissions
+    key = None if key is None else await full_key(session.library.ledger, key)
     owners = await _owners_of(session, generation_id)
     open_ones = [
         one
@@ -380,13 +382,15 @@ async def _may_be(
 async def write_off(session: Session, key: str) -> Rescued:
     """Give up on an unknown outcome: the reservation is released, the rows stay.
 
-    If a person has resubmitted it, every open submission is written off; the last one is returned.
+    If a person has resubmitted it, every open submission is written off; the last one is returned. The beginning of
+    the key is enough.
 
     Raises:
         InputError: there is nothing to write off under this key.
     """
     await _settle_senders(session)
     ledger = session.library.ledger.submissions
+    key = await full_key(session.library.ledger, key)
     known = await ledger.of_key(key)
     ended = [one for one in known if await ledger.write_off(one.id)]
     if not ended:
@@ -400,13 +404,14 @@ async def write_off(session: Session, key: str) -> Rescued:
 
 
 async def resubmittable(session: Session, key: str) -> tuple[Generation, Submission]:
-    """The generation and submission that `resubmit` would pay for again.
+    """The generation and submission that `resubmit` would pay for again; the beginning of a key is enough.
 
     Raises:
         InputError: the key is not known, or its state needs no second payment.
     """
     await _settle_senders(session)  # an answer in the spool needs no second payment
     ledger = session.library.ledger.submissions
+    key = await full_key(session.library.ledger, key)
     generation, current = await ledger.generation(key), leading_submission(await ledger.of_key(key))
     if generation is None or current is None:
         raise errors.InputError(
@@ -429,6 +434,6 @@ async def resubmit(session: Session, key: str, given: Access | None = None) -> G
     """
     generation, current = await resubmittable(session, key)
     access = await session.gateways.access_for(current, given)
-    paid = PaidRequest(generation.request, key)
+    paid = PaidRequest(generation.request, generation.key)
     submission = await submit_once(session, paid, access, PayingPolicy(resubmit=True))
     return await complete(session, submission, access)

@@ -228,6 +228,18 @@ class Songs:
         async with self._database.read() as connection:
             return await songs_where(connection, "song_id", song_id)
 
+    async def titles_by_prefix(self, prefix: str) -> dict[str, str | None]:
+        """The gateway ids that begin with a text, in order, each with the title of a song."""
+        columns = (_songs.c.song_id, _songs.c.title)
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(*columns)
+                .where(_songs.c.song_id.startswith(prefix, autoescape=True))
+                .order_by(*columns)
+            )
+            # SQLite's LIKE takes capitals for small letters.
+            return {song_id: title for song_id, title in rows if song_id.startswith(prefix)}
+
     async def find(self, row_id: int) -> Song | None:
         """One song by the number of its row, or None."""
         async with self._database.read() as connection:

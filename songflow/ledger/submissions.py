@@ -283,6 +283,17 @@ class Submissions:
         async with self._database.read() as connection:
             return await submissions_of(connection, key)
 
+    async def states_by_prefix(self, prefix: str) -> dict[str, State]:
+        """The request keys that begin with a text, in order, each with the state of its last submission."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(_submissions.c.key, _submissions.c.state)
+                .where(_submissions.c.key.startswith(prefix, autoescape=True))
+                .order_by(_submissions.c.key, _submissions.c.ordinal)
+            )
+            # SQLite's LIKE takes capitals for small letters.
+            return {key: State(state) for key, state in rows if key.startswith(prefix)}
+
     async def generation(self, key: str) -> Generation | None:
         """The generation of a request key."""
         async with self._database.read() as connection:

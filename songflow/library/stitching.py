@@ -20,6 +20,7 @@ from songflow.audio.decoding import AudioProblem, read_samples
 from songflow.audio.splicing import join, read_like, write_mp3
 from songflow.errors import InputError
 from songflow.families.family import Mode
+from songflow.ledger.references import full_song_id
 from songflow.ledger.rows import Song
 from songflow.ledger.states import SongState
 from songflow.library.audio_store import move_into_place, prepare_folder
@@ -61,7 +62,7 @@ async def stitch(
     """Join an extension's new part with the song that it extends.
 
     Args:
-        song_id: The extension, stored in this library.
+        song_id: The extension, stored in this library; the beginning of its id is enough.
         source: The file to join it with (None: the stored song that it extends).
         crossfade: Length of the crossfade in seconds.
         target: Where to write the mp3 (None: a generated name in `stitched/` of the library's folder).
@@ -70,6 +71,7 @@ async def stitch(
         InputError: there is nothing to join, or a file cannot be read or written. Nothing was changed.
     """
     _check(crossfade, target)
+    song_id = await full_song_id(library.ledger, song_id)
     song = await _extension(library, song_id)
     parent = None if source is not None else await _parent(library, song)
     async with AsyncExitStack() as files:

@@ -259,12 +259,12 @@ def test_an_id_with_several_possible_requests_needs_a_key(shell: Any, gateways: 
 def test_a_write_off_ends_the_search_and_frees_the_money(shell: Any, gateways: Any, to: Any) -> None:
     """Its reservation is released, it is no longer listed, and a new run of the same request may pay."""
     server = gateways(LOST, takes=1)
-    lose(shell, server, to)
+    lose(shell, server, to, "mine-waltz")
     assert shell.run("songs", "--cost", "--json").json["cost"]["reserved"] == 1
-    run = rescue(shell, "--write-off", "mine")
-    assert (run.code, run.json["written_off"]) == (0, "mine")
+    run = rescue(shell, "--write-off", "mine-")
+    assert (run.code, run.json["written_off"]) == (0, "mine-waltz")
     assert run.json["rescued"][0]["state"] == "unknown"
-    assert rescue(shell, "--write-off", "mine").code == 2
+    assert rescue(shell, "--write-off", "mine-waltz").code == 2
     assert rescue(shell, "--list").json["stranded"] == []
     assert shell.run("songs", "--cost", "--json").json["cost"]["reserved"] == 0
     assert shell.run("generate", "a lost waltz", *to(server)).code == 0
@@ -273,19 +273,19 @@ def test_a_write_off_ends_the_search_and_frees_the_money(shell: Any, gateways: A
 def test_paying_again_needs_confirmation(shell: Any, gateways: Any, to: Any, posts: Any) -> None:
     """Without a terminal and `--yes` it is bad input that names the price; with it, a second payment."""
     server = gateways(LOST)
-    lose(shell, server, to)
-    asked = rescue(shell, "--resubmit", "mine")
+    lose(shell, server, to, "mine-waltz")
+    asked = rescue(shell, "--resubmit", "mine-")
     assert asked.code == 2
     assert "may cost 1 units a second time. Nothing was sent." in asked.json["error"]
-    assert (asked.json["key"], posts(server)) == ("mine", 1)
-    run = rescue(shell, "--resubmit", "mine", "--yes")
+    assert (asked.json["key"], posts(server)) == ("mine-waltz", 1)
+    run = rescue(shell, "--resubmit", "mine-w", "--yes")
     assert run.code == 0, run.err
     [row] = run.json["rescued"]
-    assert (row["key"], row["submission"], row["exit_code"]) == ("mine", 2, 0)
+    assert (row["key"], row["submission"], row["exit_code"]) == ("mine-waltz", 2, 0)
     assert stored(row)
     assert run.json["songs"] == row["songs"]
     assert len(server.bill()) == 2
-    for key, words in (("mine", "nothing to pay again"), ("nobody", "does not know the key")):
+    for key, words in (("mine-waltz", "nothing to pay again"), ("nobody", "does not know the key")):
         other = rescue(shell, "--resubmit", key, "--yes")
         assert other.code == 2
         assert words in other.json["error"]
