@@ -20,6 +20,7 @@ from songflow.accounts import Access
 from songflow.errors import InputError, InvalidEnvironment
 from songflow.families.family import Request
 from songflow.families.registry import models, parse_request
+from songflow.settings import amount
 
 if TYPE_CHECKING:
     from deployments.health import Check
@@ -164,14 +165,14 @@ def _spend(output: Output, spend: Spend, gateway: Gateway, common: Common) -> in
     request, price = _cheapest(access)
     question = (
         f"One song with {request.model_type} at {access.gateway} ({access.account.base_url}, account "
-        f"{access.account.alias}) costs {price:g} {common.library_settings().unit}."
+        f"{access.account.alias}) costs {amount(price, common.library_settings().unit)}."
     )
     if spend.yes:
         output.say(question)
     else:
         confirm(question, "Make it?", "nothing: nothing was spent.")
     result = run_paid(output, NewSong(request), Paying(budget=price), gateway, Waiting(), common)
-    output.result(result)
+    output.result(result, common.library_settings().unit)
     return 0
 
 

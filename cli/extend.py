@@ -78,7 +78,8 @@ def extend(
         extension_request(None, song_id, mode=placing.mode, place=placing.place, overrides=anything)
     output = Output(as_json=common.json, quiet=common.quiet)
     order = _Extension(song_id, placing, overrides)
-    output.result(run_paid(output, order, paying, gateway, waiting, common))
+    result = run_paid(output, order, paying, gateway, waiting, common)
+    output.result(result, common.library_settings().unit)
 
 
 @dataclass(frozen=True)

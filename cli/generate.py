@@ -45,7 +45,8 @@ def generate(
             part.check()
         request = _request(prompt, like, song, paying, gateway)
     output = Output(as_json=common.json, quiet=common.quiet)
-    output.result(run_paid(output, NewSong(request), paying, gateway, waiting, common))
+    result = run_paid(output, NewSong(request), paying, gateway, waiting, common)
+    output.result(result, common.library_settings().unit)
 
 
 def _request(prompt: str | None, like: Path | None, song: Song, paying: Paying, gateway: Gateway) -> Request:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from cli.tables import manifest_table, printable
 from songflow.errors import InputError, InvalidDocument, RequestNotSent, SongflowError
+from songflow.settings import amount
 
 if TYPE_CHECKING:
     import pandas
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from songflow.generation.ending import Progress
     from songflow.generation.results import GenerationResult
 
-__all__ = ["Output", "confirm", "plain", "stop_logging"]
+__all__ = ["SIMULATED", "Output", "confirm", "cost_text", "plain", "stop_logging"]
+
+SIMULATED = "simulated, nothing is billed"
 
 # A pipe has no progress bar; one line a minute shows that the command is alive.
 _PLAIN_LINE_EVERY_SECONDS = 60.0
@@ -61,8 +64,8 @@ class Output:
         sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace"))
         sys.stdout.buffer.flush()
 
-    def result(self, result: GenerationResult) -> None:
-        """A generation's result."""
+    def result(self, result: GenerationResult, unit: str) -> None:
+        """A generation's result; `unit` is that of its price."""
         if self.as_json:
             self.object(result.as_dict())
             return
@@ -75,7 +78,7 @@ class Output:
         self.out.print(
             plain(
                 f"key {result.key}, generation {result.generation_id}, "
-                f"price {result.price:g} (billed: {result.billed})"
+                f"{cost_text(result.price, unit, result.billed, result.simulated)}"
             )
         )
 
@@ -128,6 +131,11 @@ class Output:
                 yield show
         else:
             yield _plain_lines(self, what)
+
+
+def cost_text(price: float, unit: str, billed: str, simulated: bool) -> str:
+    """What a generation costs, and whether that is paid."""
+    return f"price {amount(price, unit)} ({SIMULATED if simulated else f'billed: {billed}'})"
 
 
 async def _ignore(_word: str, _progress: float | None, _seconds: float) -> None:

@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter
 
 from cli.accounts import given_access, resolve
 from cli.options import Common, Gateway, Waiting
-from cli.output import Output, confirm
+from cli.output import SIMULATED, Output, confirm
 from cli.paid_command import guarded, named
 from songflow.errors import InputError
 from songflow.generation import rescue as domain
@@ -23,6 +23,7 @@ from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.queries import leading_submission
 from songflow.ledger.states import RULES, State
+from songflow.settings import amount
 
 __all__ = ["Choice", "rescue"]
 
@@ -173,7 +174,7 @@ class _Command:
         prompt = _start_of(generation.sent_fields["prompt"])
         return generation.key, (
             f"The request {generation.key} ('{prompt}', {submission.gateway}) is '{submission.state}' and was "
-            f"perhaps billed already. Sending it again may cost {submission.price:g} {unit} a second time."
+            f"perhaps billed already. Sending it again may cost {amount(submission.price, unit)} a second time."
         )
 
     async def _resubmit(self, key: str) -> int:
@@ -187,7 +188,7 @@ class _Command:
         if self.output.as_json:
             self.output.object({"rescued": [row], **result.as_dict()})
         else:
-            self.output.result(result)
+            self.output.result(result, self.common.library_settings().unit)
         return 0
 
     def _session(self, deadline: float | None, *, reads_only: bool = False) -> Session:
@@ -212,13 +213,13 @@ class _Command:
         else:
             self._show(rows if stranded is None else stranded, _collected if stranded is None else _listed)
 
-    def _show(self, rows: Sequence[Row], words: Callable[[Row], Sequence[str]]) -> None:
+    def _show(self, rows: Sequence[Row], words: Callable[[Row, str], Sequence[str]]) -> None:
         if not rows:
             self.output.line(
                 "Nothing is stranded: everything that was paid for is collected, or another process is collecting it."
             )
         for row in rows:
-            for line in words(row):
+            for line in words(row, self.common.library_settings().unit):
                 self.output.line(line)
 
 
@@ -261,9 +262,13 @@ def _start_of(prompt: str) -> str:
     return line if len(line) <= _PROMPT_LENGTH else f"{line[: _PROMPT_LENGTH - 1]}…"
 
 
-def _listed(row: Row) -> list[str]:
+def _billed(row: Row) -> str:
+    return SIMULATED if row["gateway"] == "simulator" else f"billed: {row['billed']}"
+
+
+def _listed(row: Row, unit: str) -> list[str]:
     lines = [
-        f"{row['key']}: {row['state']} (billed: {row['billed']}), price {row['price']:g}, asked {row['asked_at']}",
+        f"{row['key']}: {row['state']} ({_billed(row)}), price {amount(row['price'], unit)}, asked {row['asked_at']}",
         f"    '{row['prompt'] or 'its prompt is not in the ledger'}'",
         f"    {row['gateway']} ({row['base_url']}), account {row['account']}, "
         f"generation {row['generation_id'] or 'not known'}",
@@ -272,7 +277,7 @@ def _listed(row: Row) -> list[str]:
     return [*lines, *_missing(row), *_evidence(row), f"    Next: {row['next']}"]
 
 
-def _collected(row: Row) -> list[str]:
+def _collected(row: Row, _unit: str) -> list[str]:
     lines = [f"    {song['path']}" for song in row["songs"] if song["path"]]
     about = f"'{row['prompt']}', " if row["prompt"] else ""
     named = f"{row['key']} ({about}{row['gateway']}, generation {row['generation_id'] or 'not known'})"

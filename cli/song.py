@@ -88,7 +88,8 @@ def song(
             recipe, _pairs("--set", set), _pairs("--choose", choose), paying, gateway, waiting, common
         )
         if plan:
-            show_plan(output, asyncio.run(order.planned()))
+            found, simulated = asyncio.run(order.planned())
+            show_plan(output, found, common.library_settings().unit, simulated=simulated)
             return 0
         return order.made(output)
 
@@ -116,8 +117,8 @@ class _SongOrder:
     waiting: Waiting
     common: Common
 
-    async def planned(self) -> Plan:
-        """The steps of the recipe and their price, less what its key has already paid for."""
+    async def planned(self) -> tuple[Plan, bool]:
+        """The steps of the recipe and their price, less what its key has already paid for; True for a simulator."""
         access = await self._prices()
         recipe = self._read(access)
         paid = Paid()
@@ -132,7 +133,7 @@ class _SongOrder:
                 paid = Paid.of(await read_whole_song(library.ledger, recipe, key))
             plan = plan_recipe(recipe, access, budget=self.paying.budget, paid=paid)
             await refuse_over_budget(library.ledger if library else None, settings, plan, paid, key)
-        return plan
+        return plan, access.is_simulated
 
     def made(self, output: Output) -> int:
         """Make the song, asking at the terminal if there is one; return the exit code."""
@@ -155,7 +156,7 @@ class _SongOrder:
             except SongflowError as error:
                 return self._failed(output, error, key)
             else:
-                show_song(output, whole)
+                show_song(output, whole, self.common.library_settings().unit)
                 return 0
 
     async def _check(self) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cli.output import Output
+from cli.output import SIMULATED, Output, cost_text
 from songflow.recipes.plan import Plan
 from songflow.recipes.results import Piece, WholeSong
 from songflow.recipes.shelf import described_recipe, shipped_names
+from songflow.settings import amount
 
 __all__ = ["show_plan", "show_shelf", "show_song", "told_take"]
 
@@ -26,8 +27,8 @@ def show_shelf(output: Output) -> None:
             output.line(f"    --set {name}=...  ({value})")
 
 
-def show_plan(output: Output, plan: Plan) -> None:
-    """What a recipe takes and costs."""
+def show_plan(output: Output, plan: Plan, unit: str, *, simulated: bool = False) -> None:
+    """What a recipe takes and costs, in `unit`."""
     if output.as_json:
         output.object(plan.as_dict())
         return
@@ -36,19 +37,20 @@ def show_plan(output: Output, plan: Plan) -> None:
         source = f"{step.mode} of {step.source} at {place}" if step.source else "the core"
         output.line(
             f"{step.step}: {source}, {step.model_type}, {_range(step.posts_min, step.posts_max)} x "
-            f"{step.price_each:g} units, then {step.take}"
+            f"{amount(step.price_each, unit)}, then {step.take}"
         )
     budget = "no budget" if plan.budget is None else f"budget {plan.budget:g}"
     before = f", {plan.existing} of them paid for already" if plan.existing else ""
     output.line(
         f"{plan.recipe}: {_range(plan.posts_min, plan.posts_max)} generations{before}, "
-        f"{_range(plan.price_min, plan.price_max)} units ({budget}), about {plan.seconds:.0f} s."
+        f"{_range(plan.price_min, plan.price_max)} {unit} ({SIMULATED if simulated else budget}), "
+        f"about {plan.seconds:.0f} s."
     )
     if plan.asks:
         output.line(f"A person chooses at {', '.join(plan.asks)}.")
 
 
-def show_song(output: Output, whole: WholeSong) -> None:
+def show_song(output: Output, whole: WholeSong, unit: str) -> None:
     """The whole songs, after the tree of steps made."""
     if output.as_json:
         output.object(whole.as_dict())
@@ -59,7 +61,8 @@ def show_song(output: Output, whole: WholeSong) -> None:
         length = f" ({song.duration:.1f} s)" if song.duration else ""
         output.line(f"+ {song.title or song.song_id}{length}  {song.path}")
     output.line(
-        f"key {whole.key}, {len(whole.steps)} generations, price {whole.price:g} (billed: {whole.billed})"
+        f"key {whole.key}, {len(whole.steps)} generations, "
+        f"{cost_text(whole.price, unit, whole.billed, whole.simulated)}"
     )
 
 

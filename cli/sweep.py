@@ -155,23 +155,25 @@ def plan(
     sweep = load_sweep(spec)
     output = Output(as_json=common.json, quiet=common.quiet)
     settings = common.library_settings()
-    found = asyncio.run(_plan(sweep, gateway, settings, concurrency, retry_errors))
+    found, simulated = asyncio.run(_plan(sweep, gateway, settings, concurrency, retry_errors))
     if output.as_json:
         output.object(
             {"name": sweep.name, **found.as_dict(), "unit": settings.unit, "concurrency": concurrency}
         )
     else:
-        show_plan(output, sweep.name, found, settings.unit, concurrency, wide=wide)
+        show_plan(output, sweep.name, found, settings.unit, concurrency, simulated=simulated, wide=wide)
 
 
 async def _plan(
     sweep: Sweep, gateway: Gateway, settings: LibrarySettings, concurrency: int, retry_errors: bool
-) -> Plan:
+) -> tuple[Plan, bool]:
+    """The plan, and True if a simulator would make it."""
     access, cells = await _expand(sweep, gateway, settings)
-    return await _with_key_summaries(
+    found = await _with_key_summaries(
         settings,
         lambda ledger: plan_cells(cells, access, ledger, concurrency=concurrency, retry_errors=retry_errors),
     )
+    return found, access.is_simulated
 
 
 async def _with_key_summaries(
@@ -219,7 +221,7 @@ def run(
     if output.as_json:
         output.object(result.as_dict())
     else:
-        show_result(output, result, common.library_settings().unit)
+        show_result(output, result, common.library_settings().unit, simulated=access.is_simulated)
     return result.exit_code
 
 

@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager, suppress
 from rich.live import Live
 from rich.text import Text
 
-from cli.output import Output, plain
+from cli.output import SIMULATED, Output, plain
 from cli.tables import squeezed, table_of
 from songflow.documents.text import one_line
+from songflow.settings import amount
 from songflow.sweeps.plan import Plan
 from songflow.sweeps.status import SweepStatus
 from songflow.sweeps.tally import SweepResult, Tally
@@ -29,7 +30,14 @@ _PLAIN_EVERY_SECONDS = 15.0
 
 
 def show_plan(
-    output: Output, name: str, plan: Plan, unit: str, concurrency: int, *, wide: bool = False
+    output: Output,
+    name: str,
+    plan: Plan,
+    unit: str,
+    concurrency: int,
+    *,
+    simulated: bool = False,
+    wide: bool = False,
 ) -> None:
     """The first cells as a table that fits the terminal, unless it is to be `wide`; then the sums."""
     first = plan.cells[:_SHOWN_CELLS]
@@ -50,19 +58,21 @@ def show_plan(
         output.line(f"... and {more} more.")
     steps = ", ".join(f"{count} {step}" for step, count in sorted(plan.steps.items()))
     output.line(f"{name}: {len(plan.cells)} cells ({steps}).")
+    billed = f" ({SIMULATED})" if simulated else ""
     output.line(
-        f"{plan.posts} requests for {plan.price:g} {unit}, about {duration(plan.seconds)} with {concurrency} at once; "
-        f"{plan.existing} cells exist already and cost nothing."
+        f"{plan.posts} requests for {amount(plan.price, unit)}{billed}, about {duration(plan.seconds)} with "
+        f"{concurrency} at once; {plan.existing} cells exist already and cost nothing."
     )
 
 
-def show_result(output: Output, result: SweepResult, unit: str) -> None:
+def show_result(output: Output, result: SweepResult, unit: str, *, simulated: bool = False) -> None:
     """The result of a run, with its failures."""
     for failure in result.failures[:_SHOWN_FAILURES]:
         output.line(f"- {failure.key}: {failure.error} Next: {failure.next}")
     if len(result.failures) > _SHOWN_FAILURES:
         output.line(f"- and {len(result.failures) - _SHOWN_FAILURES} more.")
-    output.line(f"{result.name}: {result.summary(unit)} It took {duration(result.seconds)}.")
+    billed = f" ({SIMULATED})" if simulated else ""
+    output.line(f"{result.name}: {result.summary(unit)} It took {duration(result.seconds)}.{billed}")
     if result.exit_code:
         output.line("Run the same command again to continue: it pays for no cell twice.")
 

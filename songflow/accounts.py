@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import SecretStr
 
-from songflow.errors import InputError, MissingCredentials
+from songflow.errors import InputError, InvalidEnvironment, MissingCredentials
 from songflow.families.family import Request
 from songflow.families.registry import family_of_model, models
 from songflow.gateways import DIALECTS, Account, Dialect, Place, custom_dialect, place_of, sellers
 from songflow.gateways.dialects import CUSTOM, stored_dialect
 from songflow.gateways.relay_udio import FETCH_PATH, SHAPE, SUBMIT_PATH
 from songflow.ledger.rows import Submission
-from songflow.settings import FALLBACK_KEY_VARIABLE, gateway_key
+from songflow.settings import FALLBACK_KEY_VARIABLE, gateway_key, price_list
 
 __all__ = [
     "EMBEDDED_URL",
@@ -28,6 +28,7 @@ __all__ = [
     "access_from_environment",
     "fallbacks_from_environment",
     "gateway_names",
+    "prices_from_environment",
     "reason_not_to_ask",
     "resolve_from_environment",
     "that_can_take",
@@ -65,6 +66,11 @@ class Access:
     def pace_name(self) -> str:
         """Names what shares one rate limit: a key at a place, without revealing the key."""
         return f"{self.place[1][:96]}#{self.account.fingerprint}"
+
+    @property
+    def is_simulated(self) -> bool:
+        """True for a simulator, which bills nothing."""
+        return self.gateway == "simulator"
 
     @property
     def is_embedded(self) -> bool:
@@ -107,7 +113,8 @@ def access_from_environment(
 ) -> Access:
     """The access to a gateway by its name, with the key from the environment; without a name, the embedded simulator.
 
-    Keys come from the gateway's own variable (COMETAPI_KEY, OPENAI_HK_KEY) or from SONGFLOW_API_KEY.
+    Keys come from the gateway's own variable (COMETAPI_KEY, OPENAI_HK_KEY) or from SONGFLOW_API_KEY, prices from
+    SONGFLOW_PRICES.
 
     Raises:
         InputError: an unknown gateway, or a base URL that cannot be used.
@@ -123,7 +130,7 @@ def access_from_environment(
         is_custom = name == CUSTOM
         dialect = _custom(base_url, submit_path, fetch_path, shape) if is_custom else DIALECTS[name]
         if name == "simulator" and base_url is None:
-            return Access(Account(dialect, EMBEDDED_URL, "simulator"))
+            return Access(Account(dialect, EMBEDDED_URL, "simulator"), prices_from_environment())
         variable, key = _key_for(dialect)
         if key is None and name != "simulator":
             raise MissingCredentials(
@@ -131,11 +138,27 @@ def access_from_environment(
                 next=f"set {variable} in the environment, or name a credentials block with --credentials; "
                 "without --gateway songs are made on the built-in simulator, which needs no key.",
             )
-        return Access(Account(dialect, base_url or "", f"env:{variable}", key))
+        return Access(Account(dialect, base_url or "", f"env:{variable}", key), prices_from_environment())
     except ValueError as error:
         raise InputError(
             f"The gateway cannot be used: {error}.", next="correct it; nothing was sent."
         ) from None
+
+
+def prices_from_environment() -> dict[str, float]:
+    """The prices of accounts whose keys are in the environment: SONGFLOW_PRICES, and the defaults for other models.
+
+    Raises:
+        InvalidEnvironment: it cannot be read, or names a model that does not exist.
+    """
+    given = price_list()
+    for name in given:
+        if name not in DEFAULT_PRICES:
+            raise InvalidEnvironment(
+                f"SONGFLOW_PRICES has a price of {name!r}: there is no such model.",
+                next=f"name one of {', '.join(DEFAULT_PRICES)}; nothing was sent.",
+            )
+    return {**DEFAULT_PRICES, **given}
 
 
 def fallbacks_from_environment(names: Sequence[str]) -> list[Access]:
@@ -199,13 +222,13 @@ async def resolve_from_environment(submission: Submission) -> Access | None:
     if dialect is None:
         return None
     if submission.base_url == EMBEDDED_URL:
-        return Access(Account(dialect, EMBEDDED_URL, submission.account))
+        return Access(Account(dialect, EMBEDDED_URL, submission.account), prices_from_environment())
     if not submission.account.startswith("env:"):
         return None
     _variable, key = _key_for(dialect)
     if key is None and dialect.name != "simulator":
         return None
-    return Access(Account(dialect, submission.base_url, submission.account, key))
+    return Access(Account(dialect, submission.base_url, submission.account, key), prices_from_environment())
 
 
 def at_url(access: Access, url: str) -> Account:

@@ -8,6 +8,8 @@ here.
 from __future__ import annotations
 
 import ipaddress
+import json
+import math
 import os
 import re
 from collections.abc import Iterable
@@ -26,10 +28,12 @@ __all__ = [
     "FALLBACK_KEY_VARIABLE",
     "LibrarySettings",
     "PrefectSettings",
+    "amount",
     "debugging",
     "gateway_key",
     "inherited",
     "network_error",
+    "price_list",
     "require_network",
     "resolver_networks",
     "sender_environment",
@@ -129,6 +133,36 @@ class PrefectSettings:
             InvalidEnvironment: a switch is neither on nor off.
         """
         return _read(cls, "PREFECT_", InvalidEnvironment)
+
+
+def amount(price: float, unit: str) -> str:
+    """A price with its unit: "1 unit", "2 units", "0.07 EUR"."""
+    return f"{price:g} {'unit' if price == 1 and unit == 'units' else unit}"
+
+
+def price_list() -> dict[str, float]:
+    """The prices in SONGFLOW_PRICES by model: JSON as in a credentials block, or NAME=PRICE with commas between.
+
+    Raises:
+        InvalidEnvironment: it cannot be read, or a price is not a number from 0.
+    """
+    variable = "SONGFLOW_PRICES"
+    text = os.environ.get(variable, "").strip()
+    try:
+        if text.startswith("{"):
+            given = json.loads(text)
+        else:
+            given = dict(pair.split("=") for pair in text.replace(",", " ").split())
+        prices = {name.strip(): float(price) for name, price in given.items()}
+        if not all(math.isfinite(price) and price >= 0 for price in prices.values()):
+            raise ValueError("a price is a number from 0")
+    except (ValueError, TypeError) as error:
+        raise InvalidEnvironment(
+            f"{variable} cannot be read: {error}.",
+            next='write it as {"udio32-v1.5": 0.07, "udio130-v1.5": 0.14} or udio32-v1.5=0.07,udio130-v1.5=0.14; '
+            "nothing was sent.",
+        ) from None
+    return prices
 
 
 def gateway_key(variable: str) -> SecretStr | None:

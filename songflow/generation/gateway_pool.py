@@ -99,7 +99,7 @@ class GatewayPool:
                     clip_seconds=self._settings.clip_seconds,
                 )
             )
-            log.info("Using the built-in simulator: no key, no cost, synthesised songs.")
+            log.info("Using the built-in simulator: no key, synthesised songs, nothing is billed.")
             try:
                 await asyncio.to_thread(server.start)
             except OSError as error:

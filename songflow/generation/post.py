@@ -37,6 +37,7 @@ from songflow.runtime.failpoints import reached
 from songflow.runtime.retry import persist
 from songflow.sender.client import Answered, Sender, SenderGone, sender_for
 from songflow.sender.orders import Order, awake_clock, outcome_of
+from songflow.settings import amount
 
 __all__ = ["Post"]
 
@@ -147,9 +148,10 @@ class Post:
         send_before = awake_clock() + seconds
         if not await self._begin(self._lease_of(sender.identity, seconds)):
             return None
-        self._log_progress(
-            "Sending the request (key %s, %s, price %g).", intent.key, intent.gateway, intent.price
-        )
+        cost = f"{intent.gateway}, price {amount(intent.price, self.session.library.settings.unit)}"
+        if self.access.is_simulated:
+            cost = "simulated, nothing is billed"
+        self._log_progress("Sending the request (key %s, %s).", intent.key, cost)
         order = self._order(gateway.account, send_before)
         reached("sender: before handover")
         answered = await self._answer_of(sender, order)

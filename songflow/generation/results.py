@@ -10,6 +10,7 @@ from songflow.families.family import Request
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import Billed, SongState
 from songflow.notebooks.html import Origin, result_html, song_html
+from songflow.settings import amount
 
 __all__ = ["GenerationResult", "SongResult", "as_plain_data", "origin_of"]
 
@@ -83,6 +84,11 @@ class GenerationResult:
         """The takes that are stored."""
         return tuple(song for song in self.songs if song.path is not None)
 
+    @property
+    def simulated(self) -> bool:
+        """True if a simulator made it, which bills nothing."""
+        return any(song.origin is not None and song.origin.simulated for song in self.songs)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return as_plain_data(self)
@@ -104,12 +110,11 @@ def origin_of(request: Request, submission: Submission, unit: str) -> Origin:
     """The request and the cost of a submission's takes; `unit` is the library's."""
     given = request.model_dump(mode="json", exclude_defaults=True).keys() | _ALWAYS_SHOWN
     parameters = {name: value for name, value in request.model_dump(mode="json").items() if name in given}
-    return Origin(parameters, _cost(submission, unit))
+    return Origin(parameters, _cost(submission, unit), simulated=submission.gateway == "simulator")
 
 
 def _cost(submission: Submission, unit: str) -> str:
-    named = unit.removesuffix("s") if submission.price == 1 and unit == "units" else unit
-    price = f"{submission.price:g} {named}"
+    price = amount(submission.price, unit)
     if submission.gateway == "simulator":
         return f"{price}, simulated: nothing is billed"
     return {Billed.NO: "not billed", Billed.MAYBE: f"{price}, perhaps billed"}.get(

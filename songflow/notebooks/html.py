@@ -28,10 +28,12 @@ class Origin:
     Attributes:
         parameters: The request's fields that are not at their default.
         cost: A phrase: "2 units", "1 unit, simulated: nothing is billed".
+        simulated: True if a simulator made it.
     """
 
     parameters: Mapping[str, Any]
     cost: str
+    simulated: bool = False
 
 
 class Take(Protocol):

@@ -68,6 +68,12 @@ class WholeSong:
         """The whole songs that are stored."""
         return tuple(song for song in self.songs if song.path is not None)
 
+    @property
+    def simulated(self) -> bool:
+        """True if a simulator made it, which bills nothing."""
+        songs = (song for songs in (self.songs, *(piece.songs for piece in self.steps)) for song in songs)
+        return any(song.origin is not None and song.origin.simulated for song in songs)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data, for JSON."""
         return as_plain_data(self)

@@ -8,6 +8,7 @@ from typing import Any
 
 from songflow.errors import InputError, SongflowError, worst_exit_code
 from songflow.events import Notice
+from songflow.settings import amount
 from songflow.sweeps.cells import Cell
 
 __all__ = ["RUN_AGAIN", "Failure", "SweepResult", "SweepUnfinished", "Tally"]
@@ -151,7 +152,7 @@ class SweepResult:
         )
         stopped = f" Stopped: {self.stopped}" if self.stopped else ""
         counts = f"{self.cells} cells: {words or 'none'}"
-        return f"{counts}; {self.posts} requests for {self.price:g} {unit}, {self.songs} songs.{stopped}"
+        return f"{counts}; {self.posts} requests for {amount(self.price, unit)}, {self.songs} songs.{stopped}"
 
     def notice(self) -> Notice:
         """The result as an event (`songflow.events`)."""

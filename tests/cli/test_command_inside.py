@@ -289,7 +289,7 @@ def test_a_song_without_title_or_length_has_a_line(capfdbinary: pytest.CaptureFi
         SongResult("id", None, None, "/x.mp3", "0", None),
         SongResult("id", "a\x1b[31m\nb\u202e", 2.0, "/y.mp3", "0", None),
     )
-    Output().result(GenerationResult("k", "g", "succeeded", "yes", 1.0, takes))
+    Output().result(GenerationResult("k", "g", "succeeded", "yes", 1.0, takes), "units")
     out = capfdbinary.readouterr().out.decode()
     assert out.splitlines()[:3] == ["- a take: gone", "+ id  /x.mp3", "+ a[31m b (2.0 s)  /y.mp3"]
 

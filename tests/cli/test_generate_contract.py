@@ -169,7 +169,7 @@ def test_for_people_the_answer_is_text(shell: Any, gateways: Any, to: Any) -> No
     assert good.endswith(".mp3")
     assert "(1.0 s)  /" in good
     assert bad.startswith("- ")
-    assert money.endswith("price 1 (billed: yes)")
+    assert money.endswith("price 1 unit (billed: yes)")
     assert [line.split()[0] for line in run.err.splitlines()] == ["key:"]
 
 

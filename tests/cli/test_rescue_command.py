@@ -186,7 +186,7 @@ def test_listing_sends_nothing_and_changes_nothing(shell: Any, gateways: Any, to
     people = shell.run("rescue", "--list")
     assert people.code == 0
     for word in (
-        "dead: succeeded (billed: yes), price 1",
+        "dead: succeeded (billed: yes), price 1 unit",
         "'a lost waltz'",
         "account env:COMETAPI_KEY",
         "404",
@@ -276,7 +276,7 @@ def test_paying_again_needs_confirmation(shell: Any, gateways: Any, to: Any, pos
     lose(shell, server, to, "mine-waltz")
     asked = rescue(shell, "--resubmit", "mine-")
     assert asked.code == 2
-    assert "may cost 1 units a second time. Nothing was sent." in asked.json["error"]
+    assert "may cost 1 unit a second time. Nothing was sent." in asked.json["error"]
     assert (asked.json["key"], posts(server)) == ("mine-waltz", 1)
     run = rescue(shell, "--resubmit", "mine-w", "--yes")
     assert run.code == 0, run.err

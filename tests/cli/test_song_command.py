@@ -134,7 +134,7 @@ def test_for_people_the_tree_is_shown(shell, recipe, gateways, to):
     assert run.code == 0
     lines = run.out.splitlines()
     assert [line[:9] for line in lines[:4]] == ["> core 1:", "  core 2:", "> outro 1", "  outro 2"]
-    assert lines[-1] == "key K, 2 generations, price 2 (billed: yes)"
+    assert lines[-1] == "key K, 2 generations, price 2 units (billed: yes)"
 
 
 def test_a_recipe_over_a_budget_sends_nothing(shell, recipe, gateways, to, posts):
