@@ -64,7 +64,8 @@ async def _demo(output: Output, common: Common) -> None:
     async with Session(common.library_settings(), settings) as session:
         for step in _STEPS:
             request, access = await _planned(session, step, results)
-            async with output.waiting(step.name) as progress:
+            with output.waiting(f"step {len(results) + 1} of {len(_STEPS)} ({step.name})") as progress:
+                await progress.expect(session, access, request.model_type, request.mode.value)
                 result = await generate_in(
                     session,
                     request,

@@ -6,8 +6,8 @@ import json
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.progress import Waiting
 from cli.tables import manifest_table, printable
 from songflow.errors import InputError, InvalidDocument, RequestNotSent, SongflowError
 from songflow.settings import amount
@@ -22,15 +23,13 @@ from songflow.settings import amount
 if TYPE_CHECKING:
     import pandas
 
-    from songflow.generation.ending import Progress
     from songflow.generation.results import GenerationResult
 
 __all__ = ["SIMULATED", "Output", "confirm", "cost_text", "plain", "stop_logging"]
 
 SIMULATED = "simulated, nothing is billed"
 
-# A pipe has no progress bar; one line a minute shows that the command is alive.
-_PLAIN_LINE_EVERY_SECONDS = 60.0
+_SPINNER_WIDTH = 2
 
 # What is cut in a pipe is lost to the next program, so a pipe is wider than any row.
 _PIPE_WIDTH = 10_000
@@ -116,21 +115,15 @@ class Output:
         """A table that is as wide as it should be."""
         self.out.print(table, width=_PIPE_WIDTH)
 
-    @asynccontextmanager
-    async def waiting(self, what: str) -> AsyncIterator[Progress]:
-        """Show progress live in a terminal, as lines in a pipe; yields the callback that the wait reports to."""
-        if self.quiet:
-            yield _ignore
-        elif self.err.is_terminal and not self.as_json:
-            with self.err.status(plain(f"{what}: sending")) as status:
-
-                async def show(word: str, progress: float | None, seconds: float) -> None:
-                    share = f", {progress:.0%}" if progress is not None else ""
-                    status.update(plain(f"{what}: {word}{share}, {seconds:.0f} s"))
-
-                yield show
+    @contextmanager
+    def waiting(self, what: str) -> Iterator[Waiting]:
+        """Show progress on one line of a terminal, as lines in a pipe; yields the callback that the wait reports to."""
+        if self.err.is_terminal and not self.as_json and not self.quiet:
+            with self.err.status("") as status:
+                # The spinner and a gap stand before the line.
+                yield Waiting(what, lambda line: status.update(plain(line)), self.err.width - _SPINNER_WIDTH)
         else:
-            yield _plain_lines(self, what)
+            yield Waiting(what)
 
 
 def cost_text(price: float, unit: str, billed: str, simulated: bool) -> str:
@@ -140,18 +133,6 @@ def cost_text(price: float, unit: str, billed: str, simulated: bool) -> str:
 
 async def _ignore(_word: str, _progress: float | None, _seconds: float) -> None:
     return
-
-
-def _plain_lines(output: Output, what: str) -> Progress:
-    last_word, last_time = "", 0.0
-
-    async def report(word: str, _progress: float | None, seconds: float) -> None:
-        nonlocal last_word, last_time
-        if word != last_word or time.monotonic() - last_time > _PLAIN_LINE_EVERY_SECONDS:
-            last_word, last_time = word, time.monotonic()
-            logging.getLogger("songflow").info("%s: %s after %.0f s.", what, word, seconds)
-
-    return report
 
 
 def plain(text: str) -> Text:

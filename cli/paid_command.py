@@ -170,12 +170,11 @@ async def _in_process(
 ) -> GenerationResult:
     given = await (access_of if order.needs_account else given_access)(gateway)
     settings = session_settings(waiting.group(), paying.safety(), paying.budget)
-    async with (
-        Session(common.library_settings(), settings, resolve) as session,
-        output.waiting(order.label) as progress,
-    ):
+    async with Session(common.library_settings(), settings, resolve) as session:
         request, access = await order.plan(session, given, policy.fallbacks)
-        return await generate_in(session, request, access, key=key, policy=policy, progress=progress)
+        with output.waiting(order.label) as progress:
+            await progress.expect(session, access, request.model_type, request.mode.value)
+            return await generate_in(session, request, access, key=key, policy=policy, progress=progress)
 
 
 async def _detaching(work: Callable[[], Awaitable[_T]], left: Callable[[], Awaitable[SongflowError]]) -> _T:

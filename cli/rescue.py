@@ -179,7 +179,7 @@ class _Command:
 
     async def _resubmit(self, key: str) -> int:
         given = await given_access(self.gateway)
-        async with self._session(None) as session, self.output.waiting(key):
+        async with self._session(None) as session:
             result = await domain.resubmit(session, key, given)
             current = leading_submission(await session.library.ledger.submissions.of_key(key))
             assert current is not None, "it was just submitted"

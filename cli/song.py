@@ -10,12 +10,14 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from cli import options
 from cli.accounts import access_of, resolve
 from cli.flow_calls import shared_parameters
-from cli.options import Common, Gateway, Paying, Waiting
+from cli.options import Common, Gateway, Paying
 from cli.output import Output
 from cli.paid_command import guarded, hint_at_unused_keys, named
 from cli.prefect_mode import use_prefect
+from cli.progress import Waiting
 from cli.song_pages import show_plan, show_shelf, show_song, told_take
 from songflow.accounts import Access, access_from_environment
 from songflow.documents.text import marks_removed
@@ -27,12 +29,15 @@ from songflow.errors import (
     SongflowError,
     StillRunning,
 )
+from songflow.generation.ending import Progress
 from songflow.generation.lifecycle import mint_key
+from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session
 from songflow.ledger.states import RULES, State
 from songflow.library.library import Library
 from songflow.parameters import KeyedSafety, session_settings
 from songflow.recipes.answers import given_answers
+from songflow.recipes.crew import Order
 from songflow.recipes.making import make_whole_song
 from songflow.recipes.model import Recipe
 from songflow.recipes.plain import PlainCrew, settings_for
@@ -53,7 +58,7 @@ def song(
     list: Annotated[bool, Parameter(negative="")] = False,
     paying: Paying = Paying(),
     gateway: Gateway = Gateway(),
-    waiting: Waiting = Waiting(),
+    waiting: options.Waiting = options.Waiting(),
     common: Common = Common(),
 ) -> int:
     """Make a whole song from a recipe: a core, and what extends it before and after.
@@ -105,6 +110,23 @@ def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
     return pairs
 
 
+class _ShownCrew(PlainCrew):
+    """Shows each generation with the number of its step."""
+
+    def __init__(self, session: Session, policy: PayingPolicy, recipe: Recipe, waiting: Waiting) -> None:
+        super().__init__(session, policy)
+        self._recipe, self._waiting = recipe, waiting
+
+    async def progress_of(self, order: Order) -> Progress:
+        """The line of one step; steps that run at the same time take turns on it."""
+        names = [step.name for step in self._recipe.steps]
+        number = names.index(order.path.partition(".")[0]) + 1
+        line = self._waiting.named(f"step {number} of {len(names)} ({order.path})")
+        request = order.request
+        await line.expect(self._session, order.accounts[0], request.model_type, request.mode.value)
+        return line
+
+
 @dataclass
 class _SongOrder:
     """The recipe of a command line, with its options."""
@@ -114,7 +136,7 @@ class _SongOrder:
     choices: dict[str, str]
     paying: Paying
     gateway: Gateway
-    waiting: Waiting
+    waiting: options.Waiting
     common: Common
 
     async def planned(self) -> tuple[Plan, bool]:
@@ -172,14 +194,12 @@ class _SongOrder:
         recipe = self._read(access)
         wanted = session_settings(self.waiting.group(), safety, self.paying.budget)
         settings = settings_for(recipe, key, wanted)
-        async with (
-            Session(self.common.library_settings(), settings, resolve) as session,
-            output.waiting(recipe.name) as progress,
-        ):
-            crew = PlainCrew(session, replace(policy, fallbacks=()), progress)
-            return await make_whole_song(
-                session, recipe, policy.accounts(access), crew, key=key, choices=self.choices
-            )
+        async with Session(self.common.library_settings(), settings, resolve) as session:
+            with output.waiting(recipe.name) as waiting:
+                crew = _ShownCrew(session, replace(policy, fallbacks=()), recipe, waiting)
+                return await make_whole_song(
+                    session, recipe, policy.accounts(access), crew, key=key, choices=self.choices
+                )
 
     async def _as_flow(self, safety: KeyedSafety) -> WholeSong:
         from flows.song import make_song

@@ -40,11 +40,11 @@ def show_plan(output: Output, plan: Plan, unit: str, *, simulated: bool = False)
             f"{amount(step.price_each, unit)}, then {step.take}"
         )
     budget = "no budget" if plan.budget is None else f"budget {plan.budget:g}"
+    billed = f" ({SIMULATED})" if simulated else ""
     before = f", {plan.existing} of them paid for already" if plan.existing else ""
     output.line(
         f"{plan.recipe}: {_range(plan.posts_min, plan.posts_max)} generations{before}, "
-        f"{_range(plan.price_min, plan.price_max)} {unit} ({SIMULATED if simulated else budget}), "
-        f"about {plan.seconds:.0f} s."
+        f"{_range(plan.price_min, plan.price_max)} {unit} ({budget}), about {plan.seconds:.0f} s{billed}."
     )
     if plan.asks:
         output.line(f"A person chooses at {', '.join(plan.asks)}.")

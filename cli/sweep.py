@@ -16,12 +16,12 @@ from rich.live import Live
 from cli.accounts import access_of, resolve
 from cli.flow_calls import shared_parameters
 from cli.options import Common, Gateway, Waiting
-from cli.output import Output, plain
+from cli.output import Output
 from cli.paid_command import guarded
 from cli.prefect_mode import use_prefect
 from cli.report import report
 from cli.suggest import suggest
-from cli.sweep_display import show_plan, show_result, show_status, status_text, watched
+from cli.sweep_display import plain_lines, show_plan, show_result, show_status, status_lines, watched
 from songflow.accounts import Access
 from songflow.documents.yaml_file import read_source
 from songflow.errors import InputError, RequestNotSent, SongflowError, StillRunning
@@ -251,7 +251,10 @@ async def _run(
     )
     async with Session(common.library_settings(), settings, resolve) as session:
         at_work = SweepRun(session, access, options)
-        async with watched(output, sweep.name, at_work.tally):
+        planned = await plan_cells(
+            cells, access, session.library.ledger.key_summaries, concurrency=options.concurrency
+        )
+        async with watched(output, sweep.name, at_work.tally, planned.seconds):
             return await run_sweep(session, sweep.name, cells, access, options, at_work)
 
 
@@ -344,7 +347,7 @@ async def _live(
     with Live(console=output.out, auto_refresh=False) as live:
         while True:
             found = await _status(cells, access, settings)
-            live.update(plain(status_text(name, found, settings.unit)), refresh=True)
+            live.update(plain_lines(status_lines(name, found, settings.unit, output.out.width)), refresh=True)
             if not found.running and not found.left:
                 return
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)

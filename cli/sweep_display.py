@@ -5,21 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from rich.live import Live
 from rich.text import Text
 
 from cli.output import SIMULATED, Output, plain
-from cli.tables import squeezed, table_of
+from cli.progress import duration, fitting_line
+from cli.tables import cut, squeezed, table_of
 from songflow.documents.text import one_line
 from songflow.settings import amount
 from songflow.sweeps.plan import Plan
 from songflow.sweeps.status import SweepStatus
 from songflow.sweeps.tally import SweepResult, Tally
 
-__all__ = ["show_plan", "show_result", "show_status", "status_text", "watched"]
+__all__ = [
+    "plain_lines",
+    "progress_lines",
+    "show_plan",
+    "show_result",
+    "show_status",
+    "status_lines",
+    "watched",
+]
 
 _SHOWN_CELLS = 20
 _SHOWN_FAILURES = 10
@@ -27,6 +36,9 @@ _LONGEST_CELL = 40
 _LIVE_EVERY_SECONDS = 0.5
 # A pipe has no progress bar.
 _PLAIN_EVERY_SECONDS = 15.0
+_PLAIN_WIDTH = 200
+# The rate of a run with fewer stored cells is a matter of luck.
+_TRUSTED_CELLS = 3
 
 
 def show_plan(
@@ -77,9 +89,31 @@ def show_result(output: Output, result: SweepResult, unit: str, *, simulated: bo
         output.line("Run the same command again to continue: it pays for no cell twice.")
 
 
+def plain_lines(lines: Sequence[str]) -> Text:
+    """Lines for a live display."""
+    return Text("\n").join(map(plain, lines))
+
+
+def status_lines(name: str, status: SweepStatus, unit: str, width: int) -> list[str]:
+    """The status for a terminal: a line with a bar, and the rest, each at most `width` cells."""
+    facts = [f"{status.stored} of {status.cells} cells", f"{status.songs} songs"]
+    facts += [f"{status.per_hour / 60:.1f} cells/min"] if status.per_hour else []
+    facts += [f"{duration(status.eta_seconds)} left"] if status.eta_seconds is not None else []
+    share = status.stored / status.cells if status.cells else 1.0
+    rest = (
+        f"  {status.running} running, {status.failed} failed, {status.unsettled} unsettled, {status.left} left; "
+        f"{amount(status.spent, unit)} spent"
+    )
+    return [fitting_line(name, share, " · ".join(facts), width), cut(rest, width)]
+
+
 def show_status(output: Output, name: str, status: SweepStatus, unit: str) -> None:
-    """One line about a sweep's progress."""
-    output.line(status_text(name, status, unit))
+    """A sweep's progress: a bar in a terminal, one line in a pipe."""
+    if output.width is None:
+        output.line(status_text(name, status, unit))
+    else:
+        for line in status_lines(name, status, unit, output.width):
+            output.line(line)
 
 
 def status_text(name: str, status: SweepStatus, unit: str) -> str:
@@ -87,19 +121,26 @@ def status_text(name: str, status: SweepStatus, unit: str) -> str:
     eta = f", done in about {duration(status.eta_seconds)}" if status.eta_seconds is not None else ""
     return (
         f"{name}: {status.stored} of {status.cells} cells stored ({status.songs} songs), {status.running} running, "
-        f"{status.failed} failed, {status.unsettled} unsettled, {status.left} left; {status.spent:g} {unit} spent; "
-        f"{status.per_hour:g} cells/h{eta}."
+        f"{status.failed} failed, {status.unsettled} unsettled, {status.left} left; "
+        f"{amount(status.spent, unit)} spent; {status.per_hour:g} cells/h{eta}."
     )
 
 
 @asynccontextmanager
-async def watched(output: Output, name: str, tally: Tally) -> AsyncIterator[None]:
-    """Show a run's progress while it lasts: live in a terminal, a line now and then in a pipe."""
+async def watched(output: Output, name: str, tally: Tally, expected: float) -> AsyncIterator[None]:
+    """Show a run's progress while it lasts: live in a terminal, a line now and then in a pipe.
+
+    Args:
+        output: Where to.
+        name: The sweep's.
+        tally: Its counts, which the run updates.
+        expected: Seconds that the run is planned to take.
+    """
     if output.quiet:
         yield
         return
     start = time.monotonic()
-    watcher = asyncio.create_task(_watch(output, name, tally, start))
+    watcher = asyncio.create_task(_watch(output, name, tally, start, expected))
     try:
         yield
     finally:
@@ -108,31 +149,45 @@ async def watched(output: Output, name: str, tally: Tally) -> AsyncIterator[None
             await watcher
 
 
-async def _watch(output: Output, name: str, tally: Tally, start: float) -> None:
+async def _watch(output: Output, name: str, tally: Tally, start: float, expected: float) -> None:
     if output.err.is_terminal and not output.as_json:
         with Live(console=output.err, auto_refresh=False, transient=True) as live:
             while True:
-                live.update(_progress_text(name, tally, time.monotonic() - start), refresh=True)
+                lines = progress_lines(name, tally, time.monotonic() - start, expected, output.err.width - 1)
+                live.update(plain_lines(lines), refresh=True)
                 await asyncio.sleep(_LIVE_EVERY_SECONDS)
     while True:
         await asyncio.sleep(_PLAIN_EVERY_SECONDS)
-        logging.getLogger("songflow").info("%s", _progress_text(name, tally, time.monotonic() - start))
+        lines = progress_lines(name, tally, time.monotonic() - start, expected, _PLAIN_WIDTH)
+        logging.getLogger("songflow").info("%s", ",".join(lines))
 
 
-def _progress_text(name: str, tally: Tally, seconds: float) -> Text:
+def progress_lines(name: str, tally: Tally, seconds: float, expected: float, width: int) -> list[str]:
+    """Two lines of at most `width` cells: how far a run is, and what is under way.
+
+    Args:
+        name: The sweep's.
+        tally: Its counts.
+        seconds: Since the run began.
+        expected: What the plan expects of the whole run, from the ledger's history.
+        width: The cells of a line.
+    """
+    rate = tally.songs / seconds if seconds else 0.0
+    left = _seconds_left(tally, seconds, expected)
+    facts = [f"{tally.ended} of {tally.cells} cells"]
+    facts += [f"{60 * rate:.1f} songs/min"] if rate else []
+    facts += [f"{duration(left)} left"] if left is not None else []
+    share = tally.ended / tally.cells if tally.cells else 1.0
     bad = tally.refused + tally.failed + tally.unsettled + tally.troubled
-    rate = tally.stored / seconds if seconds else 0.0
+    under_way = f"{tally.running} at the gateway, {tally.collecting} being stored, {bad} failed"
+    return [fitting_line(name, share, " · ".join(facts), width), cut(f"  {under_way}", width)]
+
+
+def _seconds_left(tally: Tally, seconds: float, expected: float) -> float | None:
+    """By the rate of this run once it is known, before that by the plan; None at the end."""
     left = tally.cells - tally.ended
-    eta = f", about {duration(left / rate)} left" if rate and left else ""
-    return plain(
-        f"{name}: {tally.ended}/{tally.cells} cells, {tally.running} at the gateway, {tally.collecting} being stored, "
-        f"{bad} failed, {60 * rate:.1f} cells/min{eta}"
-    )
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+    if not left:
+        return None
+    if tally.stored >= _TRUSTED_CELLS:
+        return left * seconds / tally.stored
+    return max(0.0, expected - seconds) or None

@@ -168,11 +168,10 @@ def _every_column(rows: Sequence[Row]) -> _Columns:
         "state": [_state(row) for row in rows],
         "gateway": _of(rows, "gateway"),
         "price": [_number(row["price"]) for row in rows],
-        "song id": _of(rows, "song_id"),
-        "file": _of(rows, "path"),
-        # Later columns are added at the end, where they move no other.
         "model": _of(rows, "request.model_type"),
         "rating": [_number(row["rating"]) for row in rows],
+        "song id": _of(rows, "song_id"),
+        "file": _of(rows, "path"),
     }
 
 

@@ -43,8 +43,12 @@ class PlainCrew:
             order.accounts[0],
             key=order.key,
             policy=order.policy(self._policy),
-            progress=self._progress,
+            progress=await self.progress_of(order),
         )
+
+    async def progress_of(self, _order: Order) -> Progress | None:
+        """The callback that the wait for this generation reports to."""
+        return self._progress
 
     async def ask(self, question: Question) -> Answer:
         """Stop: nobody is waited for."""

@@ -15,7 +15,7 @@ from songflow.sweeps.cell_status import Step, step_of
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.paid_cells import with_summaries
 
-__all__ = ["Plan", "PlannedCell", "plan_cells"]
+__all__ = ["Plan", "PlannedCell", "expected_seconds", "plan_cells"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,13 @@ async def plan_cells(
     )
 
 
+async def expected_seconds(ledger: KeySummaries | None, access: Access, model_type: str, mode: str) -> float:
+    """Seconds that such a generation takes: by the ledger's history, else as published."""
+    known = None if ledger is None else await ledger.typical_seconds(access.gateway, model_type, mode)
+    usual = TYPICAL_SECONDS / EMBEDDED_SPEED if access.is_embedded else TYPICAL_SECONDS
+    return usual if known is None else known
+
+
 async def _seconds(
     paid: Sequence[PlannedCell], access: Access, ledger: KeySummaries | None, concurrency: int
 ) -> float:
@@ -101,10 +108,6 @@ async def _seconds(
     kinds = Counter((one.cell.request.model_type, one.cell.request.mode.value) for one in paid)
     if not kinds:
         return 0.0
-    each: dict[tuple[str, str], float] = {}
-    for model_type, mode in kinds:
-        known = None if ledger is None else await ledger.typical_seconds(access.gateway, model_type, mode)
-        usual = TYPICAL_SECONDS / EMBEDDED_SPEED if access.is_embedded else TYPICAL_SECONDS
-        each[model_type, mode] = usual if known is None else known
+    each = {kind: await expected_seconds(ledger, access, *kind) for kind in kinds}
     work = sum(count * each[kind] for kind, count in kinds.items())
     return max(work / max(1, min(concurrency, len(paid))), max(each.values()))

@@ -299,7 +299,7 @@ async def test_a_terminal_shows_a_live_line(monkeypatch: pytest.MonkeyPatch) -> 
     output = Output()
     monkeypatch.setattr(type(output.err), "is_terminal", property(lambda _: True))
     for shown in (output, Output(quiet=True)):
-        async with shown.waiting("a waltz") as progress:
+        with shown.waiting("a waltz") as progress:
             await progress("running", 0.5, 3.0)
             await progress("running", None, 4.0)
     Output(quiet=True).say("nothing")

@@ -84,7 +84,7 @@ def test_more_is_shown_where_it_fits_whole() -> None:
 def test_a_pipe_gets_every_column_in_full() -> None:
     """As `--wide` does in a terminal."""
     heading, *lines = printed(None)
-    assert heading.split()[-5:] == ["song", "id", "file", "model", "rating"]
+    assert heading.split()[-5:] == ["model", "rating", "song", "id", "file"]
     assert all(word in lines[0] for word in (CORE, ROWS[0]["path"], ROWS[0]["title"], "32.81", "4.5"))
     assert "夜の歌" * 20 in lines[1]
 
