@@ -70,14 +70,21 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     """Trace a test and its fixtures only if coverage counts it."""
     tracer = coverage.Coverage.current()
-    path = item.path
-    if tracer is None or (path.is_relative_to(TRACED) and not any(map(path.is_relative_to, LONG))):
+    if tracer is None or _is_traced(item):
         return (yield)
     tracer.stop()
     try:
         return (yield)
     finally:
         tracer.start()
+
+
+def _is_traced(item: pytest.Item) -> bool:
+    path = item.path
+    if not path.is_relative_to(TRACED) or any(map(path.is_relative_to, LONG)):
+        return False
+    # The same test on PostgreSQL runs other lines only in the ledger.
+    return path.is_relative_to(TRACED / "ledger") or item.get_closest_marker("postgres") is None
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
