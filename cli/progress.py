@@ -10,8 +10,8 @@ from rich.cells import cell_len
 
 from cli.tables import cut
 from songflow.accounts import Access
+from songflow.generation.expected import expected_seconds
 from songflow.generation.session import Session
-from songflow.sweeps.plan import expected_seconds
 
 __all__ = ["Waiting", "bar", "duration", "fitting_line", "time_left"]
 

@@ -19,7 +19,7 @@ from songflow.catalog.where import prepared
 from songflow.documents.conditions import BadExpression, read_expression
 from songflow.errors import InputError
 from songflow.families.field_types import FieldKind
-from songflow.families.registry import field_kinds, request_of
+from songflow.families.registry import SHORT_NAMES, field_kinds, request_of, wire_name
 from songflow.ledger import schema
 from songflow.ledger.ledger import Ledger
 from songflow.ledger.states import RULES, State
@@ -134,9 +134,9 @@ async def read_manifest(ledger: Ledger, *, root_song_id: str | None = None) -> p
 def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFrame:
     """Select rows by an expression over the columns, such as `seconds > 30 and state == "failed"`.
 
-    Column names with a dot are quoted in backticks. The expression is data, not code: only columns, values,
-    comparisons, `and`, `or`, `not`, `in` and plain arithmetic are allowed. Missing values compare as false. Times
-    without a zone are in UTC; `in` finds a part of a text, and one of the `tags`.
+    Fields of the request may be named without `request.`, and as on the command line (`model`). The expression is data,
+    not code: only columns, values, comparisons, `and`, `or`, `not`, `in` and plain arithmetic are allowed. Missing
+    values compare as false. Times without a zone are in UTC; `in` finds a part of a text, and one of the `tags`.
 
     Raises:
         InputError: it cannot be read, names an unknown column, or is not a condition.
@@ -144,6 +144,11 @@ def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFram
     import pandas
 
     columns = {name: f"column_{number}" for number, name in enumerate(frame.columns)}
+    # A field of the request is also known by its bare name, and by the command line's, where no column has that.
+    for name in (*_REQUEST_COLUMNS, *SHORT_NAMES):
+        whole = f"request.{wire_name(name)}"
+        if name not in columns and whole in columns:
+            columns[name] = columns[whole]
     try:
         tree, named = prepared(read_expression(expression, columns, called="column"), frame, columns)
         plain = ast.unparse(tree)
@@ -161,7 +166,7 @@ def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFram
 def _bad_condition(expression: str, fault: str) -> InputError:
     return InputError(
         f"The condition {expression!r} {fault}.",
-        next='write it like: seconds > 30 and title == "Rain" and `request.seed` >= 0; '
+        next='write it like: seconds > 30 and title == "Rain" and request.seed >= 0; '
         f"the columns are {', '.join(COLUMNS)}.",
     )
 

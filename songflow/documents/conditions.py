@@ -1,7 +1,8 @@
 """Parse and evaluate conditions over the manifest's columns or a sweep's fields, as data and never as code.
 
 Only names, values, comparisons, `and`, `or`, `not`, `in` and plain arithmetic are allowed. Names that are not
-identifiers (`request.seed`) are quoted in backticks. Missing values compare as false.
+identifiers are quoted in backticks; a dotted one (`request.seed`) may also be written without. Missing values compare
+as false.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-__all__ = ["COMPARISONS", "BadExpression", "Condition", "read_condition", "read_expression"]
+from songflow.documents.text import close_names
+
+__all__ = ["COMPARISONS", "BadExpression", "Condition", "nearest", "read_condition", "read_expression"]
 
 Condition = Callable[[Mapping[str, Any]], bool]
 """Evaluates a condition for values by name."""
@@ -71,7 +74,7 @@ def read_expression(text: str, names: Mapping[str, str], *, called: str) -> ast.
         text.strip(),
     )
     try:
-        tree = ast.parse(unquoted, mode="eval")
+        tree: ast.Expression = _Dotted(names).visit(ast.parse(unquoted, mode="eval"))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         raise BadExpression(f"cannot be read ({reason})") from None
@@ -81,9 +84,31 @@ def read_expression(text: str, names: Mapping[str, str], *, called: str) -> ast.
             raise BadExpression(f"is not allowed: use {called}s, values and comparisons only")
         if isinstance(node, ast.Name):
             if node.id not in names and node.id not in plain_names:
-                raise BadExpression(f"names {node.id!r}, which is not a {called}")
+                near = nearest(node.id, names)
+                hint = f": did you mean {near}?" if near else ""
+                raise BadExpression(f"names {node.id!r}, which is not a {called}{hint}")
             node.id = names.get(node.id, node.id)
     return tree
+
+
+class _Dotted(ast.NodeTransformer):
+    """Reads `request.seed` as one name if some name begins with `request.`; nothing has attributes here."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._heads = {name.partition(".")[0] for name in names if "." in name}
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        inner = self.visit(node.value)
+        if isinstance(inner, ast.Name) and inner.id.partition(".")[0] in self._heads:
+            return ast.copy_location(ast.Name(f"{inner.id}.{node.attr}", ast.Load()), node)
+        return node
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What was probably meant: a name with the same end after a dot, or up to two that are spelled alike ("a or b")."""
+    names = list(known)
+    same = [one for one in names if one.rpartition(".")[2] == name.rpartition(".")[2]]
+    return " or ".join(same[:1] or close_names(name, names))
 
 
 def read_condition(text: str, names: Mapping[str, str], *, called: str) -> Condition:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 __all__ = [
     "NotText",
+    "close_names",
     "decoded",
     "line_feeds",
     "marks_removed",
@@ -74,6 +77,12 @@ def read_text(path: Path) -> str:
         NotText: it is not UTF-8.
     """
     return plain_text(decoded(path.read_bytes()))
+
+
+def close_names(name: str, known: Sequence[str]) -> list[str]:
+    """The known name that is spelled most like another, and a second one if that is very close as well."""
+    first, second = get_close_matches(name, known, n=1), get_close_matches(name, known, n=2, cutoff=0.8)
+    return second or first
 
 
 def one_line(text: object, length: int = 60) -> str:

@@ -11,10 +11,9 @@ A check that fails adds a fault and returns a default, so that one reading finds
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
-from songflow.documents.text import one_line
+from songflow.documents.text import close_names, one_line
 from songflow.documents.yaml_file import Document, Fault, Place, refuse_faults
 
 __all__ = ["Reader"]
@@ -28,8 +27,11 @@ class Reader:
         faults: Faults found before, to report together with the others.
     """
 
-    def __init__(self, document: Document, faults: Sequence[Fault] = ()) -> None:
+    def __init__(
+        self, document: Document, faults: Sequence[Fault] = (), synonyms: Sequence[str] = ()
+    ) -> None:
         self.document = document
+        self._synonyms = synonyms
         self._faults = list(faults)
         self._settled = {fault.place for fault in faults if fault.only}
 
@@ -54,8 +56,10 @@ class Reader:
         """The known entries of a mapping; each unknown key is a fault."""
         for name in given:
             if name not in known:
-                close = get_close_matches(str(name), known, n=1)
-                hint = f": did you mean {close[0]}?" if close else f" (there are: {', '.join(known)})"
+                close = close_names(str(name), (*known, *self._synonyms))
+                hint = (
+                    f": did you mean {' or '.join(close)}?" if close else f" (there are: {', '.join(known)})"
+                )
                 self.fault((*place, str(name)), f"is not known here{hint}")
         return {name: entry for name, entry in given.items() if name in known}
 

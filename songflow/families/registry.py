@@ -16,6 +16,7 @@ from songflow.families.udio import UDIO
 
 __all__ = [
     "FAMILIES",
+    "SHORT_NAMES",
     "body_hash",
     "compared_fields",
     "differing_fields",
@@ -38,12 +39,33 @@ __all__ = [
     "sent_fields",
     "start_field",
     "start_fields",
+    "wire_name",
 ]
 
 FAMILIES: dict[str, Family] = {family.name: family for family in (UDIO,)}
 """The families by name; the first is that of a request that names no model."""
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+SHORT_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "model": "model_type",
+        "quality": "generation_quality",
+        "section_start": "song_section_start",
+        "section_end": "song_section_end",
+        "lyrics_start": "lyrics_placement_start",
+        "lyrics_end": "lyrics_placement_end",
+        "raw_prompt": "bypass_prompt_optimization",
+        "song_id": "source_song_id",
+    }
+)
+"""The command line's names of request fields, where they are not the wire names."""
+
+
+def wire_name(name: str) -> str:
+    """The wire name of a field that is named as on the command line (`model`, `negative-prompt`) or as on the wire."""
+    plain = name.replace("-", "_")
+    return SHORT_NAMES.get(plain, plain)
 
 
 def models() -> dict[str, Model]:

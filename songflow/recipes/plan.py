@@ -12,10 +12,10 @@ from typing import Any, Self
 
 from songflow.accounts import Access, reason_not_to_ask
 from songflow.errors import InputError, SpendingStopped
+from songflow.generation.expected import usual_seconds
 from songflow.ledger import Ledger
 from songflow.ledger.money import LIBRARY_SCOPE
 from songflow.ledger.states import Billed, State
-from songflow.polling.durations import TYPICAL_SECONDS
 from songflow.recipes.model import TAKES_EXPECTED, Recipe, Rule, Step
 from songflow.recipes.results import WholeSong
 from songflow.recipes.sizes import Link, widths
@@ -111,7 +111,9 @@ def plan_recipe(recipe: Recipe, access: Access, *, budget: float | None = None, 
         price_min=sum(step.price_each * step.posts_min for step in steps),
         price_max=sum(step.price_each * step.posts_max for step in steps),
         budget=min(caps) if caps else None,
-        seconds=TYPICAL_SECONDS * len(list(recipe.waves())),
+        seconds=sum(
+            max(usual_seconds(access, step.request.model_type) for step in wave) for wave in recipe.waves()
+        ),
         existing=paid.posts,
         asks=tuple(step.name for step in recipe.steps if step.take.rule is Rule.ASK),
         steps=tuple(steps),

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from songflow.accounts import Access, reason_not_to_ask
-from songflow.generation.session_settings import EMBEDDED_SPEED
+from songflow.generation.expected import expected_seconds, rendering_seconds
 from songflow.ledger.key_summaries import KeySummaries, KeySummary
-from songflow.polling.durations import TYPICAL_SECONDS
 from songflow.sweeps.cell_status import Step, step_of
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.paid_cells import with_summaries
 
-__all__ = ["Plan", "PlannedCell", "expected_seconds", "plan_cells"]
+__all__ = ["Plan", "PlannedCell", "plan_cells"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +93,6 @@ async def plan_cells(
     )
 
 
-async def expected_seconds(ledger: KeySummaries | None, access: Access, model_type: str, mode: str) -> float:
-    """Seconds that such a generation takes: by the ledger's history, else as published."""
-    known = None if ledger is None else await ledger.typical_seconds(access.gateway, model_type, mode)
-    usual = TYPICAL_SECONDS / EMBEDDED_SPEED if access.is_embedded else TYPICAL_SECONDS
-    return usual if known is None else known
-
-
 async def _seconds(
     paid: Sequence[PlannedCell], access: Access, ledger: KeySummaries | None, concurrency: int
 ) -> float:
@@ -110,4 +102,6 @@ async def _seconds(
         return 0.0
     each = {kind: await expected_seconds(ledger, access, *kind) for kind in kinds}
     work = sum(count * each[kind] for kind, count in kinds.items())
-    return max(work / max(1, min(concurrency, len(paid))), max(each.values()))
+    # The built-in simulator renders one song after another, however many are asked for at once.
+    rendering = sum(count * rendering_seconds(access, model_type) for (model_type, _), count in kinds.items())
+    return max(work / max(1, min(concurrency, len(paid))), max(each.values()), rendering)

@@ -1,6 +1,6 @@
 """Read and validate the spec of a sweep.
 
-    prompt: a slow waltz                 # fixed fields under their wire names
+    prompt: a slow waltz                 # fixed fields under their wire names, or the command line's (model, quality)
     grid:                                # every combination
       prompt_strength: [0.25, 0.5, 0.75]
       model_type: [udio32-v1.5, udio130-v1.5]
@@ -28,7 +28,7 @@ from songflow.documents.conditions import BadExpression, Condition, read_conditi
 from songflow.documents.validation import Reader
 from songflow.documents.yaml_file import Document, Place, read_document, read_file
 from songflow.families.family import Request
-from songflow.families.registry import start_fields
+from songflow.families.registry import SHORT_NAMES, start_fields, wire_name
 from songflow.sweeps.sampling import KINDS, MAX_SEED, Choices, draw
 from songflow.sweeps.values import FIELDS, BadValue, Files, Range, read_range, value_fault
 
@@ -120,11 +120,55 @@ def _is_file_name(given: str) -> bool:
     return "\n" not in given and given.endswith((".yaml", ".yml", ".json")) and Path(given).is_absolute()
 
 
+def with_wire_names(document: Document) -> Document:
+    """A spec whose fields have their wire names, which may be written as on the command line (`model`, `quality`).
+
+    A field that is written under both of its names keeps them, so that the second one is refused.
+    """
+
+    def renamed(place: Place) -> Place:
+        return tuple(
+            wire_name(part) if isinstance(part, str) and _names_a_field(place[:at]) else part
+            for at, part in enumerate(place)
+        )
+
+    def rebuilt(given: Any, place: Place) -> Any:
+        if isinstance(given, list):
+            return [rebuilt(one, (*place, number)) for number, one in enumerate(given)]
+        if not isinstance(given, Mapping):
+            return given
+        fields = _names_a_field(place)
+        return {
+            _free_name(name, given) if fields else name: rebuilt(one, (*place, name))
+            for name, one in given.items()
+        }
+
+    lines = {renamed(place): line for place, line in document.lines.items()} | dict(document.lines)
+    return Document(document.name, rebuilt(document.data, ()), lines)
+
+
+def _names_a_field(place: Place) -> bool:
+    """True if the keys of the mapping at a place are fields."""
+    match place:
+        case () | ("grid" | "zip",) | ("list", int()) | (_, "fields"):
+            return place[-1:] != ("fields",) or place[0] in KINDS
+    return False
+
+
+def _free_name(name: Any, given: Mapping[Any, Any]) -> Any:
+    """The wire name of a key, unless it is no field's or the mapping has that as well."""
+    if not isinstance(name, str) or name in FIELDS:
+        return name
+    wire = wire_name(name)
+    return wire if wire in FIELDS and wire not in given else name
+
+
 class _SpecReader:
     """Reads one spec; every fault is collected."""
 
     def __init__(self, document: Document, folder: Path) -> None:
-        self._reader = Reader(document)
+        document = with_wire_names(document)
+        self._reader = Reader(document, synonyms=tuple(SHORT_NAMES))
         self._document = document
         self._files = Files(folder)
         self._places: dict[str, Place] = {}
@@ -276,7 +320,7 @@ class _SpecReader:
         return False
 
     def _constraints(self, given: Any) -> tuple[Constraint, ...]:
-        names = {name: name for name in FIELDS}
+        names = {name: name for name in FIELDS} | dict(SHORT_NAMES)
         constraints = []
         for number, text in enumerate(self._reader.items(("constraints",), given)):
             place = ("constraints", number)

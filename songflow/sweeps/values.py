@@ -22,7 +22,7 @@ from typing import Any
 
 from songflow.documents.text import decoded, line_feeds, plain_lines, plain_text
 from songflow.families.field_types import FieldKind
-from songflow.families.registry import field_fault, fields_of_kind, place_names, request_fields
+from songflow.families.registry import field_fault, fields_of_kind, place_names, request_fields, wire_name
 
 __all__ = ["FIELDS", "BadValue", "Files", "Range", "as_read_before", "read_range", "value_fault"]
 
@@ -187,7 +187,9 @@ class Files:
         reader = csv.DictReader(io.StringIO(self._raw(name).removeprefix("\ufeff"), newline=""), strict=True)
         try:
             heads = [head.strip() for head in reader.fieldnames or ()]
-            wanted = columns or {head: head for head in heads}
+            wanted = columns or {
+                head: wire_name(head) if wire_name(head) in FIELDS else head for head in heads
+            }
             if twice := [head for head, count in Counter(heads).items() if count > 1 and head in wanted]:
                 raise BadValue(f"{name} has the column {twice[0]!r} twice: rename or remove one of them")
             if unknown := [head for head, field in wanted.items() if field not in FIELDS]:
@@ -203,7 +205,7 @@ class Files:
                     )
                 found.append(
                     {
-                        head: _typed(field, row[head])
+                        (head if columns else field): _typed(field, row[head])
                         for head, field in wanted.items()
                         if plain_text(row[head] or "").strip()
                     }

@@ -114,7 +114,7 @@ def test_a_condition_on_an_empty_manifest_selects_nothing() -> None:
         ("9" * 5000 + " > seconds", "cannot be read"),
         ("tempo > 3", "names 'tempo', which is not a column"),
         ("`request.tempo` > 3", "cannot be read"),
-        ("request.seed > 3", "is not allowed"),
+        ("title.seed > 3", "is not allowed"),
         ("title > 3", "cannot be evaluated"),
         ("state > 'a'", "cannot be evaluated"),
         ("seconds", "is not a condition"),

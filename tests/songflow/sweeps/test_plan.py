@@ -60,7 +60,8 @@ async def test_the_plan_for_the_embedded_simulator_uses_its_speed(cells, simulat
     from songflow.accounts import access_from_environment
 
     plan = await plan_cells(cells(simulator(), 10), access_from_environment(), None, concurrency=10)
-    assert plan.seconds == pytest.approx(TYPICAL_SECONDS / 20)
+    # It renders one song after another: that takes longer than its clock.
+    assert plan.seconds > 2 * TYPICAL_SECONDS / 20
 
 
 async def test_the_planned_duration_comes_from_the_ledgers_history(
