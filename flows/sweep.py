@@ -28,7 +28,7 @@ from songflow.ledger.rows import RunIds
 from songflow.parameters import EnvironmentAccount, Waiting, members, session_settings
 from songflow.runtime.concurrency import one_error
 from songflow.runtime.retry import persist
-from songflow.sweeps.cells import Cell, cells_of
+from songflow.sweeps.cells import Cell, cells_of, shuffled
 from songflow.sweeps.paid_cells import with_summaries
 from songflow.sweeps.parents import parents_in
 from songflow.sweeps.run import (
@@ -166,7 +166,7 @@ async def sweep(
         cells = cells_of(given, access, await parents_in(session, given, access))
         known = session.library.ledger.key_summaries
         cells, _ = await with_summaries(cells, options.policy.accounts(access), known)
-        groups = shards_of(cells, shards.shard_size)
+        groups = shards_of(shuffled(cells), shards.shard_size)
         get_run_logger().info(
             "%d cells in %d shards at %s (%s).",
             len(cells),

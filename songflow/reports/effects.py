@@ -34,7 +34,7 @@ class Mean:
     Attributes:
         label: The group's value, or the range of a numeric field.
         at: The position on the axis: the mean value of a numeric field, the index of a group.
-        low, high: The 95 % confidence interval; NaN for a single generation.
+        low, high: The 95 % confidence interval, within what is possible for the outcome; NaN for a single generation.
         count: The number of generations.
     """
 
@@ -115,8 +115,10 @@ def _bins(table: pandas.DataFrame, outcome: Outcome) -> list[Mean]:
 
 
 def _mean(label: str, at: float, values: Floats, outcome: Outcome) -> Mean:
-    low, high = interval(values, is_share=outcome.is_share)
-    return Mean(label, at, float(values.mean()), low, high, len(values))
+    mean, (low, high) = float(values.mean()), interval(values, is_share=outcome.is_share)
+    if not math.isnan(low):
+        low, high = min(mean, max(low, outcome.low)), max(mean, min(high, outcome.high))
+    return Mean(label, at, mean, low, high, len(values))
 
 
 def interval(values: Sequence[float] | Floats, *, is_share: bool = False) -> tuple[float, float]:

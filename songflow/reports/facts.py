@@ -30,12 +30,17 @@ class Outcome:
         name: The column in the facts.
         title: The display name, without the unit.
         unit: The display unit; may be empty.
+        rank: Its place among the outcomes: 0 for what a person hears and rates, 2 for what a request settles by itself.
+        low, high: The values that are possible.
         is_share: Whether it is a share of takes, 0..1.
     """
 
     name: str
     title: str
     unit: str
+    rank: int = 1
+    low: float = 0.0
+    high: float = math.inf
     is_share: bool = False
 
     @property
@@ -43,19 +48,28 @@ class Outcome:
         """Title with unit."""
         return f"{self.title} ({self.unit})" if self.unit else self.title
 
+    def phrase(self, text: str, value: float) -> str:
+        """A value in a sentence; `text` is the value as it is written."""
+        return (
+            f"{value:.0%} of takes failed" if self.is_share else f"{self.title} {text} {self.unit}".rstrip()
+        )
+
 
 OUTCOMES: tuple[Outcome, ...] = (
-    Outcome("rating", "rating", "0 to 5"),
-    Outcome("seconds", "length", "s"),
-    Outcome("rms_db", "loudness", "dBFS"),
+    Outcome("rating", "rating", "0 to 5", rank=0, high=5.0),
+    Outcome("rms_db", "loudness", "dBFS", low=-math.inf, high=0.0),
     Outcome("crest_db", "crest factor", "dB"),
     Outcome("tempo", "tempo", "beats/min"),
     Outcome("centroid_hz", "brightness", "Hz"),
-    Outcome("failed", "failures", "share of takes", is_share=True),
-    Outcome("wait_seconds", "submit to finish", "s"),
-    Outcome("cost", "cost", "units"),
+    Outcome("failed", "failures", "share of takes", high=1.0, is_share=True),
+    Outcome("seconds", "length", "s", rank=2),
+    Outcome("cost", "cost", "units", rank=2),
 )
-"""All outcomes. The first six belong to a song; the others are set on one row of each generation."""
+"""All outcomes, the most interesting first. `failed` and `cost` are set on one row of each generation, the others on
+each song.
+
+How long a generation took is not among them: that depends on the gateway's load at the time more than on any field.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +113,7 @@ _OPEN = frozenset(str(state) for state in State if RULES[state].unsettled or sta
 
 
 def facts_of(frame: pandas.DataFrame, measures: Mapping[str, Measures] | None = None) -> pandas.DataFrame:
-    """Add a float column for each of `OUTCOMES` to rows of the manifest.
+    """Add a float column for each of `OUTCOMES`, and `wait_seconds`, to rows of the manifest.
 
     Outcomes of a whole generation are set on one row only, the first of its newest submission: `failed` (the share of
     takes without a song), `wait_seconds` (from the POST to the end) and `cost` (the sum over its submissions that were

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
+from songflow.reports.best import BestCell, best_cells
 from songflow.reports.effects import Effect, Mean
 from songflow.reports.report import Report
 from songflow.reports.sheet import number, short
@@ -28,6 +29,13 @@ __all__ = ["effect_rows", "player_url", "render_page", "song_rows"]
 
 MOST_SONGS = 500
 """Maximum number of rows in the page's table; the CSV has all of them."""
+
+MOST_FIELDS = 5
+"""Maximum number of varied fields that are columns of the page's table, which is as wide as the page."""
+
+
+# A prompt may be a page long; the CSV has all of it.
+_MOST_LETTERS = 120
 
 
 def render_page(report: Report, folder: Path) -> str:
@@ -43,8 +51,14 @@ def render_page(report: Report, folder: Path) -> str:
         f"style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
         pictures=[(one.title, base64.b64encode(one.data).decode()) for one in report.pictures],
         effects=list(effect_rows(report.effects)),
-        headings=[*(field.name for field in report.fields), *(one.label for one in report.outcomes)],
-        same=[f"{one.title} {number(value)} {one.unit}".rstrip() for one, value in report.same],
+        best=[_best(cell, folder) for cell in best_cells(report)],
+        is_rated=bool(report.facts["rating"].notna().any()),
+        headings=[
+            *(field.name for field in report.fields[:MOST_FIELDS]),
+            *(one.label for one in report.outcomes),
+        ],
+        left_out=len(report.fields[MOST_FIELDS:]),
+        same=[one.phrase(number(value), value) for one, value in report.same],
         songs=songs[:MOST_SONGS],
         all_songs=len(songs),
     )
@@ -78,7 +92,7 @@ def song_rows(report: Report, folder: Path) -> list[dict[str, Any]]:
     import pandas
 
     facts = report.facts.sort_values("rating", ascending=False, na_position="last", kind="stable")
-    columns = [field.values(facts).tolist() for field in report.fields]
+    columns = [field.values(facts).tolist() for field in report.fields[:MOST_FIELDS]]
     columns += [facts[outcome.name].tolist() for outcome in report.outcomes]
     rows = []
     for place, row in enumerate(facts.to_dict("records")):
@@ -86,15 +100,41 @@ def song_rows(report: Report, folder: Path) -> list[dict[str, Any]]:
         path = None if pandas.isna(row["path"]) else str(row["path"])
         rows.append(
             {
-                "title": str(row["title"]) if pandas.notna(row["title"]) else f"no song: {row['state']}",
+                "title": short(str(row["title"]), 80)
+                if pandas.notna(row["title"])
+                else f"no song: {row['state']}",
                 "error": short(str(row["error"]), 120) if pandas.notna(row["error"]) else "",
                 "url": player_url(path, folder),
                 "song_id": str(row["song_id"]) if pandas.notna(row["song_id"]) else "",
                 "key": str(row["key"]),
-                "cells": [(_cell(value), _sortable(value)) for value in values],
+                "cells": [
+                    (_cell(value), _sortable(value), isinstance(value, int | float)) for value in values
+                ],
             }
         )
     return rows
+
+
+def _best(cell: BestCell, folder: Path) -> dict[str, Any]:
+    """A cell as texts: its rating, its varied fields, and its songs with players."""
+    import pandas
+
+    takes = "1 take" if cell.rated == 1 else f"{cell.rated} takes"
+    return {
+        "rating": f"{number(cell.rating)} of 5",
+        "rated": takes,
+        "key": cell.key,
+        "fields": [(name, _cell(value)) for name, value in cell.fields if pandas.notna(value)],
+        "songs": [
+            {
+                "title": short(str(song["title"]), 80) if pandas.notna(song["title"]) else "untitled",
+                "stars": f"{number(song['rating'])} of 5" if pandas.notna(song["rating"]) else "not rated",
+                "length": f"{song['seconds']:.1f} s" if pandas.notna(song["seconds"]) else "",
+                "url": player_url(str(song["path"]), folder),
+            }
+            for song in cell.songs
+        ],
+    }
 
 
 def player_url(path: str | None, folder: Path) -> str | None:
@@ -112,7 +152,7 @@ def _cell(value: Any) -> str:
 
     if pandas.isna(value):
         return ""
-    return number(float(value)) if isinstance(value, int | float) else str(value)
+    return number(float(value)) if isinstance(value, int | float) else short(str(value), _MOST_LETTERS)
 
 
 def _sortable(value: Any) -> str:

@@ -36,10 +36,11 @@ class Report:
 
     Attributes:
         facts: The manifest's rows with the outcomes as columns (`songflow.reports.facts`).
-        fields: The request fields that varied.
-        outcomes: The outcomes that varied.
+        fields: The request fields that varied, in the order of their first effect.
+        outcomes: The outcomes that varied, in the order of `OUTCOMES`.
         same: The outcomes that were equal everywhere, with their value.
-        effects: One per pair of field and outcome, the strongest first.
+        effects: One per pair of field and outcome: on the rating first, on length and cost last, and among these the
+            strongest first.
     """
 
     title: str
@@ -92,6 +93,8 @@ def make_report(
         (outcome, float(facts[outcome.name].dropna().iloc[0])) for outcome in known if outcome not in outcomes
     )
     effects = _effects(facts, varied, outcomes)
+    found = list(dict.fromkeys(effect.field for effect in effects))
+    varied = (*found, *(field for field in varied if field not in found))
     return Report(
         title, facts, varied, outcomes, same, effects, tuple(_pictures(facts, varied, outcomes, effects))
     )
@@ -102,7 +105,10 @@ def _effects(
 ) -> tuple[Effect, ...]:
     found = (effect_of(facts, field, outcome) for field, outcome in itertools.product(fields, outcomes))
     return tuple(
-        sorted((effect for effect in found if effect is not None), key=lambda one: -(one.strength or 0.0))
+        sorted(
+            (effect for effect in found if effect is not None),
+            key=lambda one: (one.outcome.rank, -(one.strength or 0.0)),
+        )
     )
 
 
@@ -126,8 +132,7 @@ def _pictures(
         if own:
             data = draw_effects(facts, field, [own[outcome] for outcome in outcomes if outcome in own])
             pictures.append(Picture(f"effect-{field.name}", f"Effects of {field.name}", data))
-    strongest = list(dict.fromkeys(effect.field for effect in effects))[:_MOST_PAIRED]
-    for down, across in itertools.combinations(strongest, 2):
+    for down, across in itertools.combinations(fields[:_MOST_PAIRED], 2):
         data = draw_heat_map(facts, across, down, outcomes)
         pictures.append(Picture(f"heat-{down.name}-{across.name}", f"{down.name} and {across.name}", data))
     data = draw_parallel(facts, fields, outcomes, outcomes[0])

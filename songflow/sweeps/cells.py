@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+import random
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -31,10 +32,11 @@ from songflow.families.registry import (
 from songflow.sweeps.spec import Parents, Sweep
 from songflow.sweeps.values import FIELDS, PLACE, as_read_before
 
-__all__ = ["REPLICATE", "Cell", "cell_key", "cells_of", "key_stem", "keyed_fields"]
+__all__ = ["REPLICATE", "Cell", "cell_key", "cells_of", "key_stem", "keyed_fields", "shuffled"]
 
 REPLICATE = "replicate"
 _NOTHING: Parents = MappingProxyType({})
+_ORDER_SEED = 0
 _HASH_LENGTH, _PLACE_LENGTH = 40, 12
 
 
@@ -63,6 +65,15 @@ class Cell:
     def kin(self) -> str:
         """The common prefix of the keys of all its replicates."""
         return self.key.rpartition("-")[0] + "-"
+
+
+def shuffled(cells: Sequence[Cell]) -> list[Cell]:
+    """Cells in the order in which they are started: shuffled with a fixed seed.
+
+    In the order of the spec, a field's first values would be made early and its last ones late, and a change at the
+    gateway in the meantime would look like an effect of the field. A sweep that is stopped has samples of all values.
+    """
+    return random.Random(_ORDER_SEED).sample(cells, len(cells))
 
 
 def cells_of(sweep: Sweep, access: Access, parents: Parents = _NOTHING) -> list[Cell]:

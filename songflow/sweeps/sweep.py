@@ -10,7 +10,7 @@ from songflow import errors
 from songflow.accounts import Access
 from songflow.generation.session import Session
 from songflow.runtime.retry import persist
-from songflow.sweeps.cells import Cell
+from songflow.sweeps.cells import Cell, shuffled
 from songflow.sweeps.run import RunOptions, SweepRun
 from songflow.sweeps.tally import RUN_AGAIN, SweepResult, Tally
 
@@ -27,7 +27,8 @@ async def run_sweep(
 ) -> SweepResult:
     """Run a sweep's cells in an open session whose settings name the run (`budget_run`).
 
-    Log lines and events about single songs that go well are muted: the result counts them.
+    Cells are started in a shuffled order. Log lines and events about single songs that go well are muted: the result
+    counts them.
 
     Args:
         run: The run to use, if its tally is displayed meanwhile.
@@ -39,7 +40,7 @@ async def run_sweep(
     start = time.monotonic()
     run = run or SweepRun(session, access, options)
     with session.events.successes_muted():
-        await run.work(cells)
+        await run.work(shuffled(cells))
     return await read_result(session, name, run.tally, time.monotonic() - start)
 
 

@@ -88,7 +88,11 @@ async def _show(report: Report) -> None:
         for row, _ in zip(effect_rows(report.effects), range(_MOST_ROWS), strict=False)
     ]
     if rows:
-        await acreate_table_artifact(rows, key=f"{stem}-effects", description="Effects, strongest first.")
+        await acreate_table_artifact(
+            rows,
+            key=f"{stem}-effects",
+            description="Effects: on the rating first, then the strongest.",
+        )
     await acreate_markdown_artifact(
         _page(report, stem), key=f"{stem}-report", description=escape(report.title)
     )
@@ -101,13 +105,13 @@ def _page(report: Report, stem: str) -> str:
         f"{report.generations} generations, {report.songs} songs. Varied: {varied}.",
     ]
     if report.same:
-        same = ", ".join(f"{one.title} {value:g} {one.unit}".rstrip() for one, value in report.same)
+        same = ", ".join(one.phrase(f"{value:g}", value) for one, value in report.same)
         lines.append(f"The same everywhere: {escape(same)}.")
     if report.pictures:
         shown = report.pictures[:_MOST_PICTURES]
         lines.append("The pictures are artifacts of this run, too:")
         lines.append("\n".join(f"- `{stem}-{_dashes(one.name)}`: {escape(one.title)}" for one in shown))
-        lines.append(f"`{stem}-effects` has the figures, the strongest first.")
+        lines.append(f"`{stem}-effects` has the figures: effects on the rating first, then the strongest.")
     lines.append("`songflow sweep report --output report` draws it again, with players, from the manifest.")
     return "\n\n".join(lines)
 

@@ -25,7 +25,41 @@ def test_takes_are_averaged_before_generations_are_compared(manifest) -> None:
     found = effect(manifest(*rows), "prompt", "rating")
     (mean,) = found.means
     assert (mean.label, mean.mean, mean.count, found.count) == ("a", 4.0, 2, 2)
-    assert (mean.low, mean.high) == pytest.approx((4 - 12.706, 4 + 12.706), abs=0.01)
+    assert interval([3.0, 5.0]) == pytest.approx((4 - 12.706, 4 + 12.706), abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "column", "values", "wanted"),
+    [
+        ("rating", "rating", (3.0, 3.0, 5.0, 5.0), (0.0, 5.0)),
+        ("seconds", "seconds", (1.0, 1.0, 60.0, 60.0), (0.0, None)),
+        ("rms_db", "rms_db", (-1.0, -1.0, -9.0, -9.0), (None, 0.0)),
+        ("cost", "price", (1.0, 1.0, 9.0, 9.0), (0.0, None)),
+        ("crest_db", "rms_db", (-6.5, -6.5, -14.0, -14.0), (0.0, None)),
+    ],
+)
+def test_intervals_stay_inside_what_is_possible(manifest, outcome, column, values, wanted) -> None:
+    """No rating of 17, no negative length or cost; the mean is always inside."""
+    (mean,) = effect(manifest(*({column: value} for value in values)), "prompt", outcome).means
+    for bound, limit in zip((mean.low, mean.high), wanted, strict=True):
+        assert limit is None or bound == limit
+    assert mean.low < mean.mean < mean.high
+
+
+def test_a_value_beyond_the_possible_is_not_cut_off(manifest) -> None:
+    """A decoder may overshoot: the interval still holds its mean."""
+    (mean,) = effect(
+        manifest(*({"rms_db": value} for value in (0.5, 0.5, 0.7, 0.7))), "prompt", "rms_db"
+    ).means
+    assert mean.low <= mean.mean == mean.high
+
+
+def test_how_long_a_generation_took_is_no_effect(manifest) -> None:
+    """It depends on when it was started; rating comes first, length and cost last."""
+    assert "wait_seconds" not in BY_NAME
+    assert next(iter(BY_NAME)) == "rating"
+    assert list(BY_NAME)[-2:] == ["seconds", "cost"]
+    assert facts_of(manifest({}, {}))["wait_seconds"].tolist()[0] == 50
 
 
 def test_a_rising_number_has_a_rank_correlation_of_one(manifest) -> None:

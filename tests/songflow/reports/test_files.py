@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from songflow.catalog.manifest import COLUMNS
 from songflow.errors import InputError
 from songflow.reports import make_report, write_report
-from songflow.reports.page import MOST_SONGS, effect_rows, player_url
+from songflow.reports.best import MOST_BEST, best_cells
+from songflow.reports.page import MOST_FIELDS, MOST_SONGS, effect_rows, player_url
 
 HOSTILE = "<script>alert('1')</script> $\\frac{1}{2}$ \x00\u202e"
 
@@ -56,18 +58,59 @@ def test_a_report_is_reproducible(manifest) -> None:
         assert len(image.getcolors(1 << 24)) > 20, f"{picture.name} is blank"
 
 
-def test_the_strongest_effects_come_first(manifest) -> None:
-    """As rows for display, the same for the page and for Prefect."""
+def test_effects_on_the_rating_come_first_then_the_strongest(manifest) -> None:
+    """As rows for display, the same for the page and for Prefect; length and cost are last, however strong."""
     report = make_report(varied(manifest), "Effects")
     rows = list(effect_rows(report.effects))
-    assert {(row["field"], row["outcome"]) for row in rows[:2]} == {
-        ("prompt", "length (s)"),
-        ("prompt_strength", "loudness (dBFS)"),
-    }
-    strength = next(row for row in rows if row["field"] == "prompt_strength")
-    assert float(strength["strength"]) > 0.95
-    assert strength["highest"].endswith("at 1")
-    assert [outcome.name for outcome, _ in report.same] == ["crest_db", "failed", "wait_seconds", "cost"][1:]
+    assert [row["outcome"].partition(" (")[0] for row in rows] == [
+        *["rating"] * 2,
+        *["loudness", "crest factor"],
+        *["loudness", "crest factor"],
+        *["length"] * 2,
+    ]
+    assert [row["field"] for row in rows[2:6]] == ["prompt_strength"] * 2 + ["prompt"] * 2
+    assert rows[6]["strength"] == "1.00"
+    assert float(rows[2]["strength"]) > 0.95
+    assert rows[2]["highest"].endswith("at 1")
+    assert [outcome.name for outcome, _ in report.same] == ["failed", "cost"]
+    assert [field.name for field in report.fields] == list(dict.fromkeys(row["field"] for row in rows))
+
+
+def test_the_best_cells_are_the_best_rated_with_stored_takes(manifest, tmp_path: Path) -> None:
+    """With their fields and players; a rated take that is gone, or an unrated one, makes none."""
+    ratings = [5.0, None, 4.0, 3.0, None, None, 5.0, 5.0, 4.5, 4.5]
+    rows = [{"rating": rating, "request.seed": number // 2} for number, rating in enumerate(ratings)]
+    rows += [{"rating": 5.0, "song_state": "failed", "path": None}] * 2
+    report = make_report(manifest(*rows), "Best")
+    best = best_cells(report)
+    assert [(cell.key, cell.rating, cell.rated) for cell in best] == [
+        ("key-3", 5.0, 2),
+        ("key-0", 5.0, 1),
+        ("key-4", 4.5, 2),
+        ("key-1", 3.5, 2),
+    ]
+    assert dict(best[1].fields)["seed"] == "0"
+    assert [song["song_id"] for song in best[3].songs] == ["song-2", "song-3"]
+    html = write_report(report, tmp_path).read_text()
+    part = html[html.index("Best cells") : html.index("<h2>Songs")]
+    assert part.count("<article>") == 4
+    assert part.count("<audio") == 8
+    many = make_report(manifest(*({"rating": 1.0} for _ in range(40))), "Many")
+    assert len(best_cells(many)) == MOST_BEST
+    unrated = write_report(make_report(manifest({}, {}), "None"), tmp_path).read_text()
+    assert "No song is rated yet. Rate some with <code>songflow listen</code>" in unrated
+
+
+def test_the_table_is_no_wider_than_some_fields(manifest, tmp_path: Path) -> None:
+    """The others are in the CSV, and the page says how many."""
+    names = [name for name, kind in COLUMNS.items() if name.startswith("request.") and kind == "Float64"]
+    rows = [dict.fromkeys(names, 0.1 * (number % 5)) | {"rating": 1.0 * (number % 5)} for number in range(20)]
+    report = make_report(manifest(*rows), "Wide")
+    assert len(report.fields) > MOST_FIELDS
+    html = write_report(report, tmp_path).read_text()
+    songs = html[html.index("<h2>Songs") :]
+    assert f"{len(report.fields) - MOST_FIELDS} more fields are only there" in songs
+    assert songs.count("<th>") == 2 + MOST_FIELDS + len(report.outcomes)
 
 
 def test_the_page_is_self_contained_and_escapes_hostile_text(manifest, tmp_path: Path) -> None:

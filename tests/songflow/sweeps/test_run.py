@@ -36,6 +36,24 @@ async def test_a_sweep_stores_songs_of_every_cell_and_a_second_run_pays_nothing(
     assert posts(server) == len(server.bill()) == 6
 
 
+async def test_cells_are_started_in_a_shuffled_order(simulator, session, cells, run) -> None:
+    """The same order each time: neither that of the spec nor another in the next run."""
+    orders = []
+    for prompt in ("a slow waltz", "a fast waltz"):
+        opened, server = await session(), simulator()
+        given = cells(server, 8, prompt=prompt)
+        await run(opened, server, given, concurrency=1)
+        asked = {}
+        for cell in given:
+            [submission] = await opened.library.ledger.submissions.of_key(cell.key)
+            asked[cell.request.seed] = submission.intended_at
+        orders.append(sorted(asked, key=asked.__getitem__))
+    first, second = orders
+    assert first == second
+    assert sorted(first) == list(range(1, 9))
+    assert first not in (sorted(first), sorted(first, reverse=True))
+
+
 async def test_concurrency_limits_the_generations_at_the_gateway(
     simulator, session, cells, run, posts
 ) -> None:
