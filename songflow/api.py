@@ -21,8 +21,9 @@ from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.library.library import Library
-from songflow.notebooks.progress import Shown, shown_progress
+from songflow.notebooks.progress import Report, Shown, shown_progress
 from songflow.parameters import EnvironmentAccount, KeyedSafety, Waiting, members, session_settings
+from songflow.recipes.crew import Order
 from songflow.recipes.making import make_whole_song
 from songflow.recipes.plain import PlainCrew, settings_for
 from songflow.recipes.results import WholeSong
@@ -171,6 +172,7 @@ async def make_song(
         variables: The values of the recipe's `${...}`.
         choices: Takes chosen in advance, by step: `{"core": "2"}`.
         safety: With a request key, continue what was begun under it (None: a new song).
+        progress: As of `generate`; the status begins with the step's name.
 
     The other arguments are those of `generate`.
 
@@ -188,7 +190,7 @@ async def make_song(
         Session(_library(library), chosen) as session,
         shown_progress(progress, read.name, key) as report,
     ):
-        crew = PlainCrew(session, replace(policy, fallbacks=()), report)
+        crew = _StepCrew(session, replace(policy, fallbacks=()), report)
         return await make_whole_song(
             session, read, policy.accounts(access), crew, key=key, choices=choices or {}
         )
@@ -229,6 +231,21 @@ _PAYING: Mapping[str, type[ParameterGroup]] = {
     "waiting": Waiting,
     "safety": KeyedSafety,
 }
+
+
+class _StepCrew(PlainCrew):
+    """Names the step in the progress of each generation; several may be made at once."""
+
+    async def progress_of(self, order: Order) -> Report | None:
+        """The callback that the wait for this generation reports to."""
+        report = await super().progress_of(order)
+        if report is None:
+            return None
+
+        async def named(word: str, share: float | None, seconds: float) -> None:
+            await report(f"{order.path} {word}", share, seconds)
+
+        return named
 
 
 def _library(folder: Folder | None) -> LibrarySettings:
