@@ -96,7 +96,7 @@ def doctor(
         raise InputError("--spend and --report were both given.", next="give one after the other.")
     if spend.spend:
         return _spend(output, spend, gateway, common)
-    checks = asyncio.run(_all(output, common))
+    checks = asyncio.run(_all(output, gateway, common))
     code = 1 if any(check.state == "bad" for check in checks) else 0
     written = _report(report, checks, common) if report.report else None
     if output.as_json:
@@ -122,9 +122,9 @@ def _report(report: Report, checks: list[Check], common: Common) -> Path:
     return path
 
 
-async def _all(output: Output, common: Common) -> list[Check]:
+async def _all(output: Output, gateway: Gateway, common: Common) -> list[Check]:
     checks = []
-    async for check in _checks(common):
+    async for check in _checks(gateway, common):
         checks.append(check)
         if not output.as_json:
             mend = f" Mend: {check.mend}" if check.mend else ""
@@ -132,11 +132,13 @@ async def _all(output: Output, common: Common) -> list[Check]:
     return checks
 
 
-async def _checks(common: Common) -> AsyncIterator[Check]:
+async def _checks(gateway: Gateway, common: Common) -> AsyncIterator[Check]:
     from deployments.doctor import check_machine
     from deployments.health import bad, hint
 
-    async for check in check_machine(common.library_settings):
+    name = gateway.gateway or "simulator"
+    given: dict[str, str] = {name: gateway.base_url} if gateway.base_url else {}
+    async for check in check_machine(common.library_settings, given):
         yield check
     start = "run `prefect server start` and set PREFECT_API_URL=http://127.0.0.1:4200/api."
     try:

@@ -13,6 +13,7 @@ import logging
 import os
 import ssl
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -146,11 +147,11 @@ async def trouble_with(server: PrefectServer) -> str | None:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 status, body = await _get(client, f"{address}/health")
             if status != 200 or not _is_health(body):
-                return (
-                    f"is no Prefect server (HTTP {status})"
-                    if status < 500
-                    else f"is not well (HTTP {status})"
-                )
+                if status >= 500:
+                    return f"is not well (HTTP {status})"
+                meant = f"{server.shown.rstrip('/')}/api"
+                hint = f"; did you mean {meant}?" if await _is_well(client, f"{address}/api") else ""
+                return f"is no Prefect server (HTTP {status}){hint}"
             # Prefect tells anybody that it is healthy, also who may not use it.
             async with asyncio.timeout(_ACCESS_SECONDS):
                 status, _ = await _get(client, f"{address}/admin/version")
@@ -185,6 +186,17 @@ def load_prefect() -> None:
             f"Prefect cannot read its settings: {names}.",
             next="correct the variable (PREFECT_...) or Prefect's profile; nothing was sent.",
         ) from None
+
+
+async def _is_well(client: httpx.AsyncClient, address: str) -> bool:
+    """True if a Prefect server answers at an address that was not given."""
+    import httpx
+
+    with suppress(TimeoutError, httpx.HTTPError, httpx.InvalidURL):
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            status, body = await _get(client, f"{address}/health")
+        return status == 200 and _is_health(body)
+    return False
 
 
 async def _get(client: httpx.AsyncClient, url: str) -> tuple[int, bytes]:

@@ -15,7 +15,7 @@ from cli.output import Output
 from cli.spending import cost as cost_of
 from cli.spending import show_cost
 from cli.tree import check_picture, show_trees, write_picture
-from songflow.catalog.lineage import trees
+from songflow.catalog.lineage import families, trees
 from songflow.catalog.manifest import empty_manifest, filter_manifest, read_manifest
 from songflow.documents.csv_table import csv_bytes
 from songflow.errors import InputError
@@ -57,7 +57,7 @@ def songs(
     tree
         Show each song under the one that it extends.
     picture
-        Draw that tree into this PNG file.
+        Draw the songs with extensions into this PNG file (all songs if there are none).
     wide
         Every column of the table, and whole ids, whatever the terminal's width.
     formula_guard
@@ -102,15 +102,18 @@ def songs(
 
 def _show_lineage(output: Output, frame: pandas.DataFrame, picture: Path | None, wide: bool) -> None:
     roots = trees(frame)
+    # A song without extensions has no line to draw.
+    drawn_roots = families(roots) or roots
     if picture is not None:
-        write_picture(picture, roots)
+        write_picture(picture, drawn_roots)
     if output.as_json:
         drawn = {"picture": str(picture.absolute())} if picture is not None else {}
         output.object({"trees": [root.as_dict() for root in roots], **drawn})
         return
     show_trees(output, roots, wide=wide)
     if picture is not None:
-        output.say(f"Drew {len(frame)} songs into {picture}.")
+        drawn_songs = sum(1 for root in drawn_roots for _ in root.walk())
+        output.say(f"Drew {drawn_songs} songs into {picture}.")
 
 
 async def _read(settings: LibrarySettings, output: Output) -> pandas.DataFrame:

@@ -10,10 +10,11 @@ import platform
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 from packaging.requirements import Requirement
@@ -36,13 +37,17 @@ __all__ = ["check_machine", "reachable", "unmet"]
 _OLDEST_PYTHON = (3, 11)
 _PATIENCE_SECONDS = 5.0
 _DECODER_RATE = 44_100
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
-async def check_machine(read_settings: Callable[[], LibrarySettings]) -> AsyncIterator[Check]:
+async def check_machine(
+    read_settings: Callable[[], LibrarySettings], addresses: Mapping[str, str] = _NOTHING
+) -> AsyncIterator[Check]:
     """Run the checks that need no Prefect server, and yield their results.
 
     Args:
         read_settings: Gives the library's settings; its error is a result, too.
+        addresses: The base URLs of gateways to ask instead of the published ones, by name.
     """
     yield _python()
     yield _packages()
@@ -55,9 +60,13 @@ async def check_machine(read_settings: Callable[[], LibrarySettings]) -> AsyncIt
         yield check
     if network.state == "bad":
         return
-    for name, dialect in DIALECTS.items():
-        if dialect.base_url and gateway_key(dialect.key_variable):
-            yield await reachable(f"gateway {name}", dialect.base_url)
+    known = {
+        name: dialect.base_url
+        for name, dialect in DIALECTS.items()
+        if dialect.base_url and gateway_key(dialect.key_variable)
+    }
+    for name, base_url in (known | dict(addresses)).items():
+        yield await reachable(f"gateway {name}", base_url)
 
 
 async def reachable(part: str, base_url: str) -> Check:

@@ -515,6 +515,25 @@ async def test_a_servers_password_is_given(monkeypatch: pytest.MonkeyPatch, tmp_
     assert [line.split()[-1] for line in given[::2]] == ["YWRtaW46eA==", "YWRtaW46eQ=="]
 
 
+async def test_an_address_without_api_is_answered_with_the_one_that_was_meant() -> None:
+    """Prefect's pages answer there; its API is below."""
+
+    def answer(path: str) -> bytes:
+        return http(200, "true" if path == "/api/health" else "<html>Prefect</html>")
+
+    with listening(answer) as (url, _):
+        trouble = await cli.prefect_mode.trouble_with(cli.prefect_mode.PrefectServer(url))
+    assert trouble == f"is no Prefect server (HTTP 200); did you mean {url}/api?"
+
+
+def test_doctor_asks_the_address_that_is_given(call: Call) -> None:
+    """Of the gateway that is named, whether its key is set or not."""
+    with listening(lambda _: http(404)) as (url, _):
+        answer = call("doctor", "--gateway", "cometapi", "--base-url", url, "--json")
+    [check] = [one for one in json.loads(answer[1])["checks"] if one["part"] == "gateway cometapi"]
+    assert check["said"].startswith(f"{url} answers (HTTP 404)")
+
+
 @pytest.mark.parametrize(
     ("text", "url"),
     [

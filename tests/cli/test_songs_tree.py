@@ -23,6 +23,9 @@ def test_the_tree_as_text_as_json_and_as_a_picture(shell: Any, gateways: Any, to
     assert alone["children"] == []
     assert (shell.folder / "tree.png").read_bytes().startswith(b"\x89PNG")
     assert run.json["picture"] == str(shell.folder / "tree.png")
+    assert (
+        "Drew 3 songs" in shell.run("songs", "--picture", "tree.png").err
+    )  # not the second core, which is alone
     some = shell.run("songs", "--tree", "--where", "depth == 1", "--json").json["trees"]
     assert [(root["known"], len(root["children"])) for root in some] == [(False, 2)]
 

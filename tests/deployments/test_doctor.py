@@ -98,7 +98,7 @@ async def test_the_live_test_states_its_price_and_asks_first(command, studio):
     there = ("--gateway", "openai-hk", "--base-url", here.simulator.url)
     asked = await command("doctor", "--spend", *there, OPENAI_HK_KEY=here.secret)
     assert asked.code == 2
-    assert "costs 1 units" in asked.err
+    assert "costs 1 unit" in asked.err
     assert here.billed == 0
     done = await command("doctor", "--spend", "--yes", *there, "--json", OPENAI_HK_KEY=here.secret)
     assert done.code == 0, done.err
