@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from songflow.generation.results import GenerationResult
 
-__all__ = ["SIMULATED", "Output", "confirm", "cost_text", "plain", "stop_logging"]
+__all__ = ["SIMULATED", "Output", "confirm", "cost_text", "join_prefect_logs", "plain", "stop_logging"]
 
 SIMULATED = "simulated, nothing is billed"
 
@@ -151,12 +151,61 @@ def _log_to(console: Console, level: int) -> None:
 
 def stop_logging() -> None:
     """Leave the loggers as they were before the command."""
+    while _joined:
+        owner, ours, theirs = _joined.pop()
+        owner.removeHandler(ours)
+        owner.addHandler(theirs)
     logger = logging.getLogger("songflow")
     for handler in list(logger.handlers):
         if isinstance(handler, _ConsoleHandler):
             logger.removeHandler(handler)
             logger.setLevel(handler.level_before)
             logger.propagate = handler.propagated_before
+
+
+def join_prefect_logs() -> None:
+    """Let Prefect's log lines appear in our form: the run's address once, and not each step of its own."""
+    from prefect.logging.handlers import PrefectConsoleHandler
+
+    ours = next(
+        (one for one in logging.getLogger("songflow").handlers if isinstance(one, _ConsoleHandler)), None
+    )
+    if ours is None:
+        return
+    known = (logging.getLogger(name) for name in list(logging.root.manager.loggerDict))
+    for logger in (logging.root, *known):
+        for handler in list(logger.handlers):
+            if isinstance(handler, PrefectConsoleHandler):
+                logger.removeHandler(handler)
+                joined = _ConsoleHandler(ours._console, logger.level, logger.propagate)
+                joined.setLevel(logging.getLogger("songflow").level)
+                joined.addFilter(_OnceOnly())
+                logger.addHandler(joined)
+                _joined.append((logger, joined, handler))
+
+
+_joined: list[tuple[logging.Logger, logging.Handler, logging.Handler]] = []
+
+
+class _OnceOnly(logging.Filter):
+    """Drops what a person at the terminal has no use for: repeated addresses, and the steps of Prefect's engine."""
+
+    _SEEN_ELSEWHERE = ("Beginning ", "Finished in state Completed(", "Created ")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._addresses: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """False for a line to drop."""
+        if record.levelno > logging.INFO:
+            return True
+        message = record.getMessage()
+        if message.startswith("View at "):
+            is_new = message not in self._addresses
+            self._addresses.add(message)
+            return is_new
+        return not message.startswith(self._SEEN_ELSEWHERE)
 
 
 class _ConsoleHandler(logging.Handler):

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from cli.output import join_prefect_logs
 from songflow.errors import InvalidEnvironment
 from songflow.gateways.network import Proxies, open_client
 from songflow.settings import PrefectSettings, require_network
@@ -98,6 +99,7 @@ async def use_prefect() -> bool:
     trouble = await trouble_with(server)
     if trouble is None:
         load_prefect()
+        join_prefect_logs()
         return True
     log.warning(
         "The Prefect server at %s %s: running without it; nothing is lost, the ledger records everything.",

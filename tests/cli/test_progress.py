@@ -89,3 +89,23 @@ def test_a_status_fits_with_its_bar() -> None:
     assert first.endswith("120 of 480 cells · 240 songs · 20.0 cells/min · 18 min left")
     assert second == "  10 running, 1 failed, 1 unsettled, 348 left; 130 units spent"
     assert (cell_len(first) <= 80, "━" in first) == (True, True)
+
+
+def test_prefects_log_lines_take_our_form(capfd: pytest.CaptureFixture[str]) -> None:
+    """The run's address once, no steps of its engine; its loggers are as before after the command."""
+    import prefect.main  # noqa: F401
+
+    from cli.output import Output, join_prefect_logs, stop_logging
+
+    loggers = (logging.root, logging.getLogger("prefect"), logging.getLogger("prefect.flow_runs"))
+    before = [list(logger.handlers) for logger in loggers]
+    Output()
+    join_prefect_logs()
+    log = logging.getLogger("prefect.engine")
+    for message in ("View at http://x/run/1", "View at http://x/run/1", "Finished in state Completed()"):
+        log.info(message)
+    log.error("Finished in state Failed('no')")
+    stop_logging()
+    lines = [line.split(maxsplit=1)[1] for line in capfd.readouterr().err.splitlines()]
+    assert lines == ["View at http://x/run/1", "Finished in state Failed('no')"]
+    assert [list(logger.handlers) for logger in loggers] == before
