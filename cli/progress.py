@@ -18,7 +18,7 @@ __all__ = ["Waiting", "bar", "duration", "fitting_line", "time_left"]
 # A pipe has no progress bar; one line a minute shows that the command is alive.
 _PLAIN_LINE_EVERY_SECONDS = 60.0
 _LONGEST_BAR, _SHORTEST_BAR = 30, 6
-_NARROWEST_NAME = 12
+_NARROWEST_NAME = 22
 _GAP = 2
 
 
