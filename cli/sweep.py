@@ -6,6 +6,7 @@ import asyncio
 import math
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -251,10 +252,10 @@ async def _run(
     )
     async with Session(common.library_settings(), settings, resolve) as session:
         at_work = SweepRun(session, access, options)
-        planned = await plan_cells(
-            cells, access, session.library.ledger.key_summaries, concurrency=options.concurrency
-        )
-        async with watched(output, sweep.name, at_work.tally, planned.seconds):
+        summaries, expected = session.library.ledger.key_summaries, 0.0
+        with suppress(InputError):  # a cell that cannot be made is the run's to report
+            expected = (await plan_cells(cells, access, summaries, concurrency=options.concurrency)).seconds
+        async with watched(output, sweep.name, at_work.tally, expected):
             return await run_sweep(session, sweep.name, cells, access, options, at_work)
 
 
