@@ -98,7 +98,7 @@ def test_prefects_log_lines_take_our_form(capfd: pytest.CaptureFixture[str]) -> 
     from cli.output import Output, join_prefect_logs, stop_logging
 
     loggers = (logging.root, logging.getLogger("prefect"), logging.getLogger("prefect.flow_runs"))
-    before = [list(logger.handlers) for logger in loggers]
+    before = [set(logger.handlers) for logger in loggers]
     Output()
     join_prefect_logs()
     log = logging.getLogger("prefect.engine")
@@ -108,4 +108,4 @@ def test_prefects_log_lines_take_our_form(capfd: pytest.CaptureFixture[str]) -> 
     stop_logging()
     lines = [line.split(maxsplit=1)[1] for line in capfd.readouterr().err.splitlines()]
     assert lines == ["View at http://x/run/1", "Finished in state Failed('no')"]
-    assert [list(logger.handlers) for logger in loggers] == before
+    assert [set(logger.handlers) for logger in loggers] == before
