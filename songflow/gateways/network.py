@@ -11,8 +11,10 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -30,6 +32,11 @@ __all__ = ["Network", "Proxies", "check_network", "is_loopback", "open_client"]
 
 _SCHEMES = ("http", "https", "all")
 _PORTS = {"http": 80, "https": 443}
+_VARIABLES = (
+    *(f"{name}_proxy" for name in (*_SCHEMES, "no")),
+    *(f"{name}_PROXY".upper() for name in (*_SCHEMES, "no")),
+    "REQUEST_METHOD",  # a web server's CGI sets it, and HTTP_PROXY does not count then
+)
 _SHOWN = 60
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -74,7 +81,15 @@ class Proxies:
         Raises:
             NetworkProblem: a variable that cannot be read, or a proxy that cannot be used.
         """
-        found = getproxies()
+        return _read_proxies(tuple(map(os.environ.get, _VARIABLES)))
+
+    @classmethod
+    def of_settings(cls, found: Mapping[str, str]) -> Proxies:
+        """Read what `urllib.request.getproxies` finds.
+
+        Raises:
+            NetworkProblem: a variable that cannot be read, or a proxy that cannot be used.
+        """
         entries = [entry.strip() for entry in found.get("no", "").split(",")]
         if "*" in entries:
             return cls({})
@@ -92,6 +107,12 @@ class Proxies:
         if is_loopback(host) or any(one.fits(parts.scheme, host, port) for one in self.exempt):
             return None
         return self.by_scheme.get(parts.scheme) or self.by_scheme.get("all")
+
+
+@lru_cache(maxsize=8)
+def _read_proxies(_variables: tuple[str | None, ...]) -> Proxies:
+    """The proxies of the environment, read again when it has changed: every request asks for them."""
+    return Proxies.of_settings(getproxies())
 
 
 def check_network() -> Proxies:
