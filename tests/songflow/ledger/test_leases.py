@@ -162,7 +162,7 @@ def test_a_forked_child_is_another_process() -> None:
     os.close(reader)
     os.close(writer)
     assert int(answer[0]) == pid != parent.pid
-    assert answer[1] >= parent.start
+    assert int(answer[1]) >= int(parent.start)
 
 
 async def test_the_leases_of_a_crashed_flow_run_end(ledger: Ledger, in_state) -> None:
