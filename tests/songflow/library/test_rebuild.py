@@ -43,7 +43,7 @@ def made(simulator: Any, access: Any, session: Any, song_request: Any, any_libra
     """A session whose library has a core and an extension of it (or the core `alone`), with their gateway."""
 
     async def make(*, alone: bool = False, **fields: Any) -> Any:
-        server, opened = simulator(takes=2), await session(library=any_library)
+        server, opened = simulator(takes=2, clip_seconds=2.0), await session(library=any_library)
         way = access(server.url)
         core = await generate_in(opened, song_request(**fields), way, key="core")
         if alone:
