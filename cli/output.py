@@ -131,10 +131,6 @@ def cost_text(price: float, unit: str, billed: str, simulated: bool) -> str:
     return f"price {amount(price, unit)} ({SIMULATED if simulated else f'billed: {billed}'})"
 
 
-async def _ignore(_word: str, _progress: float | None, _seconds: float) -> None:
-    return
-
-
 def plain(text: str) -> Text:
     """Text of others for a terminal: one line, without markup, escape sequences or marks that reorder it."""
     return Text(printable(text))

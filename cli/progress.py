@@ -20,6 +20,7 @@ _PLAIN_LINE_EVERY_SECONDS = 60.0
 _LONGEST_BAR, _SHORTEST_BAR = 30, 6
 _NARROWEST_NAME = 22
 _GAP = 2
+_UNFINISHED = frozenset({"queued", "running", "unclear"})
 
 
 class Waiting:
@@ -66,9 +67,6 @@ class Waiting:
 
     def _share(self, seconds: float) -> float | None:
         return None if not self.expected else min(0.99, seconds / self.expected)
-
-
-_UNFINISHED = frozenset({"queued", "running", "unclear"})
 
 
 def time_left(expected: float | None, progress: float | None, seconds: float) -> float | None:

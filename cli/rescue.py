@@ -15,6 +15,7 @@ from cli.accounts import given_access, resolve
 from cli.options import Common, Gateway, Waiting
 from cli.output import SIMULATED, Output, confirm
 from cli.paid_command import guarded, named
+from songflow.documents.text import one_line
 from songflow.errors import InputError
 from songflow.generation import rescue as domain
 from songflow.generation.error_texts import unsettled_error
@@ -292,7 +293,7 @@ def _evidence(row: Row) -> list[str]:
     if answer is None:
         return []
     # It is the gateway's text: nothing in it may steer a terminal.
-    text = " ".join("".join(one if one.isprintable() else " " for one in answer["body"]).split())
+    text = one_line(answer["body"], domain.MAX_EVIDENCE)
     shown = text if len(text) <= _ANSWER_LENGTH else f"{text[:_ANSWER_LENGTH]}… (more with --json)"
     lines = [f"    answered HTTP {answer['status']}: {shown or 'nothing'}"]
     if answer["raw"] is not None:

@@ -252,11 +252,17 @@ async def _run(
     )
     async with Session(common.library_settings(), settings, resolve) as session:
         at_work = SweepRun(session, access, options)
-        summaries, expected = session.library.ledger.key_summaries, 0.0
-        with suppress(InputError):  # a cell that cannot be made is the run's to report
-            expected = (await plan_cells(cells, access, summaries, concurrency=options.concurrency)).seconds
+        expected = 0.0 if output.quiet else await _expected(session, access, cells, options)
         async with watched(output, sweep.name, at_work.tally, expected):
             return await run_sweep(session, sweep.name, cells, access, options, at_work)
+
+
+async def _expected(session: Session, access: Access, cells: list[Cell], options: RunOptions) -> float:
+    """Seconds that a run is planned to take; 0 if a cell cannot be made, which the run reports."""
+    summaries = session.library.ledger.key_summaries
+    with suppress(InputError):
+        return (await plan_cells(cells, access, summaries, concurrency=options.concurrency)).seconds
+    return 0.0
 
 
 async def _as_flow(

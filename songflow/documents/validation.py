@@ -25,6 +25,7 @@ class Reader:
     Args:
         document: The document.
         faults: Faults found before, to report together with the others.
+        synonyms: Further names that "did you mean" may name.
     """
 
     def __init__(

@@ -33,6 +33,7 @@ from songflow.gateways.encoding import Ending, decode_body, names_encoding
 from songflow.gateways.network import Network, open_client
 from songflow.gateways.redaction import without_keys
 from songflow.runtime.failpoints import reached
+from songflow.runtime.file_locks import try_lock
 from songflow.runtime.retry import Backoff, retry
 
 __all__ = ["DownloadProblem", "Downloaded", "Downloads", "discard_part", "download_client", "locked"]
@@ -106,23 +107,11 @@ async def locked(part: Path, poll_seconds: float = 0.1) -> AsyncIterator[None]:
     """Lock a part file against other processes; the lock ends with the process in any case."""
     descriptor = os.open(part.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        while not _try_lock(descriptor):  # noqa: ASYNC110 - other processes give no events
+        while not try_lock(descriptor):  # noqa: ASYNC110 - other processes give no events
             await asyncio.sleep(poll_seconds)
         yield
     finally:
         os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows: two processes may download the same song, which is only wasteful
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 class Downloads:

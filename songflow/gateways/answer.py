@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 KEPT_HEADERS = ("content-encoding", "content-type", "date", "location", "retry-after", "x-oneapi-request-id")
 
@@ -25,6 +26,10 @@ class Answer:
     headers: Mapping[str, str]
     body: str
     truncated: bool = False
+
+    def as_kept(self) -> dict[str, Any]:
+        """What the ledger and the spool keep of it."""
+        return {"status": self.status, "headers": dict(self.headers), "body": self.body}
 
     @property
     def retry_after(self) -> float | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -32,11 +31,9 @@ __all__ = ["Network", "Proxies", "check_network", "is_loopback", "open_client"]
 
 _SCHEMES = ("http", "https", "all")
 _PORTS = {"http": 80, "https": 443}
-_VARIABLES = (
-    *(f"{name}_proxy" for name in (*_SCHEMES, "no")),
-    *(f"{name}_PROXY".upper() for name in (*_SCHEMES, "no")),
-    "REQUEST_METHOD",  # a web server's CGI sets it, and HTTP_PROXY does not count then
-)
+_NAMES = tuple(f"{name}_proxy" for name in (*_SCHEMES, "no"))
+# A web server's CGI sets the last one, and HTTP_PROXY does not count then.
+_VARIABLES = (*_NAMES, *map(str.upper, _NAMES), "REQUEST_METHOD")
 _SHOWN = 60
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -81,20 +78,7 @@ class Proxies:
         Raises:
             NetworkProblem: a variable that cannot be read, or a proxy that cannot be used.
         """
-        return _read_proxies(tuple(map(os.environ.get, _VARIABLES)))
-
-    @classmethod
-    def of_settings(cls, found: Mapping[str, str]) -> Proxies:
-        """Read what `urllib.request.getproxies` finds.
-
-        Raises:
-            NetworkProblem: a variable that cannot be read, or a proxy that cannot be used.
-        """
-        entries = [entry.strip() for entry in found.get("no", "").split(",")]
-        if "*" in entries:
-            return cls({})
-        proxies = {scheme: _proxy(scheme, found[scheme]) for scheme in _SCHEMES if found.get(scheme)}
-        return cls(proxies, tuple(_exempt(entry) for entry in entries if entry))
+        return _proxies_of(tuple(map(os.environ.get, _VARIABLES)))
 
     def proxy_for(self, url: str) -> str | None:
         """The proxy for a URL; None if the request goes to its host directly."""
@@ -110,9 +94,14 @@ class Proxies:
 
 
 @lru_cache(maxsize=8)
-def _read_proxies(_variables: tuple[str | None, ...]) -> Proxies:
-    """The proxies of the environment, read again when it has changed: every request asks for them."""
-    return Proxies.of_settings(getproxies())
+def _proxies_of(_variables: tuple[str | None, ...]) -> Proxies:
+    """The proxies of the environment, read again only when it has changed: every request asks for them."""
+    found = getproxies()
+    entries = [entry.strip() for entry in found.get("no", "").split(",")]
+    if "*" in entries:
+        return Proxies({})
+    proxies = {scheme: _proxy(scheme, found[scheme]) for scheme in _SCHEMES if found.get(scheme)}
+    return Proxies(proxies, tuple(_exempt(entry) for entry in entries if entry))
 
 
 def check_network() -> Proxies:

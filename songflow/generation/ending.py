@@ -122,9 +122,7 @@ def _raw(newest: Report | FetchProblem | None) -> dict[str, Any] | None:
     """The last answer of a wait that ended without a song, for a report on the problem."""
     if isinstance(newest, Report):
         return {"status": 200, "body": newest.raw}
-    if newest is None or newest.answer is None:
-        return None
-    return {"status": newest.answer.status, "headers": newest.answer.headers, "body": newest.answer.body}
+    return None if newest is None or newest.answer is None else newest.answer.as_kept()
 
 
 async def _by_another_id(session: Session, gateway: Gateway, submission: Submission) -> Submission | None:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from songflow import errors, events
 from songflow.accounts import Access
@@ -241,7 +241,7 @@ class Post:
                 raise unknown
 
     async def _settle(self, sender: Sender, state: State, reason: str, answer: Answer | None = None) -> None:
-        row = _answer_row(answer) if answer else None
+        row = answer.as_kept() if answer else None
         await self._persist(
             sender, lambda: self._submissions.settle_sending(self.submission.id, state, reason, row)
         )
@@ -274,7 +274,7 @@ class Post:
     async def _commit_accepted(self, outcome: Accepted, unspooled: str | None, sender: Sender) -> Submission:
         """Retry the ledger until it has the id."""
         session, intent, submission = self.session, self.intent, self.submission
-        answer = _answer_row(outcome.answer)
+        answer = outcome.answer.as_kept()
         named = f"{outcome.generation_id or list(outcome.track_ids)} (key {intent.key}, {intent.gateway})"
         if unspooled is not None:
             log.error("The spool would not take the accepted generation %s: %s", named, unspooled)
@@ -320,7 +320,3 @@ class Post:
 
     def _log_progress(self, text: str, *values: object) -> None:
         log.log(self.session.events.success_level, text, *values)
-
-
-def _answer_row(answer: Answer) -> dict[str, Any]:
-    return {"status": answer.status, "headers": answer.headers, "body": answer.body}

@@ -36,6 +36,7 @@ from sqlalchemy import (
     event,
 )
 
+from songflow.runtime.file_locks import try_lock
 from songflow.runtime.retry import Attempts, Backoff
 
 __all__ = ["BUSY_TIMEOUT_SECONDS", "OPENING_SECONDS", "InLoop", "ReadOnlyFile", "SqliteFile", "may_write"]
@@ -125,7 +126,7 @@ class SqliteFile:
         descriptor = os.open(self._path.parent, os.O_RDONLY)
         try:
             attempts = Attempts(Backoff(first=0.05, factor=1.0, jitter=0.8, within=OPENING_SECONDS))
-            while not _try_lock(descriptor):
+            while not try_lock(descriptor):
                 pause = attempts.next_pause()
                 if pause is None:
                     raise sqlite3.OperationalError(
@@ -245,20 +246,6 @@ class ReadOnlyFile:
             found.close()
             raise
         return found
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # the file system has no such locks
-        return True
-    return True
 
 
 def may_write(path: Path) -> bool:

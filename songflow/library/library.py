@@ -44,9 +44,8 @@ class Library:
     async def __aenter__(self) -> Library:
         if not self._reads_only:
             prepare_folder(self.settings.folder / "spool")
-            with suppress(
-                LibraryError
-            ):  # raised where a song is paid for or stored: the ledger can be used without
+            # It is raised again where a song is paid for or stored: the ledger can be used without a store.
+            with suppress(LibraryError):
                 self.require_store()
         await self.ledger.__aenter__()
         return self

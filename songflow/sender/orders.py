@@ -121,8 +121,8 @@ def unpacked(values: Mapping[str, Any]) -> Outcome:
 def spooled(entry: SpoolEntry, outcome: Outcome) -> SpoolEntry:
     """The spool's entry of an outcome."""
     answer = None if isinstance(outcome, NotSent) else outcome.answer
-    kept = answer and {"status": answer.status, "headers": dict(answer.headers), "body": answer.body}
-    entry = replace(entry, accepted_at=datetime.now(UTC).isoformat(), answer=kept or None)
+    kept = None if answer is None else answer.as_kept()
+    entry = replace(entry, accepted_at=datetime.now(UTC).isoformat(), answer=kept)
     match outcome:
         case Accepted(generation_id, track_ids):
             return replace(entry, generation_id=generation_id, track_ids=track_ids)

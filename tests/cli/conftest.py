@@ -148,7 +148,7 @@ class Gateways(Protocol):
 
 @pytest.fixture
 def gateways() -> Iterator[Gateways]:
-    """Simulated gateways with songs of 2 s that are finished at once."""
+    """Simulated gateways with songs of 1 s that are finished at once."""
     running: list[SimulatorServer] = []
 
     def start(*faults: dict[str, Any], **settings: Any) -> SimulatorServer:

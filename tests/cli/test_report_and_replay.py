@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from cli.main import run
 from deployments.health import Check, good
-from songflow.simulator import Replay, SimulatorServer, SimulatorSettings
+from songflow.simulator import Replay, SimulatorServer
 
 KEY = "sk-never/Show+me=0123456789abcdef"
 Call = Callable[..., tuple[int, dict[str, Any]]]
@@ -73,19 +73,9 @@ def call(capfdbinary: pytest.CaptureFixture[bytes]) -> Call:
 
 
 @pytest.fixture
-def replayed() -> Iterator[Callable[[Path], SimulatorServer]]:
+def replayed(gateways: Any) -> Callable[[Path], SimulatorServer]:
     """Starts simulators that play reports back."""
-    running: list[SimulatorServer] = []
-
-    def start(report: Path) -> SimulatorServer:
-        server = SimulatorServer(SimulatorSettings(replay=Replay.load(report), clip_seconds=2.0))
-        server.start()
-        running.append(server)
-        return server
-
-    yield start
-    for server in running:
-        server.stop()
+    return lambda report: gateways(replay=Replay.load(report), clip_seconds=2.0)
 
 
 def told(code: int, answer: dict[str, Any]) -> dict[str, Any]:
