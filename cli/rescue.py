@@ -17,6 +17,7 @@ from cli.output import SIMULATED, Output, confirm
 from cli.paid_command import guarded, named
 from songflow.documents.text import one_line
 from songflow.errors import InputError
+from songflow.gateways import bills_nothing
 from songflow.generation import rescue as domain
 from songflow.generation.error_texts import unsettled_error
 from songflow.generation.rescue import Rescued
@@ -264,7 +265,7 @@ def _start_of(prompt: str) -> str:
 
 
 def _billed(row: Row) -> str:
-    return SIMULATED if row["gateway"] == "simulator" else f"billed: {row['billed']}"
+    return SIMULATED if bills_nothing(row["gateway"]) else f"billed: {row['billed']}"
 
 
 def _listed(row: Row, unit: str) -> list[str]:

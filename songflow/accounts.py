@@ -15,7 +15,16 @@ from pydantic import SecretStr
 from songflow.errors import InputError, InvalidEnvironment, MissingCredentials
 from songflow.families.family import Request
 from songflow.families.registry import family_of_model, models
-from songflow.gateways import DIALECTS, Account, Dialect, Place, custom_dialect, place_of, sellers
+from songflow.gateways import (
+    DIALECTS,
+    Account,
+    Dialect,
+    Place,
+    bills_nothing,
+    custom_dialect,
+    place_of,
+    sellers,
+)
 from songflow.gateways.dialects import CUSTOM, stored_dialect
 from songflow.gateways.relay_udio import FETCH_PATH, SHAPE, SUBMIT_PATH
 from songflow.ledger.rows import Submission
@@ -70,7 +79,7 @@ class Access:
     @property
     def is_simulated(self) -> bool:
         """True for a simulator, which bills nothing."""
-        return self.gateway == "simulator"
+        return bills_nothing(self.gateway)
 
     @property
     def is_embedded(self) -> bool:

@@ -13,6 +13,7 @@ __all__ = [
     "NotText",
     "close_names",
     "decoded",
+    "joined_notes",
     "line_feeds",
     "marks_removed",
     "one_line",
@@ -83,6 +84,11 @@ def close_names(name: str, known: Sequence[str]) -> list[str]:
     """The known name that is spelled most like another, and a second one if that is very close as well."""
     first, second = get_close_matches(name, known, n=1), get_close_matches(name, known, n=2, cutoff=0.8)
     return second or first
+
+
+def joined_notes(*notes: str | None) -> str | None:
+    """Remarks as one text; None if there is none."""
+    return "; ".join(note for note in notes if note) or None
 
 
 def one_line(text: object, length: int = 60) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from songflow.audio.checksums import sha256_of
 from songflow.audio.decoding import AudioFacts, AudioProblem, doubt_of, measure, remark_of
+from songflow.documents.text import joined_notes
 
 __all__ = ["Checked", "PageFound", "check_file"]
 
@@ -42,7 +43,7 @@ class Checked:
     def note(self) -> str | None:
         """The doubt and the remark for the song's row."""
         unverified = self.doubt and f"could not be verified: {self.doubt}"
-        return "; ".join(text for text in (unverified, self.remark) if text) or None
+        return joined_notes(unverified, self.remark)
 
 
 def check_file(path: Path, announced_seconds: float | None) -> Checked:

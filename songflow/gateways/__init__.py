@@ -8,7 +8,7 @@ from songflow.gateways.answer import Answer
 from songflow.gateways.client import Gateway
 from songflow.gateways.custom import custom_dialect
 from songflow.gateways.dialect import Dialect, check_base_url
-from songflow.gateways.dialects import DIALECTS, Place, place_of, place_urls, sellers
+from songflow.gateways.dialects import DIALECTS, Place, bills_nothing, place_of, place_urls, sellers
 from songflow.gateways.fetch import FetchProblem, FetchProblemKind, classify_fetch
 from songflow.gateways.relay import Ids, candidate_ids, id_or_none
 from songflow.gateways.relay_udio import SHAPES, Shape, relay_udio
@@ -48,6 +48,7 @@ __all__ = [
     "Shape",
     "TakeReport",
     "Unknown",
+    "bills_nothing",
     "candidate_ids",
     "check_base_url",
     "classify_fetch",

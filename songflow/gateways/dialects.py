@@ -10,7 +10,16 @@ from songflow.gateways.dialect import Dialect, canonical_url, equivalent_urls
 from songflow.gateways.openai_hk import OPENAI_HK
 from songflow.gateways.simulator import SIMULATOR
 
-__all__ = ["CUSTOM", "DIALECTS", "Place", "place_of", "place_urls", "sellers", "stored_dialect"]
+__all__ = [
+    "CUSTOM",
+    "DIALECTS",
+    "Place",
+    "bills_nothing",
+    "place_of",
+    "place_urls",
+    "sellers",
+    "stored_dialect",
+]
 
 CUSTOM = "custom"
 """The name of every gateway that a user configures."""
@@ -31,6 +40,11 @@ def place_urls(place: Place) -> tuple[str, ...]:
     """Every base URL that belongs to a place; stored rows have the one that they were made with."""
     gateway, canonical = place
     return equivalent_urls(canonical, *_names(gateway))
+
+
+def bills_nothing(gateway: str) -> bool:
+    """True for the simulator, by a gateway's name."""
+    return gateway == SIMULATOR.name
 
 
 def sellers(family: str) -> tuple[str, ...]:

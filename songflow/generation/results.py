@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from songflow.families.family import Request
+from songflow.gateways import bills_nothing
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import Billed, SongState
 from songflow.notebooks.html import Origin, result_html, song_html
@@ -110,12 +111,12 @@ def origin_of(request: Request, submission: Submission, unit: str) -> Origin:
     """The request and the cost of a submission's takes; `unit` is the library's."""
     given = request.model_dump(mode="json", exclude_defaults=True).keys() | _ALWAYS_SHOWN
     parameters = {name: value for name, value in request.model_dump(mode="json").items() if name in given}
-    return Origin(parameters, _cost(submission, unit), simulated=submission.gateway == "simulator")
+    return Origin(parameters, _cost(submission, unit), simulated=bills_nothing(submission.gateway))
 
 
 def _cost(submission: Submission, unit: str) -> str:
     price = amount(submission.price, unit)
-    if submission.gateway == "simulator":
+    if bills_nothing(submission.gateway):
         return f"{price}, simulated: nothing is billed"
     return {Billed.NO: "not billed", Billed.MAYBE: f"{price}, perhaps billed"}.get(
         Billed(submission.billed), price

@@ -15,6 +15,8 @@ from typing import Any
 from sqlalchemy import Integer, Select, bindparam, func, insert, or_, select, update
 
 from songflow.families.registry import body_hash
+from songflow.gateways import bills_nothing
+from songflow.gateways.simulator import SIMULATOR
 from songflow.ledger import schema
 from songflow.ledger.engine import Connection
 from songflow.ledger.lease import Lease
@@ -25,8 +27,6 @@ from songflow.ledger.states import RULES, SongState, State
 from songflow.ledger.upsert import upsert
 
 __all__ = ["Claim", "Twin", "intend"]
-
-SIMULATOR = "simulator"
 
 _generations, _submissions, _songs = schema.generations, schema.submissions, schema.songs
 
@@ -225,7 +225,7 @@ async def _find_twin(connection: Connection, intent: Intent) -> Twin | None:
     # Replicates of one cell are intended, and each is found by its own key.
     kin = {} if intent.kin is None else {"kin": intent.kin, "kin_length": len(intent.kin)}
     rows = await connection.execute(
-        _twins(intent.hash_version, intent.gateway == SIMULATOR, bool(kin)),
+        _twins(intent.hash_version, bills_nothing(intent.gateway), bool(kin)),
         {"own": intent.key, f"hash_{intent.hash_version}": intent.body_hash, **hashes, **kin},
     )
     for row in rows.mappings():
@@ -252,7 +252,9 @@ def _twins(hash_version: int, simulated: bool, has_kin: bool) -> Select[Any]:
         for version in range(1, hash_version + 1)
     )
     # A simulated song costs nothing, so it does not block a paid one.
-    same_kind = _submissions.c.gateway == SIMULATOR if simulated else _submissions.c.gateway != SIMULATOR
+    same_kind = (
+        _submissions.c.gateway == SIMULATOR.name if simulated else _submissions.c.gateway != SIMULATOR.name
+    )
     start = func.substr(_generations.c.key, 1, bindparam("kin_length", type_=Integer))
     strangers = (start != bindparam("kin"),) if has_kin else ()
     return (

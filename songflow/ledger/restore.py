@@ -19,6 +19,7 @@ from songflow.families.family import Request
 from songflow.families.registry import body_hash, request_of
 from songflow.gateways import place_of
 from songflow.ledger import schema
+from songflow.ledger.answers import store_answer
 from songflow.ledger.engine import Connection, Database
 from songflow.ledger.lease import Lease
 from songflow.ledger.money import count_reserved, count_spent, release_held
@@ -27,7 +28,6 @@ from songflow.ledger.rows import Song, Submission, clean_text, json_list, lease_
 from songflow.ledger.songs import songs_where
 from songflow.ledger.spool import SpooledIntent, SpoolEntry
 from songflow.ledger.states import RULES, Billed, SongState, State
-from songflow.ledger.submissions import store_answer
 from songflow.ledger.upsert import upsert
 
 __all__ = ["RestorableSong", "Restore", "RestoreOutcome"]

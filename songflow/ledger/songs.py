@@ -10,7 +10,9 @@ from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
 
+from songflow.documents.text import joined_notes
 from songflow.ledger import schema
+from songflow.ledger.answers import store_answer
 from songflow.ledger.engine import Connection, Database
 from songflow.ledger.money import settle_money
 from songflow.ledger.queries import one_submission
@@ -25,7 +27,6 @@ from songflow.ledger.rows import (
     json_list,
 )
 from songflow.ledger.states import SongState, State, sources_of
-from songflow.ledger.submissions import store_answer
 
 __all__ = ["AnnouncedTake", "Lineage", "Origin", "Songs", "payload_text", "songs_where"]
 
@@ -174,7 +175,7 @@ class Songs:
             {
                 **asdict(file),
                 **asdict(found),
-                "note": "; ".join(note for note in (found.note, file.note) if note) or None,
+                "note": joined_notes(found.note, file.note),
                 "state": SongState.STORED,
                 "error": None,
             },

@@ -8,13 +8,22 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, bindparam, func, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from songflow.errors import InputError
-from songflow.gateways import candidate_ids, place_urls
+from songflow.gateways import place_urls
 from songflow.ledger import schema
+from songflow.ledger.answers import (
+    FORMER_IDS,
+    POLL,
+    SUBMIT,
+    ids_in_answers,
+    last_submit_answer,
+    store_answer,
+)
 from songflow.ledger.engine import Connection, Database
+from songflow.ledger.ids import same_id_reason, with_ids
 from songflow.ledger.intents import Claim, Twin, intend
 from songflow.ledger.lease import Lease
 from songflow.ledger.money import release_held, settle_money
@@ -38,19 +47,13 @@ from songflow.ledger.rows import (
 )
 from songflow.ledger.states import RULES, SongState, State, sources_of
 
-__all__ = ["Claim", "Submissions", "Twin", "same_id_reason", "store_answer"]
+__all__ = ["Claim", "Submissions", "Twin"]
 
 _submissions, _songs = schema.submissions, schema.songs
 
 # Parameters named like columns are the values to set.
 _SET = update(_submissions).where(_submissions.c.id == bindparam("which"))
 _SET_UNDER_FENCE = _SET.where(_submissions.c.fence == bindparam("expected_fence"))
-_SUBMIT, _POLL = "submit", "poll"
-_STORE_ANSWER = insert(schema.answers)
-_FORGET_POLL = delete(schema.answers).where(
-    schema.answers.c.submission_id == bindparam("which"), schema.answers.c.kind == _POLL
-)
-_FORMER_IDS = "former ids"
 _MAY_RUN = sources_of(State.RUNNING) | {State.RUNNING}
 
 
@@ -128,7 +131,7 @@ class Submissions:
             values |= lease_columns(lease)
         async with self._database.write("accepted") as connection:
             await lock_name(connection, clean_id or clean_tracks)  # another may be told the same id at once
-            current, owner = await _with_ids(connection, submission_id, clean_id, json.loads(clean_tracks))
+            current, owner = await with_ids(connection, submission_id, clean_id, json.loads(clean_tracks))
             if current is None:
                 return None
             if owner is not None:
@@ -151,7 +154,7 @@ class Submissions:
         former = {"generation_id": submission.generation_id, "track_ids": submission.track_ids, "why": why}
         async with self._database.write("running") as connection:
             await lock_name(connection, clean_text(generation_id) or "")
-            current, owner = await _with_ids(connection, submission.id, clean_text(generation_id), ())
+            current, owner = await with_ids(connection, submission.id, clean_text(generation_id), ())
             if owner is not None:
                 raise InputError(
                     f"The id {generation_id} belongs to the key {owner.key!r} already.",
@@ -173,32 +176,18 @@ class Submissions:
             )
             if changed.rowcount != 1:
                 return None
-            await store_answer(connection, submission.id, _FORMER_IDS, {"body": json.dumps(former)})
+            await store_answer(connection, submission.id, FORMER_IDS, {"body": json.dumps(former)})
             return await one_submission(connection, submission.id)
 
     async def known_ids(self, submission_id: str) -> list[str]:
         """Every id that may name a submission's generation: of the raw answer to its POST, and its former ids."""
-        answers = schema.answers
         async with self._database.read() as connection:
-            rows = await connection.execute(
-                select(answers.c.body)
-                .where(answers.c.submission_id == submission_id, answers.c.kind.in_([_SUBMIT, _FORMER_IDS]))
-                .order_by(answers.c.id)
-            )
-            return list(dict.fromkeys(one for row in rows for one in candidate_ids(row.body)))
+            return await ids_in_answers(connection, submission_id)
 
     async def submit_answer(self, submission_id: str) -> StoredAnswer | None:
         """The last raw answer to its POST, if there was one."""
-        answers = schema.answers
         async with self._database.read() as connection:
-            rows = await connection.execute(
-                select(answers.c.status, answers.c.headers, answers.c.body)
-                .where(answers.c.submission_id == submission_id, answers.c.kind == "submit")
-                .order_by(answers.c.id.desc())
-                .limit(1)
-            )
-            found = rows.first()
-        return None if found is None else StoredAnswer(found.status, json.loads(found.headers), found.body)
+            return await last_submit_answer(connection, submission_id)
 
     async def settle_sending(
         self,
@@ -258,7 +247,7 @@ class Submissions:
             values["settled_at"] = datetime.now(UTC)
         if pending_at is not None:
             values["pending_at"] = pending_at
-        return await self._move(submission_id, to, values, answer=answer, answer_to=_POLL, refund=refund)
+        return await self._move(submission_id, to, values, answer=answer, answer_to=POLL, refund=refund)
 
     async def hold(self, submission_id: str, lease: Lease) -> None:
         """Take the lease to wait for or collect it."""
@@ -419,7 +408,7 @@ class Submissions:
         fence: str | None = None,
         origin: State | None = None,
         answer: Mapping[str, Any] | None = None,
-        answer_to: str = _SUBMIT,
+        answer_to: str = SUBMIT,
         refund: bool = False,
     ) -> bool:
         async with self._database.write(str(to)) as connection:
@@ -446,7 +435,7 @@ async def _apply(
     fence: str | None = None,
     origin: State | None = None,
     answer: Mapping[str, Any] | None = None,
-    answer_to: str = _SUBMIT,
+    answer_to: str = SUBMIT,
     refund: bool = False,
 ) -> RowMapping | None:
     """Change a state, and the counters of money with it; returns the row, or None if it was not in such a state."""
@@ -456,31 +445,11 @@ async def _apply(
     )
     row = rows.mappings().one_or_none()
     if answer is not None:
-        if answer_to == _POLL:  # instead of that of an earlier wait
-            await connection.execute(_FORGET_POLL, {"which": submission_id})
         await store_answer(connection, submission_id, answer_to, answer)
     if row is None:
         return None
     await settle_money(connection, row, to, refund=refund)
     return row
-
-
-async def _with_ids(
-    connection: Connection, submission_id: str, generation_id: str | None, track_ids: Sequence[str]
-) -> tuple[Submission | None, Submission | None]:
-    """A submission, and another one at the same gateway that has one of these ids."""
-    values: dict[str, Any] = {"which": submission_id, "wanted": generation_id}
-    if track_ids:
-        values |= {
-            "tracks": list(track_ids),
-            "count": len(set(track_ids)),
-            "track_list": json_list(track_ids),
-        }
-    rows = await connection.execute(_with_any_id(bool(track_ids)), values)
-    found = [Submission.from_row(dict(row)) for row in rows.mappings()]
-    current = next((one for one in found if one.id == submission_id), None)
-    others = (one for one in found if current and one.id != current.id and one.place == current.place)
-    return current, next(others, None)
 
 
 async def _doubt(
@@ -494,32 +463,7 @@ async def _doubt(
         {"which": current.id, "state": State.UNKNOWN, **values},
     )
     if answer is not None:
-        await store_answer(connection, current.id, _SUBMIT, answer)
-
-
-@cache
-def _with_any_id(has_tracks: bool) -> Select[Any]:
-    """Select a submission and those with the same ids: of the generation, of stored songs, or of open track lists."""
-    same = [_submissions.c.id == bindparam("which"), _submissions.c.generation_id == bindparam("wanted")]
-    if has_tracks:
-        # All of them: an extension's answer may list its source beside the new songs.
-        of_songs = (
-            select(_songs.c.submission_id)
-            .where(_songs.c.song_id.in_(bindparam("tracks", expanding=True)))
-            .group_by(_songs.c.submission_id)
-            .having(func.count(_songs.c.song_id.distinct()) >= bindparam("count"))
-        )
-        is_open = _submissions.c.state.in_([state for state, rule in RULES.items() if rule.unsettled])
-        same += [
-            _submissions.c.id.in_(of_songs),
-            is_open & (_submissions.c.track_ids == bindparam("track_list")),
-        ]
-    return select(_submissions).where(or_(*same))
-
-
-def same_id_reason(owner: Submission) -> str:
-    """Why an answer with this submission's id is no acceptance of another request."""
-    return f"the gateway answered with the id {owner.any_id}, which is the generation of the key {owner.key!r} already"
+        await store_answer(connection, current.id, SUBMIT, answer)
 
 
 @cache
@@ -536,21 +480,4 @@ def _has_announced() -> ColumnElement[bool]:
         select(_songs.c.id)
         .where(_songs.c.submission_id == _submissions.c.id, _songs.c.state == SongState.ANNOUNCED)
         .exists()
-    )
-
-
-async def store_answer(
-    connection: Connection, submission_id: str, kind: str, answer: Mapping[str, Any]
-) -> None:
-    """Store a gateway's raw answer: `status`, `headers`, `body`."""
-    await connection.execute(
-        _STORE_ANSWER,
-        {
-            "submission_id": submission_id,
-            "kind": kind,
-            "status": answer.get("status"),
-            "headers": json.dumps(dict(answer.get("headers", {}))),
-            "body": clean_text(answer["body"]),
-            "received_at": datetime.now(UTC),
-        },
     )

@@ -22,6 +22,7 @@ from typing import BinaryIO
 from songflow.audio.checksums import hash_range
 from songflow.audio.id3 import Picture, Tag, audio_span, encode, read_tag
 from songflow.audio.mpeg import is_mpeg_audio
+from songflow.documents.text import joined_notes
 from songflow.downloads.covers import ENDINGS
 from songflow.downloads.downloader import Downloaded, discard_part
 from songflow.ledger.rows import SourceFound, StoredFile
@@ -99,7 +100,7 @@ async def tag_and_store(
         sha256=ready.sha256,
         audio_sha256=ready.audio_sha256,
         cover_path=cover_path,
-        note=_joined(done.note, ready.note),
+        note=joined_notes(done.note, ready.note),
         stored_at=stored_at,
         **{name: getattr(done.facts, name, None) for name in MEASURES},
     )
@@ -110,11 +111,7 @@ def _with_note(source: SourceFound | None, note: str | None) -> SourceFound | No
     if note is None:
         return source
     source = source or SourceFound()
-    return replace(source, note=_joined(source.note, note))
-
-
-def _joined(*notes: str | None) -> str | None:
-    return "; ".join(note for note in notes if note) or None
+    return replace(source, note=joined_notes(source.note, note))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from songflow.generation.policy import PaidRequest
 from songflow.generation.rescue import adopt, rescue
 from songflow.generation.submit import submit_once
 from songflow.ledger import State
+from songflow.ledger.answers import store_answer
 from songflow.ledger.rows import Submission
-from songflow.ledger.submissions import store_answer
 
 
 def answering(body: object) -> dict[str, object]:
