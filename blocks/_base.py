@@ -7,28 +7,18 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Self
 
 from prefect.blocks.abstract import CredentialsBlock
-from pydantic import ConfigDict, Field, HttpUrl, SecretStr, TypeAdapter, field_validator, model_validator
+from pydantic import ConfigDict, Field, HttpUrl, SecretStr, field_validator, model_validator
 
+from blocks.prefect_ui import LOGO
 from songflow.accounts import DEFAULT_PRICES, Access
 from songflow.errors import InputError
 from songflow.families.registry import models
 from songflow.gateways import Account, Dialect, Gateway
 
-__all__ = ["ALIAS_PREFIX", "UNSAVED", "GatewayCredentials", "web_address"]
-
-# The only place with the project's public address. It has none yet, and nobody can own `.invalid`: better no picture
-# in the UI than a stranger's.
-_HOME = "https://songflow.invalid"
+__all__ = ["ALIAS_PREFIX", "UNSAVED", "GatewayCredentials"]
 
 ALIAS_PREFIX = "block:"
 UNSAVED = "unsaved"
-
-_URL = TypeAdapter(HttpUrl)
-
-
-def web_address(path: str, *, logo: bool = False) -> HttpUrl:
-    """Public address of a documentation page, or of a logo in this folder."""
-    return _URL.validate_python(f"{_HOME}/blocks/logos/{path}" if logo else f"{_HOME}/{path}")
 
 
 class GatewayCredentials(CredentialsBlock, ABC):
@@ -41,7 +31,11 @@ class GatewayCredentials(CredentialsBlock, ABC):
     # Otherwise pydantic's error for an invalid key would quote the key.
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    _documentation_url: ClassVar[HttpUrl | None] = web_address("README.md")
+    _logo_url: ClassVar[HttpUrl | None] = LOGO
+
+    # Subclasses redefine these two; they are here so that forms have them first.
+    api_key: SecretStr | None = Field(default=None, title="API key", description="The account's key.")
+    base_url: str | None = Field(default=None, title="Base URL", description="The gateway's address.")
 
     prices: dict[str, float] = Field(
         default_factory=lambda: dict(DEFAULT_PRICES),
@@ -79,16 +73,12 @@ class GatewayCredentials(CredentialsBlock, ABC):
         """The gateway's base URL."""
 
     @property
-    def _secret(self) -> SecretStr | None:
-        return getattr(self, "api_key", None)
-
-    @property
     def alias(self) -> str:
         """The account's name in the ledger, `block:<type>/<document>`, from which its key is loaded again."""
         return f"{ALIAS_PREFIX}{self.get_block_type_slug()}/{self._block_document_name or UNSAVED}"
 
     def _account(self, alias: str) -> Account:
-        return Account(self._dialect(), self._address(), alias, self._secret)
+        return Account(self._dialect(), self._address(), alias, self.api_key)
 
     def get_access(self) -> Access:
         """The account with its prices, for the paid step."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import Field, SecretStr
 
-from blocks._base import GatewayCredentials, web_address
+from blocks._base import GatewayCredentials
 from songflow.accounts import EMBEDDED_URL
 from songflow.gateways import DIALECTS, Dialect, Shape, custom_dialect
 from songflow.gateways.relay_udio import FETCH_PATH, SHAPE, SUBMIT_PATH
@@ -34,9 +34,8 @@ class CometAPICredentials(GatewayCredentials):
         ```
     """
 
-    _block_type_name: ClassVar[str | None] = "CometAPI Credentials"
+    _block_type_name: ClassVar[str | None] = "CometAPI Song Credentials"
     _block_type_slug: ClassVar[str | None] = "cometapi-credentials"
-    _logo_url: ClassVar[HttpUrl | None] = web_address("cometapi.png", logo=True)
     _description: ClassVar[str | None] = "An account at CometAPI, which sells Udio songs per request."
 
     api_key: SecretStr = Field(title="API key", description="The account's key, sent as a bearer token.")
@@ -65,9 +64,8 @@ class OpenAIHKCredentials(GatewayCredentials):
         ```
     """
 
-    _block_type_name: ClassVar[str | None] = "OpenAI-HK Credentials"
+    _block_type_name: ClassVar[str | None] = "OpenAI-HK Song Credentials"
     _block_type_slug: ClassVar[str | None] = "openai-hk-credentials"
-    _logo_url: ClassVar[HttpUrl | None] = web_address("openai-hk.png", logo=True)
     _description: ClassVar[str | None] = "An account at OpenAI-HK, which sells Udio songs per request."
 
     api_key: SecretStr = Field(title="API key", description="The account's key (hk-...), sent unchanged.")
@@ -98,7 +96,6 @@ class SimulatorCredentials(GatewayCredentials):
 
     _block_type_name: ClassVar[str | None] = "Song Simulator Credentials"
     _block_type_slug: ClassVar[str | None] = "song-simulator-credentials"
-    _logo_url: ClassVar[HttpUrl | None] = web_address("simulator.png", logo=True)
     _description: ClassVar[str | None] = "A simulated song gateway, to try everything without paying."
 
     base_url: str | None = Field(
@@ -107,7 +104,9 @@ class SimulatorCredentials(GatewayCredentials):
         description="A simulator started with `songflow simulate`; empty for one inside the flow's process.",
     )
     api_key: SecretStr | None = Field(
-        default=None, title="API key", description="The key, if the simulator was started with one."
+        default=None,
+        title="API key",
+        description="The key, if the simulator was started with one.",
     )
 
     def _dialect(self) -> Dialect:
@@ -131,12 +130,13 @@ class CustomGatewayCredentials(GatewayCredentials):
 
     _block_type_name: ClassVar[str | None] = "Custom Song Gateway Credentials"
     _block_type_slug: ClassVar[str | None] = "custom-song-gateway-credentials"
-    _logo_url: ClassVar[HttpUrl | None] = web_address("custom.png", logo=True)
     _description: ClassVar[str | None] = "An account at a Udio gateway that Songflow does not know by name."
 
     base_url: str = Field(title="Base URL", description="The gateway's address, without a path.")
     submit_path: str = Field(
-        default=SUBMIT_PATH, title="Submit path", description="Path that requests are posted to."
+        default=SUBMIT_PATH,
+        title="Submit path",
+        description="Path that requests are posted to.",
     )
     fetch_path: str = Field(
         default=FETCH_PATH,
@@ -149,7 +149,9 @@ class CustomGatewayCredentials(GatewayCredentials):
         description="Place of the songs: A songs, B data.data.songs, C data.songs, D data.data[].songs.",
     )
     api_key: SecretStr | None = Field(
-        default=None, title="API key", description="The account's key, if the gateway requires one."
+        default=None,
+        title="API key",
+        description="The account's key, if the gateway requires one.",
     )
 
     def _dialect(self) -> Dialect:

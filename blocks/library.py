@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, HttpUrl, SecretStr, field_validator
 
-from blocks._base import web_address
+from blocks.prefect_ui import LOGO
 from songflow.errors import LibraryError
 from songflow.library.file_names import check_template
 from songflow.settings import DEFAULT_NAME_TEMPLATE, LibrarySettings
@@ -34,8 +34,7 @@ class SongLibrary(Block):
 
     _block_type_name: ClassVar[str | None] = "Song Library"
     _block_type_slug: ClassVar[str | None] = "song-library"
-    _logo_url: ClassVar[HttpUrl | None] = web_address("library.png", logo=True)
-    _documentation_url: ClassVar[HttpUrl | None] = web_address("README.md")
+    _logo_url: ClassVar[HttpUrl | None] = LOGO
     _description: ClassVar[str | None] = "Location of songs and of the ledger of payments."
 
     # Required on purpose: if all fields of a block are optional, Prefect's form validation also accepts a reference to

@@ -61,7 +61,7 @@ def _blocks(types: list[JsonSchemaValue], shapes: list[JsonSchemaValue]) -> dict
 
 def _kind(slug: str) -> str:
     """The name of a kind of account, as on Prefect's page of blocks."""
-    return CREDENTIALS_TYPES[slug].get_block_type_name().removesuffix(" Credentials")
+    return CREDENTIALS_TYPES[slug].get_block_type_name().removesuffix(" Credentials").removesuffix(" Song")
 
 
 def _empty(title: str) -> dict[str, Any]:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
-import threading
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_UI_URL, temporary_settings
 from prefect.testing.standard_test_suites import BlockStandardTestSuite
 from pydantic import ValidationError
 
@@ -34,32 +29,30 @@ on_a_server = [
 ]
 
 
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        """Nothing on stderr."""
-
-
-@pytest.fixture(scope="module")
-def logos() -> Iterator[str]:
-    """The folder of logos as its public address will serve it."""
-    folder = Path(blocks.__file__).parent / "logos"
-    handler = functools.partial(QuietHandler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 @pytest.mark.parametrize("block", ALL, ids=lambda block: block.__name__, indirect=True)
 class TestEveryBlock(BlockStandardTestSuite):
     @pytest.fixture
-    def block(
-        self, request: pytest.FixtureRequest, logos: str, monkeypatch: pytest.MonkeyPatch
-    ) -> type[Block]:
+    def block(self, request: pytest.FixtureRequest) -> type[Block]:
         block: type[Block] = request.param
-        name = str(block._logo_url).rpartition("/")[2]
-        monkeypatch.setattr(block, "_logo_url", f"{logos}/{name}")
         return block
+
+    def test_has_a_valid_image(self, block: type[Block]) -> None:
+        """It is Prefect's own icon; tests/browser shows that browsers get it."""
+        with temporary_settings({PREFECT_UI_URL: "https://prefect.example/studio/"}):
+            assert str(block._logo_url) == "https://prefect.example/studio/ico/android-chrome-192x192.png"
+
+    def test_has_a_documentation_url(self, block: type[Block]) -> None:
+        """No link at all, since no address of the documentation is certain."""
+        assert block._documentation_url is None
+
+    def test_is_found_by_a_search_for_song(self, block: type[Block]) -> None:
+        assert "song" in block.get_block_type_name().lower()
+
+
+@pytest.mark.parametrize("block", [one for one in ALL if one is not SongLibrary])
+def test_a_form_of_credentials_begins_with_the_key(block: type[Block]) -> None:
+    properties = block.model_json_schema()["properties"]
+    assert next(iter(properties)) == "api_key"
 
 
 @pytest.mark.parametrize(

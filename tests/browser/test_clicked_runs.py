@@ -11,10 +11,11 @@ import pandas
 import pytest
 from playwright.async_api import Page, expect
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from support.forms import RunForm, serving
+from support.forms import RunForm, check_pictures, serving
 from support.prefect_server import PrefectServer
 
-from blocks import SimulatorCredentials, SongLibrary
+from blocks import OpenAIHKCredentials, SimulatorCredentials, SongLibrary
+from deployments.setup import BLOCK_TYPES
 from songflow.catalog.manifest import read_manifest
 from songflow.ledger.states import State
 from songflow.library.library import Library
@@ -91,11 +92,27 @@ async def open_form(page: Page, desk: Desk, deployment: str) -> RunForm:
 
 async def submitted(form: RunForm, picture: Path) -> None:
     """Submit, wait for the run and check that it has completed."""
+    await check_pictures(form.page)
     await form.picture(picture)
     await form.submit()
     run = await form.finished_run()
     assert run.state is not None
     assert run.state.is_completed(), run.state.message
+
+
+async def test_every_block_is_found_and_shows_its_picture(desk: Desk, page: Page) -> None:
+    """In the catalogue, on the pages of its type, on the form that creates it and among the saved blocks."""
+    await page.goto(f"{desk.server.ui}/v2/blocks/catalog")
+    await page.get_by_placeholder("Search blocks").fill("song")
+    await expect(page.get_by_role("link", name="Create")).to_have_count(len(BLOCK_TYPES))
+    await check_pictures(page)
+    for block in BLOCK_TYPES:
+        await expect(page.get_by_role("heading", name=block.get_block_type_name())).to_be_visible()
+    saved = (await SongLibrary.aload(BLOCK))._block_document_id
+    slug = OpenAIHKCredentials.get_block_type_slug()
+    for address in (f"catalog/{slug}", f"catalog/{slug}/create", f"block/{saved}", ""):
+        await page.goto(f"{desk.server.ui}/v2/blocks/{address}")
+        await check_pictures(page)
 
 
 async def test_a_song_from_the_form_after_a_wrong_value_was_refused(

@@ -122,6 +122,16 @@ class RunForm:
                 await asyncio.sleep(0.3)
 
 
+async def check_pictures(page: Page) -> None:
+    """Wait for a page's images; each must be there, and be a picture."""
+    await expect(page.locator("img").first).to_be_visible()
+    await page.wait_for_function("[...document.images].every(image => image.complete)")
+    broken = await page.evaluate(
+        "[...document.images].filter(image => image.naturalWidth === 0).map(image => image.src || image.alt)"
+    )
+    assert broken == [], page.url
+
+
 @contextmanager
 def serving(server: PrefectServer, library: Path) -> Iterator[None]:
     """Run `python -m deployments.serve` in a process, from the moment that all is served until the block ends."""
