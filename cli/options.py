@@ -17,7 +17,8 @@ from cyclopts import Group, Parameter
 from songflow import parameters
 from songflow.documents.text import decoded, marks_removed, plain_text, read_text
 from songflow.errors import InputError
-from songflow.families.udio import SongRequest
+from songflow.families.family import Request
+from songflow.families.registry import parse_request
 from songflow.parameters import EnvironmentAccount, KeyedSafety
 from songflow.settings import LibrarySettings
 
@@ -240,6 +241,8 @@ class Song:
         udio32-v1.5 (32.81 s) or udio130-v1.5 (130 s, twice the price).
     seed
         A seed from 0, or -1 for a random one.
+    title
+        The song's title, for models that take one.
     negative_prompt
         What the song should not have.
     prompt_strength
@@ -267,6 +270,7 @@ class Song:
     instrumental: Annotated[bool, Parameter(negative="")] = False
     model: str | None = None
     seed: int | None = None
+    title: str | None = None
     negative_prompt: str | None = None
     prompt_strength: float | None = None
     clarity_strength: float | None = None
@@ -278,13 +282,13 @@ class Song:
     lyrics_end: float | Literal["auto"] | None = None
     raw_prompt: Annotated[bool, Parameter(negative="")] = False
 
-    def request(self, prompt: str) -> SongRequest:
+    def request(self, prompt: str) -> Request:
         """The validated request.
 
         Raises:
             InputError: naming each wrong value; nothing was sent.
         """
-        return SongRequest.parse({"prompt": marks_removed(prompt), **self.fields()})
+        return parse_request({"prompt": marks_removed(prompt), **self.fields()})
 
     def fields(self) -> dict[str, Any]:
         """The request's fields that were given, by their wire names.
@@ -299,6 +303,7 @@ class Song:
             "lyrics_type": "instrumental" if self.instrumental else sung,
             "model_type": self.model,
             "seed": self.seed,
+            "title": cleaned(self.title),
             "negative_prompt": cleaned(self.negative_prompt),
             "prompt_strength": self.prompt_strength,
             "clarity_strength": self.clarity_strength,

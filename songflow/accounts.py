@@ -87,8 +87,9 @@ class Access:
         return self.account.base_url == EMBEDDED_URL
 
     def sells(self, request: Request) -> bool:
-        """True if the gateway sells the request's model family."""
-        return family_of_model(request.model_type).name in self.account.dialect.services
+        """True if the gateway sells the request's model."""
+        service = self.account.dialect.services.get(family_of_model(request.model_type).name)
+        return service is not None and service.sells(request.model_type)
 
     def price_of(self, request: Request) -> float:
         """Units that this account charges for a request."""
@@ -183,15 +184,16 @@ def fallbacks_from_environment(names: Sequence[str]) -> list[Access]:
 def reason_not_to_ask(access: Access, request: Request) -> InputError | None:
     """The error of a request that this gateway cannot serve, found without asking it; None if it can.
 
-    Either the gateway does not sell the model family, or it cannot express the request in its own body.
+    Either the gateway does not sell the model, or it cannot express the request in its own body.
     """
-    family = family_of_model(request.model_type).name
+    family, model = family_of_model(request.model_type).name, request.model_type
     service = access.account.dialect.services.get(family)
-    if service is None:
-        selling = ", ".join(sellers(family)) or "none"
+    if service is None or not service.sells(model):
+        selling = ", ".join(sellers(family, model)) or "none"
+        what, short = (f"{family} (model {model})", family) if service is None else (model, model)
         return InputError(
-            f"{access.gateway} does not sell {family} (model {request.model_type}).",
-            next=f"choose another model, or a gateway that sells {family}: {selling}; nothing was sent.",
+            f"{access.gateway} does not sell {what}.",
+            next=f"choose another model, or a gateway that sells {short}: {selling}; nothing was sent.",
         )
     try:
         service.wire_body(request.body())
@@ -205,7 +207,7 @@ def reason_not_to_ask(access: Access, request: Request) -> InputError | None:
 def that_can_take(choices: Sequence[Access], request: Request) -> tuple[Access, ...]:
     """Select the accounts that a request may be sent to: the first choice, and fallbacks that can serve it.
 
-    A fallback must sell the request's model family, and only the gateway that has a song can extend it. The first
+    A fallback must sell the request's model, and only the gateway that has a song can extend it. The first
     choice is the one that was asked for, so a source song is there; other accounts of that gateway see it, too.
     """
     first, *fallbacks = choices

@@ -60,6 +60,8 @@ class Request(BaseModel, ABC):
 
     allowed_values: ClassVar[Mapping[str, str]] = {}
     """What each field allows, as the end of an error message."""
+    source_generation_field: ClassVar[str | None] = None
+    """The field of the gateway's id of the generation that made the source song, in families that send it."""
 
     if TYPE_CHECKING:  # each family declares them as fields, with its own defaults and order
         prompt: str
@@ -132,6 +134,12 @@ class Request(BaseModel, ABC):
         A family drops the fields that do not make sense any more beside a replaced one.
         """
         return {**self.model_dump(), **overrides}
+
+    def with_source(self, song_id: str, generation_id: str | None) -> Self:
+        """The same extension of another song, which the gateway's generation of this id has made."""
+        field = self.source_generation_field
+        source = {"source_song_id": song_id} | ({} if field is None else {field: generation_id})
+        return self.model_copy(update=source)
 
     def canonical(self) -> str:
         """The canonical body as one unambiguous line of JSON, as stored in the ledger."""

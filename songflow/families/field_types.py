@@ -7,7 +7,17 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
-__all__ = ["AUTO", "FieldKind", "Fraction", "FractionOrAuto", "NotBlank", "Text", "auto_is_none", "one_of"]
+__all__ = [
+    "AUTO",
+    "FieldKind",
+    "Fraction",
+    "FractionOrAuto",
+    "LyricsType",
+    "NotBlank",
+    "Text",
+    "auto_is_none",
+    "one_of",
+]
 
 
 class FieldKind(StrEnum):
@@ -22,6 +32,14 @@ class FieldKind(StrEnum):
     LEVEL = "level"  # a number from a short list
     NUMBER = "number"
     SEED = "seed"  # a whole number that selects one of many random results and has no order
+
+
+class LyricsType(StrEnum):
+    """Where the sung words come from."""
+
+    USER = "user"
+    INSTRUMENTAL = "instrumental"
+    GENERATE = "generate"
 
 
 def one_of(*allowed: str | float) -> AfterValidator:

@@ -12,6 +12,7 @@ from typing import Any
 from songflow.errors import InvalidRequest
 from songflow.families.family import Family, Mode, Model, Request
 from songflow.families.field_types import FieldKind
+from songflow.families.suno import SUNO
 from songflow.families.udio import UDIO
 
 __all__ = [
@@ -42,7 +43,7 @@ __all__ = [
     "wire_name",
 ]
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (UDIO,)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (UDIO, SUNO)}
 """The families by name; the first is that of a request that names no model."""
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -57,6 +58,7 @@ SHORT_NAMES: Mapping[str, str] = MappingProxyType(
         "lyrics_end": "lyrics_placement_end",
         "raw_prompt": "bypass_prompt_optimization",
         "song_id": "source_song_id",
+        "at": "continue_at",
     }
 )
 """The command line's names of request fields, where they are not the wire names."""
@@ -137,6 +139,7 @@ def extension_request(
     parent: Request | None,
     song_id: str,
     *,
+    generation_id: str | None = None,
     mode: Mode | str | None = None,
     place: str | None = None,
     overrides: Mapping[str, Any] = _NOTHING,
@@ -146,6 +149,7 @@ def extension_request(
     Args:
         parent: The request that made the song; None for a song that only the gateway knows.
         song_id: The gateway's id of the song.
+        generation_id: The gateway's id of the generation that made it, which some families send.
         mode: "precede" or "continuation"; None: that of the place, else continuation.
         place: One of the family's named placements; None: the family's default for the mode.
         overrides: Fields that differ from the parent's.
@@ -154,6 +158,9 @@ def extension_request(
         InvalidRequest: mode and place contradict each other, or a field is wrong, missing or unknown.
     """
     family = family_of_fields(overrides) if parent is None else family_of_model(parent.model_type)
+    field = family.request.source_generation_field
+    if field is not None and generation_id is not None:
+        overrides = {field: generation_id, **overrides}
     return family.extend(parent, song_id, mode=mode, place=place, overrides=overrides)
 
 

@@ -8,7 +8,6 @@ gateways that publish it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self
 
@@ -23,18 +22,18 @@ from songflow.families.family import (
     Request,
     plain_numbers,
 )
-from songflow.families.field_types import FieldKind, Fraction, FractionOrAuto, NotBlank, Text, one_of
+from songflow.families.field_types import (
+    FieldKind,
+    Fraction,
+    FractionOrAuto,
+    LyricsType,
+    NotBlank,
+    Text,
+    one_of,
+)
 from songflow.families.udio_extensions import extension_fields
 
 __all__ = ["MODELS", "PLACES", "UDIO", "LyricsType", "SongRequest"]
-
-
-class LyricsType(StrEnum):
-    """Where the sung words come from."""
-
-    USER = "user"
-    INSTRUMENTAL = "instrumental"
-    GENERATE = "generate"
 
 
 MODELS: Mapping[str, Model] = {

@@ -11,6 +11,7 @@ from songflow.gateways.dialect import Dialect, check_base_url
 from songflow.gateways.dialects import DIALECTS, Place, bills_nothing, place_of, place_urls, sellers
 from songflow.gateways.fetch import FetchProblem, FetchProblemKind, classify_fetch
 from songflow.gateways.relay import Ids, candidate_ids, id_or_none
+from songflow.gateways.relay_suno import relay_suno
 from songflow.gateways.relay_udio import SHAPES, Shape, relay_udio
 from songflow.gateways.report import Report, ReportContent, ReportStatus, TakeReport, read_word
 from songflow.gateways.service import Question, Service
@@ -58,6 +59,7 @@ __all__ = [
     "place_of",
     "place_urls",
     "read_word",
+    "relay_suno",
     "relay_udio",
     "sellers",
 ]

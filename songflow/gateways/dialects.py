@@ -47,9 +47,10 @@ def bills_nothing(gateway: str) -> bool:
     return gateway == SIMULATOR.name
 
 
-def sellers(family: str) -> tuple[str, ...]:
-    """The names of the gateways that sell a model family."""
-    return tuple(name for name, dialect in DIALECTS.items() if family in dialect.services)
+def sellers(family: str, model_type: str) -> tuple[str, ...]:
+    """The names of the gateways that sell a model of a family."""
+    services = {name: dialect.services.get(family) for name, dialect in DIALECTS.items()}
+    return tuple(name for name, service in services.items() if service and service.sells(model_type))
 
 
 def stored_dialect(gateway: str, stored: str) -> Dialect | None:

@@ -5,6 +5,7 @@ Udio: `{"generation_id", "track_ids"}`, at the top or in `data`. Other families:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,8 @@ _ID_NAMES = (
 )  # fmt: skip
 _DEEPEST, _MOST_VALUES = 4, 200
 _LONGEST_ID = 255
+_MOST_DOCUMENTS = 4
+_BLANK = "\ufeff \t\r\n"
 
 
 def candidate_ids(text: str) -> tuple[str, ...]:
@@ -49,15 +52,33 @@ def candidate_ids(text: str) -> tuple[str, ...]:
     Wherever it stands, also as a number; those near the top come first. Only a gateway, or a person, can tell which it
     is.
     """
-    try:
-        value = parse_json(text)
-    except ValueError:
-        return ()
-    found = [holder.get(name) for holder in _dicts(value) for name in _ID_NAMES]
-    if isinstance(value, dict) and _may_be_success(value):
-        found.append(value.get("data"))
+    found: list[object] = []
+    for value in _documents(text):
+        found += [holder.get(name) for holder in _dicts(value) for name in _ID_NAMES]
+        if isinstance(value, dict) and _may_be_success(value):
+            found.append(value.get("data"))
     ids = (_as_text(one) for one in found)
     return tuple(dict.fromkeys(one for one in ids if one is not None))
+
+
+def _documents(text: str) -> Iterator[object]:
+    """The JSON of a text; of several documents one after the other, each.
+
+    The open relay writes its error behind a success that it has written already, if it cannot store the task.
+    """
+    try:
+        yield parse_json(text)
+        return
+    except ValueError:
+        rest, scan = text.lstrip(_BLANK), json.JSONDecoder().raw_decode
+    for _ in range(_MOST_DOCUMENTS):
+        try:
+            end = scan(rest)[1]
+            value = parse_json(rest[:end])
+        except (ValueError, RecursionError):
+            return
+        yield value
+        rest = rest[end:].lstrip(_BLANK)
 
 
 def _may_be_success(answer: dict[str, Any]) -> bool:

@@ -58,6 +58,7 @@ class Service:
         fetch_body: The JSON body of a fetch of these ids, for gateways that are polled by POST.
         headers: Further headers of every request.
         settings: What the ledger stores in order to speak to a user-defined gateway again.
+        models: The models of the family that the gateway sells; None for all of them.
     """
 
     submit_path: str
@@ -70,6 +71,11 @@ class Service:
     fetch_body: Callable[[Sequence[str]], Mapping[str, Any]] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    models: frozenset[str] | None = None
+
+    def sells(self, model_type: str) -> bool:
+        """True if the gateway sells this model of the family."""
+        return self.models is None or model_type in self.models
 
     def path_for(self, body: Mapping[str, Any]) -> str:
         """The path of a canonical body's POST."""

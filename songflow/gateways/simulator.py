@@ -1,13 +1,13 @@
-"""The song simulator: it answers with the paths and the shape of OpenAI-HK, and needs no key."""
+"""The song simulator: it answers with the paths and the shapes of OpenAI-HK, and needs no key."""
 
 from __future__ import annotations
 
 from songflow.gateways.dialect import Dialect
-from songflow.gateways.relay_udio import relay_udio
+from songflow.gateways.openai_hk import OPENAI_HK
 
 SIMULATOR = Dialect(
     name="simulator",
     base_url=None,
     key_variable="SONGFLOW_API_KEY",
-    services=relay_udio("/udio/submit/music", "/udio/fetch/{id}", "B"),
+    services=OPENAI_HK.services,
 )

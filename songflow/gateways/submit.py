@@ -169,6 +169,7 @@ _EITHER: tuple[Style, ...] = ("relay", "openai")
 _INVALID = frozenset({"invalid_request"})
 _NO_QUOTA = frozenset({"quota_not_enough", "insufficient_user_quota", "insufficient_quota"})
 _UPSTREAM = frozenset({"fail_to_fetch_task"})
+_CHANNEL_OFF = frozenset({"task_channel_disable"})
 # The relay uses these codes after it has forwarded the request, so they are no refusal with any status.
 _AFTER_SENDING = frozenset(
     {"do_request_failed", "read_response_body_failed", "unmarshal_response_body_failed"}
@@ -206,6 +207,15 @@ RULES: tuple[_Rule, ...] = (
     _Rule(_K.NO_CREDIT, "the balance is too low", _4XX, _RELAY, _NO_QUOTA),
     _Rule(_K.CREDENTIALS, "the key is not allowed to do this", (403,), _EITHER),
     _Rule(_K.NO_CREDIT, "payment required", (402,), _EITHER),
+    _Rule(
+        _K.UNAVAILABLE,
+        "the channel is switched off",
+        _4XX,
+        _RELAY,
+        _CHANNEL_OFF,
+        repeatable=True,
+        default_wait=CHANNEL_WAIT,
+    ),
     _Rule(_K.INVALID_REQUEST, "invalid request", _4XX, _EITHER, _INVALID),
     _Rule(_K.INVALID_REQUEST, "invalid request", (400, 413, 422), _EITHER),
     _Rule(_K.OTHER, "refused", _4XX, _EITHER),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from songflow.accounts import Access
-from songflow.families.registry import models
 from songflow.generation.session_settings import EMBEDDED_SPEED
 from songflow.ledger.key_summaries import KeySummaries
 from songflow.polling.durations import TYPICAL_SECONDS
+from songflow.simulator.settings import MODEL_SECONDS
 
 __all__ = ["expected_seconds", "rendering_seconds", "usual_seconds"]
 
@@ -34,4 +34,4 @@ def rendering_seconds(access: Access, model_type: str) -> float:
     """Seconds in which this machine renders one generation, whatever else runs at once: 0 for a real gateway."""
     if not access.is_embedded:
         return 0.0
-    return models()[model_type].seconds * _TAKES * _RENDERING
+    return MODEL_SECONDS[model_type] * _TAKES * _RENDERING

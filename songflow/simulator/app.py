@@ -14,11 +14,12 @@ from starlette.responses import JSONResponse, Response
 
 from songflow.simulator import answers, files, wire
 from songflow.simulator.faults import FaultScript
-from songflow.simulator.fetch import fetch
+from songflow.simulator.fetch import SUNO, fetch
 from songflow.simulator.gateway import Gateway
 from songflow.simulator.replay import Replayer
 from songflow.simulator.settings import SimulatorSettings
 from songflow.simulator.submit import submit
+from songflow.simulator.suno import read_music
 
 
 def create_app(settings: SimulatorSettings) -> FastAPI:
@@ -82,6 +83,12 @@ def _mount_dialects(app: FastAPI, gateway: Gateway) -> None:
         ids = [wanted.strip() for wanted in request.query_params.get("ids", "").split(",") if wanted.strip()]
         return await fetch(gateway, "a", ids, request)
 
+    @app.post("/suno/submit/music", response_model=None)
+    async def music(request: Request) -> Response:
+        return await submit(gateway, SUNO, request, read_music)
+
+    _mount_fetch(app, gateway, "/suno/fetch/{job_id}", SUNO)
+
     for shape in "abcd":
         _mount_submit(app, gateway, f"/shape-{shape}/submit", f"shape-{shape}")
         _mount_fetch(app, gateway, f"/shape-{shape}/fetch/{{job_id}}", shape)
@@ -103,6 +110,10 @@ def _mount_files(app: FastAPI, gateway: Gateway) -> None:
     @app.api_route("/files/{rest:path}", methods=["GET", "HEAD"], response_model=None)
     async def song_file(request: Request) -> Response:
         return await files.download(gateway, request)
+
+    @app.get("/streams/{song_id}.mp3", response_model=None)
+    async def stream(song_id: str) -> Response:
+        return await files.stream(gateway, song_id)
 
     @app.get("/images/{path_hash}/{take}/public", response_model=None)
     async def image(path_hash: str, take: int) -> Response:

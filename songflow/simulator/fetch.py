@@ -9,13 +9,16 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from songflow.simulator import answers, odd_files, songs, wire
+from songflow.simulator import answers, odd_files, songs, suno, wire
 from songflow.simulator.answers import Answer, Report
 from songflow.simulator.faults import FaultRule, Hit
 from songflow.simulator.gateway import Gateway
 from songflow.simulator.jobs import Job
 from songflow.simulator.submit import refused_key, scripted
 from songflow.simulator.timing import Moment
+
+SUNO = "suno"
+"""The shape of Suno's clips, beside a, b, c and d of Udio's songs."""
 
 
 async def fetch(gateway: Gateway, shape: str, ids: list[str], request: Request) -> Response:
@@ -33,7 +36,7 @@ async def fetch(gateway: Gateway, shape: str, ids: list[str], request: Request) 
     if response is None:
         base_url = str(request.base_url).rstrip("/")
         reports = {job_id: _report(gateway, shape, job, base_url) for job_id, job in jobs.items()}
-        answer = _shaped(gateway, shape, ids, reports)
+        answer = _shaped(gateway, shape, ids, reports, base_url)
         if whole is not None and whole.fault == "encoded":
             answer = odd_files.encoded(answer, whole.encoding, whole.coding)
         response = wire.respond(answer)
@@ -44,6 +47,8 @@ async def fetch(gateway: Gateway, shape: str, ids: list[str], request: Request) 
 
 def _job_of(gateway: Gateway, shape: str, wanted: str) -> Job | None:
     job = gateway.store.job(wanted)
+    if job is not None and (job.dialect == SUNO) is not (shape == SUNO):
+        return None
     if job is None and shape == "a" and (found := gateway.store.song(wanted)) is not None:
         return found[0]
     return job
@@ -76,10 +81,14 @@ async def _whole_answer(rule: FaultRule) -> Response | None:
     return wire.respond(answer)
 
 
-def _shaped(gateway: Gateway, shape: str, ids: list[str], reports: dict[str, Report | None]) -> Answer:
+def _shaped(
+    gateway: Gateway, shape: str, ids: list[str], reports: dict[str, Report | None], base_url: str
+) -> Answer:
     if shape != "a":
-        report = reports.get(ids[0])
-        return answers.task_not_exist() if report is None else answers.envelope(shape, report)
+        report, job = reports.get(ids[0]), _job_of(gateway, shape, ids[0])
+        if report is None or job is None:
+            return answers.task_not_exist()
+        return suno.envelope(report, job.body, base_url) if shape == SUNO else answers.envelope(shape, report)
     listed: list[dict[str, Any]] = []
     for wanted in ids:
         job = _job_of(gateway, shape, wanted)
@@ -109,8 +118,8 @@ def _plain(gateway: Gateway, shape: str, job: Job, moment: Moment, base_url: str
     elif ready:
         status, progress = "SUCCESS", "100%"
     ended = progress == "100%"
-    # Envelopes contain no songs before the end; the bare shape has nothing else to show.
-    shown = ready or (shape == "a" and status not in ("NOT_START", "SUBMITTED"))
+    # Envelopes contain no songs before the end; the bare shape has nothing else to show, and clips are streamed.
+    shown = ready or (shape in ("a", SUNO) and status not in ("NOT_START", "SUBMITTED"))
     skew = gateway.settings.time_skew_seconds
     return Report(
         task_id=job.generation_id,

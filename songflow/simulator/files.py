@@ -44,6 +44,17 @@ async def download(gateway: Gateway, request: Request) -> Response:
     return response
 
 
+async def stream(gateway: Gateway, song_id: str) -> Response:
+    """Answer GET of a clip that is still being made: the part of its file that is there."""
+    traffic, found = gateway.traffic, gateway.store.song(song_id)
+    traffic.downloads += 1
+    traffic.download_answers["404" if found is None else "stream"] += 1
+    if found is None:
+        return wire.respond(answers.html_page(404, "NoSuchKey"))
+    data = await _content(gateway, *found)
+    return Response(data[: len(data) // 2], media_type="audio/mpeg")
+
+
 def find(gateway: Gateway, raw_path: bytes) -> tuple[Job, int] | None:
     """The song of a path as received; None unless the path is exactly the published one."""
     path = raw_path.decode("latin-1")

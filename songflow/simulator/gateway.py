@@ -19,7 +19,7 @@ from songflow.simulator import timing
 from songflow.simulator.faults import FaultPlayer, FaultScript
 from songflow.simulator.jobs import BillEntry, Job, JobStore
 from songflow.simulator.renders import Renders
-from songflow.simulator.requests import GenParams, fingerprint
+from songflow.simulator.requests import Order, fingerprint
 from songflow.simulator.settings import MODEL_PRICE, SimulatorSettings
 
 
@@ -96,24 +96,23 @@ class Gateway:
         return timing.moment(self.settings, job, self.clock())
 
     async def accept(
-        self, params: GenParams, body: dict[str, Any], dialect: str, authorization: str | None, **extra: Any
+        self, order: Order, body: dict[str, Any], dialect: str, authorization: str | None, **extra: Any
     ) -> Job:
         """Bill a generation; it is on disk when this returns. `extra`: columns that a fault sets."""
-        source = params.config.source if params.config.mode != "regular" else None
         generation_id = str(extra.pop("generation_id", None) or uuid.uuid4())
         slot = None
-        if self.settings.pool > 0 and source is None:  # an extension contains its source
+        if self.settings.pool > 0 and order.source_song_id is None:  # an extension contains its source
             slot = int(sha256(generation_id.encode()).hexdigest()[:8], 16) % self.settings.pool
         job = Job(
             generation_id=generation_id,
             submitted_at=self.clock(),
             dialect=dialect,
             body=body,
-            price=MODEL_PRICE[params.model_type],
+            price=MODEL_PRICE[order.model_type],
             key_fingerprint=fingerprint(authorization),
             takes=self.settings.takes,
-            new_samples=self.settings.new_samples(params.model_type),
-            source_song_id=source.song_id if source else None,
+            new_samples=self.settings.new_samples(order.model_type),
+            source_song_id=order.source_song_id,
             pool_slot=slot,
             **extra,
         )
@@ -130,7 +129,9 @@ class Gateway:
         self._unfinished = [job for job in self._unfinished if not self.moment(job).due]
         return len(self._unfinished) + self.arriving >= self.settings.at_once
 
-    def finished_song(self, song_id: str) -> bool:
-        """Whether a song can be extended: it is known, did not fail, and is finished."""
-        found = self.store.song(song_id)
-        return found is not None and not found[0].fail_reason and self.moment(found[0]).due
+    def finished_song(self, order: Order) -> bool:
+        """Whether an order's song can be extended: it is known, did not fail, is finished, and of that generation."""
+        found = self.store.song(order.source_song_id or "")
+        if found is None or order.source_job_id not in (None, found[0].generation_id):
+            return False
+        return not found[0].fail_reason and self.moment(found[0]).due

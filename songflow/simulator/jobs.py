@@ -80,8 +80,12 @@ class Job:
 
     @cached_property
     def params(self) -> dict[str, Any]:
-        """The request's gen_params as they were sent."""
-        return dict(self.body["gen_params"])
+        """The parameters that its songs are synthesised from."""
+        if "gen_params" in self.body:
+            return dict(self.body["gen_params"])
+        from songflow.simulator.suno import plain_params
+
+        return plain_params(self.body)
 
     @property
     def prompt(self) -> str:
@@ -97,6 +101,12 @@ class Job:
     def mode(self) -> str:
         """regular, precede or continuation."""
         return str((self.params.get("config") or {}).get("mode", "regular"))
+
+    @property
+    def cut(self) -> int | None:
+        """Where in its source a continuation begins, in samples; None: at the end, and the source is part of it."""
+        at = self.params.get("continue_at")
+        return None if at is None else round(at * SAMPLE_RATE)
 
     @cached_property
     def song_ids(self) -> tuple[str, ...]:
@@ -192,9 +202,13 @@ class JobStore:
         """The song this job extends, or None for a regular one."""
         return self.song(job.source_song_id) if job.source_song_id else None
 
+    def contains_source(self, job: Job) -> bool:
+        """Whether the songs of the job contain the song that it extends."""
+        return self.whole_extensions and job.source_song_id is not None and job.cut is None
+
     def samples(self, job: Job) -> int:
         """Length of each song of the job, including its source if it contains it, in samples at 44.1 kHz."""
-        source = self.source(job) if self.whole_extensions else None
+        source = self.source(job) if self.contains_source(job) else None
         return job.new_samples + (self.samples(source[0]) if source else 0)
 
     def seconds(self, job: Job) -> float:
@@ -213,4 +227,6 @@ class JobStore:
             return 0
         if job.mode == "precede":
             return self.root_offset(source[0]) + job.new_samples
-        return self.root_offset(source[0]) - (0 if self.whole_extensions else self.samples(source[0]))
+        if self.contains_source(job):
+            return self.root_offset(source[0])
+        return self.root_offset(source[0]) - (self.samples(source[0]) if job.cut is None else job.cut)

@@ -134,7 +134,8 @@ class Renders:
             # In the root's time: a continuation begins where the source ends, an introduction ends where the
             # source begins.
             offset = self._store.root_offset(source[0])
-            ends_at, begins_at = self._store.samples(source[0]) - offset, -offset
+            ends = self._store.samples(source[0]) if job.cut is None else job.cut
+            ends_at, begins_at = ends - offset, -offset
             start = ends_at if job.mode == "continuation" else begins_at - job.new_samples
         new = render.render(
             job.params,
@@ -144,7 +145,7 @@ class Renders:
             samples=job.new_samples,
             start=start,
         )
-        if source is None or not self._store.whole_extensions:
+        if source is None or not self._store.contains_source(job):
             return new
         old = codec.read_mp3(self._now(*source))
         return codec.splice(old, new, before=job.mode == "precede")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Literal, Self
 
@@ -10,18 +11,36 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 Share = float | None
 
 
-class _Strict(BaseModel):
+@dataclass(frozen=True)
+class Order:
+    """What a POST asks for, of any model family: by this it is accepted and billed.
+
+    Attributes:
+        prompt: The text by which fault rules find it.
+        source_song_id: The song that it extends.
+        source_job_id: The generation that made that song, where the body names it.
+    """
+
+    prompt: str
+    model_type: str
+    source_song_id: str | None = None
+    source_job_id: str | None = None
+
+
+class Strict(BaseModel):
+    """A body whose fields have the documented types, and no others."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, protected_namespaces=())
 
 
-class Source(_Strict):
+class Source(Strict):
     """What is extended."""
 
     source_type: Literal["song"] = "song"
     song_id: str = Field(min_length=1)
 
 
-class Config(_Strict):
+class Config(Strict):
     """How a generation relates to an existing song. `context_length` is in seconds."""
 
     mode: Literal["regular", "precede", "continuation"] = "regular"
@@ -35,7 +54,7 @@ class Config(_Strict):
         return self
 
 
-class GenParams(_Strict):
+class GenParams(Strict):
     """The documented fields and their documented defaults."""
 
     prompt: str
@@ -64,7 +83,7 @@ class GenParams(_Strict):
         return self
 
 
-class Submission(_Strict):
+class Submission(Strict):
     """The whole body of a POST."""
 
     gen_params: GenParams
@@ -74,15 +93,21 @@ class InvalidBodyError(ValueError):
     """The body violates the documented contract; the message says where."""
 
 
-def read_submission(body: Any) -> GenParams:
+def read_submission(body: Any) -> Order:
     """Validate a decoded JSON body. Raises InvalidBodyError, which names the first few wrong fields."""
     try:
-        return Submission.model_validate(body).gen_params
+        params = Submission.model_validate(body).gen_params
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors()[:3]
-        ]
-        raise InvalidBodyError("; ".join(problems)) from error
+        raise InvalidBodyError(problems_of(error)) from error
+    config = params.config
+    source = config.source if config.mode != "regular" else None
+    return Order(params.prompt, params.model_type, source.song_id if source else None)
+
+
+def problems_of(error: ValidationError) -> str:
+    """The first few wrong fields of a body."""
+    problems = [f"{'.'.join(map(str, item['loc'])) or 'body'}: {item['msg']}" for item in error.errors()[:3]]
+    return "; ".join(problems)
 
 
 def fingerprint(authorization: str | None) -> str:

@@ -11,8 +11,10 @@ from songflow.simulator.faults import FaultScript
 from songflow.simulator.recording import Replay
 
 SAMPLE_RATE = 44_100
-MODEL_SECONDS = {"udio32-v1.5": 32.81, "udio130-v1.5": 130.0}
-MODEL_PRICE = {"udio32-v1.5": 1, "udio130-v1.5": 2}
+_CHIRPS = ("chirp-v3-5", "chirp-v4", "chirp-auk", "chirp-auk-turbo", "chirp-bluejay", "chirp-crow")
+# Chirps publish a longest length only; their songs here are as long as a usual verse and chorus.
+MODEL_SECONDS = {"udio32-v1.5": 32.81, "udio130-v1.5": 130.0, **dict.fromkeys(_CHIRPS, 60.0)}
+MODEL_PRICE = {"udio32-v1.5": 1, "udio130-v1.5": 2, **dict.fromkeys(_CHIRPS, 1)}
 
 
 class SimulatorSettings(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -14,7 +15,7 @@ from songflow.simulator import answers, odd_files, wire
 from songflow.simulator.answers import Answer
 from songflow.simulator.faults import FaultRule
 from songflow.simulator.gateway import Gateway
-from songflow.simulator.requests import GenParams, InvalidBodyError, bearer, read_submission
+from songflow.simulator.requests import InvalidBodyError, Order, bearer, read_submission
 
 # Faults after which nothing is billed, whatever the rule says.
 _NEVER_BILLED = frozenset(
@@ -27,7 +28,9 @@ _BILLED_ON_DEMAND = frozenset(
 MODERATED = "The prompt or lyrics were rejected by moderation (simulated)."
 
 
-async def submit(gateway: Gateway, dialect: str, request: Request) -> Response:
+async def submit(
+    gateway: Gateway, dialect: str, request: Request, read: Callable[[Any], Order] = read_submission
+) -> Response:
     """Answer one POST. Rules of the script apply only to POSTs that would have been accepted."""
     traffic = gateway.traffic
     traffic.posts += 1
@@ -39,16 +42,15 @@ async def submit(gateway: Gateway, dialect: str, request: Request) -> Response:
     ):  # the client died between its headers and its body: nothing to bill, nobody to answer
         traffic.post_answers["cut_off"] += 1
         return wire.drop()
-    refusal, params, body = _read(gateway, sent, authorization)
-    if refusal is not None or params is None:
+    refusal, order, body = _read(gateway, sent, authorization, read)
+    if refusal is not None or order is None:
         assert refusal is not None
         traffic.post_answers[str(refusal.status)] += 1
         return wire.respond(refusal)
-    source = params.config.source
-    rule = gateway.faults.for_request("submit", f"{params.prompt}\n{source.song_id if source else ''}")
+    rule = gateway.faults.for_request("submit", f"{order.prompt}\n{order.source_song_id or ''}")
     gateway.arriving += 1
     try:
-        response = await _answer(gateway, dialect, params, body, authorization, rule)
+        response = await _answer(gateway, dialect, order, body, authorization, rule)
     finally:
         gateway.arriving -= 1
     broken = isinstance(response, wire.WireResponse)
@@ -57,8 +59,8 @@ async def submit(gateway: Gateway, dialect: str, request: Request) -> Response:
 
 
 def _read(
-    gateway: Gateway, sent: bytes, authorization: str | None
-) -> tuple[Answer | None, GenParams | None, dict[str, Any]]:
+    gateway: Gateway, sent: bytes, authorization: str | None, read: Callable[[Any], Order]
+) -> tuple[Answer | None, Order | None, dict[str, Any]]:
     refusal = refused_key(gateway, authorization) or spent_key(gateway, authorization)
     if refusal is not None:
         return refusal, None, {}
@@ -71,16 +73,17 @@ def _read(
             {},
         )
     try:
-        params = read_submission(body)
+        order = read(body)
     except InvalidBodyError as error:
         return answers.relay_error(400, "invalid_request", str(error)), None, {}
-    source = params.config.source
-    if params.config.mode != "regular" and source is not None and not gateway.finished_song(source.song_id):
-        message = f"config.source.song_id: no finished song {source.song_id!r}"
+    if order.source_job_id is not None and gateway.store.job(order.source_job_id) is None:
+        return answers.task_not_exist(), None, {}
+    if order.source_song_id is not None and not gateway.finished_song(order):
+        message = f"config.source.song_id: no finished song {order.source_song_id!r}"
         return answers.relay_error(400, "invalid_request", message), None, {}
     if gateway.crowded():
         return answers.usual(429), None, {}
-    return None, params, body
+    return None, order, body
 
 
 def refused_key(gateway: Gateway, authorization: str | None) -> Answer | None:
@@ -102,7 +105,7 @@ def spent_key(gateway: Gateway, authorization: str | None) -> Answer | None:
 async def _answer(
     gateway: Gateway,
     dialect: str,
-    params: GenParams,
+    order: Order,
     body: dict[str, Any],
     authorization: str | None,
     rule: FaultRule | None,
@@ -110,7 +113,7 @@ async def _answer(
     if rule is not None:
         unbilled = rule.fault in _NEVER_BILLED or (rule.fault in _BILLED_ON_DEMAND and not rule.billed)
         if unbilled:
-            return _refuse(rule, params)
+            return _refuse(rule, order)
     extra: dict[str, Any] = {}
     if rule is not None and rule.fault == "moderated":
         extra["fail_reason"] = rule.fail_reason or MODERATED
@@ -118,7 +121,7 @@ async def _answer(
         extra["generation_id"] = f"task_{uuid.uuid4().hex}"
     if rule is not None and rule.fault == "odd_id" and rule.form == "number":
         extra["generation_id"] = str(uuid.uuid4().int % 10**9)
-    job = await gateway.accept(params, body, dialect, authorization, **extra)
+    job = await gateway.accept(order, body, dialect, authorization, **extra)
     answer = answers.accepted(job.generation_id)
     if rule is not None and rule.fault == "odd_id":
         return wire.respond(answers.odd_id(job.generation_id, rule.form))
@@ -127,11 +130,11 @@ async def _answer(
     if rule.fault == "raw_generation_id":
         return wire.respond(answers.raw_accepted(job.generation_id, job.song_ids))
     if rule.fault in _BILLED_ON_DEMAND:
-        return _refuse(rule, params)
+        return _refuse(rule, order)
     return await _spoil(rule, answer)
 
 
-def _refuse(rule: FaultRule, params: GenParams) -> Response:
+def _refuse(rule: FaultRule, order: Order) -> Response:
     """An answer without an id; whether to bill was decided before."""
     match rule.fault:
         case "lost_answer_before":
@@ -139,7 +142,7 @@ def _refuse(rule: FaultRule, params: GenParams) -> Response:
         case "quota_not_enough":
             answer = answers.quota_not_enough()
         case "no_channel":
-            answer = answers.no_channel(params.model_type, rule.language)
+            answer = answers.no_channel(order.model_type, rule.language)
         case "redirect":
             location = rule.location or "https://gateway.invalid/login"
             answer = answers.html_page(301, "Moved Permanently").with_headers({"Location": location})
