@@ -166,8 +166,8 @@ def _spend(output: Output, spend: Spend, gateway: Gateway, common: Common) -> in
     access = asyncio.run(access_of(gateway))
     request, price = _cheapest(access)
     question = (
-        f"One song with {request.model_type} at {access.gateway} ({access.account.base_url}, account "
-        f"{access.account.alias}) costs {amount(price, common.library_settings().unit)}."
+        f"One song with {request.model_type} at {access.place_text}, account "
+        f"{access.account.alias}, costs {amount(price, common.library_settings().unit)}."
     )
     if spend.yes:
         output.say(question)

@@ -100,6 +100,7 @@ async def use_prefect() -> bool:
     if trouble is None:
         load_prefect()
         join_prefect_logs()
+        _keep_options()
         return True
     log.warning(
         "The Prefect server at %s %s: running without it; nothing is lost, the ledger records everything.",
@@ -188,6 +189,13 @@ def load_prefect() -> None:
             f"Prefect cannot read its settings: {names}.",
             next="correct the variable (PREFECT_...) or Prefect's profile; nothing was sent.",
         ) from None
+
+
+def _keep_options() -> None:
+    """Errors of runs that this command starts name its options, not the fields of a form."""
+    from tasks.wording import keep_options
+
+    keep_options()
 
 
 async def _is_well(client: httpx.AsyncClient, address: str) -> bool:

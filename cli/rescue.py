@@ -15,6 +15,7 @@ from cli.accounts import given_access, resolve
 from cli.options import Common, Gateway, Waiting
 from cli.output import SIMULATED, Output, confirm
 from cli.paid_command import guarded, named
+from songflow.accounts import place_text
 from songflow.documents.text import one_line
 from songflow.errors import InputError
 from songflow.gateways import bills_nothing
@@ -272,7 +273,7 @@ def _listed(row: Row, unit: str) -> list[str]:
     lines = [
         f"{row['key']}: {row['state']} ({_billed(row)}), price {amount(row['price'], unit)}, asked {row['asked_at']}",
         f"    '{row['prompt'] or 'its prompt is not in the ledger'}'",
-        f"    {row['gateway']} ({row['base_url']}), account {row['account']}, "
+        f"    {place_text(row['gateway'], row['base_url'])}, account {row['account']}, "
         f"generation {row['generation_id'] or 'not known'}",
     ]
     lines += [f"    {row['error']}"] if row["error"] else []

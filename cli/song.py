@@ -44,6 +44,7 @@ from songflow.recipes.plain import PlainCrew, settings_for
 from songflow.recipes.plan import Paid, Plan, plan_recipe, refuse_over_budget
 from songflow.recipes.results import WholeSong, read_whole_song
 from songflow.recipes.shelf import find_recipe, portable
+from songflow.settings import amount
 
 __all__ = ["song"]
 
@@ -279,7 +280,7 @@ def _asked(output: Output, needed: ChoiceNeeded) -> str:
     for take in needed.takes:
         output.say(told_take(take))
     numbers = {str(take["take"]) for take in needed.takes}
-    more = f", or a for another pair ({needed.another:g} units)" if needed.another is not None else ""
+    more = f", or a for another pair ({amount(needed.another)})" if needed.another is not None else ""
     while True:
         sys.stderr.write(f"Take {', '.join(sorted(numbers))}{more}: ")
         sys.stderr.flush()

@@ -1,6 +1,6 @@
 """Automations that `songflow setup` creates in Prefect.
 
-A third one, "songflow: tell of trouble", belongs to the deployment `attention` in `prefect.yaml`.
+A third one, "Songflow: show trouble in Prefect", belongs to the deployment `attention` in `prefect.yaml`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ __all__ = ["CRASH_ZOMBIES", "NOTIFY", "TAG", "TROUBLE", "crash_zombies", "instal
 TAG = "songflow"
 """Tag of every deployment, inherited by its runs and their events."""
 
-CRASH_ZOMBIES = "songflow: crash zombie runs"
-NOTIFY = "songflow: notify of trouble"
+CRASH_ZOMBIES = "Songflow: mark runs whose process died as crashed"
+NOTIFY = "Songflow: send trouble to a notification block"
+_FORMER_NAMES = {CRASH_ZOMBIES: "songflow: crash zombie runs", NOTIFY: "songflow: notify of trouble"}
 
 TROUBLE = frozenset(
     {
@@ -97,11 +98,13 @@ def notify(block_document_id: UUID) -> AutomationCore:
 
 
 async def install(client: PrefectClient, wanted: AutomationCore) -> Literal["made", "changed", "kept"]:
-    """Create an automation, or update the one with its name.
+    """Create an automation, or update the one with its name, or with the name that an older version gave it.
 
     A disabled one stays disabled.
     """
     found = await client.read_automations_by_name(wanted.name)
+    if not found and wanted.name in _FORMER_NAMES:
+        found = await client.read_automations_by_name(_FORMER_NAMES[wanted.name])
     if not found:
         await client.create_automation(wanted)
         return "made"
@@ -114,7 +117,7 @@ async def install(client: PrefectClient, wanted: AutomationCore) -> Literal["mad
 
 def _essence(automation: AutomationCore) -> dict[str, object]:
     """The parts of an automation to compare, without the ids that the server adds to its trigger."""
-    fields = automation.model_dump(mode="json", include={"description", "trigger", "actions"})
+    fields = automation.model_dump(mode="json", include={"name", "description", "trigger", "actions"})
     trigger = {
         name: sorted(value) if isinstance(value, list) else value
         for name, value in fields["trigger"].items()

@@ -24,7 +24,7 @@ __all__ = ["check_server"]
 
 _SETUP = "run `songflow setup`."
 _DEPLOY = "run `make deploy`, or serve them: `python -m deployments.serve`."
-_TELLS = "songflow: tell of trouble"
+_TELLS = "Songflow: show trouble in Prefect"
 
 
 async def check_server() -> AsyncIterator[Check]:

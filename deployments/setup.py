@@ -30,7 +30,7 @@ from deployments.definitions import WORK_POOL
 from songflow.errors import InputError, MissingCredentials
 from songflow.gateways import DIALECTS
 from songflow.settings import LibrarySettings, gateway_key
-from tasks.limits import limits_of
+from tasks.limits import ensure_limit, limits_of
 
 __all__ = ["BLOCK_NAME", "BLOCK_TYPES", "RUNS_AT_ONCE", "Step", "set_up"]
 
@@ -196,16 +196,13 @@ async def _limits(client: PrefectClient, reference: str) -> Step:
     access = block.get_access()
     if access.is_embedded:
         return Step(part, "left out", "the built-in simulator needs none")
-    made: list[str] = []
-    for limit in limits_of(access):
-        try:
-            await client.read_global_concurrency_limit_by_name(limit.name)
-        except ObjectNotFound:
-            await client.create_global_concurrency_limit(limit)
-            made.append(limit.name)
-    if made:
-        return Step(part, "made", ", ".join(made))
-    return Step(part, "kept", f"{limits_of(access)[0].name} and its rate")
+    outcomes: dict[str, Outcome] = {
+        limit.name: await ensure_limit(client, access, limit) for limit in limits_of(access)
+    }
+    changed = [name for name, outcome in outcomes.items() if outcome != "kept"]
+    if changed:
+        return Step(part, outcomes[changed[0]], ", ".join(changed))
+    return Step(part, "kept", ", ".join(outcomes))
 
 
 async def _work_pool(client: PrefectClient) -> Step:

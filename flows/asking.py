@@ -21,6 +21,7 @@ from pydantic import Field, create_model
 
 from songflow.recipes.answers import Answer, Question
 from songflow.runtime.concurrency import all_ended
+from songflow.settings import amount
 from tasks.ui.song_page import question_page
 
 __all__ = ["ANOTHER", "pause_for_answer", "take_label"]
@@ -77,7 +78,7 @@ def _form(question: Question) -> type[RunInput]:
     text = "The take that the next steps continue from."
     if question.another is not None:
         choices.append(ANOTHER)
-        text += f" Another pair costs {question.another:g} more (in the units of the prices)."
+        text += f" Another pair costs {amount(question.another)} more."
     one_of: Any = Literal[tuple(choices)]
     field = Field(title="Choice", description=text)
     model = create_model("TakeChoice", __base__=RunInput, choice=(one_of, field))

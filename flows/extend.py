@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from prefect import runtime
 
 from blocks.credentials import GatewayBlock
-from flows import fields
+from flows import ended, fields
 from flows.generate import chosen_access, make_songs
 from flows.song_flow import paid_flow
 from songflow.families.udio_parameters import ExtensionPlacement, ExtensionSound, inherited_text
@@ -85,6 +85,7 @@ def _run_name() -> str:
         waiting=Waiting,
         safety=fields.SongSafety,
     ),
+    ended=ended.made,
 )
 async def extend_song(
     song_id: SongId,

@@ -8,7 +8,7 @@ from prefect.logging import get_run_logger
 
 from blocks.credentials import GatewayBlock
 from blocks.library import SongLibrary
-from flows import fields
+from flows import ended, fields
 from flows.song_flow import paid_flow
 from songflow.accounts import Access
 from songflow.errors import InputError
@@ -25,6 +25,7 @@ from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import SongState
 from songflow.parameters import EnvironmentAccount, Waiting, members, session_settings
 from songflow.runtime.concurrency import all_ended
+from songflow.settings import amount
 from tasks.download import download
 from tasks.record import record
 from tasks.runs import DEFAULT_STEP, request_key, short
@@ -67,6 +68,7 @@ def _run_name() -> str:
         ),
         **dict.fromkeys(("mode", "source_song_id", "context_length"), "a parameter of the flow extend-song"),
     },
+    ended=ended.made,
 )
 async def generate_song(
     prompt: fields.Prompt,
@@ -143,16 +145,15 @@ async def make_songs(
     policy: PayingPolicy = PAY_ONCE,
 ) -> GenerationResult:
     """Run the life cycle of one generation inside a flow run, with a task for each step."""
-    log = get_run_logger()
+    log, where = get_run_logger(), library_of(library)
     log.info(
-        "Making songs with %s at %s (%s), for %g units. Request key: %s.",
+        "Making songs with %s at %s, for %s. Request key: %s.",
         request.model_type,
-        access.gateway,
-        access.account.base_url,
-        access.price_of(request),
+        access.place_text,
+        amount(access.price_of(request), where.unit),
         key,
     )
-    async with open_session(library_of(library), settings) as session, report_interruption(session, key):
+    async with open_session(where, settings) as session, report_interruption(session, key):
         submit_task = submit.with_options(retries=settings.retries)
         taken = await submit_to_first(
             request,
@@ -165,9 +166,9 @@ async def make_songs(
             async with session.leases.lease_for_lifecycle(
                 submission, session.polling.deadline(request.model)
             ):
-                songs = await wait(submission, taken.access)
+                songs = await wait(submission, taken.access, prompt=request.prompt)
                 await _download_all(submission, songs, taken.access)
-        result = await _record(session, submission)
+        result = await _record(session, submission, request.prompt)
     log.info(
         "%d of %d songs stored: %s.",
         len(result.stored),
@@ -177,11 +178,11 @@ async def make_songs(
     return result
 
 
-async def _record(session: Session, submission: Submission) -> GenerationResult:
+async def _record(session: Session, submission: Submission, prompt: str) -> GenerationResult:
     """Publish the result; stored songs are Prefect assets that depend on the songs they extend."""
     songs = await session.library.ledger.songs.of_submission(submission.id)
     assets, sources = song_assets(submission, songs), source_assets(submission, songs)
-    return await record.with_options(assets=assets, asset_deps=sources)(submission)
+    return await record.with_options(assets=assets, asset_deps=sources)(submission, prompt=prompt)
 
 
 async def _download_all(submission: Submission, songs: list[Song], access: Access) -> None:

@@ -22,7 +22,7 @@ from songflow.ledger.rows import Submission
 from songflow.ledger.states import RULES, SongState
 from songflow.ledger.states import State as Stage
 from songflow.library.library import Library
-from songflow.settings import LibrarySettings
+from songflow.settings import LibrarySettings, amount
 from tasks.logs import send_logs
 
 __all__ = ["let_go", "library_of_run"]
@@ -56,7 +56,7 @@ def _log_uncollected(
 ) -> None:
     """Log a submission that is, or may be, billed and that is not collected."""
     known = f"the key '{submission.key}', generation {submission.any_id or 'not known'}"
-    price = f"{submission.price:g} {unit}"
+    price = amount(submission.price, unit)
     if RULES[submission.state].waits:
         report = f"Still running at the gateway, still billed ({price}): {known}."
     elif submission.state is Stage.SUCCEEDED and missing:

@@ -7,7 +7,7 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.logging import get_run_logger
 
 from blocks.credentials import GatewayBlock
-from flows import fields
+from flows import ended, fields
 from flows.song_flow import song_flow
 from songflow.generation import rescue
 from songflow.generation.rescue import Rescued
@@ -15,6 +15,7 @@ from songflow.generation.session_settings import SessionSettings
 from tasks.sessions import access_of, library_of, open_session
 from tasks.ui.markdown import rescue_rows
 from tasks.ui.pages import shown
+from tasks.wording import worded
 
 __all__ = ["rescue_songs"]
 
@@ -38,7 +39,7 @@ Deadline = Annotated[
 ]
 
 
-@song_flow("rescue-songs", "collect what is stranded", moved={})
+@song_flow("rescue-songs", "collect what is stranded", moved={}, ended=ended.rescued)
 async def rescue_songs(
     library: fields.Library = None,
     credentials: Credentials = None,
@@ -56,18 +57,18 @@ async def rescue_songs(
         found = await rescue.rescue(session, given)
     for one in found:
         if one.error is not None:
-            run_log.warning("%s: %s Next: %s", one.key, one.error, one.next)
+            run_log.warning("%s: %s Next: %s", one.key, worded(one.error), worded(one.next or ""))
     collected = sum(one.error is None for one in found)
     run_log.info("%d stranded, %d of them collected.", len(found), collected)
     if found:
-        await _show(found)
+        await _show(found, session.library.settings.unit)
     return found
 
 
-async def _show(found: list[Rescued]) -> None:
+async def _show(found: list[Rescued], unit: str) -> None:
     async with shown("The rescue", "what was collected is stored"):
         await acreate_table_artifact(
-            rescue_rows(found),
+            rescue_rows(found, unit),
             key="rescue",
             description="Generations that were paid for and not collected, with the result of this rescue.",
         )

@@ -10,10 +10,11 @@ from prefect.artifacts import acreate_markdown_artifact
 from pydantic import Field
 
 from blocks.library import SongLibrary
-from flows import fields
+from flows import ended, fields
 from flows.asking import pause_for_answer
 from flows.generate import chosen_access, make_songs
 from flows.song_flow import paid_flow
+from songflow.documents.text import counted
 from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
@@ -25,6 +26,7 @@ from songflow.recipes.model import Recipe
 from songflow.recipes.plain import settings_for
 from songflow.recipes.results import WholeSong, read_whole_song
 from songflow.recipes.shelf import find_recipe, shipped_names
+from songflow.settings import amount
 from tasks.runs import request_key, short
 from tasks.sessions import library_of, open_session
 from tasks.ui.markdown import artifact_key, escape
@@ -82,6 +84,7 @@ def _run_name() -> str:
     "make-song",
     _run_name,
     moved=members(account=EnvironmentAccount, waiting=Waiting, safety=fields.SongSafety),
+    ended=ended.made_whole,
 )
 async def make_song(
     recipe: RecipeText = "radio-edit",
@@ -166,7 +169,8 @@ async def _show(session: Session, recipe: Recipe, key: str) -> None:
         if not whole.steps:
             return
         await acreate_markdown_artifact(
-            song_page(whole),
-            key=artifact_key(key),
-            description=f"{escape(recipe.name, length=60)}: {len(whole.steps)} generations, {whole.price:g} units",
+            song_page(whole, unit),
+            key=artifact_key(key, recipe.name),
+            description=f"{escape(recipe.name, length=60)}: {counted(len(whole.steps), 'generation')}, "
+            f"{amount(whole.price, unit)}",
         )

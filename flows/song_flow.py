@@ -10,8 +10,9 @@ from copy import copy
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-from prefect import Flow
+from prefect import Flow, State
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.states import Completed
 from prefect.utilities.callables import parameter_schema
 
 from blocks.library import SongLibrary
@@ -21,6 +22,7 @@ from flows.kept import SMALL, refuse_large, size_of, with_kept
 from songflow.errors import InputError
 from songflow.runtime.run_sync import synchronous
 from tasks.sessions import library_of
+from tasks.wording import in_prefects_words
 
 __all__ = ["SongFlow", "paid_flow", "song_flow"]
 
@@ -50,15 +52,23 @@ class SongFlow(Flow[P, R]):
     Args:
         fn: The flow's function.
         moved: The former names, each with its place today.
+        ended: Makes the message of a completed run of its result and the library's unit (None: no message).
         **options: Those of `prefect.flow`.
     """
 
-    def __init__(self, fn: Callable[P, R], *, moved: Mapping[str, str], **options: Any) -> None:
+    def __init__(
+        self,
+        fn: Callable[P, R],
+        *,
+        moved: Mapping[str, str],
+        ended: Callable[[Any, str], str] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(fn, **options)
         self._moved = dict(moved)
         self.__signature__ = form_signature(inspect.signature(fn))
         self.parameters = parameter_schema(self)
-        self.fn = _refusing(fn, self.name, self._moved)
+        self.fn = _refusing(fn, self.name, self._moved, ended)
 
     if not TYPE_CHECKING:  # the types of a call are Prefect's
 
@@ -119,30 +129,51 @@ class SongFlow(Flow[P, R]):
 
 
 def song_flow(
-    name: str, flow_run_name: str | Callable[[], str], moved: Mapping[str, str], **options: Any
+    name: str,
+    flow_run_name: str | Callable[[], str],
+    moved: Mapping[str, str],
+    ended: Callable[[Any, str], str] | None = None,
+    **options: Any,
 ) -> Callable[[Callable[P, R]], SongFlow[P, R]]:
     """Decorate a function as a flow of Songflow; results are not persisted, because the ledger is the truth."""
 
     def decorate(fn: Callable[P, R]) -> SongFlow[P, R]:
         return SongFlow(
-            fn, moved=moved, name=name, flow_run_name=flow_run_name, persist_result=False, **options
+            fn,
+            moved=moved,
+            ended=ended,
+            name=name,
+            flow_run_name=flow_run_name,
+            persist_result=False,
+            **options,
         )
 
     return decorate
 
 
 def paid_flow(
-    name: str, flow_run_name: str | Callable[[], str], moved: Mapping[str, str]
+    name: str,
+    flow_run_name: str | Callable[[], str],
+    moved: Mapping[str, str],
+    ended: Callable[[Any, str], str] | None = None,
 ) -> Callable[[Callable[P, R]], SongFlow[P, R]]:
     """Decorate a flow that pays.
 
     If a run is cancelled or crashes, its leases are released and its log names what is still running and billed.
     """
-    return song_flow(name, flow_run_name, moved, on_cancellation=[let_go], on_crashed=[let_go])
+    return song_flow(name, flow_run_name, moved, ended, on_cancellation=[let_go], on_crashed=[let_go])
 
 
-def _refusing(fn: Callable[P, R], flow_name: str, moved: Mapping[str, str]) -> Callable[P, R]:
-    """The function with the former names in its signature; it raises if one of them is given."""
+def _refusing(
+    fn: Callable[P, R],
+    flow_name: str,
+    moved: Mapping[str, str],
+    ended: Callable[[Any, str], str] | None,
+) -> Callable[P, R]:
+    """The function with the former names in its signature; it raises if one of them is given.
+
+    Its errors are in the words of the form, and its result is in a state with a message.
+    """
     signature = inspect.signature(fn)
     former = [
         inspect.Parameter(old, inspect.Parameter.KEYWORD_ONLY, default=_Former.ABSENT, annotation=Any)
@@ -159,8 +190,13 @@ def _refusing(fn: Callable[P, R], flow_name: str, moved: Mapping[str, str]) -> C
                 f"The parameters of {flow_name} are in groups: {places}.",
                 next="correct the deployment, schedule or call; nothing was sent.",
             )
-        made = fn(*args, **kwargs)
-        return await made if inspect.isawaitable(made) else made
+        with in_prefects_words():
+            made = fn(*args, **kwargs)
+            result = await made if inspect.isawaitable(made) else made
+        if ended is None or isinstance(result, State) or FlowRunContext.get() is None:
+            return result
+        library = signature.bind_partial(*args, **kwargs).arguments.get("library")
+        return Completed(message=ended(result, library_of(library).unit), data=result)
 
     whole = signature.replace(parameters=[*signature.parameters.values(), *former])
     refusing.__dict__["__signature__"] = whole  # the type of a function does not declare it

@@ -4,7 +4,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +15,12 @@ from prefect.logging import get_run_logger
 from prefect.states import Failed
 from pydantic import ConfigDict, Field
 
-from flows import fields
+from flows import ended, fields
 from flows.generate import chosen_access
 from flows.shards import Shards, shard_completed, shard_parameters, shard_rejected
 from flows.song_flow import paid_flow
 from songflow.accounts import Access
+from songflow.documents.text import counted
 from songflow.errors import InputError, Unsettled
 from songflow.families.parameter_group import ParameterGroup
 from songflow.generation.session import Session
@@ -37,7 +38,7 @@ from songflow.sweeps.run import (
     SweepRun,
 )
 from songflow.sweeps.shards import MAX_SHARD_CELLS, shards_of, unpacked
-from songflow.sweeps.spec import Sweep, parse_sweep
+from songflow.sweeps.spec import Sweep, name_of, parse_sweep
 from songflow.sweeps.status import tally_of
 from songflow.sweeps.sweep import after_work_started, read_result
 from songflow.sweeps.tally import RUN_AGAIN, SweepResult, SweepUnfinished
@@ -46,6 +47,7 @@ from tasks.sessions import library_of, open_session
 from tasks.shard import ShardedRun, shard
 from tasks.ui.report import show_report
 from tasks.ui.sweep_page import show_sweep, sweep_bar
+from tasks.wording import worded
 
 __all__ = ["sweep", "sweep_shard"]
 
@@ -120,9 +122,7 @@ Sharding = Annotated[
 
 def _run_name() -> str:
     parameters = runtime.flow_run.parameters
-    spec = parameters.get("spec")
-    name = spec.get("name") if isinstance(spec, Mapping) else None
-    return short(str(name or parameters.get("name") or "sweep"))
+    return short(name_of(parameters.get("spec") or "", str(parameters.get("name") or "sweep")))
 
 
 @paid_flow(
@@ -131,6 +131,7 @@ def _run_name() -> str:
     moved=members(
         account=EnvironmentAccount, waiting=Waiting, safety=fields.SweepSafety, shards=ShardOptions
     ),
+    ended=ended.swept,
 )
 async def sweep(
     spec: Spec,
@@ -168,11 +169,10 @@ async def sweep(
         cells, _ = await with_summaries(cells, options.policy.accounts(access), known)
         groups = shards_of(shuffled(cells), shards.shard_size)
         get_run_logger().info(
-            "%d cells in %d shards at %s (%s).",
-            len(cells),
-            len(groups),
-            access.gateway,
-            access.account.base_url,
+            "%s in %s at %s.",
+            counted(len(cells), "cell"),
+            counted(len(groups), "shard"),
+            access.place_text,
         )
         if shards.shard_deployment is None:
             result = await _here(session, given, access, options, groups)
@@ -236,7 +236,7 @@ def _ended(result: SweepResult) -> SweepResult | State[SweepResult]:
     """The run's final state: *Failed*, with the counts, unless every cell has its songs."""
     run_log = get_run_logger()
     for failure in result.failures:
-        run_log.warning("%s: %s Next: %s", failure.key, failure.error, failure.next)
+        run_log.warning("%s: %s Next: %s", failure.key, worded(failure.error), worded(failure.next or ""))
     run_log.info("%s", result.summary())
     if result.exit_code == 0:
         return result

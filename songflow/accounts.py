@@ -37,6 +37,7 @@ __all__ = [
     "access_from_environment",
     "fallbacks_from_environment",
     "gateway_names",
+    "place_text",
     "prices_from_environment",
     "reason_not_to_ask",
     "resolve_from_environment",
@@ -46,6 +47,11 @@ __all__ = [
 
 EMBEDDED_URL = "http://simulator.invalid"
 DEFAULT_PRICES: Mapping[str, float] = {name: model.price for name, model in models().items()}
+
+
+def place_text(gateway: str, base_url: str) -> str:
+    """A gateway and its address, for people; the simulator inside a process has no address."""
+    return "the built-in simulator" if base_url == EMBEDDED_URL else f"{gateway} ({base_url})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,11 @@ class Access:
     def pace_name(self) -> str:
         """Names what shares one rate limit: a key at a place, without revealing the key."""
         return f"{self.place[1][:96]}#{self.account.fingerprint}"
+
+    @property
+    def place_text(self) -> str:
+        """The gateway and its address, for people."""
+        return place_text(self.gateway, self.account.base_url)
 
     @property
     def is_simulated(self) -> bool:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from songflow.errors import SongflowError
+from songflow.settings import amount, number
 
 if TYPE_CHECKING:
     from songflow.ledger.money import Balance
@@ -101,11 +102,10 @@ def stored(submission: Submission, song: Song) -> Notice:
     )
 
 
-def accepted(submission: Submission) -> Notice:
-    """A request was accepted."""
-    sentence = (
-        f"{submission.gateway} makes the generation {submission.any_id} for {submission.price:g} units."
-    )
+def accepted(submission: Submission, unit: str) -> Notice:
+    """A request was accepted; `unit` is the library's, of its price."""
+    price = amount(submission.price, unit)
+    sentence = f"{submission.gateway} makes the generation {submission.any_id} for {price}."
     return Notice(
         "generation.accepted",
         f"generation.{submission.key}",
@@ -142,7 +142,7 @@ def nearly_spent(balance: Balance, cap: float, unit: str) -> Notice | None:
             "spent": balance.spent,
             "reserved": balance.reserved,
             "unit": unit,
-            "said": f"{whose} is nearly spent: {taken:g} of {cap:g} {unit}.",
+            "said": f"{whose} is nearly spent: {number(taken)} of {amount(cap, unit)}.",
             "next": "raise it, or let it stop the next requests.",
         },
     )

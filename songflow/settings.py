@@ -135,9 +135,14 @@ class PrefectSettings:
         return _read(cls, "PREFECT_", InvalidEnvironment)
 
 
-def amount(price: float, unit: str) -> str:
+def number(value: float) -> str:
+    """A number for people, without binary rounding errors."""
+    return f"{round(value, 6) + 0.0:.12g}"
+
+
+def amount(price: float, unit: str = "units") -> str:
     """A price with its unit: "1 unit", "2 units", "0.07 EUR"."""
-    return f"{price:g} {'unit' if price == 1 and unit == 'units' else unit}"
+    return f"{number(price)} {'unit' if price == 1 and unit == 'units' else unit}"
 
 
 def price_list() -> dict[str, float]:

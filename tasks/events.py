@@ -11,6 +11,7 @@ from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL
 
 from songflow.events import Notice
+from tasks.wording import worded
 
 __all__ = ["PREFIX", "emit"]
 
@@ -30,8 +31,12 @@ def emit(notice: Notice) -> None:
             **_label("gateway", notice),
             **_label("key", notice),
         },
-        payload=dict(notice.facts),
+        payload={**notice.facts, **_texts(notice)},
     )
+
+
+def _texts(notice: Notice) -> dict[str, str]:
+    return {name: worded(str(notice.facts[name])) for name in ("said", "next") if notice.facts.get(name)}
 
 
 def _label(name: str, notice: Notice) -> dict[str, str]:

@@ -10,6 +10,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.tasks import MaterializingTask
 
+from songflow.documents.text import counted
 from songflow.generation import lifecycle
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
@@ -28,8 +29,7 @@ _R = TypeVar("_R")
 
 
 def _name() -> str:
-    submission = runtime.task_run.parameters.get("submission")
-    return f"record {short(submission.key)}" if isinstance(submission, Submission) else "record"
+    return f"record {short(runtime.task_run.parameters.get('prompt') or 'a generation')}"
 
 
 def _with_assets(**options: Any) -> Callable[[Callable[_P, _R]], MaterializingTask[_P, _R]]:
@@ -47,7 +47,11 @@ def _with_assets(**options: Any) -> Callable[[Callable[_P, _R]], MaterializingTa
     persist_result=False,
 )
 async def record(
-    submission: Submission, *, library: Where | None = None, settings: SessionSettings | None = None
+    submission: Submission,
+    *,
+    library: Where | None = None,
+    settings: SessionSettings | None = None,
+    prompt: str = "",
 ) -> GenerationResult:
     """Show a collected generation as a Markdown artifact. The ledger has recorded it already.
 
@@ -55,6 +59,7 @@ async def record(
         submission: The submission that `submit` returned.
         library: The library (None: the flow's).
         settings: Those of the flow's session (None: any).
+        prompt: The request's, which names the task run.
 
     Returns:
         The generation with its songs.
@@ -75,7 +80,8 @@ async def _show(session: Session, submission: Submission) -> None:
     fields = generation.sent_fields if generation is not None else {}
     async with shown("The songs", "they are stored"):
         await acreate_markdown_artifact(
-            generation_page(submission, fields, songs),
-            key=artifact_key(submission.key),
-            description=f"{len(songs)} takes by {submission.gateway}: {escape(fields.get('prompt'), length=60)}",
+            generation_page(submission, fields, songs, session.library.settings.unit),
+            key=artifact_key(submission.key, fields.get("prompt")),
+            description=f"{counted(len(songs), 'song')} by {submission.gateway}: "
+            f"{escape(fields.get('prompt'), length=60)}",
         )

@@ -22,6 +22,7 @@ from songflow.settings import LibrarySettings
 from tasks.events import emit
 from tasks.logs import show_in_runs
 from tasks.stopping import cancel_on_sigterm
+from tasks.wording import in_prefects_words
 
 __all__ = ["Where", "Who", "access_of", "library_of", "open_session"]
 
@@ -65,10 +66,11 @@ async def open_session(
     wanted = library_of(library) if library is not None else None
     current = _open.get()
     if current is not None and current.fits(wanted, settings):
-        yield current.session
+        with in_prefects_words():
+            yield current.session
         return
     chosen = wanted or LibrarySettings.from_environment()
-    with cancel_on_sigterm():
+    with cancel_on_sigterm(), in_prefects_words():
         async with Session(chosen, settings, resolve_access, emit) as session:
             token = _open.set(_Open(session, asyncio.get_running_loop()))
             try:

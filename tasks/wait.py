@@ -13,8 +13,10 @@ from songflow.errors import SongflowError
 from songflow.generation import lifecycle
 from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.rows import Song, Submission
+from tasks.runs import short
 from tasks.sessions import Where, Who, access_of, open_session
 from tasks.stopping import report_cancellation
+from tasks.ui.markdown import escape
 from tasks.ui.progress import ProgressBar
 
 __all__ = ["given_access", "is_infrastructure_error", "wait"]
@@ -34,8 +36,8 @@ def given_access(credentials: Who | None) -> Access | None:
 
 
 def _name() -> str:
-    submission = runtime.task_run.parameters.get("submission")
-    return f"wait for {submission.any_id}" if isinstance(submission, Submission) else "wait"
+    parameters = runtime.task_run.parameters
+    return f"wait for {short(parameters.get('prompt') or 'a generation')}"
 
 
 @task(
@@ -53,6 +55,7 @@ async def wait(
     *,
     library: Where | None = None,
     settings: SessionSettings | None = None,
+    prompt: str = "",
 ) -> list[Song]:
     """Wait until a submission's generation has ended, and commit its takes before the first download.
 
@@ -61,6 +64,7 @@ async def wait(
         credentials: The account that took it (None: found by its alias in the ledger).
         library: The library (None: the flow's).
         settings: Polling and deadline (None: the flow's).
+        prompt: The request's, which names the task run and the progress bar.
 
     Raises:
         SongflowError: see `songflow.generation.lifecycle.wait`; none of these is retried.
@@ -68,7 +72,7 @@ async def wait(
     async with open_session(library, settings) as session, report_cancellation(session, submission.key):
         # On a retry, the submission that was passed may be outdated.
         submission = await session.library.ledger.submissions.get(submission.id)
-        bar = ProgressBar(f"Generation {submission.any_id} at {submission.gateway}")
+        bar = ProgressBar(f"{escape(prompt, length=60) or 'A generation'} at {submission.gateway}")
         songs = await lifecycle.wait(session, submission, given_access(credentials), bar.update)
         await bar.finish()
         return songs

@@ -12,6 +12,7 @@ from pathlib import Path
 __all__ = [
     "NotText",
     "close_names",
+    "counted",
     "decoded",
     "joined_notes",
     "line_feeds",
@@ -30,6 +31,11 @@ _OTHER_ENCODINGS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"
 
 class NotText(ValueError):
     """The bytes are no UTF-8 text; the message is the end of a sentence: "it is not UTF-8 text"."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: "1 song", "2 songs"."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def decoded(raw: bytes) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from songflow import errors
+from songflow.accounts import place_text
 from songflow.gateways import RefusalKind, Refused
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.states import State
@@ -46,7 +47,7 @@ def twin_error(twin: Twin) -> errors.UnsettledTwin:
 
 def _place(submission: Submission) -> str:
     """The gateway of a submission, for messages."""
-    return f"{submission.gateway} ({submission.base_url})"
+    return place_text(submission.gateway, submission.base_url)
 
 
 def not_sent_error(

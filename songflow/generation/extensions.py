@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from songflow.accounts import Access
+from songflow.accounts import Access, place_text
 from songflow.errors import InputError, MissingCredentials
 from songflow.families.family import Mode, Request
 from songflow.families.registry import extension_request
@@ -122,9 +122,8 @@ async def plan_extension(
 def _require_at(home: tuple[str, str], access: Access, song_id: str) -> None:
     if access.place == home:
         return
-    gateway, base_url = home
     raise InputError(
-        f"The song {song_id} is at {gateway} ({base_url}); {access.gateway} ({access.account.base_url}) does not "
+        f"The song {song_id} is at {place_text(*home)}; {access.place_text} does not "
         "have it and cannot extend it.",
         next="leave --gateway out, and the song's own is taken (a fallback must be at the same gateway, too); "
         "nothing was sent.",
@@ -137,8 +136,8 @@ async def _account_of(session: Session, parent: Parent) -> Access:
         return await session.gateways.access_for(taken, None)
     except MissingCredentials:
         raise MissingCredentials(
-            f"The song {parent.song.song_id} is at {taken.gateway} ({taken.base_url}), and there is no key for "
-            f"its account {taken.account!r}.",
+            f"The song {parent.song.song_id} is at {place_text(taken.gateway, taken.base_url)}, and there is no "
+            f"key for its account {taken.account!r}.",
             next="give that account's key in the environment, or another account of that gateway with "
             "--gateway or --credentials; nothing was sent.",
         ) from None

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from songflow.accounts import Access, Resolver, at_url
+from songflow.accounts import Access, Resolver, at_url, place_text
 from songflow.errors import LibraryError, MissingCredentials
 from songflow.gateways import Gateway
 from songflow.generation.session_settings import SessionSettings
@@ -78,8 +78,8 @@ class GatewayPool:
         found = await self._resolver(submission) or (given if fits else None)
         if found is None:
             raise MissingCredentials(
-                f"The generation {submission.any_id} waits at {submission.gateway} ({submission.base_url}), and "
-                f"there is no key for its account {submission.account!r}.",
+                f"The generation {submission.any_id} waits at {place_text(submission.gateway, submission.base_url)}, "
+                f"and there is no key for its account {submission.account!r}.",
                 key=submission.key,
                 generation_id=submission.any_id,
                 state=submission.state,

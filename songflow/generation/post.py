@@ -266,7 +266,7 @@ class Post:
         with paid_from_here(taken):
             accepted = await self._commit_accepted(outcome, unspooled, sender)
             self._log_progress("Accepted as generation %s.", taken.any_id)
-            self.session.events.emit(events.accepted(taken))
+            self.session.events.emit(events.accepted(taken, self.session.library.settings.unit))
             with suppress(errors.LibraryError):  # only a notice: the id is committed
                 await self.session.events.emit_budgets(taken.intended_at.date().isoformat())
             return accepted

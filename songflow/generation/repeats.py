@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from songflow.accounts import Access
+from songflow.accounts import Access, place_text
 from songflow.errors import InputError
 from songflow.families.family import Mode, Request
 from songflow.families.registry import parse_request
@@ -58,8 +58,8 @@ def require_source(metadata: SongMetadata, accesses: Sequence[Access]) -> None:
     for access in accesses:
         if access.place != place_of(home.gateway, home.base_url):
             raise InputError(
-                f"The song extends {metadata.request.source_song_id}, which is at {home.gateway} ({home.base_url}); "
-                f"{access.gateway} ({access.account.base_url}) does not have it.",
+                f"The song extends {metadata.request.source_song_id}, which is at "
+                f"{place_text(home.gateway, home.base_url)}; {access.place_text} does not have it.",
                 next=f"name its own gateway with --gateway {home.gateway} (and --base-url where it is not the "
                 "published one, or --credentials); nothing was sent.",
             )

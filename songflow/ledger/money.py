@@ -21,6 +21,7 @@ from songflow.ledger.engine import Connection, Database
 from songflow.ledger.rows import Caps, clean_text
 from songflow.ledger.states import State
 from songflow.ledger.upsert import upsert
+from songflow.settings import amount, number
 
 __all__ = [
     "LIBRARY_SCOPE",
@@ -187,14 +188,9 @@ async def _over(connection: Connection, scope: str, price: float, cap: float) ->
     row = (await connection.execute(select(_budgets).where(_budgets.c.scope == scope))).mappings().one()
     kind = {"library": "The library's budget", "day": "Today's budget", "run": "This run's budget"}
     return (
-        f"{kind[scope.partition(':')[0]]} of {_shown(cap)} units is used up: {_shown(row['spent'])} are spent, "
-        f"{_shown(row['reserved'])} reserved, and this costs {_shown(price)}"
+        f"{kind[scope.partition(':')[0]]} of {amount(cap)} is used up: {number(row['spent'])} are spent, "
+        f"{number(row['reserved'])} reserved, and this costs {number(price)}"
     )
-
-
-def _shown(amount: float) -> str:
-    """An amount for messages, without binary rounding errors."""
-    return f"{round(amount, 6) + 0.0:.12g}"
 
 
 class Money:

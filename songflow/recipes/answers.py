@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from songflow.errors import ChoiceNeeded, InputError, SongflowError
 from songflow.recipes.model import Recipe
 from songflow.recipes.takes import Take
+from songflow.settings import amount
 
 __all__ = ["Answer", "Question", "described", "given_answers", "nobody_here"]
 
@@ -100,7 +101,7 @@ def nobody_here(question: Question) -> ChoiceNeeded:
     path, takes = question.path, question.takes
     more = ""
     if question.another is not None:
-        more = f", or {path}={question.again} for another pair ({question.another:g} units)"
+        more = f", or {path}={question.again} for another pair ({amount(question.another)})"
     return ChoiceNeeded(
         f"{path} waits for a choice: {'; '.join(described(take) for take in takes)}.",
         step=path,

@@ -23,6 +23,7 @@ from songflow.recipes.model import CORE, Recipe
 from songflow.recipes.plan import Paid, Plan, plan_recipe, refuse_over_budget
 from songflow.recipes.results import WholeSong, read_whole_song
 from songflow.runtime.concurrency import all_ended
+from songflow.settings import amount
 
 __all__ = ["make_whole_song"]
 
@@ -58,7 +59,7 @@ async def make_whole_song(
     plan = plan_recipe(recipe, accounts[0], budget=session.settings.budget, paid=paid)
     _require_short(recipe, key)
     await refuse_over_budget(ledger, session.library.settings, plan, paid, key)
-    _log_plan(plan)
+    _log_plan(plan, session.library.settings.unit)
     orders = Orders(crew, key, accounts)
     chooser = Chooser(ledger, recipe, key, orders, answers)
     branches: dict[str | None, list[Branch]] = {None: [Branch.root(key)]}
@@ -85,12 +86,12 @@ def _require_short(recipe: Recipe, key: str) -> None:
         )
 
 
-def _log_plan(plan: Plan) -> None:
+def _log_plan(plan: Plan, unit: str) -> None:
     posts = (
         f"{plan.posts_min}" if plan.posts_min == plan.posts_max else f"{plan.posts_min} to {plan.posts_max}"
     )
     before = f", {plan.existing} of them paid for before" if plan.existing else ""
-    log.info("%s: %s generations, up to %g units%s.", plan.recipe, posts, plan.price_max, before)
+    log.info("%s: %s generations, up to %s%s.", plan.recipe, posts, amount(plan.price_max, unit), before)
 
 
 async def _account_of_core(session: Session, key: str, accounts: Sequence[Access]) -> Access:

@@ -19,7 +19,7 @@ from songflow.ledger.states import Billed, State
 from songflow.recipes.model import TAKES_EXPECTED, Recipe, Rule, Step
 from songflow.recipes.results import WholeSong
 from songflow.recipes.sizes import Link, widths
-from songflow.settings import LibrarySettings
+from songflow.settings import LibrarySettings, amount, number
 
 __all__ = ["Paid", "Plan", "PlannedStep", "plan_recipe", "refuse_over_budget"]
 
@@ -150,7 +150,9 @@ async def refuse_over_budget(
         return
     if plan.budget is not None and plan.price_max > plan.budget + _ROUNDING:
         raise _refused(
-            key, f"the recipe costs up to {plan.price_max:g} units, and the budget is {plan.budget:g}"
+            key,
+            f"the recipe costs up to {amount(plan.price_max, settings.unit)}, and the budget is "
+            f"{number(plan.budget)}",
         )
     stopped = await ledger.money.stop_reason() if ledger else None
     if stopped is not None:
@@ -165,8 +167,8 @@ async def refuse_over_budget(
         if cap is not None and taken + due > cap + _ROUNDING:
             raise _refused(
                 key,
-                f"the recipe still costs up to {due:g} units, and of the {name} budget of {cap:g} are "
-                f"{max(0.0, cap - taken):g} left",
+                f"the recipe still costs up to {amount(due, settings.unit)}, and of the {name} budget of "
+                f"{number(cap)} are {number(max(0.0, cap - taken))} left",
             )
 
 

@@ -34,6 +34,7 @@ from songflow.families.registry import (
 from songflow.recipes.model import CORE, MEASURES, NAME, Recipe, Rule, Step, TakeRule
 from songflow.recipes.sizes import Link, circles, in_order, price_range
 from songflow.recipes.variables import Values, substituted
+from songflow.settings import amount
 
 __all__ = ["plain_document", "read_recipe", "recipe_of_text"]
 
@@ -308,7 +309,7 @@ def _budget(
     least, most = price_range(_links(drafts), _models(drafts), prices)
     if budget is not None and most > budget + 1e-6:
         range_text = f"{most:g}" if least == most else f"{least:g} to {most:g}"
-        reader.fault(("budget",), f"is {budget:g} units, and the recipe costs {range_text}")
+        reader.fault(("budget",), f"is {amount(budget)}, and the recipe costs {range_text}")
     return budget
 
 

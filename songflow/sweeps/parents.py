@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from songflow.accounts import Access
+from songflow.accounts import Access, place_text
 from songflow.errors import InputError
 from songflow.families.family import Request
 from songflow.generation.extensions import find_parent
@@ -37,8 +37,8 @@ async def parents_in(session: Session, sweep: Sweep, access: Access) -> Parents:
         parent = await find_parent(session, song_id, access)
         if not access.took(parent.submission):
             raise InputError(
-                f"The song {song_id} is at {parent.submission.gateway} ({parent.submission.base_url}), not at "
-                f"{access.gateway} ({access.account.base_url}).",
+                f"The song {song_id} is at "
+                f"{place_text(parent.submission.gateway, parent.submission.base_url)}, not at {access.place_text}.",
                 next="run the sweep with the gateway that has the song; nothing was sent.",
             )
         found[song_id] = parent.request

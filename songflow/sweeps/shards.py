@@ -72,7 +72,7 @@ def unpacked(data: Sequence[Mapping[str, Any]], access: Access) -> list[Cell]:
         if key != one.get("key"):
             raise InputError(
                 f"The cell {one.get('key')} belongs to another account than {access.account.alias!r} at "
-                f"{access.gateway} ({access.account.base_url}).",
+                f"{access.place_text}.",
                 next="give workers and the sweep the same saved credentials block, or the same gateway, base URL and "
                 "key variable; nothing was sent.",
             )

@@ -27,12 +27,13 @@ from typing import Any
 from songflow.documents.conditions import BadExpression, Condition, read_condition
 from songflow.documents.validation import Reader
 from songflow.documents.yaml_file import Document, Place, read_document, read_file
+from songflow.errors import InputError
 from songflow.families.family import Request
 from songflow.families.registry import SHORT_NAMES, start_fields, wire_name
 from songflow.sweeps.sampling import KINDS, MAX_SEED, Choices, draw
 from songflow.sweeps.values import FIELDS, BadValue, Files, Range, read_range, value_fault
 
-__all__ = ["MAX_CELLS", "Constraint", "Parents", "Row", "Sweep", "load_sweep", "parse_sweep"]
+__all__ = ["MAX_CELLS", "Constraint", "Parents", "Row", "Sweep", "load_sweep", "name_of", "parse_sweep"]
 
 MAX_CELLS = 100_000
 """The most cells of a sweep. At the gateways' pace, more would take months: likely a typing error."""
@@ -114,6 +115,23 @@ def parse_sweep(given: str | Mapping[str, Any], folder: Path, name: str = "The s
     else:
         document = Document(name, dict(given))
     return _SpecReader(document, folder).sweep()
+
+
+def name_of(given: str | Mapping[str, Any], name: str) -> str:
+    """The name of a sweep that need not be valid; `name` if it has none of its own."""
+    if isinstance(given, Mapping):
+        own = given.get("name")
+    else:
+        try:
+            document = read_file(Path(given)) if _is_file_name(given) else read_document(given, name)
+        except InputError:
+            return name
+        own = (
+            document.data.get("name", Path(document.name).stem)
+            if isinstance(document.data, Mapping)
+            else None
+        )
+    return own.strip()[:_MAX_NAME] if isinstance(own, str) and own.strip() else name
 
 
 def _is_file_name(given: str) -> bool:

@@ -18,7 +18,7 @@ from songflow.documents.text import one_line
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 from songflow.ledger.rows import Song, Submission
-from tasks.ui.markdown import escape
+from tasks.ui.markdown import artifact_key, escape
 from tasks.ui.pages import shown
 
 __all__ = ["lineage_page", "show_lineage", "song_assets", "source_assets"]
@@ -40,11 +40,12 @@ async def show_lineage(session: Session, result: GenerationResult) -> None:
             return
         frame = await read_manifest(ledger, root_song_id=root)
         family = family_of(trees(frame), (song.song_id for song in songs))
+        title = family[0].title if family else root
         page = await asyncio.to_thread(lineage_page, family)
         await acreate_markdown_artifact(
             page,
-            key=f"lineage-{hashlib.sha256(root.encode()).hexdigest()[:16]}",
-            description=f"Where the songs of {escape(root, length=60)} come from.",
+            key=artifact_key(root, title, "lineage"),
+            description=f"Where the songs of {escape(title, length=60)} come from.",
         )
 
 

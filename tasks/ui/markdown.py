@@ -13,10 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from songflow.accounts import place_text
 from songflow.documents.text import one_line
 from songflow.generation.rescue import Rescued
 from songflow.ledger.rows import Song, Submission
 from songflow.library.source_check import contains_source, seam_of
+from songflow.settings import amount
+from tasks.wording import worded
 
 __all__ = ["artifact_key", "escape", "generation_page", "rescue_rows", "table", "web_link"]
 
@@ -38,20 +41,22 @@ def web_link(label: str, url: str | None) -> str | None:
     return f"[{escape(label)}]({quote(url or '', safe=_URL_SAFE)})"
 
 
-def artifact_key(key: str) -> str:
-    """A unique artifact key (lower-case letters, digits, dashes) for a request key."""
-    readable = re.sub(r"[^a-z0-9]+", "-", key.lower()).strip("-")[:60]
-    return f"song-{readable}-{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+def artifact_key(key: str, name: str | None, kind: str = "song") -> str:
+    """A unique artifact key (lower-case letters, digits, dashes) for what has a key, readable by its name."""
+    readable = re.sub(r"[^a-z0-9]+", "-", (name or "").lower())[:60].strip("-")
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return "-".join(part for part in (kind, readable, digest) if part)
 
 
-def generation_page(submission: Submission, params: Mapping[str, Any], songs: Sequence[Song]) -> str:
-    """The page of one generation: its songs, their links, the price and the request."""
+def generation_page(
+    submission: Submission, params: Mapping[str, Any], songs: Sequence[Song], unit: str
+) -> str:
+    """The page of one generation: its songs, their links, the price in the library's unit, and the request."""
     stored = [song for song in songs if song.path is not None]
     facts = {
         "state": submission.state,
-        "billed": f"{submission.billed}, {submission.price:g} units",
-        "gateway": submission.gateway,
-        "address": submission.base_url,
+        "billed": f"{submission.billed}, {amount(submission.price, unit)}",
+        "gateway": place_text(submission.gateway, submission.base_url),
         "account": submission.account,
         "generation id": submission.any_id or "none",
         "request key": submission.key,
@@ -70,20 +75,20 @@ def generation_page(submission: Submission, params: Mapping[str, Any], songs: Se
     )
 
 
-def rescue_rows(found: Sequence[Rescued]) -> list[dict[str, str]]:
-    """The results of a rescue as rows of a table artifact."""
+def rescue_rows(found: Sequence[Rescued], unit: str) -> list[dict[str, str]]:
+    """The results of a rescue as rows of a table artifact; `unit` is the library's."""
     return [
         {
             "request key": escape(one.key),
             "state": escape(one.state),
-            "billed": f"{escape(one.billed)}, {one.price:g} units",
-            "gateway": escape(f"{one.gateway} {one.base_url}"),
+            "billed": f"{escape(one.billed)}, {amount(one.price, unit)}",
+            "gateway": escape(place_text(one.gateway, one.base_url)),
             "account": escape(one.account),
             "generation id": escape(one.generation_id or "none"),
             "asked at": escape(one.asked_at),
             "songs": f"{sum(song.path is not None for song in one.songs)} of {len(one.songs)} stored",
-            "why not": escape(one.error or ""),
-            "next": escape(one.next or ""),
+            "why not": escape(worded(one.error or "")),
+            "next": escape(worded(one.next or "")),
         }
         for one in found
     ]

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from songflow.documents.text import counted
 from songflow.generation.results import SongResult
 from songflow.ledger.rows import Song
 from songflow.recipes.answers import Question
 from songflow.recipes.results import Piece, WholeSong
+from songflow.settings import amount
 from tasks.ui.markdown import escape, table, web_link
 
 __all__ = ["question_page", "song_page"]
 
 
-def song_page(whole: WholeSong) -> str:
-    """The whole songs, and the tree of the generations that led to them."""
+def song_page(whole: WholeSong, unit: str) -> str:
+    """The whole songs, and the tree of the generations that led to them; prices are in the library's unit."""
     parts = [
         f"# {escape(whole.recipe)}",
-        f"{len(whole.stored)} whole songs, {len(whole.steps)} generations, {whole.price:g} units. "
+        f"{counted(len(whole.stored), 'whole song')}, {counted(len(whole.steps), 'generation')}, "
+        f"{amount(whole.price, unit)}. "
         f"Key: {escape(whole.key)}.",
     ]
     if whole.songs:

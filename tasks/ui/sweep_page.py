@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,9 +12,10 @@ from prefect.artifacts import acreate_table_artifact
 from songflow.ledger.key_summaries import KeySummary
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.tally import SweepResult, Tally
-from tasks.ui.markdown import escape
+from tasks.ui.markdown import artifact_key, escape
 from tasks.ui.pages import shown
 from tasks.ui.progress import ProgressBar
+from tasks.wording import worded
 
 __all__ = ["MAX_ROWS", "show_sweep", "sweep_bar", "sweep_rows"]
 
@@ -61,7 +60,7 @@ def sweep_rows(cells: Sequence[Cell], summaries: Mapping[str, KeySummary]) -> li
                 "state": str(summary.state) if summary else "not started",
                 "songs": summary.stored if summary else 0,
                 "units": summary.spent if summary else 0,
-                "why": escape((summary.error if summary else "") or ""),
+                "why": escape(worded((summary.error if summary else "") or "")),
                 "key": escape(cell.key),
             }
         )
@@ -74,11 +73,6 @@ async def show_sweep(result: SweepResult, cells: Sequence[Cell], summaries: Mapp
     async with shown("The sweep", "its songs are stored"):
         await acreate_table_artifact(
             sweep_rows(cells, summaries),
-            key=_artifact_key(result.name),
+            key=artifact_key(result.name, result.name, "sweep"),
             description=escape(f"{result.summary()}{more}", 600),
         )
-
-
-def _artifact_key(name: str) -> str:
-    readable = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60]
-    return f"sweep-{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"

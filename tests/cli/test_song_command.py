@@ -162,7 +162,7 @@ def test_without_a_terminal_a_question_stops_and_says_how_to_continue(shell, rec
     assert (asked.code, asked.json["step"], asked.json["key"]) == (5, "core", "K")
     assert [take["take"] for take in asked.json["takes"]] == [1, 2]
     assert all(take["path"] and take["seconds"] for take in asked.json["takes"])
-    assert "--key K --choose core=1, or core=again1 for another pair (1 units)" in asked.json["next"]
+    assert "--key K --choose core=1, or core=again1 for another pair (1 unit)" in asked.json["next"]
     assert [step["path"] for step in asked.json["steps"]] == ["core"]
     for _ in range(2):
         again = shell.run(*command, "--choose", "core=again1")

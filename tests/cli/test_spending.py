@@ -90,7 +90,7 @@ def test_cost_shows_what_was_spent_reserved_and_allowed(shell: Any, gateways: An
 @pytest.mark.parametrize(
     ("env", "words"),
     [
-        ({"SONGFLOW_BUDGET": "1"}, "The library's budget of 1 units is used up"),
+        ({"SONGFLOW_BUDGET": "1"}, "The library's budget of 1 unit is used up"),
         ({"SONGFLOW_BUDGET_PER_DAY": "1.5"}, "Today's budget of 1.5 units is used up"),
     ],
 )

@@ -8,14 +8,16 @@ from datetime import timedelta
 import pytest
 from prefect.blocks.notifications import SlackWebhook
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from pydantic import SecretStr
 
-from blocks import CometAPICredentials, SongLibrary
+from blocks import CometAPICredentials, OpenAIHKCredentials, SongLibrary
 from deployments.automations import CRASH_ZOMBIES, NOTIFY, crash_zombies, install
 from deployments.setup import set_up
 from songflow.errors import InputError
 from songflow.settings import LibrarySettings
+from tasks.limits import limit_name
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect-ui")]
 
@@ -79,6 +81,27 @@ async def test_an_automation_is_brought_up_to_date_and_one_that_is_off_stays_off
         [found] = await client.read_automations_by_name(CRASH_ZOMBIES)
         assert not found.enabled
         assert found.trigger.within == timedelta(minutes=7)
+        await client.delete_automation(found.id)
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_the_setup_of_an_older_version_is_taken_over(library, monkeypatch):
+    """Under its former names, with the numbers and switches that a person has set, and nothing is there twice."""
+    monkeypatch.setenv("OPENAI_HK_KEY", "hk-taken-over")
+    access = OpenAIHKCredentials(api_key="hk-taken-over").get_access()
+    former = f"songflow-openai-hk-{access.account.fingerprint}"
+    async with get_client() as client:
+        await client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name=former, limit=3))
+        for one in await client.read_automations_by_name(CRASH_ZOMBIES):
+            await client.delete_automation(one.id)
+        old = crash_zombies().model_copy(update={"name": "songflow: crash zombie runs", "enabled": False})
+        made = await client.create_automation(old)
+        await steps(library, overwrite=True)
+        await steps(library, overwrite=True)
+        [found] = [one for one in await client.read_automations() if one.name in (old.name, CRASH_ZOMBIES)]
+        assert (found.id, found.name, found.enabled) == (made, CRASH_ZOMBIES, False)
+        limits = {one.name: one.limit for one in await client.read_global_concurrency_limits()}
+        assert (limits.get(former), limits[limit_name(access)]) == (None, 3)
         await client.delete_automation(found.id)
 
 

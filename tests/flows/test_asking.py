@@ -65,7 +65,7 @@ async def test_the_form_shows_the_takes_and_refuses_invalid_choices(studio, pref
     run = await paused(here, prefect_server)
     schema, text = await form_of(run)
     assert schema["properties"]["choice"]["enum"] == ["take 1", "take 2", ANOTHER]
-    assert "Another pair costs 1 more" in schema["properties"]["choice"]["description"]
+    assert "Another pair costs 1 unit more" in schema["properties"]["choice"]["description"]
     _, songs = await here.ledger("K:core")
     for song in songs:
         assert f"[listen]({song.song_url})" in text

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter
 
 from blocks import SimulatorCredentials
 from flows.generate import generate_song
@@ -36,7 +38,28 @@ async def test_the_log_reports_every_step_of_a_run(studio, prefect_server):
         "2 of 2 songs stored",
     ):
         assert line in log
-    assert [one.id for one in await prefect_server.flow_runs("a story")]
+    [found] = await prefect_server.flow_runs("a story")
+    assert found.state.message == "2 songs, 1 unit (simulated: nothing is billed)"
+    async with get_client() as client:
+        tasks = await client.read_task_runs(flow_run_filter=FlowRunFilter(id={"any_": [found.id]}))
+        shown = await client.read_artifacts(flow_run_filter=FlowRunFilter(id={"any_": [found.id]}))
+    titles = {f"download {song.title}" for song in result.songs}
+    assert {one.name for one in tasks} == {"submit a story", "wait for a story", "record a story"} | titles
+    texts = " ".join(f"{one.key} {one.description}" for one in shown)
+    assert "a story at simulator: finished" in texts
+    assert "2 songs by simulator: a story" in texts
+    assert result.generation_id not in texts
+    assert result.key.partition(":")[0] not in texts
+
+
+async def test_the_built_in_simulator_has_no_address(prefect_server, tmp_path, monkeypatch):
+    monkeypatch.setenv("SONGFLOW_LIBRARY", str(tmp_path / "songs"))
+    monkeypatch.setenv("SONGFLOW_SIMULATOR_SPEED", "200")
+    await generate_song("nowhere")
+    [found] = await prefect_server.flow_runs("nowhere")
+    log = await prefect_server.logs(found.id, until="songs stored")
+    assert "at the built-in simulator, for 1 unit." in log
+    assert ".invalid" not in log + " ".join(await prefect_server.artifacts(found.id))
 
 
 async def test_a_run_has_a_full_progress_bar_and_a_page_of_its_songs(studio, prefect_server):

@@ -50,7 +50,7 @@ async def test_a_recipe_becomes_a_whole_song(studio, prefect_server):
     pages = await prefect_server.artifacts(run, "markdown")
     [tree] = [page for page in pages if "How it was made" in page]
     assert all(step.path in tree for step in whole.steps)
-    assert "1 whole songs, 3 generations, 3 units" in tree
+    assert "1 whole song, 3 generations, 3 units" in tree
 
 
 async def test_a_retried_parent_pays_for_no_step_twice(studio, prefect_server):
@@ -106,7 +106,7 @@ async def test_a_run_that_must_not_ask_stops_and_another_continues(studio, prefe
     here = studio()
     recipe = {**THREE, "core": {"prompt": "a waltz", "take": "ask"}, "variables": {}}
     with pytest.raises(
-        ChoiceNeeded, match=r"--key K --choose core=1, or core=again1 for another pair"
+        ChoiceNeeded, match=r'Request key K and the Choices {"core": "1"}, or core=again1 for another'
     ) as caught:
         await make_song(recipe, safety={"key": "K"}, asking="stop", **here.options)
     assert [take["take"] for take in caught.value.takes] == [1, 2]

@@ -85,6 +85,6 @@ async def test_the_budget_of_the_library_is_in_its_block(studio):
     here = studio()
     library = here.library.model_copy(update={"budget": 1.0})
     await generate_song("one", **here.options | {"library": library})
-    with pytest.raises(SpendingStopped, match="The library's budget of 1 units"):
+    with pytest.raises(SpendingStopped, match="The library's budget of 1 unit"):
         await generate_song("two", **here.options | {"library": library})
     assert here.billed == 1

@@ -79,6 +79,7 @@ async def test_the_generation_of_a_cancelled_run_is_collected_and_billed_once(st
     assert all(Path(song.path).is_file() for song in row.songs)
     runs = await prefect_server.flow_runs("collect what is stranded")
     tables = [page for run in runs for page in await prefect_server.artifacts(run.id, "table")]
+    assert "2 songs of 1 generation collected" in [run.state.message for run in runs]
     assert any(submission.generation_id.replace("-", "\\\\-") in page for page in tables), tables
     assert await rescue_songs(library=here.library, credentials=here.credentials) == []
     assert here.billed == 1
@@ -105,7 +106,7 @@ async def test_a_cancelled_run_releases_its_lease_and_logs_what_is_running(studi
     with pytest.raises(UnsettledTwin, match=submission.generation_id):
         await generate_song("let go", safety={"key": "another"}, **here.options)
     log = await prefect_server.logs(submission.runs.flow_run_id)
-    assert "Still running at the gateway, still billed (1 units): the key 'k'" in log
+    assert "Still running at the gateway, still billed (1 unit): the key 'k'" in log
     assert submission.generation_id in log
     assert here.billed == 1
 
@@ -167,7 +168,7 @@ def test_the_table_of_a_rescue_shows_text_as_text():
     row = Rescued(
         "<b>", 1, None, "custom", "http://x", "env:X", "unknown", "maybe", 1.0, "now", error="[x](y) | <i>"
     )
-    [shown] = rescue_rows([row])
+    [shown] = rescue_rows([row], "units")
     assert "<" not in "".join(shown.values())
     assert "\\|" in shown["why not"]
 

@@ -107,6 +107,7 @@ async def test_a_sweep_runs_in_shards_and_a_new_run_pays_nothing(studio, prefect
     assert (again.existing, again.posts) == (7, 0)
     assert here.billed == 7
     run = await last_run("waltz")
+    assert run.state.message == "7 cells: 7 stored before; 0 requests for 0 units, 0 songs."
     names = sorted(one.name for one in await task_runs(run.id))
     assert names == ["shard 1 of 3", "shard 2 of 3", "shard 3 of 3"]
     [table] = await prefect_server.artifacts(run.id, "table")

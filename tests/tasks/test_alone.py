@@ -57,7 +57,7 @@ async def test_a_deadline_is_not_retried_and_says_that_it_still_runs(studio):
         submission = await submit(REQUEST, here.credentials, key="k", library=here.library, settings=settings)
         await wait(submission, here.credentials, library=here.library, settings=settings)
 
-    with pytest.raises(StillRunning, match=r"still runs at simulator .*is billed.*--key k"):
+    with pytest.raises(StillRunning, match=r"still runs at simulator .*is billed.*Request key k"):
         await parent()
     [submission], _songs = await here.ledger("k")
     assert submission.state == "overdue"

@@ -46,7 +46,7 @@ async def test_a_submit_makes_the_limit_of_its_key_and_gives_its_slot_back(studi
     found, rate = await limit_of(access), await limit_of(access, rate_name)
     assert (found.limit, found.active_slots) == (DEFAULT_LIMIT, 0)
     assert (rate.limit, rate.slot_decay_per_second) == (DEFAULT_BURST, DEFAULT_PER_SECOND)
-    assert found.name.startswith("songflow-openai-hk-")
+    assert found.name.startswith("Songflow: requests at once to openai-hk (key ")
     assert "hk-made" not in found.name
     assert here.billed == 1
 
@@ -102,7 +102,7 @@ async def test_a_limit_that_prefect_cannot_give_is_a_warning(studio, monkeypatch
     access = account(studio(), "hk-broken").get_access()
     async with submit_slot(access):
         pass
-    assert "Submitting without the limit songflow-openai-hk-" in caplog.text
+    assert "Submitting without the limit Songflow: requests at once to openai-hk" in caplog.text
 
 
 async def test_a_slot_that_cannot_be_given_back_loses_nothing(studio, monkeypatch, caplog):

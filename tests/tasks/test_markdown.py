@@ -61,6 +61,7 @@ def test_a_link_keeps_its_address_and_cannot_be_left_early():
 
 def test_artifact_keys_are_valid_and_different():
     keys = ["4f0a:core", "4f0a:Core", "歌", "ü", "a" * 300]
-    made = {artifact_key(key) for key in keys}
-    assert len(made) == len(keys)
-    assert all(re.fullmatch(r"[a-z0-9-]{1,80}", key) for key in made)
+    made = {artifact_key(key, name) for key in keys for name in ("A slow Waltz!", "歌", None, "b" * 300)}
+    assert len(made) == 3 * len(keys)
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", key) and len(key) <= 80 for key in made)
+    assert artifact_key("4f0a:core", "A slow Waltz!").startswith("song-a-slow-waltz-")

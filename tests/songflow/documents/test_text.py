@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from songflow.documents.text import NotText, decoded, marks_removed, plain_lines, plain_text, read_text
+from songflow.documents.text import (
+    NotText,
+    counted,
+    decoded,
+    marks_removed,
+    plain_lines,
+    plain_text,
+    read_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +53,7 @@ def test_other_encodings_are_named() -> None:
         raw = b"" if encoding == "utf-16" else b"\xfe\xff"
         with pytest.raises(NotText, match=r"UTF-16: save it as UTF-8"):
             decoded(raw + "Wörter".encode(encoding))
+
+
+def test_one_thing_is_singular():
+    assert [counted(number, "song") for number in (0, 1, 2)] == ["0 songs", "1 song", "2 songs"]

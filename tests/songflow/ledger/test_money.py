@@ -214,7 +214,7 @@ async def test_a_cap_of_one_allows_ten_songs_at_a_tenth(ledger: Ledger, pay, cap
     for number in range(10):
         assert (await pay(f"song {number}", price=0.1, caps=caps)).mine
     stopped = (await pay("eleventh", price=0.1, caps=caps)).stopped
-    assert stopped.endswith("budget of 1 units is used up: 0 are spent, 1 reserved, and this costs 0.1")
+    assert stopped.endswith("budget of 1 unit is used up: 0 are spent, 1 reserved, and this costs 0.1")
 
 
 async def test_each_day_and_each_run_has_its_own_budget(ledger: Ledger, pay) -> None:
