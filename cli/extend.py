@@ -13,7 +13,8 @@ from cli.output import Output
 from cli.paid_command import named, run_paid
 from songflow.accounts import Access
 from songflow.families.family import Request
-from songflow.families.registry import extension_request
+from songflow.families.registry import check_extension
+from songflow.families.suno_parameters import Continuation
 from songflow.families.udio_parameters import ExtensionPlacement, ExtensionSound
 from songflow.generation.extensions import plan_extension
 from songflow.generation.results import GenerationResult
@@ -27,7 +28,7 @@ _PLACING = Group("Placing", sort_key=0)
 @Parameter(name="*", group=_PLACING)
 @dataclass(frozen=True)
 class Placing:
-    """Where the new part is placed; --section-start gives it as a number.
+    """Where the new part is placed; --section-start gives it as a number, --at as a second of the song.
 
     Parameters
     ----------
@@ -37,11 +38,30 @@ class Placing:
         intro or front of precede, back or outro of continuation (default: intro, or outro).
     context_length
         Seconds of the song that the model hears, 1..130 (default: 130).
+    at
+        The second of the song at which the new part begins, for models that continue a song there.
+    generation
+        For such a model and a song that is not in the library: the gateway's id of the generation that made it.
+    join
+        What to do with an extension that is only the new part: join it here with the song (local), or not (none).
+        The new part's own file is kept in any case.
     """
 
     mode: Literal["precede", "continuation"] | None = None
     place: Literal["intro", "front", "back", "outro"] | None = None
     context_length: float | None = None
+    at: float | None = None
+    generation: str | None = None
+    join: Literal["local", "none"] = "local"
+
+    def fields(self) -> dict[str, Any]:
+        """The request's fields that were given, by their wire names."""
+        given = {
+            "context_length": self.context_length,
+            "continue_at": self.at,
+            "source_generation_id": self.generation,
+        }
+        return {name: value for name, value in given.items() if value is not None}
 
 
 def extend(
@@ -71,14 +91,13 @@ def extend(
     with named(paying.key):
         for part in (paying, gateway, waiting):
             part.check()
-        given = {"prompt": cleaned(prompt), "context_length": placing.context_length, **song.fields()}
+        given = {"prompt": cleaned(prompt), **placing.fields(), **song.fields()}
         overrides = {name: value for name, value in given.items() if value is not None}
         # A check without the parent, before a library is opened or a flow run exists.
-        anything = {"prompt": "anything", **overrides}
-        extension_request(None, song_id, mode=placing.mode, place=placing.place, overrides=anything)
+        check_extension(song_id, mode=placing.mode, place=placing.place, overrides=overrides)
     output = Output(as_json=common.json, quiet=common.quiet)
     order = _Extension(song_id, placing, overrides)
-    result = run_paid(output, order, paying, gateway, waiting, common)
+    result = run_paid(output, order, paying, gateway, waiting, common, join=placing.join)
     output.result(result, common.library_settings().unit)
 
 
@@ -113,11 +132,13 @@ class _Extension:
         rest = dict(self.overrides)
         sound = {name: rest.pop(name) for name in ExtensionSound.model_fields if name in rest}
         placement = {name: rest.pop(name) for name in ExtensionPlacement.model_fields if name in rest}
+        continued = {name: rest.pop(name) for name in Continuation.model_fields if name in rest}
         result: GenerationResult = await extend_song(
             self.song_id,
             place=self.placing.place,
             sound=ExtensionSound(**sound),
             placement=ExtensionPlacement(mode=self.placing.mode, **placement),
+            continuation=Continuation(join=self.placing.join, **continued),
             **rest,
             **shared,
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cli.options import Common, Gateway, Waiting
 from songflow.families.family import Mode, Request
 from songflow.families.field_types import AUTO
+from songflow.families.suno_parameters import Continuation, Details
 from songflow.families.udio_parameters import ExtensionPlacement, ExtensionSound, Placement, Sound
 from songflow.generation.results import GenerationResult
 from songflow.parameters import EnvironmentAccount, Safety
@@ -47,7 +48,7 @@ async def shared_parameters(
 async def generate_as_flow(request: Request, shared: dict[str, Any]) -> GenerationResult:
     """Make a request in a run of generate-song, or of extend-song if it extends a song."""
     fields = request.model_dump(mode="json")
-    top = {name: fields[name] for name in _AT_THE_TOP}
+    top = {name: fields[name] for name in _AT_THE_TOP if name in fields}
     result: GenerationResult
     if request.mode is Mode.REGULAR:
         from flows.generate import generate_song
@@ -58,6 +59,7 @@ async def generate_as_flow(request: Request, shared: dict[str, Any]) -> Generati
             negative_prompt=fields["negative_prompt"],
             sound=Sound(**_of(Sound, fields)),
             placement=Placement(**_of(Placement, fields)),
+            details=Details(**_of(Details, fields)),
             **shared,
         )
         return result
@@ -71,6 +73,7 @@ async def generate_as_flow(request: Request, shared: dict[str, Any]) -> Generati
         **top,
         sound=ExtensionSound(**_of(ExtensionSound, fields)),
         placement=extension_placement(fields),
+        continuation=Continuation(**_of(Continuation, fields)),
         **{**shared, "account": here if own_account else shared["account"]},
     )
     return result
@@ -78,9 +81,11 @@ async def generate_as_flow(request: Request, shared: dict[str, Any]) -> Generati
 
 def extension_placement(fields: Mapping[str, Any]) -> ExtensionPlacement:
     """The placement of a whole request: what it leaves to the model is not inherited from its source."""
-    placed = {name: fields[name] for name in ExtensionPlacement.model_fields if fields[name] is not None}
-    return ExtensionPlacement(**{**dict.fromkeys(ExtensionPlacement.LEFT_TO_MODEL, AUTO), **placed})
+    names = [name for name in ExtensionPlacement.model_fields if name in fields]
+    placed = {name: fields[name] for name in names if fields[name] is not None}
+    left = {name: AUTO for name in ExtensionPlacement.LEFT_TO_MODEL if name in fields}
+    return ExtensionPlacement(**{**left, **placed})
 
 
 def _of(group: type[Any], fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: fields[name] for name in group.model_fields}
+    return {name: fields[name] for name in group.model_fields if name in fields}

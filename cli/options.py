@@ -18,6 +18,7 @@ from songflow import parameters
 from songflow.documents.text import decoded, marks_removed, plain_text, read_text
 from songflow.errors import InputError
 from songflow.families.family import Request
+from songflow.families.model_names import models_text
 from songflow.families.registry import parse_request
 from songflow.parameters import EnvironmentAccount, KeyedSafety
 from songflow.settings import LibrarySettings
@@ -237,8 +238,6 @@ class Song:
         A text file with the words to sing; - is stdin.
     instrumental
         No words.
-    model
-        udio32-v1.5 (32.81 s) or udio130-v1.5 (130 s, twice the price).
     seed
         A seed from 0, or -1 for a random one.
     title
@@ -268,7 +267,9 @@ class Song:
     lyrics: str | None = None
     lyrics_file: Annotated[str | None, Parameter(allow_leading_hyphen=True)] = None  # for -, stdin
     instrumental: Annotated[bool, Parameter(negative="")] = False
-    model: str | None = None
+    model: Annotated[
+        str | None, Parameter(help=f"The model decides what a request takes. {models_text()}.")
+    ] = None
     seed: int | None = None
     title: str | None = None
     negative_prompt: str | None = None

@@ -74,6 +74,8 @@ class Output:
             else:
                 length = f" ({song.duration:.1f} s)" if song.duration else ""
                 self.out.print(plain(f"+ {song.title or song.song_id}{length}  {song.path}"))
+                if song.whole_path is not None:
+                    self.out.print(plain(f"  joined into the whole song  {song.whole_path}"))
         self.out.print(
             plain(
                 f"key {result.key}, generation {result.generation_id}, "

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from cli.accounts import access_of, given_access, resolve
@@ -22,6 +22,7 @@ from songflow.generation.lifecycle import generate_in, mint_key
 from songflow.generation.policy import PayingPolicy
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
+from songflow.generation.session_settings import Join
 from songflow.ledger.queries import leading_submission
 from songflow.ledger.states import RULES
 from songflow.parameters import session_settings
@@ -76,7 +77,14 @@ class NewSong:
 
 
 def run_paid(
-    output: Output, order: Order, paying: Paying, gateway: Gateway, waiting: Waiting, common: Common
+    output: Output,
+    order: Order,
+    paying: Paying,
+    gateway: Gateway,
+    waiting: Waiting,
+    common: Common,
+    *,
+    join: Join = "local",
 ) -> GenerationResult:
     """Make one generation as a flow run if a Prefect server is configured, else in plain Python.
 
@@ -91,7 +99,7 @@ def run_paid(
         hint_at_unused_keys(gateway)
     come_back = f"run the same command with --key {key}"
     return guarded(
-        lambda: _run_paid(output, order, key, paying, gateway, waiting, common), key, common, come_back
+        lambda: _run_paid(output, order, key, paying, gateway, waiting, common, join), key, common, come_back
     )
 
 
@@ -148,6 +156,7 @@ async def _run_paid(
     gateway: Gateway,
     waiting: Waiting,
     common: Common,
+    join: Join,
 ) -> GenerationResult:
     policy = paying.safety(key).policy()  # a missing key of a fallback is an error before anything is sent
     if await use_prefect():
@@ -155,7 +164,7 @@ async def _run_paid(
             gateway.account().access()  # so is a missing key of the gateway, before a flow run exists
         shared = await shared_parameters(gateway, waiting, paying.safety(key), paying.budget, common)
         return await order.run_flow(shared)
-    return await _in_process(output, order, key, policy, paying, gateway, waiting, common)
+    return await _in_process(output, order, key, policy, paying, gateway, waiting, common, join)
 
 
 async def _in_process(
@@ -167,9 +176,10 @@ async def _in_process(
     gateway: Gateway,
     waiting: Waiting,
     common: Common,
+    join: Join,
 ) -> GenerationResult:
     given = await (access_of if order.needs_account else given_access)(gateway)
-    settings = session_settings(waiting.group(), paying.safety(), paying.budget)
+    settings = replace(session_settings(waiting.group(), paying.safety(), paying.budget), join=join)
     async with Session(common.library_settings(), settings, resolve) as session:
         request, access = await order.plan(session, given, policy.fallbacks)
         with output.waiting(order.label) as progress:

@@ -1,6 +1,7 @@
 """The flow that extends a song by an intro, an outro or more of it, at the gateway that made it."""
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from prefect import runtime
@@ -9,6 +10,7 @@ from blocks.credentials import GatewayBlock
 from flows import ended, fields
 from flows.generate import chosen_access, make_songs
 from flows.song_flow import paid_flow
+from songflow.families.suno_parameters import Continuation
 from songflow.families.udio_parameters import ExtensionPlacement, ExtensionSound, inherited_text
 from songflow.generation.extensions import plan_extension
 from songflow.generation.results import GenerationResult
@@ -59,6 +61,13 @@ Placement = Annotated[
         "Where the new part is placed, in more detail than by its name. Defaults: as its name says.",
     ),
 ]
+Continued = Annotated[
+    Continuation | None,
+    fields.described(
+        "Continuation",
+        "For models that continue a song at a second of it: where, and what to do with the new part.",
+    ),
+]
 Account = Annotated[
     EnvironmentAccount | None,
     fields.described(
@@ -81,6 +90,7 @@ def _run_name() -> str:
     moved=members(
         sound=ExtensionSound,
         placement=ExtensionPlacement,
+        continuation=Continuation,
         account=EnvironmentAccount,
         waiting=Waiting,
         safety=fields.SongSafety,
@@ -99,6 +109,7 @@ async def extend_song(
     budget: fields.Budget = None,
     sound: Sound = None,
     placement: Placement = None,
+    continuation: Continued = None,
     account: Account = None,
     waiting: fields.Wait = None,
     safety: fields.PaySafely = None,
@@ -117,7 +128,9 @@ async def extend_song(
     mode = placed.pop("mode", None)
     named = credentials is not None or not (account is None or account.is_empty)
     safety = safety or fields.SongSafety()
-    policy, settings = safety.policy(), session_settings(waiting, safety, budget)
+    continuation = continuation or Continuation()
+    policy = safety.policy()
+    settings = replace(session_settings(waiting, safety, budget), join=continuation.join)
     async with open_session(library_of(library), settings) as session:
         planned = await plan_extension(
             session,
@@ -129,6 +142,7 @@ async def extend_song(
                 **{name: value for name, value in asked.items() if value is not None},
                 **(sound or ExtensionSound()).given(),
                 **placed,
+                **continuation.fields(),
             },
             fallbacks=policy.fallbacks,
         )

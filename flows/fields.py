@@ -15,6 +15,7 @@ from blocks.library import SongLibrary
 from songflow import parameters
 from songflow.accounts import Access
 from songflow.families import udio_parameters as udio
+from songflow.families.model_names import ModelName, models_text
 from songflow.sweeps.run import MAX_CONCURRENCY
 
 
@@ -39,7 +40,9 @@ LyricsType = Annotated[
         f"{udio.request_text('lyrics_type')} Empty: 'user' if there are lyrics, else 'generate'.",
     ),
 ]
-ModelType = Annotated[Literal["udio32-v1.5", "udio130-v1.5"], of_request("model_type", "Model")]
+ModelType = Annotated[
+    ModelName, described("Model", f"The model decides what a request takes. {models_text()}.")
+]
 NegativePrompt = Annotated[str, of_request("negative_prompt", "Negative prompt")]
 Seed = Annotated[int, of_request("seed", "Seed", ge=-1, strict=True)]
 Credentials = Annotated[

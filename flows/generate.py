@@ -13,7 +13,9 @@ from flows.song_flow import paid_flow
 from songflow.accounts import Access
 from songflow.errors import InputError
 from songflow.families.family import Request
-from songflow.families.udio import SongRequest
+from songflow.families.model_names import DEFAULT_MODEL
+from songflow.families.registry import parse_request
+from songflow.families.suno_parameters import Details
 from songflow.families.udio_parameters import Placement, Sound
 from songflow.generation.error_texts import paid_from_here
 from songflow.generation.lifecycle import submit_to_first
@@ -49,6 +51,11 @@ PlacementInSong = Annotated[
     ),
 ]
 
+DetailsOfSong = Annotated[
+    Details | None,
+    fields.described("Details", "What only some models take, such as a title."),
+]
+
 
 def _run_name() -> str:
     parameters = runtime.flow_run.parameters
@@ -62,6 +69,7 @@ def _run_name() -> str:
         **members(
             sound=Sound,
             placement=Placement,
+            details=Details,
             account=EnvironmentAccount,
             waiting=Waiting,
             safety=fields.SongSafety,
@@ -74,7 +82,7 @@ async def generate_song(
     prompt: fields.Prompt,
     lyrics: fields.Lyrics = "",
     lyrics_type: fields.LyricsType = None,
-    model_type: fields.ModelType = "udio32-v1.5",
+    model_type: fields.ModelType = DEFAULT_MODEL,
     negative_prompt: fields.NegativePrompt = "",
     seed: fields.Seed = -1,
     credentials: fields.Credentials = None,
@@ -82,6 +90,7 @@ async def generate_song(
     budget: fields.Budget = None,
     sound: SoundOfSong = None,
     placement: PlacementInSong = None,
+    details: DetailsOfSong = None,
     account: fields.Account = None,
     waiting: fields.Wait = None,
     safety: fields.PaySafely = None,
@@ -97,16 +106,16 @@ async def generate_song(
       the log names, or run `songflow rescue`, to collect it.
     """
     safety = safety or fields.SongSafety()
-    request = SongRequest.parse(
+    # What is left at its default is not asked for: another family may not have the field.
+    given = {"lyrics": lyrics, "negative_prompt": negative_prompt, "seed": seed if seed != -1 else None}
+    groups = (sound or Sound(), placement or Placement(), details or Details())
+    request = parse_request(
         {
             "prompt": prompt,
-            "lyrics": lyrics,
             "lyrics_type": lyrics_type,
             "model_type": model_type,
-            "negative_prompt": negative_prompt,
-            "seed": seed,
-            **(sound or Sound()).model_dump(),
-            **(placement or Placement()).model_dump(),
+            **{name: value for name, value in given.items() if value not in ("", None)},
+            **{name: value for group in groups for name, value in group.chosen().items()},
         }
     )
     return await make_songs(

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from songflow.errors import InputError
 from songflow.families.parameter_group import ParameterGroup
-from songflow.families.udio import SongRequest
+from songflow.families.registry import parse_request
+from songflow.families.suno_parameters import Continuation
 from songflow.families.udio_parameters import ExtensionPlacement, ExtensionSound, Placement, Sound
 from songflow.generation.extensions import plan_extension
 from songflow.generation.lifecycle import generate_in, mint_key
@@ -78,18 +79,18 @@ async def generate(
         settings: Further settings of the session, such as the speed of the built-in simulator.
         progress: Show the request key and the progress as text: in notebooks and terminals (None), always or never,
             or a coroutine function to call after each poll.
-        **fields: Any other field of `SongRequest`.
+        **fields: Any other field of the request, as `SongRequest` has them; `model_type` decides which there are.
 
     Raises:
         SongflowError: the tree of `songflow.errors`; each message says what it cost and what to do next.
     """
     _refuse_flat(fields, sound=Sound, placement=Placement, **_PAYING)
     safe = KeyedSafety.of(safety, "safety")
-    request = SongRequest.parse(
+    request = parse_request(
         {
             "prompt": prompt,
-            **Sound.of(sound, "sound").model_dump(),
-            **Placement.of(placement, "placement").model_dump(),
+            **Sound.of(sound, "sound").chosen(),
+            **Placement.of(placement, "placement").chosen(),
             **fields,
         }
     )
@@ -106,6 +107,7 @@ async def extend(
     place: str | None = None,
     sound: ExtensionSound | Fields | None = None,
     placement: ExtensionPlacement | Fields | None = None,
+    continuation: Continuation | Fields | None = None,
     account: EnvironmentAccount | Fields | None = None,
     waiting: Waiting | Fields | None = None,
     safety: KeyedSafety | Fields | None = None,
@@ -122,27 +124,36 @@ async def extend(
         place: "intro", "front", "back" or "outro" (None: as `placement` says, or outro).
         sound: Model, strengths and quality, where they differ from the song's.
         placement: Mode, context length and sections.
+        continuation: For models that continue a song at a second of it: where, and whether the new part is joined.
         account: None: the song's own. For a song that is not in this library: the gateway that has it.
-        **overrides: Other fields of `SongRequest`; a song that is not in this library needs `prompt`.
+        **overrides: Other fields of the request; a song that is not in this library needs `prompt`.
 
     The other arguments are those of `generate`.
 
     Raises:
         SongflowError: the tree of `songflow.errors`; each message says what it cost and what to do next.
     """
-    _refuse_flat(overrides, sound=ExtensionSound, placement=ExtensionPlacement, **_PAYING)
+    _refuse_flat(
+        overrides, sound=ExtensionSound, placement=ExtensionPlacement, continuation=Continuation, **_PAYING
+    )
     safe = KeyedSafety.of(safety, "safety")
     policy, named = safe.policy(), EnvironmentAccount.of(account, "account")
     placed = ExtensionPlacement.of(placement, "placement").given()
-    mode = placed.pop("mode", None)
-    async with Session(_library(library), _settings(waiting, safe, budget, settings)) as session:
+    mode, continued = placed.pop("mode", None), Continuation.of(continuation, "continuation")
+    chosen = replace(_settings(waiting, safe, budget, settings), join=continued.join)
+    async with Session(_library(library), chosen) as session:
         planned = await plan_extension(
             session,
             song_id,
             None if named.is_empty else named.access(),
             mode=mode,
             place=place,
-            overrides={**ExtensionSound.of(sound, "sound").given(), **placed, **overrides},
+            overrides={
+                **ExtensionSound.of(sound, "sound").given(),
+                **placed,
+                **continued.fields(),
+                **overrides,
+            },
             fallbacks=policy.fallbacks,
         )
         key = safe.key or mint_key()

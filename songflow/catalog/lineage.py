@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from songflow.audio.alignment import HOLDS
 from songflow.documents.text import one_line
-from songflow.families.registry import place_at, start_field
+from songflow.families.registry import place_at, returns_new_part, start_field
 from songflow.gateways import place_of
 
 if TYPE_CHECKING:
@@ -144,6 +145,9 @@ def _remark(row: Mapping[str, Any]) -> str:
         )
     if row["song_state"] != "stored":
         return "not stored"
+    if row["mode"] != REGULAR and returns_new_part(row["request.model_type"]):
+        whole = row.get("whole_path")
+        return f"new part, joined: {one_line(PurePath(whole).name)}" if whole else "new part, not joined"
     if row["source_score"] is not None:
         if row["source_score"] >= HOLDS:
             return f"holds its source from {row['source_at'] or 0:.1f} s"

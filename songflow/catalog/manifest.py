@@ -69,6 +69,7 @@ COLUMNS: Mapping[str, str] = {
     "source_at": _FLOAT,
     "added_seconds": _FLOAT,
     "note": _STRING,
+    "whole_path": _STRING,
     "gateway": _CATEGORY,
     "base_url": _STRING,
     "account": _CATEGORY,
@@ -105,7 +106,7 @@ _FROM_SONG = (
     "song_id", "take", "title", "error", "seconds", "announced_seconds", "path", "bytes", "sha256", "mode",
     "parent_song_id", "root_song_id", "depth", "stored_at", "sample_rate", "channels", "peak", "rms_db",
     "song_url", "image_url", "audio_sha256", "cover_path", "source_score", "source_at", "added_seconds", "note",
-    "rating",
+    "rating", "whole_path",
 )  # fmt: skip
 
 

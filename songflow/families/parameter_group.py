@@ -51,6 +51,10 @@ class ParameterGroup(BaseModel):
         }
         return schema
 
+    def chosen(self) -> dict[str, Any]:
+        """The parameters that differ from their defaults, by name."""
+        return self.model_dump(exclude_defaults=True)
+
     def given(self) -> dict[str, Any]:
         """The parameters that are not None, by name."""
         return {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}

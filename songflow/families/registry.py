@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from songflow.errors import InvalidRequest
-from songflow.families.family import Family, Mode, Model, Request
+from songflow.families.family import ExtensionResult, Family, Mode, Model, Request
 from songflow.families.field_types import FieldKind
 from songflow.families.suno import SUNO
 from songflow.families.udio import UDIO
@@ -19,6 +19,7 @@ __all__ = [
     "FAMILIES",
     "SHORT_NAMES",
     "body_hash",
+    "check_extension",
     "compared_fields",
     "differing_fields",
     "extension_only",
@@ -37,7 +38,9 @@ __all__ = [
     "place_names",
     "request_fields",
     "request_of",
+    "returns_new_part",
     "sent_fields",
+    "source_fields",
     "start_field",
     "start_fields",
     "wire_name",
@@ -164,6 +167,29 @@ def extension_request(
     return family.extend(parent, song_id, mode=mode, place=place, overrides=overrides)
 
 
+def check_extension(
+    song_id: str, *, mode: Mode | str | None, place: str | None, overrides: Mapping[str, Any]
+) -> None:
+    """Check an extension of a song whose own model is not known yet: some family must be able to make it.
+
+    Raises:
+        InvalidRequest: of the family of the model that is given, else of the first family.
+    """
+    given = overrides.get("model_type")
+    families = list(FAMILIES.values()) if given is None else [family_of_fields(overrides)]
+    faults: list[InvalidRequest] = []
+    for family in families:
+        model = next(iter(family.models)) if given is None else given
+        anything = {"prompt": "anything", **overrides, "model_type": model}
+        try:
+            extension_request(None, song_id, generation_id="any", mode=mode, place=place, overrides=anything)
+        except InvalidRequest as error:
+            faults.append(error)
+        else:
+            return
+    raise faults[0]
+
+
 def sent_fields(body: Mapping[str, Any]) -> Mapping[str, Any]:
     """The fields of a canonical body, as they were sent."""
     return family_of(body).sent_fields(body)
@@ -189,6 +215,12 @@ def request_fields() -> tuple[str, ...]:
     """The names of all fields that a request of some family has."""
     names = {name: None for family in FAMILIES.values() for name in family.request.model_fields}
     return tuple(names)
+
+
+def source_fields() -> frozenset[str]:
+    """The fields that name the song to extend and where it comes from."""
+    more = {family.request.source_generation_field for family in FAMILIES.values()}
+    return frozenset({"source_song_id", *(name for name in more if name is not None)})
 
 
 def field_kinds() -> dict[str, FieldKind]:
@@ -226,6 +258,11 @@ def start_fields() -> tuple[str, ...]:
 def start_field(model_type: str) -> str:
     """The field of a model's request that says where an extension starts."""
     return family_of_model(model_type).start_field
+
+
+def returns_new_part(model_type: str) -> bool:
+    """True if a model's extensions are only their new part, without the song that they extend."""
+    return family_of_model(model_type).extension_result is ExtensionResult.NEW_PART
 
 
 def field_fault(name: str, value: Any) -> str | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 
 from songflow.families.field_types import auto_is_none
+from songflow.families.model_names import ModelName, models_text
 from songflow.families.parameter_group import ParameterGroup
 from songflow.families.udio import PLACES, SongRequest
 
@@ -79,7 +80,9 @@ class ExtensionSound(ParameterGroup):
 
     model_config = ConfigDict(title="Sound")
 
-    model_type: Literal["udio32-v1.5", "udio130-v1.5"] | None = _inherited("model_type", "Model")
+    model_type: ModelName | None = Field(
+        default=None, title="Model", description=f"{models_text()}. Empty: as for the song itself."
+    )
     negative_prompt: str | None = _inherited("negative_prompt", "Negative prompt")
     prompt_strength: Share | None = _inherited("prompt_strength", "Prompt strength")
     clarity_strength: Share | None = _inherited("clarity_strength", "Clarity strength")

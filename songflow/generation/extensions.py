@@ -107,15 +107,17 @@ async def plan_extension(
     song_id = await full_song_id(session.library.ledger, song_id)
     if given is None or await session.library.ledger.songs.by_song_id(song_id):
         parent = await find_parent(session, song_id, given)
-        source = parent.request
+        source, generation_id = parent.request, parent.submission.generation_id
         home = parent.submission.place
         access = given or await _account_of(session, parent)
     else:
-        parent, source, access = None, None, given
+        parent, source, generation_id, access = None, None, None, given
         home = given.place
     for account in (access, *fallbacks):
         _require_at(home, account, song_id)
-    request = extension_request(source, song_id, mode=mode, place=place, overrides=overrides)
+    request = extension_request(
+        source, song_id, generation_id=generation_id, mode=mode, place=place, overrides=overrides
+    )
     return Extension(request, access, parent)
 
 

@@ -29,6 +29,7 @@ class SongResult:
         path: Absolute on a local store, a URL on a remote one, None if the take is not stored.
         sha256: Of the file as stored.
         error: Why it is not stored.
+        whole_path: For an extension that is only the new part: the file in which it is joined with its source.
         origin: Its request and cost, for its display in a notebook; not part of its data.
     """
 
@@ -38,6 +39,7 @@ class SongResult:
     path: str | None
     sha256: str | None
     error: str | None
+    whole_path: str | None = None
     origin: Origin | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -45,7 +47,7 @@ class SongResult:
         """The result of a ledger row."""
         error = None if song.state is SongState.STORED else song.error or "not collected yet"
         duration = song.seconds if song.seconds is not None else song.announced_seconds
-        return cls(song.song_id, song.title, duration, song.path, song.sha256, error, origin)
+        return cls(song.song_id, song.title, duration, song.path, song.sha256, error, song.whole_path, origin)
 
     def _repr_html_(self) -> str:
         """For notebooks: a player, title, length, parameters and cost."""
@@ -101,9 +103,15 @@ class GenerationResult:
 
 
 def as_plain_data(result: Any) -> dict[str, Any]:
-    """A result's fields by name, and those of the songs in it, without what only serves their display."""
+    """A result's fields by name, and those of the songs in it.
+
+    What only serves their display is left out, and `whole_path` of a song that is whole itself.
+    """
     return asdict(
-        result, dict_factory=lambda items: {name: value for name, value in items if name != "origin"}
+        result,
+        dict_factory=lambda items: {
+            name: value for name, value in items if name != "origin" and (name, value) != ("whole_path", None)
+        },
     )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from songflow.ledger.rows import RunIds
 from songflow.runtime.retry import Backoff
 
-__all__ = ["EMBEDDED_SPEED", "LONGEST_REFUSAL_PAUSE_SECONDS", "SessionSettings"]
+__all__ = ["EMBEDDED_SPEED", "LONGEST_REFUSAL_PAUSE_SECONDS", "Join", "SessionSettings"]
+
+Join = Literal["local", "none"]
 
 EMBEDDED_SPEED = 20.0
 """The embedded simulator's time runs this much faster: a first song takes seconds, not a minute."""
@@ -32,6 +35,7 @@ class SessionSettings:
         embedded_speed: How much faster the embedded simulator's time runs.
         clip_seconds: Shortens the embedded simulator's songs.
         budget: The most that this run may spend, in units.
+        join: Whether a new part is joined here with the song that it extends ("local"), where the gateway does not.
         budget_run: What counts as this run (None: the root flow run, else the request key).
         runs: The Prefect runs that this session works for.
     """
@@ -46,6 +50,7 @@ class SessionSettings:
     embedded_speed: float = EMBEDDED_SPEED
     clip_seconds: float | None = None
     budget: float | None = None
+    join: Join = "local"
     budget_run: str | None = None
     runs: RunIds = field(default_factory=RunIds)
 

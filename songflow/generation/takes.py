@@ -21,6 +21,7 @@ from songflow.generation.session import Session
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.songs import Origin
 from songflow.ledger.states import SongState
+from songflow.library.joining import JoinedPart, is_new_part, join_part, only_new_part
 from songflow.library.source_check import check_source
 from songflow.library.storing import tag_and_store
 from songflow.polling.loop import look
@@ -113,9 +114,20 @@ async def _fresh_url(
 
 async def _store(session: Session, origin: Origin, done: Downloaded, cover: Picture | None) -> Song:
     library, song = session.library, origin.song
-    source = await check_source(library, song, done)
-    file = await tag_and_store(library, origin, done, uid=take_uid(song), cover=cover, source=source)
+    part = await _joined(session, origin, done) if is_new_part(origin.generation.request) else None
+    source = part.found if part else await check_source(library, song, done)
+    whole = part.draft if part else None
+    file = await tag_and_store(
+        library, origin, done, uid=take_uid(song), cover=cover, source=source, whole=whole
+    )
     # The file has its final name already: without the row nobody would find it.
     stored = await persist(lambda: library.ledger.songs.stored(song, file, source))
     log.log(session.events.success_level, "Stored '%s' as %s.", song.title, file.path)
     return stored
+
+
+async def _joined(session: Session, origin: Origin, done: Downloaded) -> JoinedPart:
+    """An extension that is only the new part, joined with its source unless the session leaves that out."""
+    if session.settings.join == "none":
+        return JoinedPart(None, only_new_part())
+    return await join_part(session.library, origin, done)

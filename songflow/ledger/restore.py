@@ -91,15 +91,15 @@ class Restore:
             )
             return result.rowcount == 1
 
-    async def move(self, song: Song, path: str, cover_path: str | None) -> bool:
-        """Record the new path of a moved file; False if the row has changed meanwhile."""
+    async def move(self, song: Song, path: str, beside: Mapping[str, str | None]) -> bool:
+        """Record the new path of a moved file and of those beside it; False if the row has changed meanwhile."""
         async with self._database.write("rebuilt") as connection:
             if await songs_where(connection, "path", path):
                 return False
             result = await connection.execute(
                 update(_songs)
                 .where(_songs.c.id == song.id, _songs.c.path == song.path)
-                .values(path=path, cover_path=cover_path)
+                .values(path=path, **beside)
             )
             return result.rowcount == 1
 

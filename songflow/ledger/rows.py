@@ -235,7 +235,9 @@ class Song:
 
     `announced_seconds` is the gateway's value, `seconds` the decoded length; `peak` is 0..1, `rms_db` in dBFS.
     `sha256` is of the file, `audio_sha256` of the audio without its tags. An extension has `source_score`
-    (0..1, the confidence that it contains its source), `source_at` and `added_seconds`. `rating` is 0..5.
+    (0..1, the confidence that it contains its source), `source_at` and `added_seconds`. `rating` is 0..5. An extension
+    that is only the new part has `whole_path`, the file in which it is joined with its source; the other three then
+    describe that file.
     """
 
     id: int
@@ -273,6 +275,7 @@ class Song:
     note: str | None
     rating: float | None
     rated_at: datetime | None
+    whole_path: str | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Song:
@@ -309,7 +312,8 @@ class Timing:
 class StoredFile:
     """A complete song on the store: its address, size (bytes), sha256 (hex) and decoded properties.
 
-    `audio_sha256` is of the audio without its tags, `cover_path` the address of its cover.
+    `audio_sha256` is of the audio without its tags, `cover_path` the address of its cover, `whole_path` that of the
+    file in which a new part is joined with its source.
     """
 
     path: str
@@ -322,6 +326,7 @@ class StoredFile:
     rms_db: float | None
     audio_sha256: str | None = None
     cover_path: str | None = None
+    whole_path: str | None = None
     note: str | None = None
     stored_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 

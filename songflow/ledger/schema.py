@@ -43,7 +43,7 @@ __all__ = [
     "switches",
 ]
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The newest migration of this version. Revisions are four digits and compare as text."""
 
 
@@ -251,6 +251,8 @@ songs = Table(
     # A person's rating, 0..5.
     Column("rating", Float),
     Column("rated_at", UtcDateTime),
+    # An extension that is only the new part: the file in which it is joined with its source.
+    Column("whole_path", Text),
     UniqueConstraint("submission_id", "take"),
 )
 

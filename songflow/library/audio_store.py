@@ -103,13 +103,13 @@ class AudioStore:
             return str(target)
         return await self._sent(self._upload, part, name)
 
-    async def put_cover(self, draft: Path, name: str) -> str:
-        """Move a song's cover into the store, before the song itself; return its path or URL."""
+    async def put_beside(self, draft: Path, name: str) -> str:
+        """Move a file that belongs to a song into the store, before the song itself; return its path or URL."""
         if self.is_local:
             target = Path(self._root) / name
-            await asyncio.to_thread(_move_cover, draft, target)
+            await asyncio.to_thread(_move_beside, draft, target)
             return str(target)
-        return await self._sent(self._upload_cover, draft, name)
+        return await self._sent(self._upload_beside, draft, name)
 
     async def _sent(self, upload: Callable[[Path, str], None], file: Path, name: str) -> str:
         address = f"{self._open()[1]}/{name}"
@@ -147,7 +147,7 @@ class AudioStore:
         finally:
             copy.unlink(missing_ok=True)
 
-    def _upload_cover(self, draft: Path, address: str) -> None:
+    def _upload_beside(self, draft: Path, address: str) -> None:
         self._remote.makedirs(self._open()[1], exist_ok=True)
         reached("cover: before upload")
         self._remote.put_file(str(draft), address)
@@ -214,7 +214,7 @@ def move_into_place(part: Path, target: Path) -> None:
     sync_folder(target.parent)
 
 
-def _move_cover(draft: Path, target: Path) -> None:
+def _move_beside(draft: Path, target: Path) -> None:
     with draft.open("rb") as file:
         reached("cover: before fsync")
         os.fsync(file.fileno())

@@ -20,15 +20,24 @@ from typing import Any
 from songflow.accounts import EMBEDDED_URL
 from songflow.audio.checksums import audio_sha256_of, sha256_of
 from songflow.audio.decoding import AudioFacts, AudioProblem, measure
+from songflow.documents.text import joined_notes
 from songflow.downloads.covers import ENDINGS
 from songflow.errors import InputError
 from songflow.gateways import DIALECTS, Dialect, Place, custom_dialect, place_of
 from songflow.ledger.restore import RestorableSong, RestoreOutcome
 from songflow.ledger.rows import Song, json_list
 from songflow.ledger.states import SongState
+from songflow.library.joining import is_new_part, only_new_part
 from songflow.library.library import Library
-from songflow.library.provenance import MEASURES, AudioRecord, NoProvenance, SongMetadata, read_provenance
-from songflow.library.storing import OTHER_ENDINGS
+from songflow.library.provenance import (
+    MEASURES,
+    AudioRecord,
+    NoProvenance,
+    SongMetadata,
+    SourceRecord,
+    read_provenance,
+)
+from songflow.library.storing import OTHER_ENDINGS, WHOLE_ENDING
 
 __all__ = ["Finding", "Found", "Place", "rebuild", "require_folder"]
 
@@ -128,8 +137,9 @@ def _songs_below(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place) / name
-            # Opening a pipe would block, and a link could lead anywhere.
-            if path.suffix.lower() in _ENDINGS and stat.S_ISREG(path.lstat().st_mode):
+            # Opening a pipe would block, and a link could lead anywhere. Whole songs belong to their new parts.
+            is_song = path.suffix.lower() in _ENDINGS and not name.endswith(WHOLE_ENDING)
+            if is_song and stat.S_ISREG(path.lstat().st_mode):
                 yield path
 
 
@@ -188,6 +198,9 @@ def _read(path: Path, places: set[Place]) -> _SongFile:
         raise NoProvenance(f"it cannot be read: {error.strerror or error}") from None
     except AudioProblem as error:
         raise NoProvenance(f"its audio has changed since it was stored, and is broken: {error}") from None
+    whole, source = _whole_beside(path), provenance.source
+    if whole is None and is_new_part(metadata.request):  # the record tells of the whole song
+        source = SourceRecord(note=only_new_part().note)
     song = {
         **provenance.song.model_dump(exclude={"tags"}),
         "tags": json_list(provenance.song.tags),
@@ -197,8 +210,9 @@ def _read(path: Path, places: set[Place]) -> _SongFile:
         "sha256": sha256,
         "audio_sha256": audio_sha256,
         "cover_path": _cover_beside(path),
-        **provenance.source.model_dump(exclude={"note"}),
-        "note": "; ".join(note for note in (provenance.source.note, remark) if note) or None,
+        "whole_path": whole,
+        **source.model_dump(exclude={"note"}),
+        "note": joined_notes(source.note, remark),
         **{name: getattr(facts, name) for name in MEASURES},
     }
     return _SongFile(
@@ -232,6 +246,11 @@ def _dialect(metadata: SongMetadata) -> Dialect:
 def _cover_beside(path: Path) -> str | None:
     covers = (path.with_suffix(ending) for ending in ENDINGS.values())
     return next((str(cover) for cover in covers if cover.is_file()), None)
+
+
+def _whole_beside(path: Path) -> str | None:
+    whole = path.with_suffix(WHOLE_ENDING)
+    return str(whole) if whole.is_file() else None
 
 
 # --- adding rows --------------------------------------------------------------------------------------------
@@ -269,8 +288,8 @@ async def _classify(library: Library, one: _SongFile, outcome: RestoreOutcome) -
             f"its take is {song.state} in the ledger: `songflow rescue` collects it",
         )
     if one.rows.song["sha256"] == song.sha256 and not await _still_stored(library, song):
-        cover = one.rows.song["cover_path"]
-        if await library.ledger.restore.move(song, path, cover):
+        beside = {name: one.rows.song[name] for name in ("cover_path", "whole_path")}
+        if await library.ledger.restore.move(song, path, beside):
             return Found.MOVED, f"the ledger had it at {song.path}"
     return Found.KNOWN, f"the ledger has this take at {song.path}"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +21,15 @@ from songflow.ledger.rows import Song, SourceFound
 from songflow.ledger.states import SongState
 from songflow.library.library import Library
 
-__all__ = ["check_source", "compare", "compare_songs", "contains_source", "seam_of", "source_of"]
+__all__ = [
+    "check_source",
+    "compare",
+    "compare_songs",
+    "contains_source",
+    "in_compare_thread",
+    "seam_of",
+    "source_of",
+]
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +49,9 @@ def contains_source(song: Song) -> bool | None:
 
 
 def seam_of(song: Song) -> float | None:
-    """Position (seconds) in an extension where its source and its new part meet; None if unknown."""
+    """Position (seconds) in an extension where its source and its new part meet; None if unknown, or in no file."""
+    if song.whole_path is not None:
+        return None
     if song.source_at is None or song.seconds is None or song.added_seconds is None:
         return None
     return song.source_at + (0.0 if song.mode == Mode.PRECEDE else song.seconds - song.added_seconds)
@@ -83,8 +93,12 @@ async def _compare_with_source(library: Library, song: Song, file: Path, seconds
 async def _compare_in_thread(
     source: Path, whole: Path, source_seconds: float | None, whole_seconds: float
 ) -> SourceFound:
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_thread, compare, source, whole, source_seconds, whole_seconds)
+    return await in_compare_thread(compare, source, whole, source_seconds, whole_seconds)
+
+
+async def in_compare_thread(work: Callable[..., SourceFound], *arguments: object) -> SourceFound:
+    """Run work on whole songs in the one thread that there is for it."""
+    return await asyncio.get_running_loop().run_in_executor(_thread, work, *arguments)
 
 
 async def _without_errors(song: Song, work: Awaitable[SourceFound]) -> SourceFound:

@@ -25,6 +25,7 @@ from songflow.ledger.rows import Song
 from songflow.ledger.states import SongState
 from songflow.library.audio_store import move_into_place, prepare_folder
 from songflow.library.file_names import file_name
+from songflow.library.joining import Seam, cut_at, seam_in
 from songflow.library.library import Library
 from songflow.library.source_check import compare_songs, source_of
 
@@ -74,15 +75,19 @@ async def stitch(
     song_id = await full_song_id(library.ledger, song_id)
     song = await _extension(library, song_id)
     parent = None if source is not None else await _parent(library, song)
+    request = (await library.ledger.songs.origin(song.id)).generation.request
+    seam = seam_in(request, parent)
     async with AsyncExitStack() as files:
         try:
             new = await files.enter_async_context(library.store.open_local(song.path or ""))
             if parent is not None:
-                source = await files.enter_async_context(library.store.open_local(parent.path or ""))
+                source = await files.enter_async_context(
+                    library.store.open_local(parent.whole_path or parent.path or "")
+                )
             assert source is not None, "one of the two is given"
             named = str(parent.song_id) if parent is not None else str(source)
             made = await asyncio.to_thread(
-                _make, library.settings.folder, song, new, source, named, crossfade, target
+                _make, library.settings.folder, song, new, source, named, seam, crossfade, target
             )
         except (AudioProblem, OSError) as problem:
             reason = getattr(problem, "strerror", None) or problem
@@ -128,6 +133,11 @@ async def _parent(library: Library, song: Song) -> Song:
             f"This library does not have the song {song.parent_song_id} that {song.song_id} extends.",
             next="name its file with --source.",
         )
+    if song.whole_path is not None:
+        raise InputError(
+            f"The song {song.song_id} is joined with its source already: {song.whole_path}.",
+            next="use that file.",
+        )
     score = song.source_score
     if score is None:
         score = (await compare_songs(library, parent, song)).source_score
@@ -140,11 +150,18 @@ async def _parent(library: Library, song: Song) -> Song:
 
 
 def _make(
-    folder: Path, song: Song, new: Path, source: Path, named: str, crossfade: float, target: Path | None
+    folder: Path,
+    song: Song,
+    new: Path,
+    source: Path,
+    named: str,
+    seam: Seam,
+    crossfade: float,
+    target: Path | None,
 ) -> Stitched:
     old, rate = read_samples(source)
     whole = join(
-        old,
+        old if seam.start is None else cut_at(old, rate, seam, crossfade),
         read_like(new, rate, old.shape[1]),
         rate,
         new_first=song.mode == Mode.PRECEDE,

@@ -31,7 +31,7 @@ from songflow.library.file_names import file_name
 from songflow.library.library import Library
 from songflow.library.provenance import MEASURES, provenance_of, tag_of
 
-__all__ = ["OTHER_ENDINGS", "tag_and_store"]
+__all__ = ["OTHER_ENDINGS", "WHOLE_ENDING", "tag_and_store"]
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,9 @@ _MP4, _AAC, _UNKNOWN = ".m4a", ".aac", ".audio"
 OTHER_ENDINGS = (*_CONTAINERS.values(), _MP4, _AAC, _UNKNOWN)
 """File endings of songs that are not mp3."""
 
+WHOLE_ENDING = ".whole.mp3"
+"""The ending of the file in which a new part is joined with its source, beside the new part's own."""
+
 
 async def tag_and_store(
     library: Library,
@@ -57,6 +60,7 @@ async def tag_and_store(
     uid: str,
     cover: Picture | None = None,
     source: SourceFound | None = None,
+    whole: Path | None = None,
 ) -> StoredFile:
     """Move a verified download to its final name in the store; the caller then writes its ledger row.
 
@@ -66,6 +70,7 @@ async def tag_and_store(
         uid: A short text that is unique to the take.
         cover: Its cover.
         source: The result of comparing it with the song that it extends.
+        whole: A draft of the whole song that it was joined into; moved beside it.
 
     Raises:
         OSError: the store failed; the part file is unchanged.
@@ -89,6 +94,7 @@ async def tag_and_store(
             ending=ready.ending,
         )
         cover_path = await _store_cover(library, cover, done.part, name) if cover is not None else None
+        whole_path = await _store_whole(library, whole, name) if whole is not None else None
         path = await library.store.put(ready.file, name)
     finally:
         if ready.file != done.part:
@@ -100,6 +106,7 @@ async def tag_and_store(
         sha256=ready.sha256,
         audio_sha256=ready.audio_sha256,
         cover_path=cover_path,
+        whole_path=whole_path,
         note=joined_notes(done.note, ready.note),
         stored_at=stored_at,
         **{name: getattr(done.facts, name, None) for name in MEASURES},
@@ -172,8 +179,18 @@ async def _store_cover(library: Library, cover: Picture, part: Path, name: str) 
     draft = part.with_suffix(".cover")
     try:
         await asyncio.to_thread(draft.write_bytes, cover.data)
-        return await library.store.put_cover(draft, f"{name.rpartition('.')[0]}{ENDINGS[cover.mime]}")
+        return await library.store.put_beside(draft, f"{name.rpartition('.')[0]}{ENDINGS[cover.mime]}")
     except OSError as error:
         log.warning("A cover could not be stored: %s.", error.strerror or error)
+        draft.unlink(missing_ok=True)
+        return None
+
+
+async def _store_whole(library: Library, draft: Path, name: str) -> str | None:
+    """Store the whole song beside its new part; return None if the store fails."""
+    try:
+        return await library.store.put_beside(draft, f"{name.rpartition('.')[0]}{WHOLE_ENDING}")
+    except OSError as error:
+        log.warning("The whole song could not be stored: %s.", error.strerror or error)
         draft.unlink(missing_ok=True)
         return None

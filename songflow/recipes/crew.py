@@ -10,7 +10,9 @@ from typing import Protocol
 from songflow.accounts import Access
 from songflow.errors import SongflowError
 from songflow.families.family import Request
+from songflow.generation.extensions import find_parent
 from songflow.generation.policy import PayingPolicy
+from songflow.generation.session import Session
 from songflow.recipes.answers import Answer, Question
 from songflow.recipes.branches import Branch
 from songflow.recipes.model import Step
@@ -72,8 +74,9 @@ class Orders:
         accounts: Who may take the next orders, in order.
     """
 
-    def __init__(self, crew: Crew, base: str, accounts: Sequence[Access]) -> None:
+    def __init__(self, session: Session, crew: Crew, base: str, accounts: Sequence[Access]) -> None:
         self.accounts = tuple(accounts)
+        self._session = session
         self._crew = crew
         self._base = base
 
@@ -85,10 +88,17 @@ class Orders:
         """
         request, key = place.step.request, key or place.key
         if place.branch.song_id is not None:
-            request = request.model_copy(update={"source_song_id": place.branch.song_id})
+            request = await self._continued(request, place.branch.song_id)
         order = Order(key.removeprefix(f"{self._base}:"), key, request, self.accounts, again)
         with _named_after(place):
             await self._crew.make(order)
+
+    async def _continued(self, request: Request, song_id: str) -> Request:
+        """The request of a step with the song that it extends in place of the recipe's placeholder."""
+        if request.source_generation_field is None:
+            return request.with_source(song_id, None)
+        parent = await find_parent(self._session, song_id, self.accounts[0])
+        return request.with_source(song_id, parent.submission.generation_id)
 
     async def ask(self, question: Question) -> Answer:
         """Let a person choose."""

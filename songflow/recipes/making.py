@@ -60,7 +60,7 @@ async def make_whole_song(
     _require_short(recipe, key)
     await refuse_over_budget(ledger, session.library.settings, plan, paid, key)
     _log_plan(plan, session.library.settings.unit)
-    orders = Orders(crew, key, accounts)
+    orders = Orders(session, crew, key, accounts)
     chooser = Chooser(ledger, recipe, key, orders, answers)
     branches: dict[str | None, list[Branch]] = {None: [Branch.root(key)]}
     for wave in recipe.waves():

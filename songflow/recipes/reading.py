@@ -21,15 +21,15 @@ from songflow.accounts import DEFAULT_PRICES
 from songflow.documents.validation import Reader
 from songflow.documents.yaml_file import Document, Fault, Place, read_document
 from songflow.errors import InvalidRequest
-from songflow.families.family import Mode, Request
+from songflow.families.family import Family, Mode, Request
 from songflow.families.registry import (
     extension_only,
     extension_request,
     family_of_fields,
     family_of_model,
     parse_request,
-    place_names,
     request_fields,
+    source_fields,
 )
 from songflow.recipes.model import CORE, MEASURES, NAME, Recipe, Rule, Step, TakeRule
 from songflow.recipes.sizes import Link, circles, in_order, price_range
@@ -41,7 +41,7 @@ __all__ = ["plain_document", "read_recipe", "recipe_of_text"]
 DEFAULT_ASK_TIMEOUT = 3600.0
 LONGEST_ASK_TIMEOUT = 30 * 86400.0
 
-_FIELDS = tuple(name for name in request_fields() if name not in {"mode", "source_song_id"})
+_FIELDS = tuple(name for name in request_fields() if name not in {"mode", *source_fields()})
 _EVERY_STEP = ("take", "on_failed_take")
 _OF_THE_CORE = (*_EVERY_STEP, *(name for name in _FIELDS if name not in extension_only()))
 _OF_A_STEP = ("name", "from", "mode", "place", *_EVERY_STEP, *_FIELDS)
@@ -246,10 +246,9 @@ def _steps(reader: Reader, drafts: Sequence[_Draft]) -> tuple[Step, ...]:
 def _request(reader: Reader, draft: _Draft, parent: Request | None) -> Request | None:
     """The step's request; fields that are not valid are removed, so that rules across fields are checked too."""
     fields, whole = dict(draft.fields), True
-    start_field = (
-        family_of_fields(fields) if parent is None else family_of_model(parent.model_type)
-    ).start_field
-    place, start = (None, {}) if draft.source is None else _where(reader, draft, start_field)
+    family = family_of_fields(fields) if parent is None else family_of_model(parent.model_type)
+    start_field = family.start_field
+    place, start = (None, {}) if draft.source is None else _where(reader, draft, family)
     while True:
         try:
             if draft.source is None:
@@ -257,7 +256,12 @@ def _request(reader: Reader, draft: _Draft, parent: Request | None) -> Request |
             else:
                 source = parent or parse_request({"prompt": _ANY_PROMPT})
                 request = extension_request(
-                    source, draft.source, mode=draft.mode, place=place, overrides={**fields, **start}
+                    source,
+                    draft.source,
+                    generation_id=draft.source,
+                    mode=draft.mode,
+                    place=place,
+                    overrides={**fields, **start},
                 )
         except InvalidRequest as error:
             wrong = _report(reader, draft, error, start_field)
@@ -283,12 +287,14 @@ def _report(reader: Reader, draft: _Draft, error: InvalidRequest, start_field: s
     return names
 
 
-def _where(reader: Reader, draft: _Draft, start_field: str) -> tuple[str | None, dict[str, Any]]:
+def _where(reader: Reader, draft: _Draft, family: Family) -> tuple[str | None, dict[str, Any]]:
     """A step's placement: a name, or a number as the family's `start_field`."""
-    at = (*draft.place, "place")
+    at, start_field = (*draft.place, "place"), family.start_field
+    if not family.places:
+        return _where_in_seconds(reader, draft, start_field)
     if draft.where is None:
         if draft.mode is None and start_field not in draft.fields:
-            reader.fault(at, f"is required: {', '.join(place_names())}, or a number with a mode")
+            reader.fault(at, f"is required: {', '.join(family.places)}, or a number with a mode")
             return "outro", {}
         return None, {}
     if isinstance(draft.where, str):
@@ -299,6 +305,19 @@ def _where(reader: Reader, draft: _Draft, start_field: str) -> tuple[str | None,
     if start_field in draft.fields:
         reader.fault(at, f"and {start_field} set the same field: give one of them")
     return None, {start_field: draft.where}
+
+
+def _where_in_seconds(reader: Reader, draft: _Draft, start_field: str) -> tuple[str | None, dict[str, Any]]:
+    """The placement of a step whose family has no named ones: a second of its source."""
+    at = (*draft.place, "place")
+    if isinstance(draft.where, str):
+        return draft.where, {start_field: draft.fields.get(start_field, 1.0)}
+    if draft.where is None and start_field not in draft.fields:
+        reader.fault(at, f"is required: the second of its source at which it begins (also as {start_field})")
+        return None, {start_field: 1.0}
+    if draft.where is not None and start_field in draft.fields:
+        reader.fault(at, f"and {start_field} set the same field: give one of them")
+    return None, {} if draft.where is None else {start_field: draft.where}
 
 
 def _budget(

@@ -47,7 +47,9 @@ def packed(cells: Sequence[Cell]) -> list[dict[str, Any]]:
         {
             "key": cell.own_key or cell.key,
             "replicate": cell.replicate,
-            "request": cell.request.model_dump(mode="json", exclude_defaults=True),
+            # The model decides the family, of which only one is that of a request without a model.
+            "request": cell.request.model_dump(mode="json", exclude_defaults=True)
+            | {"model_type": cell.request.model_type},
         }
         for cell in cells
     ]

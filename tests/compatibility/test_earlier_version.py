@@ -33,7 +33,7 @@ from songflow.sweeps.spec import parse_sweep
 EARLIER = Path(__file__).parent / "earlier"
 MADE_IN = "/music"
 LATER = frozenset(
-    {"faults", "answer", "request.title", "request.continue_at", "request.source_generation_id"}
+    {"faults", "answer", "request.title", "request.continue_at", "request.source_generation_id", "whole_path"}
 )
 """Fields that later versions have added."""
 TEXTS = frozenset({"error", "next", "message", "reason", "note"})

@@ -17,6 +17,7 @@ from flows.song import make_song
 from flows.sweep import sweep, sweep_shard
 from songflow.accounts import gateway_names
 from songflow.errors import InputError, InvalidRequest
+from songflow.families.registry import models
 from songflow.families.udio import SongRequest
 from songflow.families.udio_parameters import Placement, Sound
 from songflow.parameters import GatewayName, KeyedSafety
@@ -25,7 +26,7 @@ SCHEMA = generate_song.parameters.model_dump()
 TOP = [
     "prompt", "lyrics", "lyrics_type", "model_type", "negative_prompt", "seed", "credentials", "library", "budget",
 ]  # fmt: skip
-GROUPS = ["sound", "placement", "account", "waiting", "safety"]
+GROUPS = ["sound", "placement", "details", "account", "waiting", "safety"]
 FLOWS = [generate_song, extend_song, make_song, sweep, sweep_shard]
 
 # Every parameter that these flows had before they had groups, with an example of its value.
@@ -114,7 +115,7 @@ def test_the_form_knows_limits_and_choices():
     strength = sound["prompt_strength"]
     assert (strength["minimum"], strength["maximum"], strength["default"]) == (0, 1, 0.5)
     assert sound["generation_quality"]["enum"] == [0.25, 0.5, 0.75, 1]
-    assert SCHEMA["properties"]["model_type"]["enum"] == ["udio32-v1.5", "udio130-v1.5"]
+    assert SCHEMA["properties"]["model_type"]["enum"] == list(models())
     assert set(GatewayName.__args__) == set(gateway_names())
 
 

@@ -235,7 +235,7 @@ async def test_a_song_is_stored_even_if_its_cover_cannot_be(
     async def refuse(*_: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(AudioStore, "put_cover", refuse)
+    monkeypatch.setattr(AudioStore, "put_beside", refuse)
     file = await kept(audio(), cover=PICTURE)
     assert file.cover_path is None
     assert tag_at(file.path).picture == PICTURE

@@ -243,3 +243,21 @@ async def test_from_plain_python_with_the_built_in_simulator(tmp_path):
     )
     assert (len(whole.stored), whole.price, whole.recipe) == (1, 3.0, "Radio edit")
     assert whole.key.startswith("song-")
+
+
+async def test_a_whole_song_of_new_parts_names_the_generation_of_each_source(simulator, make):
+    """Where a family continues songs at a second: the placeholder becomes the song and its task; parts are joined."""
+    server = simulator(clip_seconds=3.0, takes=1)
+    steps = [{"name": "bridge", "place": 2}, {"name": "end", "continue_at": 2.5, "lyrics": "la la"}]
+    whole = await make(server, {"core": {"prompt": "a waltz", "model_type": "chirp-auk"}, "steps": steps})
+    core, bridge, end = server.bill()
+    songs = [piece.songs[0] for piece in whole.steps]
+    assert [
+        (one.body["task_id"], one.body["continue_clip_id"], one.body["continue_at"]) for one in (bridge, end)
+    ] == [
+        (core.generation_id, songs[0].song_id, 2),
+        (bridge.generation_id, songs[1].song_id, 2.5),
+    ]
+    assert (whole.price, [entry.price for entry in server.bill()]) == (3.0, [1, 1, 1])
+    assert whole.songs[0].whole_path == songs[2].whole_path
+    assert songs[2].whole_path is not None

@@ -265,3 +265,26 @@ def test_an_unknown_recipe_lists_the_shipped_ones(tmp_path):
 
 def test_the_text_of_a_shipped_recipe_is_a_recipe():
     assert find_recipe(shipped_text("radio-edit"), {"prompt": "a"}).name == "Radio edit"
+
+
+@pytest.mark.parametrize(
+    ("step", "fault"),
+    [
+        ({}, "place is required: the second of its source at which it begins (also as continue_at)"),
+        (
+            {"place": "outro"},
+            "place is 'outro': these models continue a song at a second of it (continue_at)",
+        ),
+        ({"place": 0}, "place is 0: allowed is a number of seconds above 0"),
+        ({"place": 2, "continue_at": 3}, "place and continue_at set the same field: give one of them"),
+        ({"place": 2, "mode": "precede"}, "mode is 'precede': allowed is continuation"),
+        ({"place": 2, "prompt_strength": 1}, "prompt_strength is not a field"),
+    ],
+)
+def test_a_step_of_a_model_without_named_places_begins_at_a_second(step, fault):
+    """Its fault is at its own line, and names what these models take."""
+    core = {"prompt": "a waltz", "model_type": "chirp-auk"}
+    with pytest.raises(InvalidDocument) as caught:
+        read_recipe(plain_document({"core": core, "steps": [{"name": "more", **step}]}))
+    (only,) = caught.value.faults
+    assert fault in str(only)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from songflow.errors import LibraryError, NotCollected
+from songflow.errors import InvalidDocument, LibraryError, NotCollected
 from songflow.generation.lifecycle import collect
 from songflow.generation.policy import PaidRequest, PayingPolicy
 from songflow.generation.submit import submit_once
 from songflow.ledger import RunIds, State
 from songflow.runtime.retry import without_pauses
-from songflow.sweeps.cells import Cell
+from songflow.sweeps.cells import Cell, cells_of
 from songflow.sweeps.run import RunOptions, SweepRun
+from songflow.sweeps.shards import packed, unpacked
+from songflow.sweeps.spec import parse_sweep
 from songflow.sweeps.status import status_of
 from songflow.sweeps.tally import Tally
 
@@ -464,3 +467,27 @@ async def test_each_cell_gives_up_an_unreachable_gateway_after_its_retries(
     await work.work(all_cells)
     assert (work.tally.refused, work.tally.codes) == (2, {3})
     assert {failure.state for failure in work.tally.failures} == {State.UNSENT}
+
+
+async def test_a_grid_can_compare_the_models_of_two_families(simulator, session, access, run) -> None:
+    """Each cell has the body of its own family, and a second run pays for none of them again."""
+    server, opened = simulator(), await session(budget_run="first")
+    grid = {"model_type": ["udio32-v1.5", "chirp-auk"], "prompt": ["a waltz", "a polka"]}
+    sweep = parse_sweep({"grid": grid}, Path())
+    given = cells_of(sweep, access(server.url))
+    sent_on = unpacked(packed(given), access(server.url))
+    assert [(one.key, one.request) for one in sent_on] == [(one.key, one.request) for one in given]
+    result = await run(opened, server, given)
+    assert (counts(result), result.posts, result.price) == ({"stored": 4}, 4, 4.0)
+    sent = [entry.body for entry in server.bill()]
+    assert sum("gen_params" in body for body in sent) == 2
+    assert sorted(body["gpt_description_prompt"] for body in sent if "mv" in body) == ["a polka", "a waltz"]
+    again = await run(await session(), server, cells_of(sweep, access(server.url)))
+    assert (counts(again), len(server.bill())) == ({"existing": 4}, 4)
+
+
+def test_a_field_of_one_family_makes_the_cells_of_the_other_invalid(access) -> None:
+    """It is named with the line, before anything is planned or paid for."""
+    sweep = parse_sweep({"prompt": "a", "seed": 7, "grid": {"model": ["udio32-v1.5", "chirp-auk"]}}, Path())
+    with pytest.raises(InvalidDocument, match="seed is not a field"):
+        cells_of(sweep, access("http://127.0.0.1:1"))

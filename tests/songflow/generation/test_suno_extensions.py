@@ -1,0 +1,147 @@
+"""Suno extensions on the simulator: only the new part comes back, and it is joined with its source here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+
+from songflow.accounts import Access
+from songflow.audio.alignment import find_source
+from songflow.catalog.lineage import trees
+from songflow.catalog.manifest import read_manifest
+from songflow.errors import InputError, InvalidRequest
+from songflow.families.registry import parse_request
+from songflow.generation.extensions import plan_extension
+from songflow.generation.lifecycle import generate_in
+from songflow.generation.results import GenerationResult, SongResult
+from songflow.generation.session import Session
+from songflow.library.rebuild import Found, rebuild
+from songflow.library.stitching import stitch
+
+CLIP = 4.0
+AT = 2.5
+CUT = CLIP - AT
+
+
+async def idea(opened: Session, account: Access) -> SongResult:
+    """A song to extend."""
+    request = parse_request({"prompt": "a cat on a roof", "model_type": "chirp-auk"})
+    return (await generate_in(opened, request, account, key="cat")).songs[0]
+
+
+async def extended(
+    opened: Session, account: Access, song_id: str | None, key: str, **fields: Any
+) -> GenerationResult:
+    """An extension of a song of the library."""
+    planned = await plan_extension(opened, song_id or "", overrides=fields, given=account)
+    return await generate_in(opened, planned.request, planned.access, key=key)
+
+
+def seconds(path: str | None) -> float:
+    return float(soundfile.info(path).duration)
+
+
+async def test_an_extension_is_joined_into_the_whole_song_and_both_files_are_kept(
+    simulator: Any, access: Any, session: Any
+) -> None:
+    """The source up to the second, then the new part; ledger, manifest and lineage tell the two files apart."""
+    server, opened = simulator(clip_seconds=CLIP, takes=1), await session()
+    account = access(server.url)
+    source = await idea(opened, account)
+    made = await extended(opened, account, source.song_id, "more", continue_at=AT)
+    first, again = server.bill()
+    assert again.body == {
+        "prompt": "",
+        "tags": "a cat on a roof",
+        "mv": "chirp-auk",
+        "title": "",
+        "task_id": first.generation_id,
+        "continue_clip_id": source.song_id,
+        "continue_at": AT,
+    }
+    assert [entry.price for entry in server.bill()] == [1, 1]
+    for song in made.songs:
+        assert (seconds(song.path), seconds(song.whole_path)) == pytest.approx((CLIP, AT + CLIP), abs=0.1)
+        assert find_source(Path(song.path or ""), Path(song.whole_path or "")).at == pytest.approx(
+            AT, abs=0.01
+        )
+    row = (await read_manifest(opened.library.ledger)).iloc[-1]
+    assert (row["whole_path"], row["mode"], row["request.continue_at"]) == (
+        made.songs[0].whole_path,
+        "continuation",
+        AT,
+    )
+    assert (row["source_score"], row["source_at"]) == (1, 0)
+    assert row["added_seconds"] == pytest.approx(CLIP - CUT, abs=0.1)
+    (root,) = trees(await read_manifest(opened.library.ledger))
+    assert (
+        f"continuation at 2.5, 4.0 s, new part, joined: {Path(row['whole_path']).name}"
+        == root.children[0].text
+    )
+
+    # A second extension continues the first one's clip, and the whole song grows.
+    longer = await extended(opened, account, made.songs[0].song_id, "longest", continue_at=3.0)
+    whole = Path(longer.songs[0].whole_path or "")
+    assert seconds(str(whole)) == pytest.approx(AT + 3.0 + CLIP, abs=0.1)
+    assert find_source(Path(longer.songs[0].path or ""), whole).at == pytest.approx(AT + 3.0, abs=0.01)
+
+    # A ledger that is rebuilt from the files knows which is which.
+    async with Session(type(opened.library.settings)(opened.library.settings.folder / "other")) as other:
+        found = await rebuild(other.library, opened.library.settings.folder / "audio", [account.place])
+        assert [one.found for one in found] == [Found.ADDED] * 3
+        frame = (await read_manifest(other.library.ledger)).set_index("song_id")
+        assert frame.loc[row["song_id"], "whole_path"] == row["whole_path"]
+
+
+async def test_a_part_that_is_not_joined_can_be_stitched_later(
+    simulator: Any, access: Any, session: Any
+) -> None:
+    """With `join` none the new part's file is all there is, and `stitch` cuts the source at the same second."""
+    server, opened = simulator(clip_seconds=CLIP, takes=1), await session(join="none")
+    account = access(server.url)
+    source = await idea(opened, account)
+    made = await extended(opened, account, source.song_id, "more", continue_at=AT, lyrics="la la")
+    assert [song.whole_path for song in made.songs] == [None]
+    row = (await read_manifest(opened.library.ledger)).iloc[-1]
+    assert row["note"] == "only the new part (`songflow stitch` joins it with its source)"
+    stitched = await stitch(opened.library, str(made.songs[0].song_id), crossfade=0.1)
+    assert stitched.seconds == pytest.approx(AT + CLIP, abs=0.1)
+    joining = await session()
+    joined = await extended(joining, account, source.song_id, "again", continue_at=AT)
+    with pytest.raises(InputError, match="is joined with its source already"):
+        await stitch(joining.library, str(joined.songs[0].song_id))
+
+
+async def test_a_part_whose_source_is_gone_is_stored_with_the_reason(
+    simulator: Any, access: Any, session: Any
+) -> None:
+    """It is paid for: that it could not be joined is a note, and its own file is whole."""
+    server, opened = simulator(clip_seconds=CLIP, takes=1), await session()
+    account = access(server.url)
+    source = await idea(opened, account)
+    Path(source.path or "").unlink()
+    made = await extended(opened, account, source.song_id, "more", continue_at=AT)
+    assert all(song.path and song.whole_path is None for song in made.songs)
+    row = (await read_manifest(opened.library.ledger)).iloc[-1]
+    assert str(row["note"]).startswith("only the new part, not joined with its source: ")
+
+
+async def test_an_extension_needs_its_second_and_the_task_of_its_source(
+    simulator: Any, access: Any, session: Any, posts: Any
+) -> None:
+    """Both are asked for before anything is sent; the relay would refuse a clip without its task."""
+    server, opened = simulator(), await session()
+    account = access(server.url)
+    source = await idea(opened, account)
+    with pytest.raises(InvalidRequest, match="continue_at is required"):
+        await plan_extension(opened, str(source.song_id), account)
+    foreign = {"prompt": "punk", "model_type": "chirp-auk", "continue_at": 3}
+    with pytest.raises(InvalidRequest, match="source_generation_id is required"):
+        await plan_extension(opened, "elsewhere", account, overrides=foreign)
+    known = await plan_extension(
+        opened, "elsewhere", account, overrides={**foreign, "source_generation_id": "task"}
+    )
+    assert (known.request.source_song_id, posts(server)) == ("elsewhere", 1)
