@@ -10,7 +10,8 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError
 from cyclopts.exceptions import MissingArgumentError, UnknownOptionError, UnusedCliTokensError
 
-from cli.output import Output, stop_logging
+from cli.logs import stop_logging
+from cli.output import Output
 from songflow.errors import InputError, SongflowError
 
 __all__ = ["app", "command_line", "dispatch"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cli.options import Common
 from cli.output import Output
@@ -103,12 +102,12 @@ async def _demo(output: Output, common: Common) -> None:
     output.line("")
     show_trees(output, roots)
     output.line("")
-    output.line(f"The whole song (simulated, {final.duration or 0:.0f} s): {final.path}")
+    output.file(f"The whole song (simulated, {final.duration or 0:.0f} s):", final.path or "")
     output.line(_said(found))
-    output.line(f"Where it comes from, as a picture: {picture}")
+    output.file("Where it comes from, as a picture:", str(picture))
     output.line(
-        f"Open it in any player; all songs are in {Path(final.path or '').parent}. "
-        "For real ones: songflow generate --gateway cometapi (README)."
+        "Open it in any player; `songflow listen` plays all songs in a browser. "
+        "For real ones: `songflow generate PROMPT --gateway cometapi` (README)."
     )
 
 

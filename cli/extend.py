@@ -108,10 +108,6 @@ class _Extension:
     overrides: dict[str, Any]
     needs_account: bool = False
 
-    @property
-    def label(self) -> str:
-        return f"extending {self.song_id[:40]}"
-
     async def plan(
         self, session: Session, given: Access | None, fallbacks: Sequence[Access]
     ) -> tuple[Request, Access]:

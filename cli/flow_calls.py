@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cli.options import Common, Gateway, Waiting
+from songflow.documents.yaml_file import read_source
 from songflow.families.family import Mode, Request
 from songflow.families.field_types import AUTO
 from songflow.families.suno_parameters import Continuation, Details
 from songflow.families.udio_parameters import ExtensionPlacement, ExtensionSound, Placement, Sound
 from songflow.generation.results import GenerationResult
 from songflow.parameters import EnvironmentAccount, Safety
+from songflow.sweeps.tally import SweepResult, SweepUnfinished, Tally
 
 if TYPE_CHECKING:
     from prefect.blocks.core import Block
 
-__all__ = ["extension_placement", "generate_as_flow", "shared_parameters"]
+__all__ = ["extension_placement", "generate_as_flow", "shared_parameters", "sweep_as_flow"]
 
 _AT_THE_TOP = ("prompt", "lyrics", "lyrics_type", "seed")
 
@@ -76,6 +80,43 @@ async def generate_as_flow(request: Request, shared: dict[str, Any]) -> Generati
         continuation=Continuation(**_of(Continuation, fields)),
         **{**shared, "account": here if own_account else shared["account"]},
     )
+    return result
+
+
+async def sweep_as_flow(
+    spec: Path,
+    concurrency: int,
+    shared: dict[str, Any],
+    show: Callable[[str, Tally], AbstractAsyncContextManager[None]],
+) -> SweepResult:
+    """Make a sweep in a run of the flow sweep.
+
+    Args:
+        spec: The sweep's file.
+        concurrency: Generations at the gateway at once.
+        shared: The parameters that all flows share.
+        show: Shows the counts of the sweep while it runs.
+    """
+    from flows.sweep import sweep
+    from tasks.watching import Watcher, watched_by
+
+    with watched_by(Watcher(sweep=show)):
+        state = await sweep(
+            spec=read_source(spec),
+            folder=str(spec.parent.resolve()),
+            name=spec.stem,
+            concurrency=concurrency,
+            **shared,
+            report=False,  # a command returns when the songs are there; `sweep report` draws one
+            return_state=True,
+        )
+    # A sweep with failed cells is a failed run with a result; any other failure is raised here.
+    result = await state.aresult(raise_on_failure=False)
+    if isinstance(result, SweepUnfinished):
+        return result.result
+    if isinstance(result, Exception):
+        raise result
+    assert isinstance(result, SweepResult), "the flow returns its result in its state"
     return result
 
 

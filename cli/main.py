@@ -40,8 +40,10 @@ def _without_answer(problem: OSError, code: int, arguments: list[str]) -> int:
     """The exit code of a command whose answer could not be written: what a paying command has made still counts."""
     pays = _pays(arguments)
     if not isinstance(problem, BrokenPipeError):  # the reader of our output has gone (`| head`)
+        from songflow.runtime.programs import as_typed
+
         reason = problem.strerror or str(problem)
-        advice = "`songflow songs` shows what is stored." if pays else "write it somewhere else."
+        advice = as_typed("`songflow songs` shows what is stored.") if pays else "write it somewhere else."
         sys.stderr.write(f"songflow: The answer could not be written to stdout: {reason}. Next: {advice}\n")
     return code if pays or code != 0 else 1
 

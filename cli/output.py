@@ -5,31 +5,34 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.lines import nearby, plain, print_wrapped, prose
+from cli.logs import log_to
 from cli.progress import Waiting
-from cli.tables import manifest_table, printable
+from cli.tables import manifest_table
 from songflow.errors import InputError, InvalidDocument, RequestNotSent, SongflowError
 from songflow.settings import amount
 
 if TYPE_CHECKING:
     import pandas
 
-    from songflow.generation.results import GenerationResult
+    from songflow.generation.results import GenerationResult, SongResult
 
-__all__ = ["SIMULATED", "Output", "confirm", "cost_text", "join_prefect_logs", "plain", "stop_logging"]
+__all__ = ["SIMULATED", "Output", "confirm", "cost_text"]
 
 SIMULATED = "simulated, nothing is billed"
 
-_SPINNER_WIDTH = 2
+# The spinner and a gap stand before the line, and a terminal writes ^C behind it.
+_BESIDE_THE_LINE = 5
 
 # What is cut in a pipe is lost to the next program, so a pipe is wider than any row.
 _PIPE_WIDTH = 10_000
@@ -45,16 +48,37 @@ class Output:
             soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH
         )
         self.err = Console(stderr=True, soft_wrap=True, highlight=False)
-        _log_to(self.err, logging.WARNING if quiet else logging.INFO)
+        log_to(self.err, logging.WARNING if quiet else logging.INFO)
 
     def say(self, text: str) -> None:
         """A line for the person at the terminal, on stderr."""
         if not self.quiet:
-            self.err.print(plain(text))
+            print_wrapped(self.err, prose(text))
 
     def line(self, text: str) -> None:
         """A line of the answer for people, on stdout."""
-        self.out.print(plain(text))
+        print_wrapped(self.out, prose(text))
+
+    def file(self, about: str, path: str) -> None:
+        """A line of the answer that ends with a file's path, which has a line of its own where both do not fit."""
+        shown = path if self.width is None else nearby(path)
+        one = f"{about}{' ' if about.endswith(':') else '  '}{shown}"
+        if self.width is None or cell_len(one) <= self.width:
+            self.out.print(plain(one))
+        else:
+            self.line(about)
+            self.out.print(plain(f"    {shown}"))
+
+    def songs(self, songs: Sequence[SongResult]) -> None:
+        """Takes: title, length and file, or why there is none."""
+        for song in songs:
+            title = song.title or song.song_id or "a take"
+            if song.path is None:
+                self.line(f"- {title}: {song.error}")
+            else:
+                self.file(f"+ {title}" + (f" ({song.duration:.1f} s)" if song.duration else ""), song.path)
+                if song.whole_path is not None:
+                    self.file("  joined into the whole song", song.whole_path)
 
     def object(self, value: Mapping[str, Any]) -> None:
         """Print the one JSON object in UTF-8, independent of the terminal; a lone surrogate stays escaped."""
@@ -68,19 +92,10 @@ class Output:
         if self.as_json:
             self.object(result.as_dict())
             return
-        for song in result.songs:
-            if song.path is None:
-                self.out.print(plain(f"- {song.title or song.song_id or 'a take'}: {song.error}"))
-            else:
-                length = f" ({song.duration:.1f} s)" if song.duration else ""
-                self.out.print(plain(f"+ {song.title or song.song_id}{length}  {song.path}"))
-                if song.whole_path is not None:
-                    self.out.print(plain(f"  joined into the whole song  {song.whole_path}"))
-        self.out.print(
-            plain(
-                f"key {result.key}, generation {result.generation_id}, "
-                f"{cost_text(result.price, unit, result.billed, result.simulated)}"
-            )
+        self.songs(result.songs)
+        self.line(
+            f"key {result.key}, generation {result.generation_id}, "
+            f"{cost_text(result.price, unit, result.billed, result.simulated)}"
         )
 
     def error(self, error: SongflowError, more: Mapping[str, Any] = MappingProxyType({})) -> None:
@@ -99,10 +114,10 @@ class Output:
         if isinstance(error, InvalidDocument) and len(error.faults) > 1:
             head, text = error.message.partition(": ")[0], f"Next: {error.next}"
             for line in (f"{head}:", *(f"  {fault}" for fault in error.faults)):
-                self.err.print(plain(line))
+                print_wrapped(self.err, prose(line))
         if error.key and error.key not in text:
             text += f" (key {error.key}, billed: {error.billed})"
-        self.err.print(Text("songflow: ", style="bold red").append_text(plain(text)))
+        print_wrapped(self.err, Text("songflow: ", style="bold red").append_text(prose(text)))
 
     @property
     def width(self) -> int | None:
@@ -114,16 +129,27 @@ class Output:
         self.table(manifest_table(frame, None if wide else self.width))
 
     def table(self, table: Table) -> None:
-        """A table that is as wide as it should be."""
-        self.out.print(table, width=_PIPE_WIDTH)
+        """A table that is as wide as it should be, whatever the terminal's width."""
+        wide = Console(
+            width=_PIPE_WIDTH, soft_wrap=True, highlight=False, force_terminal=self.out.is_terminal
+        )
+        with wide.capture() as drawn:
+            wide.print(table)
+        for line in drawn.get().splitlines():
+            self.out.print(Text.from_ansi(line.rstrip()))
 
     @contextmanager
-    def waiting(self, what: str) -> Iterator[Waiting]:
-        """Show progress on one line of a terminal, as lines in a pipe; yields the callback that the wait reports to."""
+    def waiting(self, what: str, word: str = "sending") -> Iterator[Waiting]:
+        """Show progress on one line of a terminal, as lines in a pipe; yields the callback that the wait reports to.
+
+        Args:
+            what: What is made.
+            word: What is done before the first report.
+        """
         if self.err.is_terminal and not self.as_json and not self.quiet:
             with self.err.status("") as status:
-                # The spinner and a gap stand before the line.
-                yield Waiting(what, lambda line: status.update(plain(line)), self.err.width - _SPINNER_WIDTH)
+                width = self.err.width - _BESIDE_THE_LINE
+                yield Waiting(what, lambda line: status.update(plain(line)), width, word)
         else:
             yield Waiting(what)
 
@@ -131,95 +157,6 @@ class Output:
 def cost_text(price: float, unit: str, billed: str, simulated: bool) -> str:
     """What a generation costs, and whether that is paid."""
     return f"price {amount(price, unit)} ({SIMULATED if simulated else f'billed: {billed}'})"
-
-
-def plain(text: str) -> Text:
-    """Text of others for a terminal: one line, without markup, escape sequences or marks that reorder it."""
-    return Text(printable(text))
-
-
-def _log_to(console: Console, level: int) -> None:
-    """Our own log lines to stderr in a form that a person reads."""
-    stop_logging()
-    logger = logging.getLogger("songflow")
-    logger.addHandler(_ConsoleHandler(console, logger.level, logger.propagate))
-    logger.setLevel(level)
-    logger.propagate = False
-
-
-def stop_logging() -> None:
-    """Leave the loggers as they were before the command."""
-    while _joined:
-        owner, ours, theirs = _joined.pop()
-        owner.removeHandler(ours)
-        owner.addHandler(theirs)
-    logger = logging.getLogger("songflow")
-    for handler in list(logger.handlers):
-        if isinstance(handler, _ConsoleHandler):
-            logger.removeHandler(handler)
-            logger.setLevel(handler.level_before)
-            logger.propagate = handler.propagated_before
-
-
-def join_prefect_logs() -> None:
-    """Let Prefect's log lines appear in our form: the run's address once, and not each step of its own."""
-    from prefect.logging.handlers import PrefectConsoleHandler
-
-    ours = next(
-        (one for one in logging.getLogger("songflow").handlers if isinstance(one, _ConsoleHandler)), None
-    )
-    if ours is None:
-        return
-    known = (logging.getLogger(name) for name in list(logging.root.manager.loggerDict))
-    for logger in (logging.root, *known):
-        for handler in list(logger.handlers):
-            if isinstance(handler, PrefectConsoleHandler):
-                logger.removeHandler(handler)
-                joined = _ConsoleHandler(ours._console, logger.level, logger.propagate)
-                joined.setLevel(logging.getLogger("songflow").level)
-                joined.addFilter(_OnceOnly())
-                logger.addHandler(joined)
-                _joined.append((logger, joined, handler))
-
-
-_joined: list[tuple[logging.Logger, logging.Handler, logging.Handler]] = []
-
-
-class _OnceOnly(logging.Filter):
-    """Drops what a person at the terminal has no use for: repeated addresses, and the steps of Prefect's engine."""
-
-    _SEEN_ELSEWHERE = ("Beginning ", "Finished in state Completed(", "Created ")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._addresses: set[str] = set()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """False for a line to drop."""
-        if record.levelno > logging.INFO:
-            return True
-        message = record.getMessage()
-        if message.startswith("View at "):
-            is_new = message not in self._addresses
-            self._addresses.add(message)
-            return is_new
-        return not message.startswith(self._SEEN_ELSEWHERE)
-
-
-class _ConsoleHandler(logging.Handler):
-    def __init__(self, console: Console, level_before: int, propagated_before: bool) -> None:
-        super().__init__()
-        self._console = console
-        self.level_before = level_before
-        self.propagated_before = propagated_before
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """A time, a level where it matters, and the message as plain text (titles are not markup)."""
-        line = Text(time.strftime("%H:%M:%S ", time.localtime(record.created)), style="dim")
-        style = {logging.WARNING: "yellow", logging.ERROR: "red", logging.CRITICAL: "bold red"}
-        message = plain(record.getMessage())
-        message.stylize(style.get(record.levelno, "default"))
-        self._console.print(line.append_text(message))
 
 
 def confirm(question: str, action: str, otherwise: str) -> None:

@@ -12,12 +12,13 @@ from typing import Any, Protocol, TypeVar
 from cli.accounts import access_of, given_access, resolve
 from cli.flow_calls import generate_as_flow, shared_parameters
 from cli.options import Common, Gateway, Paying, Waiting
-from cli.output import Output
+from cli.output import SIMULATED, Output
 from cli.prefect_mode import use_prefect
+from cli.run_display import generation_name, run_display
 from songflow.accounts import Access
 from songflow.errors import OutcomeUnknown, RequestNotSent, SongflowError, StillRunning
 from songflow.families.family import Request
-from songflow.gateways import DIALECTS
+from songflow.gateways import DIALECTS, bills_nothing
 from songflow.generation.lifecycle import generate_in, mint_key
 from songflow.generation.policy import PayingPolicy
 from songflow.generation.results import GenerationResult
@@ -39,10 +40,6 @@ class Order(Protocol):
     """What a paying command makes."""
 
     @property
-    def label(self) -> str:
-        """Its name in the progress display."""
-
-    @property
     def needs_account(self) -> bool:
         """True if the options must name the account that pays (a gateway's key, a block, or the simulator)."""
 
@@ -61,10 +58,6 @@ class NewSong:
 
     request: Request
     needs_account: bool = True
-
-    @property
-    def label(self) -> str:
-        return f"'{self.request.prompt[:40]}'"
 
     async def plan(
         self, _session: Session, given: Access | None, _fallbacks: Sequence[Access]
@@ -163,7 +156,8 @@ async def _run_paid(
         if order.needs_account and gateway.credentials is None:
             gateway.account().access()  # so is a missing key of the gateway, before a flow run exists
         shared = await shared_parameters(gateway, waiting, paying.safety(key), paying.budget, common)
-        return await order.run_flow(shared)
+        with run_display(output, generation_name):
+            return await order.run_flow(shared)
     return await _in_process(output, order, key, policy, paying, gateway, waiting, common, join)
 
 
@@ -182,7 +176,7 @@ async def _in_process(
     settings = replace(session_settings(waiting.group(), paying.safety(), paying.budget), join=join)
     async with Session(common.library_settings(), settings, resolve) as session:
         request, access = await order.plan(session, given, policy.fallbacks)
-        with output.waiting(order.label) as progress:
+        with output.waiting(await generation_name(session, request)) as progress:
             await progress.expect(session, access, request.model_type, request.mode.value)
             return await generate_in(session, request, access, key=key, policy=policy, progress=progress)
 
@@ -203,9 +197,9 @@ async def _detached(key: str, common: Common) -> SongflowError:
         current = leading_submission(await session.library.ledger.submissions.of_key(key))
     if current is None or RULES[current.state].billed.value == "no":
         return RequestNotSent("Interrupted before anything was sent.", key=key, next="run the command again.")
+    billed = f" ({SIMULATED})" if bills_nothing(current.gateway) else " and is billed"
     return StillRunning(
-        f"Detached. The generation {current.any_id or ''} (state '{current.state}') continues at the gateway "
-        "and is billed.",
+        f"Detached. The generation {current.any_id or ''} (state '{current.state}') continues at the gateway{billed}.",
         key=key,
         generation_id=current.any_id,
         state=current.state,

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cli.output import join_prefect_logs
+from cli.logs import join_prefect_logs
 from songflow.errors import InvalidEnvironment
 from songflow.gateways.network import Proxies, open_client
 from songflow.settings import PrefectSettings, require_network

@@ -20,6 +20,7 @@ _PLAIN_LINE_EVERY_SECONDS = 60.0
 _LONGEST_BAR, _SHORTEST_BAR = 30, 6
 _NARROWEST_NAME = 22
 _GAP = 2
+_LEAST_LEFT_SECONDS = 1.0
 _UNFINISHED = frozenset({"queued", "running", "unclear"})
 
 
@@ -30,19 +31,26 @@ class Waiting:
         what: Its name.
         show: Shows a line (None: one is logged now and then).
         width: The cells of that line.
+        word: What is done before the first report.
 
     Attributes:
         what: As given; changes with the steps of a whole song.
         expected: Seconds that such a generation takes, from the ledger's history (None: not known).
     """
 
-    def __init__(self, what: str, show: Callable[[str], None] | None = None, width: int = 80) -> None:
+    def __init__(
+        self,
+        what: str,
+        show: Callable[[str], None] | None = None,
+        width: int = 80,
+        word: str = "sending",
+    ) -> None:
         self.what = what
         self.expected: float | None = None
         self._show, self._width = show, width
         self._last, self._last_at = "", 0.0
         if show is not None:
-            show(fitting_line(what, None, "sending", width))
+            show(fitting_line(what, None, word, width))
 
     def named(self, what: str) -> Waiting:
         """The progress of another generation on the same line."""
@@ -70,12 +78,13 @@ class Waiting:
 
 
 def time_left(expected: float | None, progress: float | None, seconds: float) -> float | None:
-    """Seconds that are left, by the history, else by the progress so far; None if neither tells."""
+    """Seconds that are left, by the history, else by the progress so far; None if neither tells, or it is the end."""
+    left = 0.0
     if expected is not None and seconds < expected:
-        return expected - seconds
-    if progress is not None and 0.1 <= progress < 1.0:
-        return seconds * (1.0 - progress) / progress
-    return None
+        left = expected - seconds
+    elif progress is not None and 0.1 <= progress < 1.0:
+        left = seconds * (1.0 - progress) / progress
+    return left if left >= _LEAST_LEFT_SECONDS else None
 
 
 def fitting_line(name: str, share: float | None, facts: str, width: int) -> str:

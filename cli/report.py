@@ -16,6 +16,7 @@ from songflow.catalog.manifest import filter_manifest, read_manifest
 from songflow.library.library import Library
 from songflow.settings import LibrarySettings
 from songflow.sweeps.cells import cells_of, key_stem
+from songflow.sweeps.parents import with_whole_ids
 from songflow.sweeps.spec import Sweep, load_sweep
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def report(
         In songs.csv, an apostrophe before texts that a spreadsheet would run (=, +, -, @).
     """
     speaker = Output(as_json=common.json, quiet=common.quiet)
-    sweep = None if spec is None else load_sweep(spec)
     settings = common.existing_library()
+    sweep = None if spec is None else asyncio.run(named_in(load_sweep(spec), settings))
     frame = asyncio.run(manifest_of(settings))
     if sweep is not None:
         frame = of_sweep(frame, sweep)
@@ -91,6 +92,12 @@ async def manifest_of(settings: LibrarySettings) -> pandas.DataFrame:
     """Read the whole manifest of a library."""
     async with Library(settings, reads_only=True) as library:
         return await read_manifest(library.ledger)
+
+
+async def named_in(sweep: Sweep, settings: LibrarySettings) -> Sweep:
+    """A sweep that names each song of a library by its whole id."""
+    async with Library(settings, reads_only=True) as library:
+        return await with_whole_ids(sweep, library.ledger)
 
 
 def of_sweep(frame: pandas.DataFrame, sweep: Sweep) -> pandas.DataFrame:

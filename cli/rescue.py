@@ -7,6 +7,7 @@ import logging
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
@@ -265,13 +266,19 @@ def _start_of(prompt: str) -> str:
     return line if len(line) <= _PROMPT_LENGTH else f"{line[: _PROMPT_LENGTH - 1]}…"
 
 
+def _minute(iso: str) -> str:
+    """A time of the ledger, which are in UTC, for people."""
+    return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M} UTC"
+
+
 def _billed(row: Row) -> str:
     return SIMULATED if bills_nothing(row["gateway"]) else f"billed: {row['billed']}"
 
 
 def _listed(row: Row, unit: str) -> list[str]:
+    asked = f"price {amount(row['price'], unit)}, asked {_minute(row['asked_at'])}"
     lines = [
-        f"{row['key']}: {row['state']} ({_billed(row)}), price {amount(row['price'], unit)}, asked {row['asked_at']}",
+        f"{row['key']}: {row['state']} ({_billed(row)}), {asked}",
         f"    '{row['prompt'] or 'its prompt is not in the ledger'}'",
         f"    {place_text(row['gateway'], row['base_url'])}, account {row['account']}, "
         f"generation {row['generation_id'] or 'not known'}",

@@ -13,6 +13,7 @@ from cli.output import Output
 from songflow.documents.text import read_text
 from songflow.errors import InputError
 from songflow.gateways import DIALECTS
+from songflow.runtime.programs import typed_program
 
 if TYPE_CHECKING:
     from songflow.simulator import Replay
@@ -124,15 +125,18 @@ def _recorded(path: Path) -> Replay:
 
 def _example(url: str, recorded: Replay | None) -> str:
     """A command that asks this gateway."""
+    program = typed_program("songflow")
     first = recorded.generations[0] if recorded else None
     if first is None or first.gateway not in DIALECTS or DIALECTS[first.gateway].base_url is None:
         paths = {} if first is None or first.gateway in DIALECTS else first.settings
         if not paths:
-            return f"COMETAPI_KEY=any songflow generate 'a waltz' --gateway cometapi --base-url {url}"
+            return f"COMETAPI_KEY=any {program} generate 'a waltz' --gateway cometapi --base-url {url}"
         options = " ".join(f"--{name.replace('_', '-')} '{value}'" for name, value in sorted(paths.items()))
-        return f"SONGFLOW_API_KEY=any songflow generate 'a waltz' --gateway custom --base-url {url} {options}"
+        return (
+            f"SONGFLOW_API_KEY=any {program} generate 'a waltz' --gateway custom --base-url {url} {options}"
+        )
     variable = DIALECTS[first.gateway].key_variable
-    return f"{variable}=any songflow generate 'a waltz' --gateway {first.gateway} --base-url {url}"
+    return f"{variable}=any {program} generate 'a waltz' --gateway {first.gateway} --base-url {url}"
 
 
 def _check_port(port: int) -> None:

@@ -14,10 +14,11 @@ from cli import options
 from cli.accounts import access_of, resolve
 from cli.flow_calls import shared_parameters
 from cli.options import Common, Gateway, Paying
-from cli.output import Output
+from cli.output import SIMULATED, Output
 from cli.paid_command import guarded, hint_at_unused_keys, named
 from cli.prefect_mode import use_prefect
 from cli.progress import Waiting
+from cli.run_display import run_display
 from cli.song_pages import show_plan, show_shelf, show_song, told_take
 from songflow.accounts import Access, access_from_environment
 from songflow.documents.text import marks_removed
@@ -29,10 +30,12 @@ from songflow.errors import (
     SongflowError,
     StillRunning,
 )
+from songflow.families.family import Request
 from songflow.generation.ending import Progress
 from songflow.generation.lifecycle import mint_key
 from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session
+from songflow.ledger.rows import Submission
 from songflow.ledger.states import RULES, State
 from songflow.library.library import Library
 from songflow.parameters import KeyedSafety, session_settings
@@ -120,9 +123,7 @@ class _ShownCrew(PlainCrew):
 
     async def progress_of(self, order: Order) -> Progress:
         """The line of one step; steps that run at the same time take turns on it."""
-        names = [step.name for step in self._recipe.steps]
-        number = names.index(order.path.partition(".")[0]) + 1
-        line = self._waiting.named(f"step {number} of {len(names)} ({order.path})")
+        line = self._waiting.named(self._recipe.place_name(order.path))
         request = order.request
         await line.expect(self._session, order.accounts[0], request.model_type, request.mode.value)
         return line
@@ -190,7 +191,7 @@ class _SongOrder:
         safety = self.paying.safety(key)
         policy = safety.policy()  # a missing key is an error before anything is sent
         if await use_prefect():
-            return await self._as_flow(safety)
+            return await self._as_flow(output, safety)
         access = await access_of(self.gateway)
         recipe = self._read(access)
         wanted = session_settings(self.waiting.group(), safety, self.paying.budget)
@@ -202,17 +203,23 @@ class _SongOrder:
                     session, recipe, policy.accounts(access), crew, key=key, choices=self.choices
                 )
 
-    async def _as_flow(self, safety: KeyedSafety) -> WholeSong:
-        from flows.song import make_song
+    async def _as_flow(self, output: Output, safety: KeyedSafety) -> WholeSong:
+        recipe = self._read(await self._prices())
+
+        async def name(_session: Session, _request: Request, submission: Submission) -> str:
+            return recipe.place_name(submission.key.removeprefix(f"{safety.key}:"))
 
         shared = await shared_parameters(self.gateway, self.waiting, safety, self.paying.budget, self.common)
-        whole: WholeSong = await make_song(
-            recipe=portable(self.recipe),
-            variables=self.variables,
-            choices=self.choices,
-            asking="stop",  # the command asks itself
-            **shared,
-        )
+        with run_display(output, name):
+            from flows.song import make_song
+
+            whole: WholeSong = await make_song(
+                recipe=portable(self.recipe),
+                variables=self.variables,
+                choices=self.choices,
+                asking="stop",  # the command asks itself
+                **shared,
+            )
         return whole
 
     def _read(self, access: Access) -> Recipe:
@@ -261,11 +268,8 @@ class _SongOrder:
         running = [
             f"{piece.path} ({piece.generation_id})" for piece in steps if RULES[State(piece.state)].waits
         ]
-        state = (
-            f"{', '.join(running)} continues at the gateway and is billed"
-            if running
-            else "nothing is running"
-        )
+        billed = f" ({SIMULATED})" if (await self._prices()).is_simulated else " and is billed"
+        state = f"{', '.join(running)} continues at the gateway{billed}" if running else "nothing is running"
         return StillRunning(
             f"Detached: {state}; finished songs stay stored.",
             key=key,

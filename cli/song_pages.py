@@ -57,9 +57,7 @@ def show_song(output: Output, whole: WholeSong, unit: str) -> None:
         return
     for piece in whole.steps:
         _show_piece(output, piece)
-    for song in whole.songs:
-        length = f" ({song.duration:.1f} s)" if song.duration else ""
-        output.line(f"+ {song.title or song.song_id}{length}  {song.path}")
+    output.songs(whole.songs)
     output.line(
         f"key {whole.key}, {len(whole.steps)} generations, "
         f"{cost_text(whole.price, unit, whole.billed, whole.simulated)}"

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from cli.options import Common
 from cli.output import Output
-from cli.report import manifest_of
+from cli.report import manifest_of, named_in
 from songflow.errors import InputError
 from songflow.sweeps.spec import load_sweep
 from songflow.sweeps.suggest import next_spec, seen_in
@@ -46,8 +46,9 @@ def suggest(
         Write the spec to a file instead of stdout.
     """
     speaker = Output(as_json=common.json, quiet=common.quiet)
-    sweep = load_sweep(spec)
-    seen = seen_in(sweep, asyncio.run(manifest_of(common.existing_library())))
+    settings = common.existing_library()
+    sweep = asyncio.run(named_in(load_sweep(spec), settings))
+    seen = seen_in(sweep, asyncio.run(manifest_of(settings)))
     rows = search(sweep, seen, count, seed=seed)
     rated = sum(one.rating is not None for one in seen)
     if not rows:

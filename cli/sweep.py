@@ -15,30 +15,29 @@ from cyclopts import App, Group, Parameter
 from rich.live import Live
 
 from cli.accounts import access_of, resolve
-from cli.flow_calls import shared_parameters
+from cli.flow_calls import shared_parameters, sweep_as_flow
 from cli.options import Common, Gateway, Waiting
-from cli.output import Output
+from cli.output import SIMULATED, Output
 from cli.paid_command import guarded
 from cli.prefect_mode import use_prefect
 from cli.report import report
 from cli.suggest import suggest
 from cli.sweep_display import plain_lines, show_plan, show_result, show_status, status_lines, watched
 from songflow.accounts import Access
-from songflow.documents.yaml_file import read_source
 from songflow.errors import InputError, RequestNotSent, SongflowError, StillRunning
 from songflow.generation.session import Session
 from songflow.ledger.key_summaries import KeySummaries
 from songflow.library.library import Library
 from songflow.parameters import SweepSafety, session_settings
 from songflow.settings import LibrarySettings
-from songflow.sweeps.cells import Cell, cells_of
-from songflow.sweeps.parents import find_parents
+from songflow.sweeps.cells import Cell
+from songflow.sweeps.parents import find_cells
 from songflow.sweeps.plan import Plan, plan_cells
 from songflow.sweeps.run import DEFAULT_CONCURRENCY, MAX_CONCURRENCY, RunOptions, SweepRun
 from songflow.sweeps.spec import Sweep, load_sweep
 from songflow.sweeps.status import SweepStatus, status_of
 from songflow.sweeps.sweep import run_sweep
-from songflow.sweeps.tally import SweepResult, SweepUnfinished
+from songflow.sweeps.tally import SweepResult
 
 __all__ = ["Sweeping", "app", "plan", "run", "status"]
 
@@ -228,7 +227,7 @@ def run(
 
 async def _expand(sweep: Sweep, gateway: Gateway, settings: LibrarySettings) -> tuple[Access, list[Cell]]:
     access = await access_of(gateway)
-    return access, cells_of(sweep, access, await find_parents(sweep, access, settings))
+    return access, await find_cells(sweep, access, settings)
 
 
 async def _run(
@@ -244,7 +243,18 @@ async def _run(
     common: Common,
 ) -> SweepResult:
     if await use_prefect():
-        return await _as_flow(spec, sweeping, gateway, waiting, common)
+        expected = 0.0
+        if not output.quiet:
+            expected = await _with_key_summaries(
+                common.library_settings(), lambda ledger: _expected(ledger, access, cells, options)
+            )
+        shared = await shared_parameters(gateway, waiting, sweeping.safety(), sweeping.budget, common)
+        return await sweep_as_flow(
+            spec,
+            sweeping.concurrency,
+            shared,
+            lambda name, tally: watched(output, name, tally, expected),
+        )
     settings = replace(
         session_settings(waiting.group(), sweeping.safety(), sweeping.budget),
         busy=True,
@@ -252,42 +262,19 @@ async def _run(
     )
     async with Session(common.library_settings(), settings, resolve) as session:
         at_work = SweepRun(session, access, options)
-        expected = 0.0 if output.quiet else await _expected(session, access, cells, options)
+        ledger = session.library.ledger.key_summaries
+        expected = 0.0 if output.quiet else await _expected(ledger, access, cells, options)
         async with watched(output, sweep.name, at_work.tally, expected):
             return await run_sweep(session, sweep.name, cells, access, options, at_work)
 
 
-async def _expected(session: Session, access: Access, cells: list[Cell], options: RunOptions) -> float:
+async def _expected(
+    ledger: KeySummaries | None, access: Access, cells: list[Cell], options: RunOptions
+) -> float:
     """Seconds that a run is planned to take; 0 if a cell cannot be made, which the run reports."""
-    summaries = session.library.ledger.key_summaries
     with suppress(InputError):
-        return (await plan_cells(cells, access, summaries, concurrency=options.concurrency)).seconds
+        return (await plan_cells(cells, access, ledger, concurrency=options.concurrency)).seconds
     return 0.0
-
-
-async def _as_flow(
-    spec: Path, sweeping: Sweeping, gateway: Gateway, waiting: Waiting, common: Common
-) -> SweepResult:
-    from flows.sweep import sweep
-
-    shared = await shared_parameters(gateway, waiting, sweeping.safety(), sweeping.budget, common)
-    state = await sweep(
-        spec=read_source(spec),
-        folder=str(spec.parent.resolve()),
-        name=spec.stem,
-        concurrency=sweeping.concurrency,
-        **shared,
-        report=False,  # a command returns when the songs are there; `sweep report` draws one
-        return_state=True,
-    )
-    # A sweep with failed cells is a failed run with a result; any other failure is raised here.
-    result = await state.aresult(raise_on_failure=False)
-    if isinstance(result, SweepUnfinished):
-        return result.result
-    if isinstance(result, Exception):
-        raise result
-    assert isinstance(result, SweepResult), "the flow returns its result in its state"
-    return result
 
 
 async def _detached(cells: list[Cell], access: Access, settings: LibrarySettings) -> SongflowError:
@@ -300,8 +287,9 @@ async def _detached(cells: list[Cell], access: Access, settings: LibrarySettings
         return RequestNotSent(
             f"Detached. No cell is under way: {left.stored} of {left.cells} are stored.", next=come_back
         )
+    billed = f" ({SIMULATED})" if access.is_simulated else " and are billed"
     return StillRunning(
-        f"Detached. {left.running + left.unsettled} cells continue at the gateway and are billed; "
+        f"Detached. {left.running + left.unsettled} cells continue at the gateway{billed}; "
         f"{left.stored} of {left.cells} are stored.",
         next=come_back,
     )

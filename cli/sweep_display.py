@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager, suppress
 from rich.live import Live
 from rich.text import Text
 
-from cli.output import SIMULATED, Output, plain
+from cli.lines import plain
+from cli.output import SIMULATED, Output
 from cli.progress import duration, fitting_line
 from cli.tables import cut, squeezed, table_of
 from songflow.documents.text import one_line
@@ -37,6 +38,8 @@ _LIVE_EVERY_SECONDS = 0.5
 # A pipe has no progress bar.
 _PLAIN_EVERY_SECONDS = 15.0
 _PLAIN_WIDTH = 200
+# A terminal writes ^C behind the last line.
+_ECHO = 3
 # The rate of a run with fewer stored cells is a matter of luck.
 _TRUSTED_CELLS = 3
 
@@ -84,7 +87,7 @@ def show_result(output: Output, result: SweepResult, unit: str, *, simulated: bo
     if len(result.failures) > _SHOWN_FAILURES:
         output.line(f"- and {len(result.failures) - _SHOWN_FAILURES} more.")
     billed = f" ({SIMULATED})" if simulated else ""
-    output.line(f"{result.name}: {result.summary(unit)} It took {duration(result.seconds)}.{billed}")
+    output.line(f"{result.name}: {result.summary(unit)} It took {duration(result.seconds)}{billed}.")
     if result.exit_code:
         output.line("Run the same command again to continue: it pays for no cell twice.")
 
@@ -97,7 +100,7 @@ def plain_lines(lines: Sequence[str]) -> Text:
 def status_lines(name: str, status: SweepStatus, unit: str, width: int) -> list[str]:
     """The status for a terminal: a line with a bar, and the rest, each at most `width` cells."""
     facts = [f"{status.stored} of {status.cells} cells", f"{status.songs} songs"]
-    facts += [f"{status.per_hour / 60:.1f} cells/min"] if status.per_hour else []
+    facts += [f"{status.per_hour / 60:.1f} cells/min"] if status.per_hour and status.eta_seconds else []
     facts += [f"{duration(status.eta_seconds)} left"] if status.eta_seconds is not None else []
     share = status.stored / status.cells if status.cells else 1.0
     rest = (
@@ -153,7 +156,9 @@ async def _watch(output: Output, name: str, tally: Tally, start: float, expected
     if output.err.is_terminal and not output.as_json:
         with Live(console=output.err, auto_refresh=False, transient=True) as live:
             while True:
-                lines = progress_lines(name, tally, time.monotonic() - start, expected, output.err.width - 1)
+                lines = progress_lines(
+                    name, tally, time.monotonic() - start, expected, output.err.width - _ECHO
+                )
                 live.update(plain_lines(lines), refresh=True)
                 await asyncio.sleep(_LIVE_EVERY_SECONDS)
     while True:
@@ -172,12 +177,14 @@ def progress_lines(name: str, tally: Tally, seconds: float, expected: float, wid
         expected: What the plan expects of the whole run, from the ledger's history.
         width: The cells of a line.
     """
+    if not tally.cells:
+        return [fitting_line(name, None, "starting", width)]
     rate = tally.songs / seconds if seconds else 0.0
     left = _seconds_left(tally, seconds, expected)
     facts = [f"{tally.ended} of {tally.cells} cells"]
     facts += [f"{60 * rate:.1f} songs/min"] if rate else []
     facts += [f"{duration(left)} left"] if left is not None else []
-    share = tally.ended / tally.cells if tally.cells else 1.0
+    share = tally.ended / tally.cells
     bad = tally.refused + tally.failed + tally.unsettled + tally.troubled
     under_way = f"{tally.running} at the gateway, {tally.collecting} being stored, {bad} failed"
     return [fitting_line(name, share, " · ".join(facts), width), cut(f"  {under_way}", width)]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.table import Table
 from rich.text import Text
 
+from cli.lines import nearby, printable
 from songflow.catalog.lineage import Node
 from songflow.documents.text import one_line
 
@@ -25,7 +25,6 @@ __all__ = [
     "cut",
     "id_length",
     "manifest_table",
-    "printable",
     "squeezed",
     "table_of",
     "tree_lines",
@@ -114,11 +113,6 @@ def cut(text: str, width: int) -> str:
     return text if cell_len(text) <= width else f"{set_cell_size(text, max(0, width - 1)).rstrip()}…"
 
 
-def printable(text: str) -> str:
-    """A text of others on one line, without escape sequences or marks that reorder it."""
-    return "".join(char if char.isprintable() else " " if char.isspace() else "" for char in text)
-
-
 def id_length(ids: Iterable[Any]) -> int:
     """Characters that tell ids apart, at least those of a short one."""
     whole = {one for one in ids if isinstance(one, str)}
@@ -152,7 +146,7 @@ def _fitting_columns(rows: Sequence[Row], width: int) -> _Columns:
 def _optional_columns(rows: Sequence[Row]) -> _Columns:
     """The columns that are shown if there is room, the most useful first."""
     return {
-        "file": [_nearby(row["path"]) for row in rows],
+        "file": ["" if row["path"] is None else nearby(row["path"]) for row in rows],
         "mode": _of(rows, "mode"),
         "price": [_number(row["price"]) for row in rows],
         "gateway": _of(rows, "gateway"),
@@ -185,8 +179,9 @@ def _of(rows: Sequence[Row], name: str) -> list[str]:
 
 
 def _title(row: Row) -> str:
-    """The title; a generation without songs is named by its key."""
-    return one_line(row["title"] or row["song_id"] or f"(no song) {row['key']}", _LONGEST_LINE)
+    """The title; a generation without songs is named by its prompt."""
+    prompt = row["request.prompt"] or row["key"]
+    return one_line(row["title"] or row["song_id"] or f"(no song) {prompt}", _LONGEST_LINE)
 
 
 def _state(row: Row) -> str:
@@ -201,16 +196,6 @@ def _seconds(value: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:g}"
-
-
-def _nearby(path: str | None) -> str:
-    """A path as it is shortest from here."""
-    if path is None:
-        return ""
-    try:
-        return printable(str(Path(path).relative_to(Path.cwd())))
-    except (ValueError, OSError):
-        return printable(path)
 
 
 def _plain(row: Mapping[Any, Any]) -> Row:

@@ -13,6 +13,7 @@ from prefect import get_client, serve
 from prefect.settings import PREFECT_API_URL
 
 from deployments.definitions import HEARTBEAT_SECONDS, served
+from songflow.runtime.programs import as_typed
 
 __all__ = ["main"]
 
@@ -22,9 +23,9 @@ AT_ONCE = 10
 def main() -> None:
     """Serve until Ctrl-C; runs execute with this process's environment and folder."""
     if (trouble := server_trouble()) is not None:
+        start = as_typed("run `prefect server start` in another terminal")
         sys.exit(
-            f"songflow: {trouble} Next: run `prefect server start` in another terminal, and set "
-            "PREFECT_API_URL=http://127.0.0.1:4200/api here."
+            f"songflow: {trouble} Next: {start}, and set PREFECT_API_URL=http://127.0.0.1:4200/api here."
         )
     serve(*served(), limit=AT_ONCE, heartbeat_seconds=HEARTBEAT_SECONDS)
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from prefect import runtime
 from prefect.artifacts import acreate_markdown_artifact
+from prefect.logging import get_run_logger
 from pydantic import Field
 
 from blocks.library import SongLibrary
@@ -119,7 +120,7 @@ async def make_song(
     settings = settings_for(read, base, session_settings(waiting, safety, budget))
     crew = _TaskCrew(library, settings, replace(policy, fallbacks=()), asks=asking == "pause")
     accounts = policy.accounts(access)
-    log.info("Making %s. Key: %s.", read.name, base)
+    get_run_logger().info("Making %s. Key: %s.", read.name, base)
     async with open_session(library_of(library), settings) as session:
         try:
             return await make_whole_song(session, read, accounts, crew, key=base, choices=choices or {})

@@ -29,9 +29,9 @@ from songflow.ledger.rows import RunIds
 from songflow.parameters import EnvironmentAccount, Waiting, members, session_settings
 from songflow.runtime.concurrency import one_error
 from songflow.runtime.retry import persist
-from songflow.sweeps.cells import Cell, cells_of, shuffled
+from songflow.sweeps.cells import Cell, shuffled
 from songflow.sweeps.paid_cells import with_summaries
-from songflow.sweeps.parents import parents_in
+from songflow.sweeps.parents import cells_in
 from songflow.sweeps.run import (
     DEFAULT_CONCURRENCY,
     RunOptions,
@@ -164,7 +164,7 @@ async def sweep(
     ids = await run_ids()
     settings = _settings(waiting, safety, budget, ids, ids.root_flow_run_id)
     async with open_session(library_of(library), settings) as session:
-        cells = cells_of(given, access, await parents_in(session, given, access))
+        cells = await cells_in(session, given, access)
         known = session.library.ledger.key_summaries
         cells, _ = await with_summaries(cells, options.policy.accounts(access), known)
         groups = shards_of(shuffled(cells), shards.shard_size)

@@ -18,6 +18,7 @@ from songflow.families.suno_parameters import Continuation
 from songflow.families.udio_parameters import ExtensionPlacement, ExtensionSound, Placement, Sound
 from songflow.generation.extensions import plan_extension
 from songflow.generation.lifecycle import generate_in, mint_key
+from songflow.generation.policy import PayingPolicy
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
@@ -26,6 +27,7 @@ from songflow.notebooks.progress import Report, Shown, shown_progress
 from songflow.parameters import EnvironmentAccount, KeyedSafety, Waiting, members, session_settings
 from songflow.recipes.crew import Order
 from songflow.recipes.making import make_whole_song
+from songflow.recipes.model import Recipe
 from songflow.recipes.plain import PlainCrew, settings_for
 from songflow.recipes.results import WholeSong
 from songflow.recipes.shelf import find_recipe
@@ -183,7 +185,7 @@ async def make_song(
         variables: The values of the recipe's `${...}`.
         choices: Takes chosen in advance, by step: `{"core": "2"}`.
         safety: With a request key, continue what was begun under it (None: a new song).
-        progress: As of `generate`; the status begins with the step's name.
+        progress: As of `generate`; the status begins with the step, as in "step 2 of 3 (intro) running".
 
     The other arguments are those of `generate`.
 
@@ -201,7 +203,7 @@ async def make_song(
         Session(_library(library), chosen) as session,
         shown_progress(progress, read.name, key) as report,
     ):
-        crew = _StepCrew(session, replace(policy, fallbacks=()), report)
+        crew = _StepCrew(session, replace(policy, fallbacks=()), report, read)
         return await make_whole_song(
             session, read, policy.accounts(access), crew, key=key, choices=choices or {}
         )
@@ -247,6 +249,12 @@ _PAYING: Mapping[str, type[ParameterGroup]] = {
 class _StepCrew(PlainCrew):
     """Names the step in the progress of each generation; several may be made at once."""
 
+    def __init__(
+        self, session: Session, policy: PayingPolicy, progress: Report | None, recipe: Recipe
+    ) -> None:
+        super().__init__(session, policy, progress)
+        self._recipe = recipe
+
     async def progress_of(self, order: Order) -> Report | None:
         """The callback that the wait for this generation reports to."""
         report = await super().progress_of(order)
@@ -254,7 +262,7 @@ class _StepCrew(PlainCrew):
             return None
 
         async def named(word: str, share: float | None, seconds: float) -> None:
-            await report(f"{order.path} {word}", share, seconds)
+            await report(f"{self._recipe.place_name(order.path)} {word}", share, seconds)
 
         return named
 

@@ -18,6 +18,7 @@ from tasks.sessions import Where, Who, access_of, open_session
 from tasks.stopping import report_cancellation
 from tasks.ui.markdown import escape
 from tasks.ui.progress import ProgressBar
+from tasks.watching import progress_of
 
 __all__ = ["given_access", "is_infrastructure_error", "wait"]
 
@@ -72,7 +73,9 @@ async def wait(
     async with open_session(library, settings) as session, report_cancellation(session, submission.key):
         # On a retry, the submission that was passed may be outdated.
         submission = await session.library.ledger.submissions.get(submission.id)
+        access = given_access(credentials)
         bar = ProgressBar(f"{escape(prompt, length=60) or 'A generation'} at {submission.gateway}")
-        songs = await lifecycle.wait(session, submission, given_access(credentials), bar.update)
+        progress = await progress_of(session, submission, access, bar.update)
+        songs = await lifecycle.wait(session, submission, access, progress)
         await bar.finish()
         return songs

@@ -26,7 +26,7 @@ class Node:
 
     Attributes:
         song_id: The gateway's id of the song, if it has one.
-        title: The title on one line.
+        title: The title on one line; the prompt of a generation without a song.
         place: For an extension, its placement: `intro`, `outro`, or mode and position.
         seconds: The length, as decoded or else as announced.
         remark: Why there is no song, or whether the extension contains its source.
@@ -122,7 +122,7 @@ def _node(row: Mapping[str, Any]) -> Node:
     seconds = row["seconds"] if row["seconds"] is not None else row["announced_seconds"]
     return Node(
         song_id=row["song_id"],
-        title=one_line(row["title"] or row["song_id"] or f"generation {row['generation_id'] or row['key']}"),
+        title=one_line(row["title"] or row["song_id"] or f"(no song) {row['request.prompt'] or row['key']}"),
         place=_place(row),
         seconds=seconds,
         remark=_remark(row),

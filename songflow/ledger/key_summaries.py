@@ -38,6 +38,7 @@ class KeySummary:
         spent: Units that are or may be billed, over all its submissions.
         error: The reason of a failure.
         generation_id: The gateway's id, if it returned one.
+        sending_at: When its request was sent.
         settled_at: When it ended.
     """
 
@@ -48,6 +49,7 @@ class KeySummary:
     spent: float
     error: str | None
     generation_id: str | None
+    sending_at: datetime | None
     settled_at: datetime | None
 
 
@@ -142,7 +144,7 @@ def _count(state: SongState) -> Any:
 
 
 _READ = (
-    "key", "ordinal", "state", "price", "error", "generation_id", "settled_at",
+    "key", "ordinal", "state", "price", "error", "generation_id", "sending_at", "settled_at",
     "fence", "lease_host", "lease_boot", "lease_pid", "lease_start", "lease_expires_at",
 )  # fmt: skip
 _SUMMARY_ROWS = (
@@ -184,5 +186,6 @@ def _summary(rows: Iterable[RowMapping]) -> KeySummary:
         spent=sum(row["price"] for row in known if RULES[State(row["state"])].billed is not Billed.NO),
         error=leading["error"],
         generation_id=leading["generation_id"],
+        sending_at=leading["sending_at"],
         settled_at=leading["settled_at"],
     )

@@ -94,6 +94,11 @@ class Recipe:
         """The step with this name."""
         return next((step for step in self.steps if step.name == name), None)
 
+    def place_name(self, path: str) -> str:
+        """A place in the tree for people: the number of its step, and its path, as in "step 2 of 3 (intro)"."""
+        names = [step.name for step in self.steps]
+        return f"step {names.index(path.partition('.')[0]) + 1} of {len(names)} ({path})"
+
     def waves(self) -> Iterator[list[Step]]:
         """The steps by depth: the steps of one wave depend on earlier waves only."""
         depth: dict[str | None, int] = {None: 0}

@@ -1,37 +1,66 @@
-"""Find the requests of the songs that a sweep extends, from which its extensions inherit."""
+"""Find the songs that a sweep extends: their whole ids, and the requests from which its extensions inherit."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
 
 from songflow.accounts import Access, place_text
 from songflow.errors import InputError
 from songflow.families.family import Request
 from songflow.generation.extensions import find_parent
 from songflow.generation.session import Session
+from songflow.ledger.ledger import Ledger
+from songflow.ledger.references import full_song_id
 from songflow.settings import LibrarySettings
-from songflow.sweeps.spec import Parents, Sweep
+from songflow.sweeps.cells import Cell, cells_of
+from songflow.sweeps.spec import Parents, Row, Sweep
 
-__all__ = ["find_parents", "parents_in"]
+__all__ = ["cells_in", "find_cells", "parents_in", "with_whole_ids"]
 
 _SOURCE = "source_song_id"
 
 
-async def find_parents(sweep: Sweep, access: Access, settings: LibrarySettings) -> Parents:
-    """Find the parents of a sweep in a library; a missing library is not created.
+async def find_cells(sweep: Sweep, access: Access, settings: LibrarySettings) -> list[Cell]:
+    """The cells of a sweep, whose sources are looked for in a library; a missing library is not created.
+
+    Raises:
+        InputError: a source failed, is at another gateway than the account, or its id begins several ones.
+        InvalidDocument: see `cells_of`.
+    """
+    if not _sources(sweep) or not settings.exists():
+        return cells_of(sweep, access)
+    async with Session(settings, reads_only=True) as session:
+        return await cells_in(session, sweep, access)
+
+
+async def cells_in(session: Session, sweep: Sweep, access: Access) -> list[Cell]:
+    """The cells of a sweep in an open session; see `find_cells`."""
+    whole = await with_whole_ids(sweep, session.library.ledger)
+    return cells_of(whole, access, await parents_in(session, whole, access))
+
+
+async def with_whole_ids(sweep: Sweep, ledger: Ledger) -> Sweep:
+    """A sweep that names each song of the library by its whole id; the file may give its beginning.
+
+    Raises:
+        InputError: several ids begin so; the message lists them with their titles.
+    """
+    whole = {given: await full_song_id(ledger, given) for given in _sources(sweep)}
+    if all(given == song_id for given, song_id in whole.items()):
+        return sweep
+    factors = tuple([_named(row, whole) for row in factor] for factor in sweep.factors)
+    return replace(sweep, fixed=_named(sweep.fixed, whole), factors=factors)
+
+
+async def parents_in(session: Session, sweep: Sweep, access: Access) -> Parents:
+    """The requests of a sweep's sources; an id that only the gateway knows has nothing to inherit from.
 
     Raises:
         InputError: a source failed, or is at another gateway than the account.
     """
-    if not _sources(sweep) or not settings.exists():
-        return {}
-    async with Session(settings, reads_only=True) as session:
-        return await parents_in(session, sweep, access)
-
-
-async def parents_in(session: Session, sweep: Sweep, access: Access) -> Parents:
-    """Find the parents of a sweep in an open session; see `find_parents`."""
     found: dict[str, Request] = {}
     for song_id in _sources(sweep):
-        # An id that only the gateway knows has nothing to inherit from.
         if not await session.library.ledger.songs.by_song_id(song_id):
             continue
         parent = await find_parent(session, song_id, access)
@@ -50,3 +79,8 @@ def _sources(sweep: Sweep) -> list[str]:
     if _SOURCE in sweep.fixed:
         given[sweep.fixed[_SOURCE]] = None
     return [song_id for song_id in given if isinstance(song_id, str)]
+
+
+def _named(row: Row, whole: Mapping[str, str]) -> Row:
+    given = row.get(_SOURCE)
+    return {**row, _SOURCE: whole[given]} if isinstance(given, str) else row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,7 +34,7 @@ class SweepStatus:
         left: Cells that are not paid for yet, refused and unsent ones included.
         songs: Stored takes.
         spent: Units that are or may be billed.
-        per_hour: Cells that succeeded in the last ten minutes, per hour.
+        per_hour: Cells that succeeded in the last ten minutes, per hour; of a shorter time if these began later.
         eta_seconds: Seconds until all are stored at that rate; None if no cell is left, or the rate is 0.
     """
 
@@ -69,8 +69,7 @@ async def status_of(
         summaries = {cell.key: known[cell.key] for cell in cells if cell.key in known}
     groups = Counter(_group(summary) for summary in summaries.values())
     left = groups["left"] + len(cells) - len(summaries)
-    recent = sum(_ended_since(summary, now - RATE_OVER) for summary in summaries.values())
-    per_second = recent / RATE_OVER.total_seconds()
+    per_second = _rate(summaries.values(), now)
     to_go = left + groups["running"]
     return SweepStatus(
         cells=len(cells),
@@ -136,5 +135,15 @@ def _group(summary: KeySummary) -> str:
     return "unsettled" if RULES[summary.state].unsettled else "left"
 
 
-def _ended_since(summary: KeySummary, since: datetime) -> bool:
-    return summary.state is State.SUCCEEDED and summary.settled_at is not None and summary.settled_at >= since
+def _rate(summaries: Iterable[KeySummary], now: datetime) -> float:
+    """Cells that succeeded a second, since the first of the recent ones was sent."""
+    since = now - RATE_OVER
+    recent = [
+        summary
+        for summary in summaries
+        if summary.state is State.SUCCEEDED and summary.settled_at is not None and summary.settled_at >= since
+    ]
+    if not recent:
+        return 0.0
+    begun = min((summary.sending_at for summary in recent if summary.sending_at is not None), default=since)
+    return len(recent) / max(1.0, (now - max(since, begun)).total_seconds())

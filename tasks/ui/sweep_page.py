@@ -15,6 +15,7 @@ from songflow.sweeps.tally import SweepResult, Tally
 from tasks.ui.markdown import artifact_key, escape
 from tasks.ui.pages import shown
 from tasks.ui.progress import ProgressBar
+from tasks.watching import sweep_watched
 from tasks.wording import worded
 
 __all__ = ["MAX_ROWS", "show_sweep", "sweep_bar", "sweep_rows"]
@@ -27,7 +28,7 @@ _BAR_EVERY_SECONDS = 5.0
 
 @asynccontextmanager
 async def sweep_bar(name: str, tally: Tally) -> AsyncIterator[None]:
-    """A progress artifact that follows a run's counts."""
+    """A progress artifact that follows a run's counts, which who watches the run sees as well."""
     bar = ProgressBar(f"Sweep {name}")
     loop = asyncio.get_running_loop()
     start = loop.time()
@@ -41,7 +42,8 @@ async def sweep_bar(name: str, tally: Tally) -> AsyncIterator[None]:
 
     follower = asyncio.create_task(follow())
     try:
-        yield
+        async with sweep_watched(name, tally):
+            yield
     finally:
         follower.cancel()
         await asyncio.wait([follower])

@@ -35,7 +35,8 @@ def test_the_time_left_comes_from_history_then_from_the_gateway() -> None:
     """Without either, none is promised."""
     assert time_left(60.0, 0.5, 20.0) == 40.0
     assert time_left(60.0, 0.75, 90.0) == 30.0
-    assert [time_left(None, share, 20.0) for share in (None, 0.0, 1.0)] == [None, None, None]
+    assert [time_left(None, share, 20.0) for share in (None, 0.0, 0.99, 1.0)] == [None] * 4
+    assert time_left(60.0, None, 59.5) is None
 
 
 async def test_a_generation_shows_its_share_and_the_time_left() -> None:
@@ -79,6 +80,7 @@ def test_a_sweep_shows_counts_rate_and_time_left(width: int) -> None:
     assert first[0].endswith("0 of 480 cells · 10 min left")
     assert later[0].endswith("50 of 480 cells · 48.0 songs/min · 18 min left")
     assert later[1] == "  10 at the gateway, 0 being stored, 2 failed"
+    assert progress_lines("waltz", Tally(), 1.0, 600.0, width) == ["waltz  starting"]
     assert progress_lines("waltz", some(stored=480, songs=960), 9.0, 0.0, 80)[0].endswith("6400.0 songs/min")
 
 
@@ -92,20 +94,35 @@ def test_a_status_fits_with_its_bar() -> None:
 
 
 def test_prefects_log_lines_take_our_form(capfd: pytest.CaptureFixture[str]) -> None:
-    """The run's address once, no steps of its engine; its loggers are as before after the command."""
-    import prefect.main  # noqa: F401
+    """The run's address once and what repeats a step; the command itself reports the rest of a run's lines.
 
-    from cli.output import Output, join_prefect_logs, stop_logging
+    Its loggers are as before after the command.
+    """
+    import prefect.main  # noqa: F401
+    from prefect.settings import PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary_settings
+
+    from cli.logs import join_prefect_logs, stop_logging
+    from cli.output import Output
 
     loggers = (logging.root, logging.getLogger("prefect"), logging.getLogger("prefect.flow_runs"))
     before = [set(logger.handlers) for logger in loggers]
     Output()
     join_prefect_logs()
-    log = logging.getLogger("prefect.engine")
-    for message in ("View at http://x/run/1", "View at http://x/run/1", "Finished in state Completed()"):
-        log.info(message)
-    log.error("Finished in state Failed('no')")
+    run, client = logging.getLogger("prefect.flow_runs"), logging.getLogger("prefect.client")
+    with temporary_settings({PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore"}):
+        for message in ("View at http://x/run/1", "View at http://x/run/1", "Finished in state Completed()"):
+            run.info(message)
+        run.error("Finished in state Failed('no')")
+        logging.getLogger("prefect.task_runs").info(
+            "Task run failed with an error: E() - Retry 1/4 will start soon"
+        )
+    client.info("asked")
+    client.warning("The server is away.")
     stop_logging()
     lines = [line.split(maxsplit=1)[1] for line in capfd.readouterr().err.splitlines()]
-    assert lines == ["View at http://x/run/1", "Finished in state Failed('no')"]
+    assert lines == [
+        "View at http://x/run/1",
+        "Task run failed with an error: E() - Retry 1/4 will start soon",
+        "The server is away.",
+    ]
     assert [set(logger.handlers) for logger in loggers] == before

@@ -32,6 +32,7 @@ def row(**facts: Any) -> dict[str, Any]:
         "price": 1.0,
         "path": "/music/songs/audio/Lanterns before Silence simulated-e9fb1eb86d.mp3",
         "request.model_type": "udio32-v1.5",
+        "request.prompt": "a waltz",
     }
     return {**dict.fromkeys(empty_manifest().columns), **usual, **facts}
 
@@ -69,7 +70,7 @@ def test_what_a_person_chooses_by_fits_every_terminal(width: int) -> None:
         word for word in ("32.8 s", "udio32-v1.5", "4.5", "succeeded", CORE[:8]) if word in lines[0]
     ]
     assert lines[0].startswith("Lanterns")
-    assert lines[2].startswith("(no song) so")
+    assert lines[2].startswith("(no song) a ")
     assert ("failed" in lines[2], "failed" in lines[3]) == (True, True)
     assert not {"\x1b", "\u202e"}.intersection("".join(lines))
 

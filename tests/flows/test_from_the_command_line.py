@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 
 import pytest
@@ -39,9 +40,9 @@ def command(tmp_path):
 
 
 async def test_a_command_becomes_a_flow_run_if_a_server_is_configured(studio, prefect_server, command):
-    """The run is in Prefect, the song in the library, and the JSON is the same as without Prefect."""
+    """The run is in Prefect, the song in the library; JSON, progress and log lines are those without Prefect."""
     here = studio()
-    code, answer, _err = await command(
+    code, answer, err = await command(
         here,
         *("by command", "--gateway", "openai-hk", "--base-url", here.simulator.url, "--key", "K1"),
         api_url=prefect_server.url,
@@ -54,6 +55,10 @@ async def test_a_command_becomes_a_flow_run_if_a_server_is_configured(studio, pr
     assert submissions[0].runs.flow_run_id == str(run.id)
     assert [song.path for song in songs] == [song["path"] for song in answer["songs"]]
     assert here.billed == 1
+    assert err.count(f"/runs/flow-run/{run.id}") == 1
+    assert re.search(r"^\d\d:\d\d:\d\d 'by command': succeeded after ", err, re.MULTILINE)
+    lines_of_the_run = ("Making songs with", "songs stored:", "Created task run", "Finished in state")
+    assert [line for line in lines_of_the_run if line in err] == []
 
 
 async def test_a_flow_run_reaches_this_machine_past_a_proxy(studio, prefect_server, command):

@@ -9,6 +9,7 @@ from flows.song import make_song
 from songflow.errors import ChoiceNeeded, GenerationFailed, InvalidDocument, SpendingStopped
 from songflow.ledger.states import State
 from songflow.library.library import Library
+from tasks.watching import Watcher, watched_by
 
 pytestmark = [
     pytest.mark.prefect,
@@ -37,9 +38,26 @@ async def runs_of(here, *keys):
 
 
 async def test_a_recipe_becomes_a_whole_song(studio, prefect_server):
-    """Every step extends the take chosen before, is paid for once, and belongs to the flow's run."""
-    here = studio()
-    whole = await make_song(THREE, prompt="a waltz", **here.options)
+    """Every step extends the take chosen before, is paid for once, and belongs to the flow's run.
+
+    Whoever started the run in this process sees the progress of each step.
+    """
+    here, shown = studio(), {}
+
+    async def watch(_session, submission, access):
+        assert access.account.base_url == here.simulator.url
+        words = shown.setdefault(submission.key.rpartition(":")[2], [])
+
+        async def note(word, _share, _seconds):
+            words.append(word)
+
+        return note
+
+    with watched_by(Watcher(generation=watch)):
+        whole = await make_song(THREE, prompt="a waltz", **here.options)
+    assert {name: words[-1] for name, words in shown.items()} == dict.fromkeys(
+        ("core", "intro", "outro"), "succeeded"
+    )
     assert [step.path for step in whole.steps] == ["core", "intro", "outro"]
     assert [step.source for step in whole.steps] == [None, *(step.chosen[0] for step in whole.steps[:-1])]
     assert (whole.billed, whole.price, here.billed) == ("yes", 3.0, 3)

@@ -36,6 +36,7 @@ from songflow.library.library import Library
 from songflow.runtime.retry import without_pauses
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.tally import SweepUnfinished
+from tasks.watching import Watcher, watched_by
 
 pytestmark = [
     pytest.mark.prefect,
@@ -97,10 +98,21 @@ async def test_what_cannot_be_kept_beside_is_refused_before_anything_is_sent(stu
 
 
 async def test_a_sweep_runs_in_shards_and_a_new_run_pays_nothing(studio, prefect_server):
-    """Prefect shows a task run for each shard (none for a cell), a progress bar, a table, and a report if requested."""
-    here = studio(pool=2)
-    first = await sweep(spec(7), shards={"shard_size": 3}, concurrency=2, **here.options)
+    """Prefect shows a task run for each shard (none for a cell), a progress bar, a table, and a report if requested.
+
+    Whoever started the run in this process sees its counts.
+    """
+    here, shown = studio(pool=2), []
+
+    @contextlib.asynccontextmanager
+    async def show(name, tally):
+        shown.append((name, tally))
+        yield
+
+    with watched_by(Watcher(sweep=show)):
+        first = await sweep(spec(7), shards={"shard_size": 3}, concurrency=2, **here.options)
     assert (first.stored, first.songs, first.posts, first.exit_code) == (7, 14, 7, 0)
+    assert [(name, tally.cells, tally.stored) for name, tally in shown] == [("waltz", 7, 7)]
     drawn = await last_run("waltz")
     assert len(await prefect_server.artifacts(drawn.id, "image")) == 2  # the seed's effects, and all of it
     again = await sweep(spec(7), shards={"shard_size": 3}, report=False, **here.options)

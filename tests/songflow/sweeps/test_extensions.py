@@ -12,7 +12,7 @@ from songflow.generation.lifecycle import generate_in
 from songflow.generation.policy import PayingPolicy
 from songflow.settings import LibrarySettings
 from songflow.sweeps.cells import cells_of
-from songflow.sweeps.parents import find_parents, parents_in
+from songflow.sweeps.parents import cells_in, find_cells, parents_in
 from songflow.sweeps.run import RunOptions, SweepRun
 from songflow.sweeps.spec import parse_sweep
 
@@ -33,7 +33,7 @@ async def test_extensions_of_one_song_inherit_its_request_and_are_made(
     )
     song_id = core.stored[0].song_id
     sweep = extensions(song_id)
-    cells = cells_of(sweep, way, await parents_in(opened, sweep, way))
+    cells = await cells_in(opened, sweep, way)
     assert {(one.request.prompt, one.request.lyrics, one.request.clarity_strength) for one in cells} == {
         ("a tango", "la la", 0.6)
     }
@@ -41,7 +41,8 @@ async def test_extensions_of_one_song_inherit_its_request_and_are_made(
         ("precede", 0),
         ("continuation", 0.9),
     ]
-    assert await find_parents(sweep, way, library_settings) == await parents_in(opened, sweep, way)
+    assert await find_cells(sweep, way, library_settings) == cells
+    assert await find_cells(extensions(song_id[:6]), way, library_settings) == cells
     run = SweepRun(opened, way, RunOptions())
     await run.work(cells)
     assert run.tally.stored == 4
@@ -51,11 +52,10 @@ async def test_extensions_of_one_song_inherit_its_request_and_are_made(
 
 async def test_a_song_that_only_the_gateway_knows_needs_a_prompt(access, tmp_path: Path) -> None:
     sweep, way = extensions("somewhere"), access("http://127.0.0.1:9")
-    assert await find_parents(sweep, way, LibrarySettings(tmp_path / "none")) == {}
     with pytest.raises(
         InvalidDocument, match="prompt is required to extend a song that is not in this library"
     ):
-        cells_of(sweep, way)
+        await find_cells(sweep, way, LibrarySettings(tmp_path / "none"))
     assert len(cells_of(extensions("somewhere", prompt="a coda"), way)) == 4
 
 

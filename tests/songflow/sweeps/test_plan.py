@@ -41,7 +41,7 @@ async def test_a_run_sends_and_pays_what_its_plan_predicts(
         0,
         None,
     )
-    assert status.per_hour == 24.0
+    assert status.per_hour > 24.0, "of the time since the first one was sent, not of ten minutes"
 
 
 async def test_a_plan_without_a_library_pays_for_all_cells_at_the_typical_duration(
