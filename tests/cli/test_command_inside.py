@@ -29,6 +29,7 @@ from songflow.families.registry import extension_request
 from songflow.families.udio import SongRequest
 from songflow.generation.results import GenerationResult, SongResult
 from songflow.generation.session_settings import SessionSettings
+from songflow.runtime.programs import as_typed, typed_program
 
 Call = Callable[..., tuple[int, str, str]]
 PREFECT = (
@@ -127,7 +128,7 @@ def test_without_json_stdout_stays_empty(call: Call, arguments: list[str]) -> No
     """Failures are on stderr, with what to do next."""
     code, out, err = call(*arguments)
     assert (code, out) == (2, "")
-    assert "Next: see `songflow --help`; nothing was sent." in err
+    assert as_typed("Next: see `songflow --help`; nothing was sent.") in err
 
 
 def test_a_prompt_called_json_is_a_prompt(call: Call) -> None:
@@ -425,7 +426,8 @@ def test_the_simulator_prints_its_address(call: Call, monkeypatch: pytest.Monkey
     code, out, err = call("simulate", *(["--json"] if as_json else []))
     assert (code, out) == (0, '{"url": "http://127.0.0.1:9"}\n' if as_json else "")
     assert (
-        "COMETAPI_KEY=any songflow generate 'a waltz' --gateway cometapi --base-url http://127.0.0.1:9" in err
+        f"COMETAPI_KEY=any {typed_program('songflow')} generate 'a waltz' --gateway cometapi "
+        "--base-url http://127.0.0.1:9" in err
     )
 
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from cli.main import run
 from deployments.health import Check, good
+from songflow.runtime.programs import typed_program
 from songflow.simulator import Replay, SimulatorServer
 
 KEY = "sk-never/Show+me=0123456789abcdef"
@@ -199,7 +200,7 @@ def test_the_replay_names_a_command_that_asks_it(
     monkeypatch.setattr(sys, "stderr", shown)
     assert run(["simulate", "--replay", "report.json"]) == 0
     assert (
-        "SONGFLOW_API_KEY=any songflow generate 'a waltz' --gateway custom --base-url http://h:1"
+        f"SONGFLOW_API_KEY=any {typed_program('songflow')} generate 'a waltz' --gateway custom --base-url http://h:1"
         in shown.getvalue()
     )
     assert (
