@@ -58,8 +58,9 @@ def report(
         In songs.csv, an apostrophe before texts that a spreadsheet would run (=, +, -, @).
     """
     speaker = Output(as_json=common.json, quiet=common.quiet)
+    given = None if spec is None else load_sweep(spec)
     settings = common.existing_library()
-    sweep = None if spec is None else asyncio.run(named_in(load_sweep(spec), settings))
+    sweep = None if given is None else asyncio.run(named_in(given, settings))
     frame = asyncio.run(manifest_of(settings))
     if sweep is not None:
         frame = of_sweep(frame, sweep)

@@ -46,8 +46,9 @@ def suggest(
         Write the spec to a file instead of stdout.
     """
     speaker = Output(as_json=common.json, quiet=common.quiet)
+    given = load_sweep(spec)
     settings = common.existing_library()
-    sweep = asyncio.run(named_in(load_sweep(spec), settings))
+    sweep = asyncio.run(named_in(given, settings))
     seen = seen_in(sweep, asyncio.run(manifest_of(settings)))
     rows = search(sweep, seen, count, seed=seed)
     rated = sum(one.rating is not None for one in seen)

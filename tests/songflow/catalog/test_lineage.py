@@ -109,14 +109,20 @@ def test_malformed_ids_do_not_form_a_cycle(manifest: Manifest) -> None:
 
 
 def test_a_generation_without_a_song_shows_the_reason(manifest: Manifest) -> None:
-    """A failed take, one not stored yet, a generation without songs."""
+    """A failed take, one not stored yet, a generation without songs, which its prompt names (else its key)."""
     found = trees(
         manifest(
             {"song_id": "a"},
             extends("b", "a", song_state="failed", error="out of tune", seconds=None),
             extends("c", "a", song_state="announced", seconds=None, announced_seconds=65.6),
             extends(
-                None, "a", song_state=None, state="failed", error="moderated", seconds=None, generation_id="g"
+                None,
+                "a",
+                **{"request.prompt": "a coda"},
+                song_state=None,
+                state="failed",
+                error="moderated",
+                seconds=None,
             ),
             extends(None, "a", song_state=None, state="running", seconds=None),
         )
@@ -124,8 +130,8 @@ def test_a_generation_without_a_song_shows_the_reason(manifest: Manifest) -> Non
     assert drawn(found)[1:] == [
         "  b [intro, failed: out of tune]",
         "  c [intro, 65.6 s, not stored]",
-        "  generation g [intro, failed: moderated]",
-        "  generation k [intro, running]",
+        "  (no song) a coda [intro, failed: moderated]",
+        "  (no song) k [intro, running]",
     ]
 
 
