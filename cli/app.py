@@ -44,7 +44,7 @@ def command_line(*, overview: bool = False) -> App:
     """The parser; for an `overview`, with one line for each command instead of its help."""
     made = App(
         name="songflow",
-        help="Songs through paid Udio gateways: never paid twice, never lost.",
+        help="Songs through paid gateways: never paid twice, never lost.",
         version=lambda: version("songflow"),
         help_on_error=False,
         suppress_keyboard_interrupt=False,  # `run` reports it, in JSON if asked

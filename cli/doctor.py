@@ -180,5 +180,5 @@ def _spend(output: Output, spend: Spend, gateway: Gateway, common: Common) -> in
 
 def _cheapest(access: Access) -> tuple[Request, float]:
     requests = [parse_request({"prompt": _PROMPT, "model_type": name}) for name in models()]
-    request = min(requests, key=access.price_of)
+    request = min(filter(access.sells, requests), key=access.price_of)
     return request, access.price_of(request)

@@ -13,9 +13,8 @@ from cli.output import Output
 from cli.paid_command import named, run_paid
 from songflow.accounts import Access
 from songflow.families.family import Request
+from songflow.families.parameters import ExtensionDetails, ExtensionPlacement, ExtensionSound
 from songflow.families.registry import check_extension
-from songflow.families.suno_parameters import Continuation
-from songflow.families.udio_parameters import ExtensionPlacement, ExtensionSound
 from songflow.generation.extensions import plan_extension
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
@@ -128,13 +127,13 @@ class _Extension:
         rest = dict(self.overrides)
         sound = {name: rest.pop(name) for name in ExtensionSound.model_fields if name in rest}
         placement = {name: rest.pop(name) for name in ExtensionPlacement.model_fields if name in rest}
-        continued = {name: rest.pop(name) for name in Continuation.model_fields if name in rest}
+        details = {name: rest.pop(name) for name in ExtensionDetails.model_fields if name in rest}
         result: GenerationResult = await extend_song(
             self.song_id,
             place=self.placing.place,
             sound=ExtensionSound(**sound),
             placement=ExtensionPlacement(mode=self.placing.mode, **placement),
-            continuation=Continuation(join=self.placing.join, **continued),
+            details=ExtensionDetails(join=self.placing.join, **details),
             **rest,
             **shared,
         )

@@ -11,8 +11,14 @@ from cli.options import Common, Gateway, Waiting
 from songflow.documents.yaml_file import read_source
 from songflow.families.family import Mode, Request
 from songflow.families.field_types import AUTO
-from songflow.families.suno_parameters import Continuation, Details
-from songflow.families.udio_parameters import ExtensionPlacement, ExtensionSound, Placement, Sound
+from songflow.families.parameters import (
+    Details,
+    ExtensionDetails,
+    ExtensionPlacement,
+    ExtensionSound,
+    Placement,
+    Sound,
+)
 from songflow.generation.results import GenerationResult
 from songflow.parameters import EnvironmentAccount, Safety
 from songflow.sweeps.tally import SweepResult, SweepUnfinished, Tally
@@ -77,7 +83,7 @@ async def generate_as_flow(request: Request, shared: dict[str, Any]) -> Generati
         **top,
         sound=ExtensionSound(**_of(ExtensionSound, fields)),
         placement=extension_placement(fields),
-        continuation=Continuation(**_of(Continuation, fields)),
+        details=ExtensionDetails(**_of(ExtensionDetails, fields)),
         **{**shared, "account": here if own_account else shared["account"]},
     )
     return result

@@ -10,8 +10,12 @@ from blocks.credentials import GatewayBlock
 from flows import ended, fields
 from flows.generate import chosen_access, make_songs
 from flows.song_flow import paid_flow
-from songflow.families.suno_parameters import Continuation
-from songflow.families.udio_parameters import ExtensionPlacement, ExtensionSound, inherited_text
+from songflow.families.parameters import (
+    ExtensionDetails,
+    ExtensionPlacement,
+    ExtensionSound,
+    inherited_text,
+)
 from songflow.generation.extensions import plan_extension
 from songflow.generation.results import GenerationResult
 from songflow.parameters import EnvironmentAccount, Waiting, members, session_settings
@@ -61,10 +65,10 @@ Placement = Annotated[
         "Where the new part is placed, in more detail than by its name. Defaults: as its name says.",
     ),
 ]
-Continued = Annotated[
-    Continuation | None,
+DetailsOfExtension = Annotated[
+    ExtensionDetails | None,
     fields.described(
-        "Continuation",
+        "Details",
         "For models that continue a song at a second of it: where, and what to do with the new part.",
     ),
 ]
@@ -90,7 +94,7 @@ def _run_name() -> str:
     moved=members(
         sound=ExtensionSound,
         placement=ExtensionPlacement,
-        continuation=Continuation,
+        details=ExtensionDetails,
         account=EnvironmentAccount,
         waiting=Waiting,
         safety=fields.SongSafety,
@@ -109,7 +113,7 @@ async def extend_song(
     budget: fields.Budget = None,
     sound: Sound = None,
     placement: Placement = None,
-    continuation: Continued = None,
+    details: DetailsOfExtension = None,
     account: Account = None,
     waiting: fields.Wait = None,
     safety: fields.PaySafely = None,
@@ -128,9 +132,9 @@ async def extend_song(
     mode = placed.pop("mode", None)
     named = credentials is not None or not (account is None or account.is_empty)
     safety = safety or fields.SongSafety()
-    continuation = continuation or Continuation()
+    details = details or ExtensionDetails()
     policy = safety.policy()
-    settings = replace(session_settings(waiting, safety, budget), join=continuation.join)
+    settings = replace(session_settings(waiting, safety, budget), join=details.join)
     async with open_session(library_of(library), settings) as session:
         planned = await plan_extension(
             session,
@@ -142,7 +146,7 @@ async def extend_song(
                 **{name: value for name, value in asked.items() if value is not None},
                 **(sound or ExtensionSound()).given(),
                 **placed,
-                **continuation.fields(),
+                **details.fields(),
             },
             fallbacks=policy.fallbacks,
         )

@@ -14,8 +14,8 @@ from blocks.credentials import GatewayBlock
 from blocks.library import SongLibrary
 from songflow import parameters
 from songflow.accounts import Access
-from songflow.families import udio_parameters as udio
 from songflow.families.model_names import ModelName, models_text
+from songflow.families.parameters import request_text
 from songflow.sweeps.run import MAX_CONCURRENCY
 
 
@@ -28,7 +28,7 @@ def described(title: str, text: str, **limits: Any) -> Any:
 
 def of_request(name: str, title: str, **limits: Any) -> Any:
     """A field of the request, with the request's own text."""
-    return described(title, udio.request_text(name), **limits)
+    return described(title, request_text(name), **limits)
 
 
 Prompt = Annotated[str, of_request("prompt", "Prompt", min_length=1)]
@@ -37,7 +37,7 @@ LyricsType = Annotated[
     Literal["user", "instrumental", "generate"] | None,
     described(
         "Lyrics type",
-        f"{udio.request_text('lyrics_type')} Empty: 'user' if there are lyrics, else 'generate'.",
+        f"{request_text('lyrics_type')} Empty: 'user' if there are lyrics, else 'generate'.",
     ),
 ]
 ModelType = Annotated[

@@ -14,9 +14,8 @@ from songflow.accounts import Access
 from songflow.errors import InputError
 from songflow.families.family import Request
 from songflow.families.model_names import DEFAULT_MODEL
+from songflow.families.parameters import Details, Placement, Sound
 from songflow.families.registry import parse_request
-from songflow.families.suno_parameters import Details
-from songflow.families.udio_parameters import Placement, Sound
 from songflow.generation.error_texts import paid_from_here
 from songflow.generation.lifecycle import submit_to_first
 from songflow.generation.policy import PAY_ONCE, PayingPolicy

@@ -1,4 +1,4 @@
-"""Songs through paid Udio gateways: never paid twice, never lost.
+"""Songs through paid gateways: never paid twice, never lost.
 
     import songflow
     result = songflow.generate_sync("a slow waltz for two cellos")

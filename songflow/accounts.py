@@ -25,8 +25,8 @@ from songflow.gateways import (
     place_of,
     sellers,
 )
+from songflow.gateways.custom import FETCH_PATH, SHAPE, SUBMIT_PATH
 from songflow.gateways.dialects import CUSTOM, stored_dialect
-from songflow.gateways.relay_udio import FETCH_PATH, SHAPE, SUBMIT_PATH
 from songflow.ledger.rows import Submission
 from songflow.settings import FALLBACK_KEY_VARIABLE, gateway_key, price_list
 

@@ -13,9 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from songflow.errors import InputError
 from songflow.families.parameter_group import ParameterGroup
+from songflow.families.parameters import (
+    ExtensionDetails,
+    ExtensionPlacement,
+    ExtensionSound,
+    Placement,
+    Sound,
+)
 from songflow.families.registry import parse_request
-from songflow.families.suno_parameters import Continuation
-from songflow.families.udio_parameters import ExtensionPlacement, ExtensionSound, Placement, Sound
 from songflow.generation.extensions import plan_extension
 from songflow.generation.lifecycle import generate_in, mint_key
 from songflow.generation.policy import PayingPolicy
@@ -109,7 +114,7 @@ async def extend(
     place: str | None = None,
     sound: ExtensionSound | Fields | None = None,
     placement: ExtensionPlacement | Fields | None = None,
-    continuation: Continuation | Fields | None = None,
+    details: ExtensionDetails | Fields | None = None,
     account: EnvironmentAccount | Fields | None = None,
     waiting: Waiting | Fields | None = None,
     safety: KeyedSafety | Fields | None = None,
@@ -126,7 +131,7 @@ async def extend(
         place: "intro", "front", "back" or "outro" (None: as `placement` says, or outro).
         sound: Model, strengths and quality, where they differ from the song's.
         placement: Mode, context length and sections.
-        continuation: For models that continue a song at a second of it: where, and whether the new part is joined.
+        details: For models that continue a song at a second of it: where, and whether the new part is joined.
         account: None: the song's own. For a song that is not in this library: the gateway that has it.
         **overrides: Other fields of the request; a song that is not in this library needs `prompt`.
 
@@ -136,13 +141,13 @@ async def extend(
         SongflowError: the tree of `songflow.errors`; each message says what it cost and what to do next.
     """
     _refuse_flat(
-        overrides, sound=ExtensionSound, placement=ExtensionPlacement, continuation=Continuation, **_PAYING
+        overrides, sound=ExtensionSound, placement=ExtensionPlacement, details=ExtensionDetails, **_PAYING
     )
     safe = KeyedSafety.of(safety, "safety")
     policy, named = safe.policy(), EnvironmentAccount.of(account, "account")
     placed = ExtensionPlacement.of(placement, "placement").given()
-    mode, continued = placed.pop("mode", None), Continuation.of(continuation, "continuation")
-    chosen = replace(_settings(waiting, safe, budget, settings), join=continued.join)
+    mode, more = placed.pop("mode", None), ExtensionDetails.of(details, "details")
+    chosen = replace(_settings(waiting, safe, budget, settings), join=more.join)
     async with Session(_library(library), chosen) as session:
         planned = await plan_extension(
             session,
@@ -153,7 +158,7 @@ async def extend(
             overrides={
                 **ExtensionSound.of(sound, "sound").given(),
                 **placed,
-                **continued.fields(),
+                **more.fields(),
                 **overrides,
             },
             fallbacks=policy.fallbacks,

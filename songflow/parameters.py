@@ -1,6 +1,6 @@
 """Parameter groups that flows, the command line and Python share: who pays, how to wait, when to pay again.
 
-The groups of one family's request are in `songflow.families` (`Sound` and `Placement` of Udio).
+The groups of a request are in `songflow.families.parameters`.
 """
 
 from __future__ import annotations

@@ -126,7 +126,21 @@ def parse_request(fields: Mapping[str, Any]) -> Request:
     Raises:
         InvalidRequest: names each wrong field, its value and what is allowed.
     """
-    return family_of_fields(fields).request.parse(fields)
+    try:
+        return family_of_fields(fields).request.parse(fields)
+    except InvalidRequest as error:
+        if not error.faults or fields.get("model_type") in models():
+            raise
+        faults = tuple(_with_all_models(fault) for fault in error.faults)
+        raise InvalidRequest(
+            f"The request is not valid: {'; '.join(faults)}.", faults=faults, next=error.next
+        ) from None
+
+
+def _with_all_models(fault: str) -> str:
+    """The fault of an unknown model, with the models of every family in place of the first one's."""
+    first = next(iter(FAMILIES.values()))
+    return fault.replace(f"allowed are {', '.join(first.models)}", f"allowed are {', '.join(models())}")
 
 
 def request_of(body: Mapping[str, Any]) -> Request:
@@ -173,10 +187,12 @@ def check_extension(
     """Check an extension of a song whose own model is not known yet: some family must be able to make it.
 
     Raises:
-        InvalidRequest: of the family of the model that is given, else of the first family.
+        InvalidRequest: of the family of the model that is given, else of the first that has all of the fields.
     """
     given = overrides.get("model_type")
     families = list(FAMILIES.values()) if given is None else [family_of_fields(overrides)]
+    # Whoever has all of the fields knows best what is wrong with them.
+    families = [one for one in families if overrides.keys() <= one.request.model_fields.keys()] or families
     faults: list[InvalidRequest] = []
     for family in families:
         model = next(iter(family.models)) if given is None else given
@@ -269,7 +285,9 @@ def field_fault(name: str, value: Any) -> str | None:
     """Describe what is wrong with one field's value; None if it is valid in a family that has the field."""
     having = [family.request for family in FAMILIES.values() if name in family.request.model_fields]
     faults = [request.field_fault(name, value) for request in having]
-    return faults[0] if faults and None not in faults else None
+    if not faults or None in faults:
+        return None
+    return _with_all_models(faults[0] or "")
 
 
 def place_names() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from songflow.families.parameter_group import ParameterGroup
 from songflow.families.suno import SunoRequest
 
-__all__ = ["Continuation", "Details"]
+__all__ = ["Details", "ExtensionDetails"]
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
 
@@ -30,10 +30,10 @@ class Details(ParameterGroup):
     )
 
 
-class Continuation(ParameterGroup):
+class ExtensionDetails(ParameterGroup):
     """How a song is continued by models that begin at a second of it."""
 
-    model_config = ConfigDict(title="Continuation")
+    model_config = ConfigDict(title="Details")
 
     continue_at: Seconds | None = Field(default=None, title="Continue at", description=_text("continue_at"))
     title: str | None = Field(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from songflow.gateways.dialect import Dialect, check_base_url
-from songflow.gateways.relay_udio import SHAPES, relay_udio
+from songflow.gateways.relay_udio import FETCH_PATH, SHAPE, SHAPES, SUBMIT_PATH, relay_udio
 
-__all__ = ["custom_dialect"]
+__all__ = ["FETCH_PATH", "SHAPE", "SUBMIT_PATH", "custom_dialect"]
 
 
 def custom_dialect(base_url: str, submit_path: str, fetch_path: str, shape: str) -> Dialect:

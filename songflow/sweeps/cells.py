@@ -29,13 +29,14 @@ from songflow.families.registry import (
     oldest_version,
     parse_request,
 )
-from songflow.sweeps.spec import Parents, Sweep
+from songflow.sweeps.spec import Parents, Source, Sweep
 from songflow.sweeps.values import FIELDS, PLACE, as_read_before
 
 __all__ = ["REPLICATE", "Cell", "cell_key", "cells_of", "key_stem", "keyed_fields", "shuffled"]
 
 REPLICATE = "replicate"
 _NOTHING: Parents = MappingProxyType({})
+_UNKNOWN = Source()
 _ORDER_SEED = 0
 _HASH_LENGTH, _PLACE_LENGTH = 40, 12
 
@@ -166,8 +167,14 @@ def _request(row: Mapping[str, Any], parents: Parents) -> Request:
     source = row.get("source_song_id")
     if isinstance(source, str):
         own = {name: value for name, value in row.items() if name not in ("source_song_id", "mode", PLACE)}
+        parent = parents.get(source, _UNKNOWN)
         return extension_request(
-            parents.get(source), source, mode=row.get("mode"), place=row.get(PLACE), overrides=own
+            parent.request,
+            source,
+            generation_id=parent.generation_id,
+            mode=row.get("mode"),
+            place=row.get(PLACE),
+            overrides=own,
         )
     return parse_request({name: value for name, value in row.items() if name != PLACE} | _placed(row))
 

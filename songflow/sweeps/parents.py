@@ -7,14 +7,13 @@ from dataclasses import replace
 
 from songflow.accounts import Access, place_text
 from songflow.errors import InputError
-from songflow.families.family import Request
 from songflow.generation.extensions import find_parent
 from songflow.generation.session import Session
 from songflow.ledger.ledger import Ledger
 from songflow.ledger.references import full_song_id
 from songflow.settings import LibrarySettings
 from songflow.sweeps.cells import Cell, cells_of
-from songflow.sweeps.spec import Parents, Row, Sweep
+from songflow.sweeps.spec import Parents, Row, Source, Sweep
 
 __all__ = ["cells_in", "find_cells", "parents_in", "with_whole_ids"]
 
@@ -59,7 +58,7 @@ async def parents_in(session: Session, sweep: Sweep, access: Access) -> Parents:
     Raises:
         InputError: a source failed, or is at another gateway than the account.
     """
-    found: dict[str, Request] = {}
+    found: dict[str, Source] = {}
     for song_id in _sources(sweep):
         if not await session.library.ledger.songs.by_song_id(song_id):
             continue
@@ -70,7 +69,7 @@ async def parents_in(session: Session, sweep: Sweep, access: Access) -> Parents:
                 f"{place_text(parent.submission.gateway, parent.submission.base_url)}, not at {access.place_text}.",
                 next="run the sweep with the gateway that has the song; nothing was sent.",
             )
-        found[song_id] = parent.request
+        found[song_id] = Source(parent.request, parent.submission.generation_id)
     return found
 
 

@@ -33,7 +33,17 @@ from songflow.families.registry import SHORT_NAMES, start_fields, wire_name
 from songflow.sweeps.sampling import KINDS, MAX_SEED, Choices, draw
 from songflow.sweeps.values import FIELDS, BadValue, Files, Range, read_range, value_fault
 
-__all__ = ["MAX_CELLS", "Constraint", "Parents", "Row", "Sweep", "load_sweep", "name_of", "parse_sweep"]
+__all__ = [
+    "MAX_CELLS",
+    "Constraint",
+    "Parents",
+    "Row",
+    "Source",
+    "Sweep",
+    "load_sweep",
+    "name_of",
+    "parse_sweep",
+]
 
 MAX_CELLS = 100_000
 """The most cells of a sweep. At the gateways' pace, more would take months: likely a typing error."""
@@ -46,8 +56,17 @@ _NEEDS_FIELDS = "needs fields with their values"
 Row = Mapping[str, Any]
 """Values by field."""
 
-Parents = Mapping[str, Request]
-"""The request that made each library song that a sweep extends, by song id."""
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The request that made a song, and the gateway's id of its generation; without them, only the gateway knows it."""
+
+    request: Request | None = None
+    generation_id: str | None = None
+
+
+Parents = Mapping[str, Source]
+"""The library songs that a sweep extends, by song id."""
 
 
 @dataclass(frozen=True, slots=True)

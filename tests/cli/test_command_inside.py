@@ -25,7 +25,7 @@ from cli.output import Output
 from cli.paid_command import named
 from cli.prefect_mode import configured_server, use_prefect
 from songflow.errors import InputError, KeyConflict, OutcomeUnknown, StillRunning
-from songflow.families.registry import extension_request
+from songflow.families.registry import extension_request, models
 from songflow.families.udio import SongRequest
 from songflow.generation.results import GenerationResult, SongResult
 from songflow.generation.session_settings import SessionSettings
@@ -76,7 +76,7 @@ def call(capfdbinary: pytest.CaptureFixture[bytes]) -> Iterator[Call]:
         (["x", "--lyrics", "la", "--lyrics-file", "/dev/null"], "--lyrics and --lyrics-file were both given"),
         (
             ["x", "--quality", "0.3", "--model", "x"],
-            "model_type is 'x': allowed are udio32-v1.5, udio130-v1.5; generation_quality is 0.3",
+            f"model_type is 'x': allowed are {', '.join(models())}; generation_quality is 0.3",
         ),
         (["x", "--seed", "abc"], 'unable to convert "abc" into int'),
         (["x", "--seed", "99999999999999999999"], "seed is 99999999999999999999: allowed is -1"),

@@ -28,7 +28,7 @@ from songflow.families.registry import body_hash, extension_request, oldest_vers
 from songflow.ledger.schema import SCHEMA_VERSION
 from songflow.library.library import Library, LibrarySettings
 from songflow.sweeps.cells import cells_of
-from songflow.sweeps.spec import parse_sweep
+from songflow.sweeps.spec import Source, parse_sweep
 
 EARLIER = Path(__file__).parent / "earlier"
 MADE_IN = "/music"
@@ -255,7 +255,7 @@ def cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     for name, text in CELLS["files"].items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    parents = {name: parse_request(fields) for name, fields in CELLS["parents"].items()}
+    parents = {name: Source(parse_request(fields)) for name, fields in CELLS["parents"].items()}
 
     def read(spec: str, account: str) -> list[list[Any]]:
         access = access_from_environment(**CELLS["accounts"][account])

@@ -9,8 +9,9 @@ import pytest
 from prefect import flow
 
 from blocks import CometAPICredentials, OpenAIHKCredentials
+from flows.extend import extend_song
 from flows.generate import generate_song
-from songflow.errors import GenerationFailed, KeyConflict, NotCollected, RequestRefused
+from songflow.errors import GenerationFailed, InvalidRequest, KeyConflict, NotCollected, RequestRefused
 from songflow.runtime.retry import without_pauses
 
 pytestmark = [
@@ -152,3 +153,31 @@ async def test_a_refused_request_is_sent_again_as_often_as_retries_say(studio):
     assert here.billed == 0
     await generate_song("busy", safety={"key": "k", "retries": 0}, **here.options)
     assert here.billed == 1
+
+
+async def test_another_family_is_made_and_continued_by_the_same_flows(studio):
+    """The model decides: defaults of the first family's groups are not sent, and the new part is joined."""
+    here = studio(clip_seconds=2.0, takes=1)
+    options = here.options | {"model_type": "chirp-auk"}
+    made = await generate_song("emotional punk", lyrics="la la", details={"title": "City"}, **options)
+    more = await extend_song(
+        made.songs[0].song_id, details={"continue_at": 1.5}, sound={"model_type": "chirp-v4"}, **here.options
+    )
+    first, second = (entry.body for entry in here.simulator.bill())
+    assert first == {"prompt": "la la", "tags": "emotional punk", "mv": "chirp-auk", "title": "City"}
+    assert second == {
+        **first,
+        "mv": "chirp-v4",
+        "task_id": made.generation_id,
+        "continue_clip_id": made.songs[0].song_id,
+        "continue_at": 1.5,
+    }
+    assert Path(more.songs[0].whole_path).stat().st_size > 0
+    apart = await extend_song(
+        made.songs[0].song_id,
+        details={"continue_at": 1, "join": "none"},
+        **here.options | {"safety": {"step": "apart"}},
+    )
+    assert (apart.songs[0].whole_path, here.billed) == (None, 3)
+    with pytest.raises(InvalidRequest, match="prompt_strength is not a field"):
+        await generate_song("punk", sound={"prompt_strength": 0.7}, **options)

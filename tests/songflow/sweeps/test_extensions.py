@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from songflow.errors import InputError, InvalidDocument
+from songflow.families.registry import parse_request
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.policy import PayingPolicy
 from songflow.settings import LibrarySettings
@@ -48,6 +49,23 @@ async def test_extensions_of_one_song_inherit_its_request_and_are_made(
     assert run.tally.stored == 4
     made = await opened.library.ledger.songs.of_key(cells[0].key)
     assert {song.parent_song_id for song in made} == {song_id}
+
+
+async def test_a_song_of_another_family_is_continued_at_several_seconds(simulator, access, session) -> None:
+    """The cells name the generation of their source, as these gateways want it, and each has a key of its own."""
+    server, opened = simulator(pool=0, takes=1), await session()
+    way = access(server.url)
+    request = parse_request({"prompt": "a tango", "model_type": "chirp-auk"})
+    core = await generate_in(opened, request, way, key="core")
+    fields = {"source_song_id": core.stored[0].song_id, "grid": {"at": [0.4, 0.6]}}
+    sweep = parse_sweep(fields, Path())
+    cells = cells_of(sweep, way, await parents_in(opened, sweep, way))
+    run = SweepRun(opened, way, RunOptions())
+    await run.work(cells)
+    assert (run.tally.stored, len({cell.key for cell in cells})) == (2, 2)
+    sent = [entry.body for entry in server.bill()[1:]]
+    assert {body["task_id"] for body in sent} == {core.generation_id}
+    assert sorted(body["continue_at"] for body in sent) == [0.4, 0.6]
 
 
 async def test_a_song_that_only_the_gateway_knows_needs_a_prompt(access, tmp_path: Path) -> None:
