@@ -28,7 +28,6 @@ from songflow.audio.decoding import AudioFacts
 from songflow.downloads.address_policy import AddressRefused, check_peer, check_url
 from songflow.downloads.checking import Checked, PageFound, check_file
 from songflow.errors import SongflowError
-from songflow.gateways.client import KEPT_CONNECTIONS
 from songflow.gateways.encoding import Ending, decode_body, names_encoding
 from songflow.gateways.network import Network, open_client
 from songflow.gateways.redaction import without_keys
@@ -97,7 +96,6 @@ def download_client() -> httpx.AsyncClient:
     """
     return open_client(
         headers={"Accept-Encoding": "identity", "User-Agent": "songflow"},
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS),
         timeout=httpx.Timeout(_READ_TIMEOUT_SECONDS, connect=10.0),
     )
 

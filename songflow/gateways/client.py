@@ -15,7 +15,7 @@ from songflow.gateways.account import Account
 from songflow.gateways.answer import KEPT_HEADERS, Answer
 from songflow.gateways.body import raw_header, read_body
 from songflow.gateways.fetch import FetchProblem, FetchProblemKind, classify_fetch
-from songflow.gateways.network import open_client
+from songflow.gateways.network import KEPT_CONNECTIONS, open_client
 from songflow.gateways.redaction import Redactor, keep_out_of_logs
 from songflow.gateways.report import Report
 from songflow.gateways.service import Question, Service
@@ -26,16 +26,12 @@ if TYPE_CHECKING:
     import httpcore
     import httpx
 
-__all__ = ["KEPT_CONNECTIONS", "Gateway", "WhyNot"]
+__all__ = ["Gateway", "WhyNot"]
 
 WhyNot = Callable[[], str | None]
 """A last check before a paid POST: the reason not to send it, or None."""
 
 _Build = Callable[["httpx.AsyncClient"], "httpx.Request"]
-
-_KEEPALIVE_SECONDS = 30.0
-KEPT_CONNECTIONS = 4
-"""Idle connections. Few are enough for polls, and httpcore checks all of them at both ends of each request."""
 
 _CACHED_REQUESTS = 256
 
@@ -207,11 +203,7 @@ class Gateway:
             self._clients[paid] = open_client(
                 verify=None if self.account.is_secure else _no_tls_context(),
                 timeout=httpx.Timeout(self._read_timeout, connect=self._connect_timeout),
-                limits=httpx.Limits(
-                    max_connections=None,
-                    max_keepalive_connections=0 if paid else KEPT_CONNECTIONS,
-                    keepalive_expiry=_KEEPALIVE_SECONDS,
-                ),
+                kept=0 if paid else KEPT_CONNECTIONS,
             )
         return self._clients[paid]
 

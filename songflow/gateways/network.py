@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     # Only the type: importing httpx takes 200 ms, which commands that send nothing save.
     import httpx
 
-__all__ = ["Network", "Proxies", "check_network", "is_loopback", "open_client"]
+__all__ = ["KEPT_CONNECTIONS", "Network", "Proxies", "check_network", "is_loopback", "open_client"]
 
 _SCHEMES = ("http", "https", "all")
 _PORTS = {"http": 80, "https": 443}
@@ -35,6 +35,10 @@ _NAMES = tuple(f"{name}_proxy" for name in (*_SCHEMES, "no"))
 # A web server's CGI sets the last one, and HTTP_PROXY does not count then.
 _VARIABLES = (*_NAMES, *map(str.upper, _NAMES), "REQUEST_METHOD")
 _SHOWN = 60
+
+KEPT_CONNECTIONS = 16
+"""Idle connections to a host."""
+_KEEPALIVE_SECONDS = 30.0
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -115,13 +119,13 @@ def check_network() -> Proxies:
 
 
 def open_client(
-    *, verify: ssl.SSLContext | None = None, limits: httpx.Limits | None = None, **options: Any
+    *, verify: ssl.SSLContext | None = None, kept: int = KEPT_CONNECTIONS, **options: Any
 ) -> httpx.AsyncClient:
     """An HTTP client that goes by the proxies of the environment and does not follow redirects.
 
     Args:
         verify: The TLS context; `tls_context()` by default.
-        limits: Of the connections, for each proxy and without one.
+        kept: Idle connections that are kept for each host; 0: each request has a connection of its own.
         options: Further arguments of `httpx.AsyncClient`.
 
     Raises:
@@ -134,7 +138,8 @@ def open_client(
     transport = RoutedTransport(
         Proxies.of_environment().proxy_for,
         verify=tls_context() if verify is None else verify,
-        limits=limits or httpx.Limits(),
+        kept=kept,
+        keepalive_expiry=_KEEPALIVE_SECONDS,
     )
     return httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=False, **options)
 

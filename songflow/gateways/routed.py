@@ -1,9 +1,12 @@
-"""A transport of httpx that asks for the proxy of each request."""
+"""A transport of httpx that asks for the proxy of each request and reuses the connection that was used last."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from itertools import chain
 
 import httpx
 
@@ -11,33 +14,107 @@ __all__ = ["RoutedTransport"]
 
 
 class RoutedTransport(httpx.AsyncBaseTransport):
-    """Sends each request directly or through a proxy; connections are kept for each of them.
+    """Sends each request directly or through a proxy.
+
+    Each connection has a pool of its own: httpcore checks all connections of a pool at both ends of each request, and
+    closes idle ones as soon as many are busy.
 
     Args:
         proxy_for: The proxy of a URL; None if there is none.
         verify: The TLS context.
-        limits: Of the connections, for each proxy.
+        kept: Idle connections that are kept, for each host and proxy.
+        keepalive_expiry: Seconds that an idle connection is kept.
     """
 
     def __init__(
-        self, proxy_for: Callable[[str], str | None], *, verify: ssl.SSLContext, limits: httpx.Limits
+        self,
+        proxy_for: Callable[[str], str | None],
+        *,
+        verify: ssl.SSLContext,
+        kept: int,
+        keepalive_expiry: float,
     ) -> None:
         self._proxy_for = proxy_for
         self._verify = verify
-        self._limits = limits
-        self._transports: dict[str | None, httpx.AsyncHTTPTransport] = {}
+        self._kept = kept
+        self._keepalive_expiry = keepalive_expiry
+        self._idle: defaultdict[_Route, list[_Lane]] = defaultdict(list)
+        self._busy: set[_Lane] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request by its route."""
-        proxy = self._proxy_for(str(request.url))
-        transport = self._transports.get(proxy)
-        if transport is None:
-            transport = self._transports[proxy] = httpx.AsyncHTTPTransport(
-                verify=self._verify, trust_env=False, limits=self._limits, proxy=proxy
-            )
-        return await transport.handle_async_request(request)
+        url = request.url
+        route = (url.raw_scheme, url.raw_host, url.port, self._proxy_for(str(url)))
+        idle = self._idle[route]
+        lane = idle.pop() if idle else self._new_lane(route[-1])
+        self._busy.add(lane)
+        try:
+            response = await lane.handle_async_request(request)
+        except BaseException:
+            await self._drop(lane)
+            raise
+        response.stream = _Body(
+            response.stream, partial(self._release, lane, idle), partial(self._drop, lane)
+        )
+        return response
+
+    def _new_lane(self, proxy: str | None) -> _Lane:
+        limits = httpx.Limits(
+            max_connections=1,
+            max_keepalive_connections=min(self._kept, 1),
+            keepalive_expiry=self._keepalive_expiry,
+        )
+        return httpx.AsyncHTTPTransport(verify=self._verify, trust_env=False, limits=limits, proxy=proxy)
+
+    async def _release(self, lane: _Lane, idle: list[_Lane]) -> None:
+        if lane in self._busy and len(idle) < self._kept:
+            self._busy.discard(lane)
+            idle.append(lane)
+        else:
+            await self._drop(lane)
+
+    async def _drop(self, lane: _Lane) -> None:
+        self._busy.discard(lane)
+        await lane.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        while self._transports:
-            await self._transports.popitem()[1].aclose()
+        """Close all connections, those in use as well."""
+        lanes = [*self._busy, *chain.from_iterable(self._idle.values())]
+        self._busy.clear()
+        self._idle.clear()
+        for lane in lanes:
+            await lane.aclose()
+
+
+_Lane = httpx.AsyncHTTPTransport
+_Route = tuple[bytes, bytes, int | None, str | None]
+
+
+class _Body(httpx.AsyncByteStream):
+    """An answer's body that releases its connection when it is closed, or drops it if that fails."""
+
+    def __init__(
+        self,
+        stream: httpx.AsyncByteStream,
+        release: Callable[[], Awaitable[None]],
+        drop: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._stream = stream
+        self._release = release
+        self._drop = drop
+        self._closed = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._stream.__aiter__()
+
+    async def aclose(self) -> None:
+        """Release the connection, once."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self._stream.aclose()
+        except BaseException:
+            await self._drop()
+            raise
+        await self._release()
