@@ -7,7 +7,7 @@ import contextlib
 import functools
 import json
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +15,7 @@ from songflow.gateways.account import Account
 from songflow.gateways.answer import KEPT_HEADERS, Answer
 from songflow.gateways.body import raw_header, read_body
 from songflow.gateways.fetch import FetchProblem, FetchProblemKind, classify_fetch
-from songflow.gateways.network import KEPT_CONNECTIONS, open_client
+from songflow.gateways.network import KEPT_CONNECTIONS, open_transport
 from songflow.gateways.redaction import Redactor, keep_out_of_logs
 from songflow.gateways.report import Report
 from songflow.gateways.service import Question, Service
@@ -31,7 +31,7 @@ __all__ = ["Gateway", "WhyNot"]
 WhyNot = Callable[[], str | None]
 """A last check before a paid POST: the reason not to send it, or None."""
 
-_Build = Callable[["httpx.AsyncClient"], "httpx.Request"]
+_Build = Callable[[], "httpx.Request"]
 
 _CACHED_REQUESTS = 256
 
@@ -56,11 +56,10 @@ class Gateway:
         max_answer_bytes: int = 8 * 1024 * 1024,
     ) -> None:
         self.account = account
-        self._connect_timeout = connect_timeout
-        self._read_timeout = read_timeout
+        self._timeouts = {"connect": connect_timeout, "read": read_timeout, "write": read_timeout}
         self._total_timeout = total_timeout
         self._max_answer_bytes = max_answer_bytes
-        self._clients: dict[bool, httpx.AsyncClient] = {}  # by whether they pay
+        self._transports: dict[bool, httpx.AsyncBaseTransport] = {}  # by whether they pay
         self._polls: dict[tuple[str, str], httpx.Request] = {}  # in the order of their last use
         self._closed = False
         self._redact = Redactor(account.secret)
@@ -77,8 +76,8 @@ class Gateway:
     async def aclose(self) -> None:
         """Close the connections; nothing is sent any more afterwards."""
         self._closed = True
-        while self._clients:
-            await self._clients.popitem()[1].aclose()
+        while self._transports:
+            await self._transports.popitem()[1].aclose()
 
     async def submit(self, family: str, body: Mapping[str, Any], *, why_not: WhyNot | None = None) -> Outcome:
         """Send a paid request at most once and classify its outcome; raises nothing but CancelledError.
@@ -93,7 +92,7 @@ class Gateway:
         if service is None:
             return NotSent(f"{self.account.dialect.name} does not sell {family}")
         exchange = _Exchange(self._max_answer_bytes, why_not)
-        trouble = await self._send(exchange, lambda client: self._order(client, service, body), paid=True)
+        trouble = await self._send(exchange, lambda: self._order(service, body), paid=True)
         answer = exchange.answer(self._redact)
         if trouble is None and answer is not None:
             return classify_submit(answer, service)
@@ -126,9 +125,7 @@ class Gateway:
 
     async def _fetch_one(self, family: str, service: Service, question: Question) -> Report | FetchProblem:
         exchange = _Exchange(self._max_answer_bytes, None)
-        trouble = await self._send(
-            exchange, lambda client: self._poll(client, family, service, question), paid=False
-        )
+        trouble = await self._send(exchange, lambda: self._poll(family, service, question), paid=False)
         answer = exchange.answer(self._redact)
         if trouble is None and answer is not None:
             return classify_fetch(answer, service, question)
@@ -147,42 +144,47 @@ class Gateway:
         return None
 
     async def _run(self, exchange: _Exchange, build: _Build, paid: bool) -> None:
-        client = self._client(paid)
-        request = build(client)
+        transport = self._transport(paid)
+        request = build()
         # A poll over plain http needs no trace: it has no last check, and no TLS handshake that could be cut off.
         if paid or self.account.is_secure:
             request.extensions = {**request.extensions, "trace": exchange.trace}
-        response = await client.send(request, stream=True)
+        response = await transport.handle_async_request(request)
         try:
             await exchange.read(response)
         finally:
             await response.aclose()
 
-    def _order(self, client: httpx.AsyncClient, service: Service, body: Mapping[str, Any]) -> httpx.Request:
-        return self._post(client, service, service.path_for(body), service.wire_body(body))
+    def _order(self, service: Service, body: Mapping[str, Any]) -> httpx.Request:
+        return self._post(service, service.path_for(body), service.wire_body(body))
 
-    def _poll(
-        self, client: httpx.AsyncClient, family: str, service: Service, question: Question
-    ) -> httpx.Request:
+    def _poll(self, family: str, service: Service, question: Question) -> httpx.Request:
         if question.body is not None:
-            return self._post(client, service, question.target, question.body)
+            return self._post(service, question.target, question.body)
         # The same GET is sent again and again, and building it takes a fifth of its time.
         name = (family, question.target)
         request = self._polls.pop(name, None)
         if request is None:
-            url = self.account.base_url + question.target
-            request = client.build_request("GET", url, headers=self._headers(service))
+            request = self._request("GET", question.target, self._headers(service))
         self._polls[name] = request
         if len(self._polls) > _CACHED_REQUESTS:
             del self._polls[next(iter(self._polls))]
         return request
 
-    def _post(
-        self, client: httpx.AsyncClient, service: Service, target: str, body: Mapping[str, Any]
-    ) -> httpx.Request:
+    def _post(self, service: Service, target: str, body: Mapping[str, Any]) -> httpx.Request:
         content = json.dumps(body, allow_nan=False).encode()
         headers = {**self._headers(service), "Content-Type": "application/json"}
-        return client.build_request("POST", self.account.base_url + target, content=content, headers=headers)
+        return self._request("POST", target, headers, content)
+
+    def _request(
+        self, method: str, target: str, headers: dict[str, str], content: bytes | None = None
+    ) -> httpx.Request:
+        import httpx
+
+        url = self.account.base_url + target
+        return httpx.Request(
+            method, url, headers=headers, content=content, extensions={"timeout": self._timeouts}
+        )
 
     def _headers(self, service: Service) -> dict[str, str]:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "songflow"}
@@ -191,21 +193,19 @@ class Gateway:
             headers.update(self.account.dialect.authorization(self.account.secret))
         return headers
 
-    def _client(self, paid: bool) -> httpx.AsyncClient:
-        """The client for paid or for free requests. A paid one gets a fresh connection each time: on a stale one, a
-        request that was never read looks like a lost answer.
-        """
-        import httpx
+    def _transport(self, paid: bool) -> httpx.AsyncBaseTransport:
+        """The transport for paid or for free requests, without what a client adds: cookies, redirects, sign-in.
 
+        A paid request gets a fresh connection: on a stale one, a request that was never read looks like a lost answer.
+        """
         if self._closed:
             raise RuntimeError("this gateway is closed")
-        if paid not in self._clients:
-            self._clients[paid] = open_client(
+        if paid not in self._transports:
+            self._transports[paid] = open_transport(
                 verify=None if self.account.is_secure else _no_tls_context(),
-                timeout=httpx.Timeout(self._read_timeout, connect=self._connect_timeout),
                 kept=0 if paid else KEPT_CONNECTIONS,
             )
-        return self._clients[paid]
+        return self._transports[paid]
 
     def _describe(self, error: Exception) -> str:
         if isinstance(error, _WithheldError):
@@ -247,8 +247,9 @@ class _Exchange:
         """Read the answer, up to the limit."""
         self._status = response.status_code
         self._headers = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
+        assert isinstance(response.stream, AsyncIterable)
         # As it comes: an encoding is undone when everything is here, and what cannot be undone is kept.
-        async for chunk in response.aiter_raw():
+        async for chunk in response.stream:
             room = self._limit - len(self._raw)
             self._raw += chunk[:room]
             if len(chunk) > room:

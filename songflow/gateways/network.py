@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     # Only the type: importing httpx takes 200 ms, which commands that send nothing save.
     import httpx
 
-__all__ = ["KEPT_CONNECTIONS", "Network", "Proxies", "check_network", "is_loopback", "open_client"]
+__all__ = [
+    "KEPT_CONNECTIONS",
+    "Network",
+    "Proxies",
+    "check_network",
+    "is_loopback",
+    "open_client",
+    "open_transport",
+]
 
 _SCHEMES = ("http", "https", "all")
 _PORTS = {"http": 80, "https": 443}
@@ -118,14 +126,33 @@ def check_network() -> Proxies:
     return Proxies.of_environment()
 
 
-def open_client(
-    *, verify: ssl.SSLContext | None = None, kept: int = KEPT_CONNECTIONS, **options: Any
-) -> httpx.AsyncClient:
-    """An HTTP client that goes by the proxies of the environment and does not follow redirects.
+def open_transport(
+    *, verify: ssl.SSLContext | None = None, kept: int = KEPT_CONNECTIONS
+) -> httpx.AsyncBaseTransport:
+    """A transport that goes by the proxies of the environment.
 
     Args:
         verify: The TLS context; `tls_context()` by default.
         kept: Idle connections that are kept for each host; 0: each request has a connection of its own.
+
+    Raises:
+        NetworkProblem: the environment does not let a client be opened.
+    """
+    from songflow.gateways.routed import RoutedTransport
+
+    return RoutedTransport(
+        Proxies.of_environment().proxy_for,
+        verify=tls_context() if verify is None else verify,
+        kept=kept,
+        keepalive_expiry=_KEEPALIVE_SECONDS,
+    )
+
+
+def open_client(*, verify: ssl.SSLContext | None = None, **options: Any) -> httpx.AsyncClient:
+    """An HTTP client that goes by the proxies of the environment and does not follow redirects.
+
+    Args:
+        verify: The TLS context; `tls_context()` by default.
         options: Further arguments of `httpx.AsyncClient`.
 
     Raises:
@@ -133,14 +160,7 @@ def open_client(
     """
     import httpx
 
-    from songflow.gateways.routed import RoutedTransport
-
-    transport = RoutedTransport(
-        Proxies.of_environment().proxy_for,
-        verify=tls_context() if verify is None else verify,
-        kept=kept,
-        keepalive_expiry=_KEEPALIVE_SECONDS,
-    )
+    transport = open_transport(verify=verify)
     return httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=False, **options)
 
 

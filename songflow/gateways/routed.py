@@ -38,27 +38,28 @@ class RoutedTransport(httpx.AsyncBaseTransport):
         self._verify = verify
         self._kept = kept
         self._keepalive_expiry = keepalive_expiry
-        self._idle: defaultdict[_Route, list[_Lane]] = defaultdict(list)
-        self._busy: set[_Lane] = set()
+        self._idle: defaultdict[_Route, list[_Connection]] = defaultdict(list)
+        self._busy: set[_Connection] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request by its route."""
         url = request.url
         route = (url.raw_scheme, url.raw_host, url.port, self._proxy_for(str(url)))
         idle = self._idle[route]
-        lane = idle.pop() if idle else self._new_lane(route[-1])
-        self._busy.add(lane)
+        connection = idle.pop() if idle else self._connect(route[-1])
+        self._busy.add(connection)
         try:
-            response = await lane.handle_async_request(request)
+            response = await connection.handle_async_request(request)
         except BaseException:
-            await self._drop(lane)
+            await self._drop(connection)
             raise
+        assert isinstance(response.stream, httpx.AsyncByteStream)
         response.stream = _Body(
-            response.stream, partial(self._release, lane, idle), partial(self._drop, lane)
+            response.stream, partial(self._release, connection, idle), partial(self._drop, connection)
         )
         return response
 
-    def _new_lane(self, proxy: str | None) -> _Lane:
+    def _connect(self, proxy: str | None) -> _Connection:
         limits = httpx.Limits(
             max_connections=1,
             max_keepalive_connections=min(self._kept, 1),
@@ -66,27 +67,27 @@ class RoutedTransport(httpx.AsyncBaseTransport):
         )
         return httpx.AsyncHTTPTransport(verify=self._verify, trust_env=False, limits=limits, proxy=proxy)
 
-    async def _release(self, lane: _Lane, idle: list[_Lane]) -> None:
-        if lane in self._busy and len(idle) < self._kept:
-            self._busy.discard(lane)
-            idle.append(lane)
+    async def _release(self, connection: _Connection, idle: list[_Connection]) -> None:
+        if connection in self._busy and len(idle) < self._kept:
+            self._busy.discard(connection)
+            idle.append(connection)
         else:
-            await self._drop(lane)
+            await self._drop(connection)
 
-    async def _drop(self, lane: _Lane) -> None:
-        self._busy.discard(lane)
-        await lane.aclose()
+    async def _drop(self, connection: _Connection) -> None:
+        self._busy.discard(connection)
+        await connection.aclose()
 
     async def aclose(self) -> None:
         """Close all connections, those in use as well."""
-        lanes = [*self._busy, *chain.from_iterable(self._idle.values())]
+        connections = [*self._busy, *chain.from_iterable(self._idle.values())]
         self._busy.clear()
         self._idle.clear()
-        for lane in lanes:
-            await lane.aclose()
+        for connection in connections:
+            await connection.aclose()
 
 
-_Lane = httpx.AsyncHTTPTransport
+_Connection = httpx.AsyncHTTPTransport  # with room for one
 _Route = tuple[bytes, bytes, int | None, str | None]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -103,3 +104,30 @@ async def test_a_truncated_fetch_answer_is_transient(serve, tools):
     assert isinstance(problem, FetchProblem)
     assert problem.answer is not None
     assert problem.answer.truncated
+
+
+async def test_polls_reuse_their_connections_however_many_were_busy_at_once(serve, tools):
+    """Eight polls at once need eight connections, which serve all later polls; a closed gateway leaves none open."""
+    eight = asyncio.Barrier(8)
+    left = []
+
+    async def together_then_alone(wire):
+        await wire.request()
+        await eight.wait()
+        try:
+            while True:
+                await wire.say(tools.http(200, "{}"))
+                await wire.request()
+        finally:
+            left.append(wire)
+
+    raw = await serve(together_then_alone)
+    async with tools.gateway(raw.url) as gateway:
+        await asyncio.gather(*(gateway.fetch("udio", f"id-{number}") for number in range(8)))
+        for number in range(20):
+            await gateway.fetch("udio", f"id-{number}")
+        await asyncio.gather(*(gateway.fetch("udio", f"id-{number}") for number in range(8)))
+        assert (raw.connections, len(raw.requests)) == (8, 36)
+    async with asyncio.timeout(10):
+        while len(left) < 8:  # noqa: ASYNC110 - sockets give no events here
+            await asyncio.sleep(0.01)
