@@ -30,6 +30,7 @@ from songflow.recipes.shelf import find_recipe, shipped_names
 from songflow.settings import amount
 from tasks.runs import request_key, short
 from tasks.sessions import library_of, open_session
+from tasks.ui.links import EXTEND, form_links
 from tasks.ui.markdown import artifact_key, escape
 from tasks.ui.pages import shown
 from tasks.ui.song_page import song_page
@@ -170,7 +171,7 @@ async def _show(session: Session, recipe: Recipe, key: str) -> None:
         if not whole.steps:
             return
         await acreate_markdown_artifact(
-            song_page(whole, unit),
+            song_page(whole, unit, await form_links(EXTEND)),
             key=artifact_key(key, recipe.name),
             description=f"{escape(recipe.name, length=60)}: {counted(len(whole.steps), 'generation')}, "
             f"{amount(whole.price, unit)}",

@@ -18,6 +18,7 @@ from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.rows import Submission
 from tasks.runs import short
 from tasks.sessions import Where, open_session
+from tasks.ui.links import EXTEND, form_links
 from tasks.ui.markdown import artifact_key, escape, generation_page
 from tasks.ui.pages import shown
 from tasks.wait import is_infrastructure_error
@@ -80,7 +81,9 @@ async def _show(session: Session, submission: Submission) -> None:
     fields = generation.sent_fields if generation is not None else {}
     async with shown("The songs", "they are stored"):
         await acreate_markdown_artifact(
-            generation_page(submission, fields, songs, session.library.settings.unit),
+            generation_page(
+                submission, fields, songs, session.library.settings.unit, await form_links(EXTEND)
+            ),
             key=artifact_key(submission.key, fields.get("prompt")),
             description=f"{counted(len(songs), 'song')} by {submission.gateway}: "
             f"{escape(fields.get('prompt'), length=60)}",

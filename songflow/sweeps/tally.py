@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from songflow.documents.text import counted
 from songflow.errors import InputError, SongflowError, worst_exit_code
 from songflow.events import Notice
 from songflow.settings import amount
@@ -151,8 +152,9 @@ class SweepResult:
             f"{getattr(self, name)} {word}" for name, word in _WORDS.items() if getattr(self, name)
         )
         stopped = f" Stopped: {self.stopped}" if self.stopped else ""
-        counts = f"{self.cells} cells: {words or 'none'}"
-        return f"{counts}; {self.posts} requests for {amount(self.price, unit)}, {self.songs} songs.{stopped}"
+        counts = f"{counted(self.cells, 'cell')}: {words or 'none'}"
+        posts = f"{counted(self.posts, 'request')} for {amount(self.price, unit)}"
+        return f"{counts}; {posts}, {counted(self.songs, 'song')}.{stopped}"
 
     def notice(self) -> Notice:
         """The result as an event (`songflow.events`)."""

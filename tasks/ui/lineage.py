@@ -18,6 +18,7 @@ from songflow.documents.text import one_line
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 from songflow.ledger.rows import Song, Submission
+from tasks.ui.links import EXTEND, NO_LINKS, FormLinks, form_links
 from tasks.ui.markdown import artifact_key, escape
 from tasks.ui.pages import shown
 
@@ -41,7 +42,7 @@ async def show_lineage(session: Session, result: GenerationResult) -> None:
         frame = await read_manifest(ledger, root_song_id=root)
         family = family_of(trees(frame), (song.song_id for song in songs))
         title = family[0].title if family else root
-        page = await asyncio.to_thread(lineage_page, family)
+        page = await asyncio.to_thread(lineage_page, family, await form_links(EXTEND))
         await acreate_markdown_artifact(
             page,
             key=artifact_key(root, title, "lineage"),
@@ -49,11 +50,22 @@ async def show_lineage(session: Session, result: GenerationResult) -> None:
         )
 
 
-def lineage_page(roots: Sequence[Node]) -> str:
+def lineage_page(roots: Sequence[Node], links: FormLinks = NO_LINKS) -> str:
     """A family as Markdown: the picture embedded in the page, and every song as a list item."""
     picture = base64.b64encode(lineage_png(roots)).decode("ascii")
     lines = [
-        f"{'  ' * depth}- **{escape(node.title)}** {escape(node.text)} {escape(node.song_id or '')}".rstrip()
+        f"{'  ' * depth}- "
+        + " ".join(
+            filter(
+                None,
+                (
+                    f"**{escape(node.title)}**",
+                    escape(node.text),
+                    escape(node.song_id or ""),
+                    links.extend(node.song_id),
+                ),
+            )
+        )
         for root in roots
         for depth, node in root.walk()
     ]

@@ -19,6 +19,7 @@ from songflow.generation.rescue import Rescued
 from songflow.ledger.rows import Song, Submission
 from songflow.library.source_check import contains_source, seam_of
 from songflow.settings import amount
+from tasks.ui.links import NO_LINKS, FormLinks
 from tasks.wording import worded
 
 __all__ = ["artifact_key", "escape", "generation_page", "rescue_rows", "table", "web_link"]
@@ -49,10 +50,15 @@ def artifact_key(key: str, name: str | None, kind: str = "song") -> str:
 
 
 def generation_page(
-    submission: Submission, params: Mapping[str, Any], songs: Sequence[Song], unit: str
+    submission: Submission,
+    params: Mapping[str, Any],
+    songs: Sequence[Song],
+    unit: str,
+    links: FormLinks = NO_LINKS,
 ) -> str:
     """The page of one generation: its songs, their links, the price in the library's unit, and the request."""
     stored = [song for song in songs if song.path is not None]
+    more = links.more() if links.flow in ("generate-song", "extend-song") else None
     facts = {
         "state": submission.state,
         "billed": f"{submission.billed}, {amount(submission.price, unit)}",
@@ -65,8 +71,11 @@ def generation_page(
     return "\n\n".join(
         [
             f"# {escape(songs[0].title if songs and songs[0].title else 'Generation')}",
-            f"{len(stored)} of {len(songs)} takes are stored.",
-            table(("take", "title", "length", "hear it", "song id", "note"), map(_song_row, songs)),
+            " ".join(filter(None, (f"{len(stored)} of {len(songs)} takes are stored.", more))),
+            table(
+                ("take", "title", "length", "hear it", "song id", "note"),
+                (_song_row(song, links) for song in songs),
+            ),
             "## What it cost",
             table(("", ""), ((escape(name), escape(value)) for name, value in facts.items())),
             "## How it was asked for",
@@ -94,16 +103,18 @@ def rescue_rows(found: Sequence[Rescued], unit: str) -> list[dict[str, str]]:
     ]
 
 
-def _song_row(song: Song) -> tuple[str, ...]:
+def _song_row(song: Song, links: FormLinks) -> tuple[str, ...]:
     seconds = song.seconds if song.seconds is not None else song.announced_seconds
-    links = [escape(song.path) if song.path else None, web_link("at the gateway", song.song_url)]
+    places = [escape(song.path) if song.path else None, web_link("at the gateway", song.song_url)]
     if song.path and "://" in song.path:
-        links[0] = web_link("stored", song.path) or links[0]
+        places[0] = web_link("stored", song.path) or places[0]
+    if song.path:
+        places.append(links.extend(song.song_id))
     return (
         str(song.take + 1),
         escape(song.title or "untitled"),
         f"{seconds:.1f} s" if seconds is not None else "unknown",
-        " · ".join(link for link in links if link) or "nowhere",
+        " · ".join(link for link in places if link) or "nowhere",
         escape(song.song_id or "none"),
         escape(song.error or song.note or _of_its_source(song)),
     )

@@ -10,21 +10,26 @@ from songflow.ledger.rows import Song
 from songflow.recipes.answers import Question
 from songflow.recipes.results import Piece, WholeSong
 from songflow.settings import amount
+from tasks.ui.links import NO_LINKS, FormLinks
 from tasks.ui.markdown import escape, table, web_link
 
 __all__ = ["question_page", "song_page"]
 
 
-def song_page(whole: WholeSong, unit: str) -> str:
+def song_page(whole: WholeSong, unit: str, links: FormLinks = NO_LINKS) -> str:
     """The whole songs, and the tree of the generations that led to them; prices are in the library's unit."""
     parts = [
         f"# {escape(whole.recipe)}",
         f"{counted(len(whole.stored), 'whole song')}, {counted(len(whole.steps), 'generation')}, "
         f"{amount(whole.price, unit)}. "
         f"Key: {escape(whole.key)}.",
+        *filter(None, (links.more(),)),
     ]
     if whole.songs:
-        parts += ["## The songs", table(("title", "length", "hear it"), map(_song_row, whole.songs))]
+        parts += [
+            "## The songs",
+            table(("title", "length", "hear it"), (_song_row(song, links) for song in whole.songs)),
+        ]
     rows = [row for piece in whole.steps for row in _piece_rows(piece)]
     parts += [
         "## How it was made",
@@ -59,8 +64,9 @@ def _measured(song: Song) -> tuple[str, ...]:
     )
 
 
-def _song_row(song: SongResult) -> Sequence[str]:
-    return escape(song.title or "untitled"), _seconds(song.duration), _place(song.path) or "not stored"
+def _song_row(song: SongResult, links: FormLinks) -> Sequence[str]:
+    places = (_place(song.path), links.extend(song.song_id)) if song.path else ("not stored",)
+    return escape(song.title or "untitled"), _seconds(song.duration), " · ".join(filter(None, places))
 
 
 def _piece_rows(piece: Piece) -> Sequence[Sequence[str]]:

@@ -12,6 +12,7 @@ from prefect.artifacts import acreate_table_artifact
 from songflow.ledger.key_summaries import KeySummary
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.tally import SweepResult, Tally
+from tasks.ui.links import NO_LINKS, SWEEP, form_links
 from tasks.ui.markdown import artifact_key, escape
 from tasks.ui.pages import shown
 from tasks.ui.progress import ProgressBar
@@ -24,6 +25,7 @@ MAX_ROWS = 500
 """A page with more rows is slow in a browser; the manifest has all of them."""
 
 _BAR_EVERY_SECONDS = 5.0
+_AGAIN, _REST = "Make the failed cells again", "Make the cells that are missing"
 
 
 @asynccontextmanager
@@ -73,8 +75,10 @@ async def show_sweep(result: SweepResult, cells: Sequence[Cell], summaries: Mapp
     """Write the table artifact."""
     more = f" The first {MAX_ROWS} of {len(cells)} cells are shown." if len(cells) > MAX_ROWS else ""
     async with shown("The sweep", "its songs are stored"):
+        links = await form_links(SWEEP) if result.exit_code else NO_LINKS
+        text = [escape(f"{result.summary()}{more}", 600), links.again(_AGAIN if result.failed else _REST)]
         await acreate_table_artifact(
             sweep_rows(cells, summaries),
             key=artifact_key(result.name, result.name, "sweep"),
-            description=escape(f"{result.summary()}{more}", 600),
+            description=" ".join(filter(None, text)),
         )

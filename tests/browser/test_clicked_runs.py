@@ -10,6 +10,9 @@ from pathlib import Path
 import pandas
 import pytest
 from playwright.async_api import Page, expect
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from support.forms import RunForm, check_pictures, serving
 from support.prefect_server import PrefectServer
@@ -136,6 +139,85 @@ async def test_a_song_from_the_form_after_a_wrong_value_was_refused(
     assert list(songs["request.prompt_strength"]) == [0.7, 0.7]
     assert desk.bill == ["a harbour at dawn"]
     assert all(Path(path).is_file() for path in songs["path"])
+
+
+async def run_of(desk: Desk, deployment: str, **parameters: object) -> FlowRun:
+    """Run a deployment with the saved blocks to its end."""
+    blocks = {
+        name: {"$ref": {"block_document_id": str((await block.aload(BLOCK))._block_document_id)}}
+        for name, block in (("credentials", SimulatorCredentials), ("library", SongLibrary))
+    }
+    run = await desk.server.start(deployment, {**parameters, **blocks})
+    async with asyncio.timeout(240):
+        while True:
+            found = await desk.server.flow_run(run)
+            if found.state is not None and found.state.is_final():
+                return found
+            await asyncio.sleep(0.3)
+
+
+async def page_of(run: FlowRun, kind: str) -> str:
+    """The path of a run's artifact of a kind."""
+    async with get_client() as client:
+        found = await client.read_artifacts(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
+    [artifact] = [one for one in found if one.type == kind and not (one.key or "").startswith("report")]
+    return f"artifacts/artifact/{artifact.id}"
+
+
+async def completed(desk: Desk, name: str, number: int) -> None:
+    """Wait until so many runs of a name are completed."""
+    async with asyncio.timeout(240):
+        while True:
+            states = [run.state for run in await desk.server.flow_runs(name)]
+            if len([one for one in states if one and one.is_completed()]) == number:
+                return
+            await asyncio.sleep(0.3)
+
+
+async def test_links_of_a_song_open_filled_forms(desk: Desk, page: Page) -> None:
+    """In both of Prefect's UIs; submitting the form makes the extension in the song's library, for one bill."""
+    prompt = "a harbour (at noon) & more"
+    run = await run_of(desk, "generate-song/generate", prompt=prompt, sound={"prompt_strength": 0.6})
+    path = await page_of(run, "markdown")
+    await page.goto(f"{desk.server.ui}/{path}")
+    # This UI opens links in another tab.
+    await page.goto(await page.get_by_role("link", name="More like this").evaluate("link => link.href"))
+    assert "/v2/" not in page.url
+    await expect(page.locator("textarea").first).to_have_value(prompt)
+
+    await page.goto(f"{desk.server.ui}/v2/{path}")
+    await page.get_by_role("link", name="More like this").click()
+    form = RunForm(page, None)
+    await expect(form.field("Prompt").locator("textarea")).to_have_value(prompt)
+    await expect(form.field("Prompt strength").get_by_role("spinbutton")).to_have_value("0.6")
+
+    core = next(iter((await desk.songs_of(prompt))["song_id"]))
+    await page.goto(f"{desk.server.ui}/v2/{path}")
+    await page.get_by_role("link", name="extend this").first.click()
+    await expect(form.field("Song id").locator("textarea")).to_have_value(core)
+    before = len(desk.bill)
+    await form.submit()
+    await completed(desk, f"more for {core}", 1)
+    frame = await desk.manifest()
+    assert list(frame[frame["parent_song_id"] == core]["song_state"]) == ["stored", "stored"]
+    assert len(desk.bill) == before + 1
+
+
+async def test_a_link_of_a_sweep_makes_the_cells_that_are_missing(desk: Desk, page: Page) -> None:
+    """The form has the spec and the deployment's own parameters, and songs that exist cost nothing."""
+    spec = f"name: a sweep in two parts\n{SWEEP.replace('a slow waltz', 'a quick waltz')}"
+    run = await run_of(desk, "sweep/sweep", spec=spec, budget=1.0)
+    assert run.state is not None
+    assert run.state.message is not None
+    assert run.state.message.startswith("2 cells: 1 stored, 1 not started; 1 request for 1 unit, 2 songs.")
+    await page.goto(f"{desk.server.ui}/v2/{await page_of(run, 'table')}")
+    await page.get_by_role("link", name="Make the cells that are missing").click()
+    form = RunForm(page, None)
+    await expect(form.field("Sweep").locator("textarea")).to_have_value(spec)
+    await expect(form.field("Shard deployment").locator("textarea")).to_have_value("sweep-shard/shard")
+    await form.submit()
+    await completed(desk, "a sweep in two parts", 1)
+    assert desk.bill.count("a quick waltz") == 2
 
 
 async def test_an_intro_from_the_form(desk: Desk, page: Page, images: Path) -> None:

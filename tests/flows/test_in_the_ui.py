@@ -69,6 +69,7 @@ async def test_a_run_has_a_full_progress_bar_and_a_page_of_its_songs(studio, pre
     assert [float(share) for share in await prefect_server.artifacts(run, "progress")] == [100]
     [page] = await prefect_server.artifacts(run, "markdown")
     assert "2 of 2 takes are stored" in page
+    assert "deployments/" not in page
     for song in songs:
         assert f"[at the gateway]({song.song_url})" in page
         assert song.song_id.replace("-", "\\-") in page
