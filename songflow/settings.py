@@ -27,6 +27,7 @@ __all__ = [
     "DEFAULT_NAME_TEMPLATE",
     "FALLBACK_KEY_VARIABLE",
     "LibrarySettings",
+    "PageSettings",
     "PrefectSettings",
     "amount",
     "debugging",
@@ -44,7 +45,7 @@ FALLBACK_KEY_VARIABLE = "SONGFLOW_API_KEY"
 """Read if a gateway's own variable is not set."""
 
 _Units = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Settings = TypeVar("_Settings", "LibrarySettings", "PrefectSettings")
+_Settings = TypeVar("_Settings", "LibrarySettings", "PageSettings", "PrefectSettings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,32 @@ class LibrarySettings:
     def has_spool(self) -> bool:
         """True if requests were sent from here, even if the ledger is lost."""
         return any((self.folder / "spool").glob("accepted.*.jsonl"))
+
+
+@dataclass(frozen=True, slots=True)
+class PageSettings:
+    """What the pages in Prefect's UI embed of a song, and where they link to.
+
+    Attributes:
+        preview_seconds: Length of the part of each take that a page plays (0: pages have no players).
+        room_url: The listening room's address, as whoever reads the pages reaches it (None: no links to it).
+    """
+
+    preview_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 20.0
+    room_url: str | None = None
+
+    @classmethod
+    def from_environment(cls) -> PageSettings:
+        """Read SONGFLOW_PREVIEW_SECONDS and SONGFLOW_ROOM_URL.
+
+        Raises:
+            InvalidEnvironment: the seconds are not a number from 0.
+        """
+        return _read(cls, "SONGFLOW_", InvalidEnvironment)
+
+    def song_url(self, row_id: int) -> str | None:
+        """The address of a song in the listening room, by its row id in the ledger."""
+        return f"{self.room_url.rstrip('/')}/#song-{row_id}" if self.room_url else None
 
 
 @dataclass(frozen=True, slots=True)

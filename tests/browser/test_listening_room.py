@@ -74,3 +74,10 @@ async def test_songs_are_played_compared_and_rated(room: str, page: Page, images
     await expect(page.locator("article:target")).to_contain_text(PROMPTS[-1])
     await page.locator("#order").select_option("rating")
     await expect(page.locator("article").first.locator('[aria-pressed="true"]')).to_have_count(5)
+
+    # A link from elsewhere to one song, such as those of the pages in Prefect's UI.
+    linked = await page.locator("article").nth(3).get_attribute("id")
+    await page.goto("about:blank")
+    await page.goto(f"{room}/#{linked}")
+    await expect(page.locator("article:target")).to_have_id(str(linked))
+    await expect(page.locator("article:target")).to_be_in_viewport()

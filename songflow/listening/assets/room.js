@@ -145,6 +145,8 @@ try {
   songs = room.songs;
   byId("library").textContent = room.library;
   show();
+  // A link to one song (/#song-12): the browser looked for it before it was there.
+  if (location.hash) location.replace(location.hash);
 } catch (error) {
   trouble(`The library cannot be read: ${error.message}`);
 }
