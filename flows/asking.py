@@ -22,6 +22,7 @@ from pydantic import Field, create_model
 from songflow.recipes.answers import Answer, Question
 from songflow.runtime.concurrency import all_ended
 from songflow.settings import amount
+from tasks.ui.players import with_players
 from tasks.ui.song_page import question_page
 
 __all__ = ["ANOTHER", "pause_for_answer", "take_label"]
@@ -47,6 +48,8 @@ async def pause_for_answer(question: Question, poll_interval: float | None = Non
         question: What to choose from.
         poll_interval: Seconds between checks for an answer (5 at most).
     """
+    run_id = UUID(str(flow_run.id))
+    form = _form(question, await _page(question, run_id))
     log.warning(
         "%s waits for a choice: press Resume on this run. Without an answer within %.0f s it continues with take %d.",
         question.path,
@@ -56,10 +59,10 @@ async def pause_for_answer(question: Question, poll_interval: float | None = Non
     # Prefect annotates it as whole seconds but passes it to `sleep` unchanged.
     pause: Any = min(poll_interval or _LONGEST_POLL_SECONDS, _LONGEST_POLL_SECONDS)
     default = _DefaultAnswer(question)
-    resuming = asyncio.create_task(default.resume(UUID(str(flow_run.id))))
+    resuming = asyncio.create_task(default.resume(run_id))
     try:
         given: Any = await apause_flow_run(
-            wait_for_input=_form(question),
+            wait_for_input=form,
             timeout=int(question.timeout + _GRACE_SECONDS),
             poll_interval=pause,
             key=f"{question.path}-{uuid4().hex[:8]}",
@@ -72,7 +75,7 @@ async def pause_for_answer(question: Question, poll_interval: float | None = Non
     return Answer(None if choice == ANOTHER else int(choice.rpartition(" ")[2]), by)
 
 
-def _form(question: Question) -> type[RunInput]:
+def _form(question: Question, page: str) -> type[RunInput]:
     """The Resume form; Prefect's server refuses anything but its choices."""
     choices = [take_label(take.number) for take in question.takes]
     text = "The take that the next steps continue from."
@@ -82,7 +85,16 @@ def _form(question: Question) -> type[RunInput]:
     one_of: Any = Literal[tuple(choices)]
     field = Field(title="Choice", description=text)
     model = create_model("TakeChoice", __base__=RunInput, choice=(one_of, field))
-    return model.with_initial_data(description=question_page(question))
+    return model.with_initial_data(description=page)
+
+
+async def _page(question: Question, run_id: UUID) -> str:
+    """The form's text. Prefect's V2 UI, whose form cannot play a take, gets a link to the run in its V1 UI."""
+    return await with_players(
+        lambda players: question_page(question, players),
+        [take.song for take in question.takes],
+        elsewhere=f"../../../runs/flow-run/{run_id}",
+    )
 
 
 class _DefaultAnswer:

@@ -3,7 +3,7 @@
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
 from typing import Annotated
 
-from prefect.artifacts import acreate_table_artifact
+from prefect.artifacts import acreate_markdown_artifact
 from prefect.logging import get_run_logger
 
 from blocks.credentials import GatewayBlock
@@ -11,13 +11,19 @@ from flows import ended, fields
 from flows.song_flow import song_flow
 from songflow.generation import rescue
 from songflow.generation.rescue import Rescued
+from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from tasks.sessions import access_of, library_of, open_session
-from tasks.ui.markdown import rescue_rows
+from tasks.ui.markdown import page_in_v1
 from tasks.ui.pages import shown
+from tasks.ui.players import with_players
+from tasks.ui.rescue_page import collected_songs, rescue_page
 from tasks.wording import worded
 
 __all__ = ["rescue_songs"]
+
+# The songs of further generations are not on the page; all of them are stored.
+_MOST_KEYS = 1000
 
 Credentials = Annotated[
     GatewayBlock | None,
@@ -51,24 +57,33 @@ async def rescue_songs(
     that made them. Unknown and lost generations are listed with what to do next, which a person has to decide:
     `songflow rescue --adopt`, `--write-off`, `--resubmit`.
     """
-    run_log = get_run_logger()
     given = None if credentials is None else access_of(credentials)
     async with open_session(library_of(library), SessionSettings(deadline=deadline)) as session:
         found = await rescue.rescue(session, given)
+        _report(found)
+        if found:
+            await _show(session, found)
+    return found
+
+
+def _report(found: list[Rescued]) -> None:
+    run_log = get_run_logger()
     for one in found:
         if one.error is not None:
             run_log.warning("%s: %s Next: %s", one.key, worded(one.error), worded(one.next or ""))
     collected = sum(one.error is None for one in found)
     run_log.info("%d stranded, %d of them collected.", len(found), collected)
-    if found:
-        await _show(found, session.library.settings.unit)
-    return found
 
 
-async def _show(found: list[Rescued], unit: str) -> None:
+async def _show(session: Session, found: list[Rescued]) -> None:
     async with shown("The rescue", "what was collected is stored"):
-        await acreate_table_artifact(
-            rescue_rows(found, unit),
+        takes = await session.library.ledger.songs.of_keys([one.key for one in found][:_MOST_KEYS])
+        await acreate_markdown_artifact(
+            await with_players(
+                lambda players: rescue_page(found, takes, players, session.library.settings.unit),
+                collected_songs(found, takes),
+                page_in_v1("rescue"),
+            ),
             key="rescue",
             description="Generations that were paid for and not collected, with the result of this rescue.",
         )

@@ -31,9 +31,10 @@ from songflow.settings import amount
 from tasks.runs import request_key, short
 from tasks.sessions import library_of, open_session
 from tasks.ui.links import EXTEND, form_links
-from tasks.ui.markdown import artifact_key, escape
+from tasks.ui.markdown import artifact_key, escape, page_in_v1
 from tasks.ui.pages import shown
-from tasks.ui.song_page import song_page
+from tasks.ui.players import with_players
+from tasks.ui.song_page import song_page, songs_of
 
 __all__ = ["make_song"]
 
@@ -170,9 +171,15 @@ async def _show(session: Session, recipe: Recipe, key: str) -> None:
         whole = await read_whole_song(session.library.ledger, recipe, key, unit)
         if not whole.steps:
             return
+        takes = {piece.key: await session.library.ledger.songs.of_key(piece.key) for piece in whole.steps}
+        name, links = artifact_key(key, recipe.name), await form_links(EXTEND)
         await acreate_markdown_artifact(
-            song_page(whole, unit, await form_links(EXTEND)),
-            key=artifact_key(key, recipe.name),
+            await with_players(
+                lambda players: song_page(whole, takes, players, unit, links),
+                songs_of(whole, takes),
+                page_in_v1(name),
+            ),
+            key=name,
             description=f"{escape(recipe.name, length=60)}: {counted(len(whole.steps), 'generation')}, "
             f"{amount(whole.price, unit)}",
         )

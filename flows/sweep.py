@@ -46,7 +46,7 @@ from tasks.runs import run_ids, short
 from tasks.sessions import library_of, open_session
 from tasks.shard import ShardedRun, shard
 from tasks.ui.report import show_report
-from tasks.ui.sweep_page import show_sweep, sweep_bar
+from tasks.ui.sweep_page import MAX_ROWS, show_sweep, sweep_bar
 from tasks.wording import worded
 
 __all__ = ["sweep", "sweep_shard"]
@@ -189,7 +189,8 @@ async def sweep(
         with after_work_started(given.name):
             keys = [cell.key for cell in cells]
             standings = await persist(lambda: session.library.ledger.key_summaries.of_keys(keys))
-    await show_sweep(result, cells, standings)
+            takes = await persist(lambda: session.library.ledger.songs.of_keys(keys[:MAX_ROWS]))
+    await show_sweep(result, cells, standings, takes)
     if report:
         await show_report(library_of(library), keys, given.name)
     return _ended(result)

@@ -18,9 +18,11 @@ from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.rows import Submission
 from tasks.runs import short
 from tasks.sessions import Where, open_session
+from tasks.ui.generation_page import generation_page
 from tasks.ui.links import EXTEND, form_links
-from tasks.ui.markdown import artifact_key, escape, generation_page
+from tasks.ui.markdown import artifact_key, escape, page_in_v1
 from tasks.ui.pages import shown
+from tasks.ui.players import with_players
 from tasks.wait import is_infrastructure_error
 
 __all__ = ["record"]
@@ -80,11 +82,15 @@ async def _show(session: Session, submission: Submission) -> None:
     generation = await ledger.submissions.generation(submission.key)
     fields = generation.sent_fields if generation is not None else {}
     async with shown("The songs", "they are stored"):
+        key, unit = artifact_key(submission.key, fields.get("prompt")), session.library.settings.unit
+        links = await form_links(EXTEND)
         await acreate_markdown_artifact(
-            generation_page(
-                submission, fields, songs, session.library.settings.unit, await form_links(EXTEND)
+            await with_players(
+                lambda players: generation_page(submission, fields, songs, players, unit, links),
+                songs,
+                page_in_v1(key),
             ),
-            key=artifact_key(submission.key, fields.get("prompt")),
+            key=key,
             description=f"{counted(len(songs), 'song')} by {submission.gateway}: "
             f"{escape(fields.get('prompt'), length=60)}",
         )

@@ -1,4 +1,4 @@
-"""A report of generations in Prefect's UI: pictures, a table, and a page that explains them.
+"""A report of generations in Prefect's UI: a page with its figures and pictures.
 
 A report is for looking at: whatever goes wrong in drawing it is a warning, and never fails the run that asked.
 """
@@ -10,20 +10,23 @@ import base64
 import hashlib
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from prefect.artifacts import acreate_image_artifact, acreate_markdown_artifact, acreate_table_artifact
+from prefect.artifacts import acreate_markdown_artifact
 
 from songflow.audio.features import CACHE_NAME, measure_songs
 from songflow.catalog.manifest import read_manifest
 from songflow.library.library import Library
 from songflow.settings import LibrarySettings
 from tasks.logs import show_in_runs
-from tasks.ui.markdown import escape
+from tasks.ui.markdown import escape, table
+from tasks.ui.players import MOST_PAGE_BYTES
 
 if TYPE_CHECKING:
     from songflow.reports import Report
+    from songflow.reports.report import Picture
 
 __all__ = ["show_report"]
 
@@ -32,13 +35,11 @@ log = logging.getLogger(f"songflow.{__name__}")
 _PATIENCE_SECONDS = 300.0
 # Measuring takes a tenth of a second a song; `songflow sweep report` measures any number.
 _MOST_MEASURED = 500
-# Pictures travel in artifacts as data URLs, and Prefect's database keeps each.
-_MOST_PICTURES = 8
 _MOST_ROWS = 60
 
 
 async def show_report(library: LibrarySettings, keys: Collection[str], title: str) -> None:
-    """Draw the report of some generations, by their request keys, as artifacts of the current run.
+    """Draw the report of some generations, by their request keys, as an artifact of the current run.
 
     Raises only on cancellation; anything that cannot be drawn or written is a warning in the run's log.
     """
@@ -74,51 +75,65 @@ async def _made(library: LibrarySettings, keys: Collection[str], title: str) -> 
 
 
 async def _show(report: Report) -> None:
-    from songflow.reports.page import effect_rows
-
-    stem = _stem(report.title)
-    for picture in report.pictures[:_MOST_PICTURES]:
-        await acreate_image_artifact(
-            f"data:image/png;base64,{base64.b64encode(picture.data).decode()}",
-            key=f"{stem}-{_dashes(picture.name)}",
-            description=escape(f"{report.title}: {picture.title}"),
-        )
-    rows = [
-        {name: escape(value) for name, value in row.items()}
-        for row, _ in zip(effect_rows(report.effects), range(_MOST_ROWS), strict=False)
-    ]
-    if rows:
-        await acreate_table_artifact(
-            rows,
-            key=f"{stem}-effects",
-            description="Effects: on the rating first, then the strongest.",
-        )
     await acreate_markdown_artifact(
-        _page(report, stem), key=f"{stem}-report", description=escape(report.title)
+        _page(report),
+        key=f"report-{_dashes(report.title)[:40].strip('-')}-{_digest(report.title)}-report",
+        description=escape(report.title),
     )
 
 
-def _page(report: Report, stem: str) -> str:
+def _page(report: Report) -> str:
+    """The page with as many of the pictures as it has room for."""
+    whole = _text(report, pictures=[])
+    room = MOST_PAGE_BYTES - len(whole.encode())
+    pictures = []
+    for picture in report.pictures:
+        markdown = _picture(picture)
+        room -= len(markdown.encode()) + 2
+        if room < 0:
+            break
+        pictures.append(markdown)
+    return _text(report, pictures)
+
+
+def _text(report: Report, pictures: Sequence[str]) -> str:
     varied = ", ".join(f"`{field.name}`" for field in report.fields) or "no field of the request"
-    lines = [
+    parts = [
         f"# {escape(report.title)}",
         f"{report.generations} generations, {report.songs} songs. Varied: {varied}.",
     ]
     if report.same:
         same = ", ".join(one.phrase(f"{value:g}", value) for one, value in report.same)
-        lines.append(f"The same everywhere: {escape(same)}.")
-    if report.pictures:
-        shown = report.pictures[:_MOST_PICTURES]
-        lines.append("The pictures are artifacts of this run, too:")
-        lines.append("\n".join(f"- `{stem}-{_dashes(one.name)}`: {escape(one.title)}" for one in shown))
-        lines.append(f"`{stem}-effects` has the figures: effects on the rating first, then the strongest.")
-    lines.append("`songflow sweep report --output report` draws it again, with players, from the manifest.")
-    return "\n\n".join(lines)
+        parts.append(f"The same everywhere: {escape(same)}.")
+    parts += [*_effects(report), *pictures]
+    left_out = len(report.pictures) - len(pictures)
+    if left_out:
+        parts.append(f"{left_out} more pictures have no room on this page.")
+    parts.append("`songflow sweep report --output report` draws it again, with players, from the manifest.")
+    return "\n\n".join(parts)
 
 
-def _stem(title: str) -> str:
-    """The prefix of the artifacts' keys; the same sweep has the same prefix, so its reports form a history."""
-    return f"report-{_dashes(title)[:40].strip('-')}-{hashlib.sha256(title.encode()).hexdigest()[:6]}"
+def _effects(report: Report) -> list[str]:
+    from songflow.reports.page import effect_rows
+
+    rows = list(islice(effect_rows(report.effects), _MOST_ROWS))
+    if not rows:
+        return []
+    cells = ([escape(value, 80) for value in row.values()] for row in rows)
+    return [
+        "Effects: on the rating first, then the strongest.",
+        table([escape(name) for name in rows[0]], cells),
+    ]
+
+
+def _picture(picture: Picture) -> str:
+    data = base64.b64encode(picture.data).decode()
+    return f"![{escape(picture.title)}](data:image/png;base64,{data})"
+
+
+def _digest(title: str) -> str:
+    """The same sweep has the same key, so its reports form a history."""
+    return hashlib.sha256(title.encode()).hexdigest()[:6]
 
 
 def _dashes(text: str) -> str:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from playwright.async_api import expect
-from prefect.client.orchestration import get_client
+from support.pauses import paused_run
 
 from flows.song import make_song
 
@@ -24,33 +24,13 @@ RECIPE = {
 }
 
 
-async def has_its_form(run) -> bool:
-    """Prefect stores a form's schema and text just after the run has paused."""
-    async with get_client() as client:
-        found = await client.filter_flow_run_input(run.id, key_prefix="paused", limit=10, exclude_keys=set())
-    return len(found) == 2
-
-
-async def paused_run(prefect_server, making):
-    """The run, once it waits for an answer."""
-    async with asyncio.timeout(120):
-        while True:
-            if making.done():
-                making.result()  # it should still be waiting: its error says why it is not
-            runs = await prefect_server.flow_runs("A song to choose from")
-            paused = [run for run in runs if run.state.is_paused()]
-            if paused and await has_its_form(paused[0]):
-                return paused[0]
-            await asyncio.sleep(0.2)
-
-
 async def test_an_invalid_choice_is_refused_and_a_valid_one_is_extended_once(
     studio, prefect_server, page, images
 ):
     """The form refuses two answers with the reason; the ledger and the bill show that the chosen take was extended."""
     here = studio()
     making = asyncio.create_task(make_song(RECIPE, safety={"key": "asked"}, **here.options))
-    run = await paused_run(prefect_server, making)
+    run = await paused_run(prefect_server, making, RECIPE["name"])
     _, songs = await here.ledger("asked:core")
 
     await page.goto(f"{prefect_server.ui}/v2/runs/flow-run/{run.id}")

@@ -21,7 +21,8 @@ from songflow.ledger.lease import Lease, ProcessIdentity
 from songflow.ledger.states import State
 from songflow.library.library import Library
 from songflow.settings import LibrarySettings
-from tasks.ui.markdown import rescue_rows
+from tasks.ui.players import Players
+from tasks.ui.rescue_page import rescue_page
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
@@ -69,7 +70,7 @@ async def cancelled(here, prompt="cancelled"):
 
 @pytest.mark.usefixtures("no_bar")
 async def test_the_generation_of_a_cancelled_run_is_collected_and_billed_once(studio, prefect_server):
-    """The flow returns rows, publishes a table, and finds nothing the next time."""
+    """The flow returns rows, publishes a page with players of what it collected, and finds nothing the next time."""
     here = studio(**SLOWER)
     submission = await cancelled(here)
     found = await rescue_songs(library=here.library, credentials=here.credentials, deadline=60.0)
@@ -78,9 +79,10 @@ async def test_the_generation_of_a_cancelled_run_is_collected_and_billed_once(st
     assert (row.key, row.state, row.error, row.exit_code) == ("k", "succeeded", None, 0)
     assert all(Path(song.path).is_file() for song in row.songs)
     runs = await prefect_server.flow_runs("collect what is stranded")
-    tables = [page for run in runs for page in await prefect_server.artifacts(run.id, "table")]
     assert "2 songs of 1 generation collected" in [run.state.message for run in runs]
-    assert any(submission.generation_id.replace("-", "\\\\-") in page for page in tables), tables
+    pages = [page for run in runs for page in await prefect_server.artifacts(run.id, "markdown")]
+    [page] = [page for page in pages if submission.generation_id.replace("-", "\\-") in page]
+    assert page.count("<audio ") == len(row.songs) == 2
     assert await rescue_songs(library=here.library, credentials=here.credentials) == []
     assert here.billed == 1
 
@@ -163,14 +165,14 @@ async def test_a_ledger_url_that_prefect_has_masked_is_read_from_the_environment
     assert (await library_of_run({})) == LibrarySettings.from_environment()
 
 
-def test_the_table_of_a_rescue_shows_text_as_text():
+def test_the_page_of_a_rescue_shows_text_as_text():
     """Text of a gateway's error becomes neither a link nor HTML."""
     row = Rescued(
         "<b>", 1, None, "custom", "http://x", "env:X", "unknown", "maybe", 1.0, "now", error="[x](y) | <i>"
     )
-    [shown] = rescue_rows([row], "units")
-    assert "<" not in "".join(shown.values())
-    assert "\\|" in shown["why not"]
+    page = rescue_page([row], {}, Players())
+    assert "<" not in page
+    assert "\\[x\\]\\(y\\) \\| &lt;i&gt;" in page
 
 
 SERVE = """\

@@ -114,7 +114,10 @@ async def test_a_sweep_runs_in_shards_and_a_new_run_pays_nothing(studio, prefect
     assert (first.stored, first.songs, first.posts, first.exit_code) == (7, 14, 7, 0)
     assert [(name, tally.cells, tally.stored) for name, tally in shown] == [("waltz", 7, 7)]
     drawn = await last_run("waltz")
-    assert len(await prefect_server.artifacts(drawn.id, "image")) == 2  # the seed's effects, and all of it
+    [_, report] = sorted(
+        await prefect_server.artifacts(drawn.id, "markdown"), key=lambda page: "Varied:" in page
+    )
+    assert report.count("](data:image/png;base64,") == 2  # the seed's effects, and all of it
     again = await sweep(spec(7), shards={"shard_size": 3}, report=False, **here.options)
     assert (again.existing, again.posts) == (7, 0)
     assert here.billed == 7
@@ -122,8 +125,9 @@ async def test_a_sweep_runs_in_shards_and_a_new_run_pays_nothing(studio, prefect
     assert run.state.message == "7 cells: 7 stored before; 0 requests for 0 units, 0 songs."
     names = sorted(one.name for one in await task_runs(run.id))
     assert names == ["shard 1 of 3", "shard 2 of 3", "shard 3 of 3"]
-    [table] = await prefect_server.artifacts(run.id, "table")
-    assert table.count("succeeded") == 7
+    [page] = await prefect_server.artifacts(run.id, "markdown")
+    assert page.count("| succeeded |") == 7
+    assert page.count("<audio ") == 7
     async with Library(here.library.get_settings()) as library:
         runs = {
             one.runs.root_flow_run_id for one in await library.ledger.submissions.in_states(["succeeded"])

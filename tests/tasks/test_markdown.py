@@ -44,7 +44,16 @@ def test_plain_text_stays_readable(text):
 
 @pytest.mark.parametrize(
     "url",
-    [None, "", "javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "https://", "//x.example/a"],
+    [
+        None,
+        "",
+        "http://[",
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "file:///etc/passwd",
+        "https://",
+        "//x.example/a",
+    ],
 )
 def test_only_addresses_of_the_web_become_links(url):
     assert web_link("hear", url) is None

@@ -1,10 +1,10 @@
-"""A report in Prefect's UI: pictures as image artifacts, a table and a page; and never a reason to fail."""
+"""A report in Prefect's UI: a page with its figures and pictures; and never a reason to fail."""
 
 from __future__ import annotations
 
 import base64
 import io
-import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from tasks.ui import report
 from tasks.ui.report import show_report
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
+
+PICTURE = re.compile(r"!\[[^]]+\]\(data:image/png;base64,([\w+/=]+)\)")
 
 
 @flow
@@ -38,24 +40,28 @@ async def songs(here, prompts):
     return [f"k{number}" for number in range(len(prompts))]
 
 
-async def test_a_report_is_pictures_a_table_and_a_page(studio, prefect_server):
-    """Each picture a whole PNG; hostile texts are texts."""
+async def test_a_report_is_a_page_with_a_table_and_its_pictures(studio, prefect_server, monkeypatch):
+    """Each picture a whole PNG in the page; hostile texts are texts; pictures without room are counted."""
     here = studio(takes=1)
     keys = await songs(here, ["slow", "<script>alert(1)</script> [x](y)", "fast"])
     settings = here.library.get_settings()
     run = await reporting(settings, keys[:2], "My *sweep*")
-    images = await prefect_server.artifacts(run, "image")
-    assert len(images) == 4  # two fields, the pair, all of it
-    for url in images:
-        kind, _, data = url.partition(",")
-        assert kind == "data:image/png;base64"
+    [page] = await prefect_server.artifacts(run)
+    pictures = PICTURE.findall(page)
+    assert len(pictures) == 4  # two fields, the pair, all of it
+    for data in pictures:
         assert Image.open(io.BytesIO(base64.b64decode(data))).width > 400
-    [table] = await prefect_server.artifacts(run, "table")
-    assert {"field", "outcome", "strength", "lowest", "highest"} <= json.loads(table)[0].keys()
-    [page] = await prefect_server.artifacts(run, "markdown")
+    assert "| field | outcome | strength | p | lowest | highest | generations |" in page
     assert "# My \\*sweep\\*" in page
     assert "2 generations, 2 songs" in page
-    assert "<script>" not in table + page
+    assert "<script>" not in page
+
+    bound = len(page.encode()) - 1
+    monkeypatch.setattr(report, "MOST_PAGE_BYTES", bound)
+    [smaller] = await prefect_server.artifacts(await reporting(settings, keys[:2], "My *sweep*"))
+    assert len(PICTURE.findall(smaller)) == 3
+    assert "1 more pictures have no room on this page" in smaller
+    assert len(smaller.encode()) <= bound
 
 
 async def test_a_report_that_cannot_be_drawn_fails_nothing(studio, prefect_server, monkeypatch):

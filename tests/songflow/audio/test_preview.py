@@ -14,7 +14,9 @@ from songflow.audio.preview import BITS_PER_SECOND, PEAKS, Preview, make_preview
 from songflow.audio.waveform import WIDTH, waveform_svg
 
 
-def steps(*frequencies: float, seconds: float = 2.0, rate: int = 44_100, container: str = "MP3") -> io.BytesIO:
+def steps(
+    *frequencies: float, seconds: float = 2.0, rate: int = 44_100, container: str = "MP3"
+) -> io.BytesIO:
     """A song of tones, one after the other, each twice as loud as the one before."""
     times = np.arange(round(seconds * rate)) / rate
     parts = [
@@ -36,7 +38,9 @@ def loudest_hertz(preview: Preview) -> float:
     return float(np.fft.rfftfreq(len(middle), 1 / rate)[np.abs(np.fft.rfft(middle)).argmax()])
 
 
-@pytest.mark.parametrize(("container", "rate"), [("MP3", 44_100), ("WAV", 48_000), ("FLAC", 32_000), ("OGG", 16_000)])
+@pytest.mark.parametrize(
+    ("container", "rate"), [("MP3", 44_100), ("WAV", 48_000), ("FLAC", 32_000), ("OGG", 16_000)]
+)
 def test_a_preview_is_the_part_that_was_asked_for(container: str, rate: int) -> None:
     """The second tone of three, as a mono mp3 whose size follows from its length."""
     song = steps(300.0, 700.0, 1500.0, rate=rate, container=container)
@@ -70,7 +74,7 @@ def test_the_waveform_shows_all_of_the_song_and_marks_the_part_that_is_played() 
     thirds = [np.median(some) for some in np.array_split(np.array(preview.peaks), 3)]
     assert thirds == [pytest.approx(level, rel=0.1) for level in (0.2, 0.4, 0.8)]
     picture = waveform_svg(preview)
-    marked, other = sorted((path.count("M") for path in re.findall(r'd="([^"]+)"', picture)))
+    marked, other = sorted(path.count("M") for path in re.findall(r'd="([^"]+)"', picture))
     assert marked + other == PEAKS
     assert marked == pytest.approx(PEAKS / 3, abs=3)
     assert all(0 <= int(place) <= WIDTH for place in re.findall(r"M(\d+) ", picture))

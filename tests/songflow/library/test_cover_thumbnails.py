@@ -23,7 +23,9 @@ def test_a_cover_of_any_kind_becomes_a_small_jpeg(tmp_path: Path, kind: str) -> 
         assert len(data) < 8_000
 
 
-@pytest.mark.parametrize("data", [b"", b"GIF8", b"\x89PNG\r\n\x1a\n" + b"x" * 100, b"<svg/>", b"\xff\xd8\xff" * 2_000_000])
+@pytest.mark.parametrize(
+    "data", [b"", b"GIF8", b"\x89PNG\r\n\x1a\n" + b"x" * 100, b"<svg/>", b"\xff\xd8\xff" * 2_000_000]
+)
 def test_what_is_no_cover_is_an_os_error(tmp_path: Path, data: bytes) -> None:
     """Cut, foreign and too large files, and one that is not there."""
     path = tmp_path / "cover"
