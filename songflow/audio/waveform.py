@@ -22,4 +22,7 @@ def waveform_svg(preview: Preview) -> str:
         length = max(1, round(peak * HEIGHT))
         bars[colour].append(f"M{step * (place + 0.5):.0f} {(HEIGHT - length) / 2:g}v{length}")
     paths = "".join(f'<path stroke="{colour}" d="{"".join(some)}"/>' for colour, some in bars.items() if some)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}">{paths}</svg>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" stroke-width="{step:.2g}">'
+        f"{paths}</svg>"
+    )

@@ -122,7 +122,7 @@ def _html(preview: Preview, cover: bytes | None, elsewhere: str) -> str:
         f'<a href="{elsewhere}">To play it, open this in Prefect\'s V1 UI</a></audio>'
     )
     if preview.seconds < preview.song_seconds:
-        sound += f"<br>{part}"
+        sound += f" {part}"
     left = f'<td><img alt="Cover" width="{HEIGHT}" height="{HEIGHT}" src="{picture}"></td>' if picture else ""
     return f"<table><tr>{left}<td>{sound}</td></tr></table>"
 

@@ -62,6 +62,7 @@ async def test_an_invalid_choice_is_refused_and_a_valid_one_is_extended_once(
     await page.get_by_role("menuitem", name="Use Form Input").click()
     await form.get_by_role("button", name="Select Choice").click()
     await page.get_by_role("option", name="take 2").click()
+    await form.get_by_text("Which take of core").scroll_into_view_if_needed()
     await page.screenshot(path=images / "ask.png", clip={"x": 255, "y": 60, "width": 600, "height": 680})
     await form.get_by_role("button", name="Resume").click()
 

@@ -108,7 +108,8 @@ async def test_the_pages_of_songs_play_them(studio, prefect_server, page, images
         await page.goto(f"{prefect_server.ui}/artifacts/artifact/{await artifact(key)}")
         await check_sound(page, 2)
         await expect(page.get_by_role("link", name="hear it whole, rate it")).to_have_count(2)
-        await picture(page, here, images / f"page-{name}.png")
+        if name in ("extension", "sweep"):
+            await picture(page, here, images / f"page-{name}.png")
 
     # Prefect's V2 UI has no players, but leads to them.
     await page.goto(f"{prefect_server.ui}/v2/artifacts/artifact/{await artifact(pages['song'])}")

@@ -24,7 +24,7 @@ PLAYER = re.compile(
     r'<table><tr>(<td><img alt="Cover" width="48" height="48" src="data:image/jpeg;base64,[\w+/=]+"></td>)?'
     r'<td><img alt="Waveform" width="300" height="48" src="data:image/svg\+xml;base64,[\w+/=]+"><br>'
     r'<audio controls preload="metadata" src="data:audio/mpeg;base64,[\w+/=]+">'
-    r'<a href="[\w./-]+">[\w ,\']+</a></audio>(<br>[\d: a-z]+)?</td></tr></table>'
+    r'<a href="[\w./-]+">[\w ,\']+</a></audio>[\d: a-z]*</td></tr></table>'
 )
 
 

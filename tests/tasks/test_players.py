@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from PIL import Image
 
 from songflow.families.udio import SongRequest
 from songflow.ledger.key_summaries import KeySummary
@@ -91,7 +92,17 @@ async def test_a_sweep_of_ten_thousand_cells_is_a_page_of_the_same_size(tmp_path
     cells = [
         Cell(f"k{number}", request, {"prompt": "words " * 20, "seed": number}, 1) for number in range(10_000)
     ]
-    summary = KeySummary(State.SUCCEEDED, True, 2, 0, 1.0, "reason | " * 60, "id", datetime.now(UTC))
+    summary = KeySummary(
+        state=State.SUCCEEDED,
+        dead=True,
+        stored=2,
+        missing=0,
+        spent=1.0,
+        error="reason | " * 60,
+        generation_id="id",
+        sending_at=datetime.now(UTC),
+        settled_at=datetime.now(UTC),
+    )
     url = f"https://gateway.example/{'a' * 400}.mp3"
     takes = {
         cell.key: [
@@ -138,18 +149,20 @@ async def test_a_song_that_cannot_be_played_does_not_keep_its_page_from_being_wr
     assert "No player" not in await written([song(9, None, state=SongState.FAILED)])
 
 
-async def test_covers_are_small_and_a_broken_one_is_left_out(tmp_path):
-    """The player is there in any case."""
-    from PIL import Image
-
+async def test_a_page_of_two_takes_with_covers_is_as_small_as_the_documents_state(tmp_path):
+    """A player with its cover has 125 kB at most, their page 250 kB; a broken cover is left out."""
     good, broken = tmp_path / "good.png", tmp_path / "broken.png"
     Image.effect_noise((2000, 2000), 90).save(good)
     broken.write_bytes(b"\x89PNG\r\n\x1a\n")
-    path = sound_file(tmp_path, 1)
-    page = await written([song(1, path, cover_path=str(good)), song(2, path, cover_path=str(broken))])
-    assert len(SOUND.findall(page)) == 2
-    [cover] = re.findall(r'alt="Cover"[^>]*base64,([\w+/=]+)', page)
-    assert len(cover) < 12_000
+    path = sound_file(tmp_path, 130)
+    page = await written([song(number, path, cover_path=str(good)) for number in (1, 2)])
+    blocks = re.findall(r"<table>.*</table>", page)
+    assert ["Cover" in block for block in blocks] == [True, True]
+    assert max(map(len, blocks)) <= 125_000
+    assert len(page.encode()) <= 250_000
+    without = await written([song(3, sound_file(tmp_path, 1), cover_path=str(broken))])
+    assert len(SOUND.findall(without)) == 1
+    assert "Cover" not in without
 
 
 async def test_players_are_made_outside_of_the_event_loop(tmp_path, monkeypatch):
