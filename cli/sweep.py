@@ -287,9 +287,10 @@ async def _detached(cells: list[Cell], access: Access, settings: LibrarySettings
         return RequestNotSent(
             f"Detached. No cell is under way: {left.stored} of {left.cells} are stored.", next=come_back
         )
-    billed = f" ({SIMULATED})" if access.is_simulated else " and are billed"
+    count = left.running + left.unsettled
+    billed = f" ({SIMULATED})" if access.is_simulated else f" and {'is' if count == 1 else 'are'} billed"
     return StillRunning(
-        f"Detached. {left.running + left.unsettled} cells continue at the gateway{billed}; "
+        f"Detached. {count} {'cell continues' if count == 1 else 'cells continue'} at the gateway{billed}; "
         f"{left.stored} of {left.cells} are stored.",
         next=come_back,
     )
@@ -329,7 +330,8 @@ def status(
     elif once or not output.out.is_terminal:
         show_status(output, sweep.name, asyncio.run(_status(cells, access, settings)), settings.unit)
     else:
-        asyncio.run(_live(output, sweep.name, cells, access, settings))
+        with suppress(KeyboardInterrupt):  # the usual end of watching
+            asyncio.run(_live(output, sweep.name, cells, access, settings))
 
 
 async def _status(cells: list[Cell], access: Access, settings: LibrarySettings) -> SweepStatus:

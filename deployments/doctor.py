@@ -30,7 +30,7 @@ from songflow.generation.session import Session
 from songflow.ledger.money import LIBRARY_SCOPE
 from songflow.library.audio_store import require_space
 from songflow.library.library import Library
-from songflow.settings import FALLBACK_KEY_VARIABLE, LibrarySettings, gateway_key, network_error
+from songflow.settings import FALLBACK_KEY_VARIABLE, LibrarySettings, amount, gateway_key, network_error
 
 __all__ = ["check_machine", "reachable", "unmet"]
 
@@ -188,12 +188,13 @@ async def _open_library(session: Session) -> list[Check]:
     library.require_space()
     free = shutil.disk_usage(settings.folder).free >> 20
     where = "SQLite in the folder" if settings.ledger_url is None else "the database of SONGFLOW_LEDGER_URL"
-    left = await stranded(session)
+    left = len(await stranded(session))
+    waiting = "1 paid generation waits" if left == 1 else f"{left} paid generations wait"
     spooled = len(library.spool.entries())
     return [
         good("library", f"{settings.folder}: ledger in {where}, its schema fits, {free} MiB free."),
         good("spool", f"{spooled} accepted ids are noted on this disk."),
-        hint("collected", f"{len(left)} paid generations wait for a rescue.", "run `songflow rescue`.")
+        hint("collected", f"{waiting} for a rescue.", "run `songflow rescue`.")
         if left
         else good("collected", "nothing that was paid for waits for a rescue."),
         *await _money(library),
@@ -215,7 +216,7 @@ async def _money(library: Library) -> list[Check]:
     ):
         balance = await money.balance(scope)
         taken = balance.spent + balance.reserved
-        said = f"{taken:g} {settings.unit} spent or reserved of {'no cap' if cap is None else f'{cap:g}'}."
+        said = f"{amount(taken, settings.unit)} spent or reserved{'; no cap' if cap is None else f' of {cap:g}'}."
         full = cap is not None and taken >= cap
         checks.append(
             hint(name, said, "raise it; nothing new is sent until then.") if full else good(name, said)

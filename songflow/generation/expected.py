@@ -11,7 +11,7 @@ from songflow.simulator.settings import MODEL_SECONDS
 __all__ = ["expected_seconds", "rendering_seconds", "usual_seconds"]
 
 _TAKES = 2
-_RENDERING = 0.025
+_RENDERING = 0.03
 """Seconds of this machine's work for one second of simulated music, measured on two cores."""
 
 

@@ -23,7 +23,13 @@ Shown = bool | Report | None
 
 
 class _Line(Protocol):
-    """One line of text that is shown and replaced."""
+    """One line of text that is shown and replaced.
+
+    Attributes:
+        keeps_first: Its first text stays visible, so that later ones need not repeat the key.
+    """
+
+    keeps_first: bool
 
     def show(self, text: str) -> None: ...
     def end(self, text: str) -> None: ...
@@ -42,13 +48,15 @@ async def shown_progress(choice: Shown, label: str, key: str) -> AsyncIterator[R
     if line is None:
         yield choice if callable(choice) else None
         return
-    head, seen = f"'{one_line(label, 40)}', key {one_line(key, 255)}: ", 0.0
+    name, seen = f"'{one_line(label, 40)}'", 0.0
+    head = f"{name}, key {one_line(key, 255)}: "
+    later = f"{name}: " if line.keeps_first else head
 
     async def show(word: str, progress: float | None, seconds: float) -> None:
         nonlocal seen
         seen = seconds
         share = f" {progress:.0%}" if progress is not None else ""
-        line.show(f"{head}{one_line(word)}{share}, {seconds:.0f} s")
+        line.show(f"{later}{one_line(word)}{share}, {seconds:.0f} s")
 
     line.show(f"{head}sending")
     try:
@@ -83,6 +91,8 @@ def _in_notebook() -> bool:
 class _NotebookLine:
     """A text output that is updated in place."""
 
+    keeps_first = False
+
     def __init__(self) -> None:
         self._handle: Any = None
 
@@ -98,7 +108,9 @@ class _NotebookLine:
 
 
 class _TerminalLine:
-    """A line on stderr that is written over; it is cut to the terminal's width, its last text is not."""
+    """A line on stderr that is written over; it is cut to the terminal's width, its first and last texts are not."""
+
+    keeps_first = True
 
     def __init__(self) -> None:
         self._is_first = True
@@ -118,6 +130,8 @@ class _TerminalLine:
 
 class _PlainLines:
     """A line on stderr for each new status, for a pipe or a file."""
+
+    keeps_first = False
 
     def __init__(self) -> None:
         self._last = ""

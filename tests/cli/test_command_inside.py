@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import rich.console
 from support.not_prefect import ANSWERS, http, listening
 
 import cli.app
 import cli.main
 import cli.paid_command
 import cli.prefect_mode
+import cli.sweep
 from cli.flow_calls import extension_placement
 from cli.main import run
 from cli.options import Common, Gateway, Paying, Waiting
@@ -343,6 +345,19 @@ def test_songs_go_to_a_file(
     assert Path("out/manifest.csv").read_text() == table
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert "Parquet is not for a terminal" in call("songs", "--format", "parquet")[2]
+
+
+def test_ctrl_c_ends_the_watching_of_a_sweep(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the usual end: no error, and nothing to say."""
+    Path("waltz.yaml").write_text("prompt: a waltz\n")
+
+    async def pressed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.sweep, "_status", pressed)
+    monkeypatch.setattr(rich.console.Console, "is_terminal", property(lambda _: True))
+    code, out, err = call("sweep", "status", "waltz.yaml")
+    assert (code, err, "waltz" in out) == (0, "", False)
 
 
 def test_no_csv_runs_in_a_spreadsheet(

@@ -35,7 +35,7 @@ async def run(choice, *, fails: bool = False) -> None:
 
 
 async def test_a_terminal_has_one_line_that_is_replaced(monkeypatch) -> None:
-    """The key is whole in the first line and in the last one; the others are as wide as the terminal."""
+    """The key is whole in the first line and in the last one; the others have room for the seconds."""
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr(sys, "stderr", screen := Terminal())
     await run(None)
@@ -43,6 +43,7 @@ async def test_a_terminal_has_one_line_that_is_replaced(monkeypatch) -> None:
     assert first == f"'a [31m waltz {'z' * 26}…', key song-1: sending\n"
     assert all(len(line) <= 59 and line.isprintable() for line in shown[:-1])
     assert shown[-1].endswith("key song-1: stored\n")
+    assert "key" not in shown[-2]
     monkeypatch.setattr(sys, "stderr", screen := Terminal())
     with pytest.raises(KeyboardInterrupt):
         await run(None, fails=True)
