@@ -31,6 +31,7 @@ __all__ = [
     "field_fault",
     "field_kinds",
     "fields_of_kind",
+    "has_field",
     "models",
     "oldest_version",
     "parse_request",
@@ -237,6 +238,11 @@ def source_fields() -> frozenset[str]:
     """The fields that name the song to extend and where it comes from."""
     more = {family.request.source_generation_field for family in FAMILIES.values()}
     return frozenset({"source_song_id", *(name for name in more if name is not None)})
+
+
+def has_field(model_type: str, name: str) -> bool:
+    """True if the requests of a model's family have a field."""
+    return name in family_of_model(model_type).request.model_fields
 
 
 def field_kinds() -> dict[str, FieldKind]:

@@ -67,6 +67,11 @@ _SENT_FIELDS = (
     "source_generation_id",
 )
 _LYRICS = frozenset({"lyrics", "lyrics_type"})
+_SOURCE: Mapping[str, str] = {
+    "source_song_id": "its id",
+    "source_generation_id": "the id of the generation that made it; on the command line --generation",
+    "continue_at": "the second of it; on the command line --at",
+}
 _TEXTS = ("prompt", "lyrics", "title", "negative_prompt", "source_song_id", "source_generation_id")
 _ALLOWED: Mapping[str, str] = {
     **dict.fromkeys(("lyrics", "title", "negative_prompt"), "allowed is a text in valid Unicode"),
@@ -180,10 +185,8 @@ class SunoRequest(Request):
 def _rules(request: SunoRequest) -> list[tuple[bool, str]]:
     """The rules that concern several fields: (whether it is broken, its message)."""
     extends, own_words = request.mode is Mode.CONTINUATION, request.lyrics_type is LyricsType.USER
-    documented = own_words or extends
-    only_extends = {
-        name: getattr(request, name) for name in ("source_song_id", "source_generation_id", "continue_at")
-    }
+    # The gateways document title and negative tags beside words of one's own or a clip, and not beside an idea.
+    unheard = () if own_words or extends else ("title", "negative_prompt")
     return [
         (request.mode is Mode.PRECEDE, f"mode is precede: {_ALLOWED['mode']}"),
         (own_words and not request.lyrics.strip(), "lyrics is required with lyrics_type user"),
@@ -191,18 +194,19 @@ def _rules(request: SunoRequest) -> list[tuple[bool, str]]:
             not own_words and bool(request.lyrics),
             f"lyrics is forbidden with lyrics_type {request.lyrics_type} (words of your own: user)",
         ),
-        # The gateways document both fields beside words of one's own, and not beside an idea.
-        (not documented and bool(request.title), "title is forbidden without lyrics of your own"),
-        (
-            not documented and bool(request.negative_prompt),
-            "negative_prompt is forbidden without lyrics of your own",
-        ),
-        *((extends and value is None, f"{name} is required to extend a song") for name, value in only_extends.items()),
         *(
-            (not extends and value is not None, f"{name} is forbidden with mode {request.mode} (use continuation)")
-            for name, value in only_extends.items()
+            (bool(getattr(request, name)), f"{name} is forbidden without lyrics of your own")
+            for name in unheard
         ),
-    ]  # fmt: skip
+        *(_rule_of_source(extends, name, getattr(request, name)) for name in _SOURCE),
+    ]
+
+
+def _rule_of_source(extends: bool, name: str, value: object) -> tuple[bool, str]:
+    """An extension has every field of its source, and nothing else has one."""
+    if extends:
+        return value is None, f"{name} is required to extend a song ({_SOURCE[name]})"
+    return value is not None, f"{name} is forbidden with mode regular (use continuation)"
 
 
 def _limits(request: SunoRequest) -> list[tuple[bool, str]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from songflow.audio.features import Measures
 from songflow.errors import InputError
 from songflow.families.field_types import FieldKind
-from songflow.families.registry import fields_of_kind
+from songflow.families.registry import fields_of_kind, has_field, request_fields
 from songflow.ledger.states import RULES, SongState, State
 
 if TYPE_CHECKING:
@@ -192,10 +192,19 @@ def varied_fields(facts: pandas.DataFrame, names: Sequence[str] | None = None) -
     found = (
         _field(facts, name, column)
         for name, column in columns.items()
-        if facts[column].nunique(dropna=False) > 1
+        if _of_those_that_have(facts, name, column).nunique(dropna=False) > 1
     )
     # A seed per generation identifies it and explains nothing.
     return tuple(field for field in found if not (field.name in _SEEDS and field.hidden))
+
+
+def _of_those_that_have(facts: pandas.DataFrame, name: str, column: str) -> pandas.Series[Any]:
+    """A field's values in the rows whose models have it: that other models do not have it is no variation."""
+    values = facts[column]
+    if name not in request_fields():
+        return values
+    having = [model for model in facts["request.model_type"].unique() if has_field(str(model), name)]
+    return values[facts["request.model_type"].isin(having)]
 
 
 def _field(facts: pandas.DataFrame, name: str, column: str) -> VariedField:

@@ -93,6 +93,15 @@ def test_fields_that_varied_are_found(manifest) -> None:
     assert [str(value) for value in found["prompt_strength"].values(frame)] == ["0.25", "0.5", "0.5", "0.5"]
 
 
+def test_a_field_that_a_model_does_not_have_does_not_vary(manifest) -> None:
+    """Where a sweep compares two families, each is without the fields of the other."""
+    chirp = {"request.model_type": "chirp-auk", "request.prompt_strength": None, "request.seed": None}
+    udio = {"request.model_type": "udio32-v1.5", "request.title": None}
+    titled = {**chirp, "request.title": "Roof"}
+    found = varied_fields(facts_of(manifest(udio, {**titled, "request.prompt": "a cat"}, titled)))
+    assert [field.name for field in found] == ["prompt", "model_type"]
+
+
 def test_rare_texts_are_counted_but_not_drawn(manifest) -> None:
     """Seeds that only distinguish generations are not a field."""
     rows = [{"request.prompt": f"p{number}", "request.seed": number} for number in range(MOST_LEVELS + 3)]
