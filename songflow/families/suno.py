@@ -252,7 +252,8 @@ SUNO = Family(
     hashed_fields={1: _SENT_FIELDS},
     places={},
     start_field="continue_at",
-    # "The continued song has only the new part": CometAPI's page "Submit concatenation" is there to join them.
+    # CometAPI's page "Submit concatenation" exists to join the parts. A gateway that returned the whole song all the
+    # same would do no harm: joining drops what both contain.
     extension_result=ExtensionResult.NEW_PART,
     extend=extend_song,
     extension_only=("continue_at", "source_generation_id"),

@@ -12,7 +12,8 @@ COMETAPI = Dialect(
     key_variable="COMETAPI_KEY",
     services={
         **relay_udio("/udio/generate-proxy", "/udio/query?ids={ids}", "A"),
-        # Its documents name these; chirp-crow is in the announcement "CometAPI Now Supports Suno v5".
+        # Its page "Suno API Scenario Application Guide" names chirp-auk and chirp-v4, and its announcement "CometAPI
+        # Now Supports Suno v5" chirp-crow. The other two are taken to be sold as well: there is no list.
         **relay_suno(("chirp-v3-5", "chirp-v4", "chirp-auk", "chirp-bluejay", "chirp-crow")),
     },
 )

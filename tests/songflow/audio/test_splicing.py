@@ -9,6 +9,7 @@ import pytest
 
 from songflow.audio.decoding import AudioProblem, read_samples
 from songflow.audio.splicing import join, read_like, write_mp3
+from songflow.library.joining import Seam, cut_at
 from songflow.simulator.settings import SAMPLE_RATE as RATE
 
 
@@ -88,3 +89,21 @@ def test_unreadable_and_unwritable_files_raise_errors(
         read_samples(write(np.zeros((2 * RATE, 2), np.float32), "long.wav"))
     with pytest.raises(OSError, match=r"Error opening|No such file"):
         write_mp3(tmp_path / "nowhere" / "x.mp3", np.zeros((RATE, 2), np.float32), RATE, title="", comment="")
+
+
+def test_a_whole_song_in_place_of_the_new_part_is_not_joined_twice(play: Any) -> None:
+    """A gateway that returned the source as well does no harm: what both contain is used once."""
+    source, new = play(seconds=9.0), play("new", seconds=3.0)
+    kept = cut_at(source, RATE, Seam(6.0), 0.05)
+    returned = np.concatenate([source[: 6 * RATE], new])
+    made = join(kept, returned, RATE, new_first=False, crossfade=0.05)
+    assert len(made.samples) / RATE == pytest.approx(9.0, abs=0.1)
+    assert made.overlap == pytest.approx(6.0, abs=0.1)
+
+
+def test_a_seam_in_a_joined_source_counts_from_its_own_part(play: Any) -> None:
+    """The clip is the end of the whole song; a second behind its end is its end."""
+    whole = play(seconds=9.0)
+    assert len(cut_at(whole, RATE, Seam(2.0, clip_seconds=3.0), 0.0)) == 8 * RATE
+    assert len(cut_at(whole, RATE, Seam(5.0, clip_seconds=3.0), 0.05)) == 9 * RATE
+    assert len(cut_at(whole, RATE, Seam(None), 0.05)) == 9 * RATE
