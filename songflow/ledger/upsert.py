@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Executable, Table
+from sqlalchemy import Table, TextClause, bindparam, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from songflow.ledger.engine import Connection
@@ -26,15 +26,22 @@ async def upsert(
     Returns:
         Whether the row was inserted, for a single row with nothing to replace.
     """
-    result = await connection.execute(_statement(connection.dialect.name, table, replace), values)
+    one = values if isinstance(values, Mapping) else values[0]
+    statement = _statement(connection.dialect.name, table, tuple(one), replace)
+    result = await connection.execute(statement, values)
     return result.rowcount == 1
 
 
 @cache
-def _statement(dialect: str, table: Table, replace: tuple[str, ...]) -> Executable:
-    statement = (sqlite.insert if dialect == "sqlite" else postgresql.insert)(table)
+def _statement(database: str, table: Table, columns: tuple[str, ...], replace: tuple[str, ...]) -> TextClause:
+    """The statement as text: SQLAlchemy does not cache one with ON CONFLICT, and would compile it at each call."""
+    dialects = sqlite if database == "sqlite" else postgresql
+    statement = dialects.insert(table)
     key = [column.name for column in table.primary_key]
-    if not replace:
-        return statement.on_conflict_do_nothing(index_elements=key)
-    new = {name: statement.excluded[name] for name in replace}
-    return statement.on_conflict_do_update(index_elements=key, set_=new)
+    if replace:
+        new = {name: statement.excluded[name] for name in replace}
+        statement = statement.on_conflict_do_update(index_elements=key, set_=new)
+    else:
+        statement = statement.on_conflict_do_nothing(index_elements=key)
+    compiled = statement.compile(dialect=dialects.dialect(paramstyle="named"), column_keys=columns)
+    return text(str(compiled)).bindparams(*(bindparam(name, type_=table.c[name].type) for name in columns))

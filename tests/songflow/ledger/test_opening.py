@@ -226,11 +226,12 @@ async def test_a_new_ledger_is_opened_by_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its turn is waited for longer than a lock; only one process migrates, and an open ledger needs no turn."""
-    monkeypatch.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0)
     descriptor = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    opening = [asyncio.create_task(_open(None, tmp_path)) for _ in range(8)]
-    await asyncio.sleep(0.3)
+    with monkeypatch.context() as impatient:
+        impatient.setattr(sqlite_file, "BUSY_TIMEOUT_SECONDS", 0)
+        opening = [asyncio.create_task(_open(None, tmp_path)) for _ in range(8)]
+        await asyncio.sleep(0.3)
     assert not any(task.done() for task in opening)
     assert list(tmp_path.iterdir()) == []
     os.close(descriptor)
