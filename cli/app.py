@@ -96,8 +96,9 @@ def _parser_message(error: CycloptsError) -> str:
     if isinstance(error, UnusedCliTokensError):
         surplus = ", ".join(map(repr, error.unused_tokens or ()))
         return f"Too many arguments: {surplus} (put a text of several words in quotes)."
-    text = " ".join(str(error).split())
-    return text if text.endswith((".", "?")) else f"{text}."
+    from songflow.documents.text import sentence
+
+    return sentence(" ".join(str(error).split()))
 
 
 def _parser_advice(error: CycloptsError) -> str:

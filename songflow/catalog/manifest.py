@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from songflow.catalog.where import prepared
 from songflow.documents.conditions import BadExpression, read_expression
+from songflow.documents.text import sentence
 from songflow.errors import InputError
 from songflow.families.field_types import FieldKind
 from songflow.families.registry import SHORT_NAMES, field_kinds, request_of, wire_name
@@ -166,7 +167,7 @@ def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFram
 
 def _bad_condition(expression: str, fault: str) -> InputError:
     return InputError(
-        f"The condition {expression!r} {fault}.",
+        sentence(f"The condition {expression!r} {fault}"),
         next='write it like: seconds > 30 and title == "Rain" and request.seed >= 0; '
         f"the columns are {', '.join(COLUMNS)}.",
     )

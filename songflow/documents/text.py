@@ -21,6 +21,7 @@ __all__ = [
     "plain_lines",
     "plain_text",
     "read_text",
+    "sentence",
 ]
 
 _BYTE_ORDER_MARK = "\ufeff"
@@ -95,6 +96,11 @@ def close_names(name: str, known: Sequence[str]) -> list[str]:
 def joined_notes(*notes: str | None) -> str | None:
     """Remarks as one text; None if there is none."""
     return "; ".join(note for note in notes if note) or None
+
+
+def sentence(text: str) -> str:
+    """A text with its full stop, unless it ends with one or asks."""
+    return text if text.endswith((".", "?")) else f"{text}."
 
 
 def one_line(text: object, length: int = 60) -> str:

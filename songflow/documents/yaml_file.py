@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from songflow.documents.scalars import difference, join_surrogates, tag_of
-from songflow.documents.text import decoded, line_feeds, one_line
+from songflow.documents.text import counted, decoded, line_feeds, one_line, sentence
 from songflow.errors import InputError, InvalidDocument
 
 __all__ = [
@@ -193,9 +193,7 @@ def refuse_faults(name: str, faults: Sequence[Fault]) -> None:
         return
     ordered = sorted(faults, key=lambda fault: (fault.line is None, fault.line or 0))
     raise InvalidDocument(
-        f"{name} has {len(faults)} {'fault' if len(faults) == 1 else 'faults'}: "
-        + "; ".join(str(fault) for fault in ordered)
-        + ".",
+        sentence(f"{name} has {counted(len(faults), 'fault')}: {'; '.join(str(fault) for fault in ordered)}"),
         faults=tuple(str(fault) for fault in ordered),
         next="correct it and run again; nothing was sent.",
     )
