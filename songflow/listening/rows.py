@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from sqlalchemy import RowMapping, select
+from sqlalchemy import RowMapping, func, select
 
 from songflow.families.registry import compared_fields
 from songflow.ledger import schema
@@ -22,7 +22,9 @@ _SHOWN = (
 
 async def room_songs(ledger: Ledger) -> list[dict[str, Any]]:
     """Every take, the newest generation first and takes in order, as plain data for a browser."""
-    columns = [_songs.c[name] for name in (*_SHOWN, "path", "tags", "stored_at", "announced_at")]
+    columns = [
+        _songs.c[name] for name in (*_SHOWN, "path", "whole_path", "tags", "stored_at", "announced_at")
+    ]
     statement = (
         select(*columns, _generations.c.body)
         .join(_generations, _generations.c.key == _songs.c.key)
@@ -34,9 +36,11 @@ async def room_songs(ledger: Ledger) -> list[dict[str, Any]]:
 
 
 async def stored_path(ledger: Ledger, row_id: int) -> str | None:
-    """Path or URL of a stored song, by row id; None if there is none."""
+    """Path or URL of a stored song, by row id, or of the whole song that it was joined into; None if there is none."""
     async with ledger.database.read() as connection:
-        found = await connection.execute(select(_songs.c.path).where(_songs.c.id == row_id))
+        found = await connection.execute(
+            select(func.coalesce(_songs.c.whole_path, _songs.c.path)).where(_songs.c.id == row_id)
+        )
         path: str | None = found.scalar_one_or_none()
         return path
 
@@ -46,6 +50,7 @@ def _row(row: RowMapping) -> dict[str, Any]:
         **{name: row[name] for name in _SHOWN},
         "tags": json.loads(row["tags"]),
         "stored": row["path"] is not None,
+        "joined": row["whole_path"] is not None,
         "made_at": (row["stored_at"] or row["announced_at"]).isoformat(),
         "request": compared_fields(json.loads(row["body"])),
     }

@@ -88,8 +88,12 @@ const card = (song, indent) => {
   const request = song.request;
   const button = element("button", { type: "button", className: "play", textContent: "▶", ariaLabel: `Play ${song.title ?? "untitled"}`, disabled: !song.stored });
   button.addEventListener("click", () => play(song));
-  const facts = [`take ${song.take + 1}`, length(song.seconds), request.model_type, `prompt ${request.prompt_strength}`,
-    `clarity ${request.clarity_strength}`, `quality ${request.generation_quality}`, request.seed === -1 ? "" : `seed ${request.seed}`];
+  const part = song.joined ? `new part ${length(song.seconds)}, played in the whole song` : length(song.seconds);
+  // Another model family has other fields.
+  const fields = { prompt: request.prompt_strength, clarity: request.clarity_strength, quality: request.generation_quality };
+  const facts = [`take ${song.take + 1}`, part, request.model_type,
+    ...Object.entries(fields).map(([name, value]) => value === undefined ? "" : `${name} ${value}`),
+    request.seed === undefined || request.seed === -1 ? "" : `seed ${request.seed}`];
   const made = element("article", { id: `song-${song.id}` },
     button,
     element("div", { className: "what" },

@@ -20,6 +20,7 @@ from songflow.generation.results import GenerationResult, SongResult
 from songflow.generation.session import Session
 from songflow.library.rebuild import Found, rebuild
 from songflow.library.stitching import stitch
+from songflow.listening.rows import room_songs, stored_path
 
 CLIP = 4.0
 AT = 2.5
@@ -81,6 +82,10 @@ async def test_an_extension_is_joined_into_the_whole_song_and_both_files_are_kep
         f"continuation at 2.5, 4.0 s, new part, joined: {Path(row['whole_path']).name}"
         == root.children[0].text
     )
+
+    # The listening room plays the whole song.
+    played = [one for one in await room_songs(opened.library.ledger) if one["joined"]]
+    assert [await stored_path(opened.library.ledger, one["id"]) for one in played] == [row["whole_path"]]
 
     # A second extension continues the first one's clip, and the whole song grows.
     longer = await extended(opened, account, made.songs[0].song_id, "longest", continue_at=3.0)
