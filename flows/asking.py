@@ -1,8 +1,8 @@
-"""Pause a flow run until a person chooses a take in Prefect's UI, or the recipe's default applies.
+"""Wait until a person chooses a take in Prefect's UI, or the recipe's default applies.
 
-The process of a paused run keeps waiting (a suspended run would end). If it dies, only the question is lost: a run with
-the same key asks again, and nothing is paid for twice. Prefect fails a run whose pause times out, so this process
-resumes it with the recipe's default before that.
+A run of a deployment is suspended, so that its worker's slot is free (see `flows.suspending`). Any other run is paused:
+its process keeps waiting. If that dies, only the question is lost: a run with the same key asks again, and nothing is
+paid for twice. Prefect fails a run whose pause times out, so this process resumes it with the recipe's default before.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from prefect.input import RunInput
 from prefect.runtime import flow_run
 from pydantic import Field, create_model
 
+from flows.suspending import Suspensions, announce
 from songflow.recipes.answers import Answer, Question
 from songflow.runtime.concurrency import all_ended
 from songflow.settings import amount
 from tasks.ui.players import with_players
 from tasks.ui.song_page import question_page
 
-__all__ = ["ANOTHER", "pause_for_answer", "take_label"]
+__all__ = ["ANOTHER", "Questions", "take_label"]
 
 log = logging.getLogger(f"songflow.{__name__}")
 
@@ -41,7 +42,32 @@ def take_label(number: int) -> str:
     return f"take {number}"
 
 
-async def pause_for_answer(question: Question, poll_interval: float | None = None) -> Answer:
+class Questions:
+    """Asks the questions of one attempt of a run.
+
+    Args:
+        poll_interval: Seconds between checks for an answer while the run is paused (5 at most).
+    """
+
+    def __init__(self, poll_interval: float | None = None) -> None:
+        self._poll_interval = poll_interval
+        self._suspensions = Suspensions()
+
+    async def ask(self, question: Question) -> Answer:
+        """Suspend or pause this flow run until a person resumes it with a choice, or the recipe's default applies."""
+        suspended = await self._suspensions.ask(
+            question,
+            lambda page: _form(question, page),
+            lambda run_id: _page(question, run_id),
+            take_label(question.fallback.number),
+            _GRACE_SECONDS,
+        )
+        if suspended is None:
+            return await _pause_for_answer(question, self._poll_interval)
+        return _answer(*suspended)
+
+
+async def _pause_for_answer(question: Question, poll_interval: float | None = None) -> Answer:
     """Pause this flow run until a person resumes it with a choice, or the recipe's default applies.
 
     Args:
@@ -50,12 +76,7 @@ async def pause_for_answer(question: Question, poll_interval: float | None = Non
     """
     run_id = UUID(str(flow_run.id))
     form = _form(question, await _page(question, run_id))
-    log.warning(
-        "%s waits for a choice: press Resume on this run. Without an answer within %.0f s it continues with take %d.",
-        question.path,
-        question.timeout,
-        question.fallback.number,
-    )
+    announce(question)
     # Prefect annotates it as whole seconds but passes it to `sleep` unchanged.
     pause: Any = min(poll_interval or _LONGEST_POLL_SECONDS, _LONGEST_POLL_SECONDS)
     default = _DefaultAnswer(question)
@@ -65,13 +86,16 @@ async def pause_for_answer(question: Question, poll_interval: float | None = Non
             wait_for_input=form,
             timeout=int(question.timeout + _GRACE_SECONDS),
             poll_interval=pause,
-            key=f"{question.path}-{uuid4().hex[:8]}",
+            key=uuid4().hex,
         )
     finally:
         resuming.cancel()
         await all_ended(resuming)
-    choice = str(given.choice)
-    by = "nobody in time" if default.accepted else "a person in Prefect"
+    return _answer(str(given.choice), by_person=not default.accepted)
+
+
+def _answer(choice: str, by_person: bool) -> Answer:
+    by = "a person in Prefect" if by_person else "nobody in time"
     return Answer(None if choice == ANOTHER else int(choice.rpartition(" ")[2]), by)
 
 

@@ -9,6 +9,7 @@ from prefect.logging import get_run_logger
 from blocks.credentials import GatewayBlock
 from flows import ended, fields
 from flows.song_flow import song_flow
+from flows.suspending import answer_for_nobody
 from songflow.generation import rescue
 from songflow.generation.rescue import Rescued
 from songflow.generation.session import Session
@@ -56,7 +57,15 @@ async def rescue_songs(
     It polls the generations of runs that were cancelled, killed or stopped waiting, at the gateway and with the account
     that made them. Unknown and lost generations are listed with what to do next, which a person has to decide:
     `songflow rescue --adopt`, `--write-off`, `--resubmit`.
+
+    Whole songs that wait for a choice longer than their recipe allows continue with its default.
     """
+    try:
+        await answer_for_nobody()
+    except Exception as error:
+        get_run_logger().warning(
+            "Runs that wait for a choice cannot be looked at (%s).", type(error).__name__
+        )
     given = None if credentials is None else access_of(credentials)
     async with open_session(library_of(library), SessionSettings(deadline=deadline)) as session:
         found = await rescue.rescue(session, given)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from blocks.library import SongLibrary
 from flows import ended, fields
-from flows.asking import pause_for_answer
+from flows.asking import Questions
 from flows.generate import chosen_access, make_songs
 from flows.song_flow import paid_flow
 from songflow.documents.text import counted
@@ -144,7 +144,7 @@ class _TaskCrew:
         self._library = library
         self._settings = settings
         self._policy = policy
-        self._asks = asks
+        self._questions = Questions(settings.poll_interval) if asks else None
 
     async def make(self, order: Order) -> None:
         """Make one generation."""
@@ -159,9 +159,9 @@ class _TaskCrew:
 
     async def ask(self, question: Question) -> Answer:
         """Pause the run until somebody answers, or stop it if it should not ask."""
-        if not self._asks:
+        if self._questions is None:
             raise nobody_here(question)
-        return await pause_for_answer(question, poll_interval=self._settings.poll_interval)
+        return await self._questions.ask(question)
 
 
 async def _show(session: Session, recipe: Recipe, key: str) -> None:
