@@ -156,11 +156,11 @@ async def run_of(desk: Desk, deployment: str, **parameters: object) -> FlowRun:
             await asyncio.sleep(0.3)
 
 
-async def page_of(run: FlowRun, kind: str) -> str:
-    """The path of a run's artifact of a kind."""
+async def page_of(run: FlowRun) -> str:
+    """The path of a run's page of songs."""
     async with get_client() as client:
         found = await client.read_artifacts(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run.id])))
-    [artifact] = [one for one in found if one.type == kind and not (one.key or "").startswith("report")]
+    [artifact] = [one for one in found if one.type == "markdown" and not (one.key or "").startswith("report")]
     return f"artifacts/artifact/{artifact.id}"
 
 
@@ -178,7 +178,7 @@ async def test_links_of_a_song_open_filled_forms(desk: Desk, page: Page) -> None
     """In both of Prefect's UIs; submitting the form makes the extension in the song's library, for one bill."""
     prompt = "a harbour (at noon) & more"
     run = await run_of(desk, "generate-song/generate", prompt=prompt, sound={"prompt_strength": 0.6})
-    path = await page_of(run, "markdown")
+    path = await page_of(run)
     await page.goto(f"{desk.server.ui}/{path}")
     # This UI opens links in another tab.
     await page.goto(await page.get_by_role("link", name="More like this").evaluate("link => link.href"))
@@ -210,7 +210,7 @@ async def test_a_link_of_a_sweep_makes_the_cells_that_are_missing(desk: Desk, pa
     assert run.state is not None
     assert run.state.message is not None
     assert run.state.message.startswith("2 cells: 1 stored, 1 not started; 1 request for 1 unit, 2 songs.")
-    await page.goto(f"{desk.server.ui}/v2/{await page_of(run, 'table')}")
+    await page.goto(f"{desk.server.ui}/v2/{await page_of(run)}")
     await page.get_by_role("link", name="Make the cells that are missing").click()
     form = RunForm(page, None)
     await expect(form.field("Sweep").locator("textarea")).to_have_value(spec)

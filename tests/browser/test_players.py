@@ -82,6 +82,16 @@ async def check_pictures(where, waveforms: int) -> None:
         assert await pictures.evaluate_all(BROKEN) == 0
 
 
+async def check_report(page, server) -> None:
+    """The pictures of a report are on its page, in both UIs."""
+    found = await artifact("report-heard-004095-report")
+    for ui in ("/v2", ""):
+        await page.goto(f"{server.ui}{ui}/artifacts/artifact/{found}")
+        pictures = page.locator("img[src^='data:image/png']")
+        await expect(pictures).to_have_count(2)
+        assert await pictures.evaluate_all(BROKEN) == 0
+
+
 async def test_the_pages_of_songs_play_them(studio, prefect_server, page, images, monkeypatch):
     """Of a generation, an extension, a sweep and a rescue, with links into the listening room."""
     monkeypatch.setenv("SONGFLOW_ROOM_URL", ROOM)
@@ -110,6 +120,9 @@ async def test_the_pages_of_songs_play_them(studio, prefect_server, page, images
         await expect(page.get_by_role("link", name="hear it whole, rate it")).to_have_count(2)
         if name in ("extension", "sweep"):
             await picture(page, here, images / f"page-{name}.png")
+
+    await check_report(page, prefect_server)
+    await picture(page, here, images / "page-report.png")
 
     # Prefect's V2 UI has no players, but leads to them.
     await page.goto(f"{prefect_server.ui}/v2/artifacts/artifact/{await artifact(pages['song'])}")
