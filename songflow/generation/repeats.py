@@ -9,7 +9,7 @@ from typing import Any
 from songflow.accounts import Access, place_text
 from songflow.errors import InputError
 from songflow.families.family import Mode, Request
-from songflow.families.registry import parse_request
+from songflow.families.registry import family_of_fields, parse_request
 from songflow.gateways import place_of
 from songflow.library.provenance import NoProvenance, SongMetadata, read_provenance
 
@@ -38,10 +38,17 @@ def read_song_metadata(path: Path) -> SongMetadata:
 def request_like(metadata: SongMetadata, overrides: Mapping[str, Any]) -> Request:
     """The request that made a song, with `overrides` in place of its fields.
 
+    With a model of another family, it has those of the song's fields that this family has.
+
     Raises:
         InvalidRequest: naming each wrong value.
     """
-    return parse_request(metadata.request.fields_with(overrides))
+    fields = metadata.request.fields_with(overrides)
+    wanted = family_of_fields(fields).request
+    if not isinstance(metadata.request, wanted):
+        known = wanted.model_fields.keys() | overrides.keys()
+        fields = {name: value for name, value in fields.items() if name in known}
+    return parse_request(fields)
 
 
 def require_source(metadata: SongMetadata, accesses: Sequence[Access]) -> None:

@@ -122,7 +122,8 @@ class Renders:
 
     def _render(self, path: Path, job: Job, take: int) -> None:
         quality = float(job.params.get("generation_quality", 0.75))
-        _write(path, self._samples(job, take), songs.title_of(job, take), quality)
+        title, comment = songs.title_of(job, take), songs.comment_of(job)
+        _write(path, self._samples(job, take), title, quality, comment)
 
     def _samples(self, job: Job, take: int) -> Audio:
         from songflow.simulator.synth import codec, render
@@ -168,11 +169,11 @@ def _render_pool(path: Path, slot: int, samples: int) -> None:
     _write(path, music, f"Ready-made take {slot + 1} (simulated)", 0.75)
 
 
-def _write(path: Path, music: Audio, title: str, quality: float) -> None:
+def _write(path: Path, music: Audio, title: str, quality: float, comment: str = songs.COMMENT) -> None:
     """Encode to a temporary file, then rename: a file under its final name is complete."""
     from songflow.simulator.synth import codec  # numpy and libsndfile: only loaded to render music
 
     # Named by process and thread: several may render the same file at once, with identical bytes.
     part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-    codec.write_mp3(part, music, title=title, artist=songs.ARTIST, comment=songs.COMMENT, quality=quality)
+    codec.write_mp3(part, music, title=title, artist=songs.ARTIST, comment=comment, quality=quality)
     part.replace(path)

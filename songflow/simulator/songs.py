@@ -16,6 +16,12 @@ from songflow.simulator.synth.words import sung_lyrics
 ARTIST = "Songflow Simulator"
 COMMENT = "A simulation: synthesised by songflow's simulated gateway, not by Udio."
 
+
+def comment_of(job: Job) -> str:
+    """The comment in a song's file, with the name of the model family that it stands for."""
+    return COMMENT if "gen_params" in job.body else COMMENT.replace("Udio", "Suno")
+
+
 _FIRST = (
     "Whispers",
     "Echoes",

@@ -44,6 +44,11 @@ def test_a_chirp_model_makes_sings_extends_and_joins(shell: Any, gateways: Any, 
     repeated = shell.run("generate", "--like", part["path"], "--instrumental", *to(server, "openai-hk"))
     assert repeated.code == 0, repeated.err
     assert server.bill()[3].body == continued | {"prompt": "", "make_instrumental": True}
+    own_words = sung.json["songs"][0]["path"]
+    moved = shell.run("generate", "--like", own_words, *to(server, "openai-hk"), "--model", "udio32-v1.5")
+    assert moved.code == 0, moved.err
+    params = server.bill()[4].body["gen_params"]
+    assert (params["prompt"], params["lyrics"], params["lyrics_type"]) == ("emotional punk", "la la", "user")
 
 
 @pytest.mark.parametrize(
