@@ -191,10 +191,10 @@ def progress_lines(name: str, tally: Tally, seconds: float, expected: float, wid
 
 
 def _seconds_left(tally: Tally, seconds: float, expected: float) -> float | None:
-    """By the rate of this run once it is known, before that by the plan; None at the end."""
+    """By the plan until the rate of this run is known, or the plan is overdue; None at the end."""
     left = tally.cells - tally.ended
     if not left:
         return None
-    if tally.stored >= _TRUSTED_CELLS:
+    if tally.stored >= _TRUSTED_CELLS or (tally.stored and seconds > expected):
         return left * seconds / tally.stored
     return max(0.0, expected - seconds) or None

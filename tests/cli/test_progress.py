@@ -73,12 +73,14 @@ def some(**counts: Any) -> Tally:
 
 @pytest.mark.parametrize("width", [60, 80, 160])
 def test_a_sweep_shows_counts_rate_and_time_left(width: int) -> None:
-    """By the plan until its own rate is known."""
+    """By the plan until its own rate is known, or the plan has failed."""
     first = progress_lines("waltz", some(running=10), 5.0, 600.0, width)
     later = progress_lines("waltz", some(stored=48, songs=96, failed=2, running=10), 120.0, 600.0, width)
     assert all(cell_len(line) <= width for line in (*first, *later))
     assert first[0].endswith("0 of 480 cells · 10 min left")
     assert later[0].endswith("50 of 480 cells · 48.0 songs/min · 18 min left")
+    overdue = progress_lines("waltz", some(stored=2, songs=4), 700.0, 600.0, width)
+    assert overdue[0].endswith("2 of 480 cells · 0.3 songs/min · 46 h 28 min left")
     assert later[1] == "  10 at the gateway, 0 being stored, 2 failed"
     assert progress_lines("waltz", Tally(), 1.0, 600.0, width) == ["waltz  starting"]
     assert progress_lines("waltz", some(stored=480, songs=960), 9.0, 0.0, 80)[0].endswith("6400.0 songs/min")
