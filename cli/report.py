@@ -10,13 +10,11 @@ from cyclopts import Parameter
 
 from cli.options import Common
 from cli.output import Output
-from songflow.accounts import access_from_environment
 from songflow.audio.features import CACHE_NAME, Measures, measure_songs
 from songflow.catalog.manifest import filter_manifest, read_manifest
 from songflow.library.library import Library
 from songflow.settings import LibrarySettings
-from songflow.sweeps.cells import cells_of, key_stem
-from songflow.sweeps.parents import with_whole_ids
+from songflow.sweeps.parents import key_stems
 from songflow.sweeps.spec import Sweep, load_sweep
 
 if TYPE_CHECKING:
@@ -58,12 +56,11 @@ def report(
         In songs.csv, an apostrophe before texts that a spreadsheet would run (=, +, -, @).
     """
     speaker = Output(as_json=common.json, quiet=common.quiet)
-    given = None if spec is None else load_sweep(spec)
+    sweep = None if spec is None else load_sweep(spec)
     settings = common.existing_library()
-    sweep = None if given is None else asyncio.run(named_in(given, settings))
     frame = asyncio.run(manifest_of(settings))
     if sweep is not None:
-        frame = of_sweep(frame, sweep)
+        frame = of_sweep(frame, sweep, settings)
     if where:
         frame = filter_manifest(frame, where)
     from songflow.reports import make_report, write_report
@@ -95,16 +92,10 @@ async def manifest_of(settings: LibrarySettings) -> pandas.DataFrame:
         return await read_manifest(library.ledger)
 
 
-async def named_in(sweep: Sweep, settings: LibrarySettings) -> Sweep:
-    """A sweep that names each song of a library by its whole id."""
-    async with Library(settings, reads_only=True) as library:
-        return await with_whole_ids(sweep, library.ledger)
-
-
-def of_sweep(frame: pandas.DataFrame, sweep: Sweep) -> pandas.DataFrame:
+def of_sweep(frame: pandas.DataFrame, sweep: Sweep, settings: LibrarySettings) -> pandas.DataFrame:
     """The rows of a sweep's cells, through whichever gateway and account they were made."""
     # The account is in a cell's key, but not in the part that is compared here.
-    stems = {key_stem(cell.request) for cell in cells_of(sweep, access_from_environment("simulator"))}
+    stems = asyncio.run(key_stems(sweep, settings))
     length = len(next(iter(stems)))
     return frame[frame["key"].str.slice(0, length).isin(stems)]
 

@@ -11,9 +11,12 @@ from cyclopts import Parameter
 
 from cli.options import Common
 from cli.output import Output
-from cli.report import manifest_of, named_in
+from cli.report import manifest_of
 from songflow.errors import InputError
-from songflow.sweeps.spec import load_sweep
+from songflow.library.library import Library
+from songflow.settings import LibrarySettings
+from songflow.sweeps.parents import with_whole_ids
+from songflow.sweeps.spec import Sweep, load_sweep
 from songflow.sweeps.suggest import next_spec, seen_in
 from songflow.sweeps.suggest import suggest as search
 
@@ -48,7 +51,7 @@ def suggest(
     speaker = Output(as_json=common.json, quiet=common.quiet)
     given = load_sweep(spec)
     settings = common.existing_library()
-    sweep = asyncio.run(named_in(given, settings))
+    sweep = asyncio.run(_named_in(settings, given))
     seen = seen_in(sweep, asyncio.run(manifest_of(settings)))
     rows = search(sweep, seen, count, seed=seed)
     rated = sum(one.rating is not None for one in seen)
@@ -70,3 +73,9 @@ def suggest(
         sys.stdout.write(text)  # as it is: the next program reads it
     else:
         speaker.line(f"Wrote {output}; see `songflow sweep plan {output}`.")
+
+
+async def _named_in(settings: LibrarySettings, sweep: Sweep) -> Sweep:
+    """A sweep that names each song of a library by its whole id, as the manifest does."""
+    async with Library(settings, reads_only=True) as library:
+        return await with_whole_ids(sweep, library.ledger)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from songflow.accounts import Access, place_text
+from songflow.accounts import Access, access_from_environment, place_text
 from songflow.errors import InputError
 from songflow.generation.extensions import find_parent
 from songflow.generation.session import Session
 from songflow.ledger.ledger import Ledger
 from songflow.ledger.references import full_song_id
 from songflow.settings import LibrarySettings
-from songflow.sweeps.cells import Cell, cells_of
+from songflow.sweeps.cells import Cell, cells_of, key_stem
 from songflow.sweeps.spec import Parents, Row, Source, Sweep
 
-__all__ = ["cells_in", "find_cells", "parents_in", "with_whole_ids"]
+__all__ = ["cells_in", "find_cells", "key_stems", "parents_in", "with_whole_ids"]
 
 _SOURCE = "source_song_id"
 
@@ -39,6 +39,19 @@ async def cells_in(session: Session, sweep: Sweep, access: Access) -> list[Cell]
     return cells_of(whole, access, await parents_in(session, whole, access))
 
 
+async def key_stems(sweep: Sweep, settings: LibrarySettings) -> set[str]:
+    """The beginnings of the keys of a sweep's cells in a library, whatever gateway and account have made them.
+
+    Raises:
+        InputError: a source failed, or several gateways have a song with its id.
+        InvalidDocument: see `cells_of`.
+    """
+    async with Session(settings, reads_only=True) as session:
+        whole = await with_whole_ids(sweep, session.library.ledger)
+        cells = cells_of(whole, access_from_environment("simulator"), await parents_in(session, whole))
+    return {key_stem(cell.request) for cell in cells}
+
+
 async def with_whole_ids(sweep: Sweep, ledger: Ledger) -> Sweep:
     """A sweep that names each song of the library by its whole id; the file may give its beginning.
 
@@ -52,8 +65,11 @@ async def with_whole_ids(sweep: Sweep, ledger: Ledger) -> Sweep:
     return replace(sweep, fixed=_named(sweep.fixed, whole), factors=factors)
 
 
-async def parents_in(session: Session, sweep: Sweep, access: Access) -> Parents:
+async def parents_in(session: Session, sweep: Sweep, access: Access | None = None) -> Parents:
     """The requests of a sweep's sources; an id that only the gateway knows has nothing to inherit from.
+
+    Args:
+        access: The account that extends them (None: any).
 
     Raises:
         InputError: a source failed, or is at another gateway than the account.
@@ -63,7 +79,7 @@ async def parents_in(session: Session, sweep: Sweep, access: Access) -> Parents:
         if not await session.library.ledger.songs.by_song_id(song_id):
             continue
         parent = await find_parent(session, song_id, access)
-        if not access.took(parent.submission):
+        if access is not None and not access.took(parent.submission):
             raise InputError(
                 f"The song {song_id} is at "
                 f"{place_text(parent.submission.gateway, parent.submission.base_url)}, not at {access.place_text}.",

@@ -12,8 +12,8 @@ from songflow.families.registry import parse_request
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.policy import PayingPolicy
 from songflow.settings import LibrarySettings
-from songflow.sweeps.cells import cells_of
-from songflow.sweeps.parents import cells_in, find_cells, parents_in
+from songflow.sweeps.cells import cells_of, key_stem
+from songflow.sweeps.parents import cells_in, find_cells, key_stems, parents_in
 from songflow.sweeps.run import RunOptions, SweepRun
 from songflow.sweeps.spec import parse_sweep
 
@@ -44,6 +44,9 @@ async def test_extensions_of_one_song_inherit_its_request_and_are_made(
     ]
     assert await find_cells(sweep, way, library_settings) == cells
     assert await find_cells(extensions(song_id[:6]), way, library_settings) == cells
+    assert await key_stems(extensions(song_id[:6]), library_settings) == {
+        key_stem(cell.request) for cell in cells
+    }, "a report finds them, though their account is another one's"
     run = SweepRun(opened, way, RunOptions())
     await run.work(cells)
     assert run.tally.stored == 4
