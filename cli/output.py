@@ -34,6 +34,8 @@ SIMULATED = "simulated, nothing is billed"
 # The spinner and a gap stand before the line, and a terminal writes ^C behind it.
 _BESIDE_THE_LINE = 5
 
+_PATH_INDENT = 4
+
 # What is cut in a pipe is lost to the next program, so a pipe is wider than any row.
 _PIPE_WIDTH = 10_000
 
@@ -67,7 +69,8 @@ class Output:
             self.out.print(plain(one))
         else:
             self.line(about)
-            self.out.print(plain(f"    {shown}"))
+            margin = len(about) - len(about.lstrip()) + _PATH_INDENT
+            self.out.print(plain(f"{' ' * margin}{shown}"))
 
     def songs(self, songs: Sequence[SongResult]) -> None:
         """Takes: title, length and file, or why there is none."""

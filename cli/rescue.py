@@ -17,7 +17,7 @@ from cli.options import Common, Gateway, Waiting
 from cli.output import SIMULATED, Output, confirm
 from cli.paid_command import guarded, named
 from songflow.accounts import place_text
-from songflow.documents.text import one_line
+from songflow.documents.text import counted, one_line
 from songflow.errors import InputError
 from songflow.gateways import bills_nothing
 from songflow.generation import rescue as domain
@@ -223,7 +223,12 @@ class _Command:
                 "Nothing is stranded: everything that was paid for is collected, or another process is collecting it."
             )
         for row in rows:
-            for line in words(row, self.common.library_settings().unit):
+            first, *others = words(row, self.common.library_settings().unit)
+            self.output.line(first)
+            for song in row["songs"] if words is _collected else ():
+                if song["path"]:
+                    self.output.file(f"    {song['title'] or song['song_id'] or 'a take'}", song["path"])
+            for line in others:
                 self.output.line(line)
 
 
@@ -288,12 +293,12 @@ def _listed(row: Row, unit: str) -> list[str]:
 
 
 def _collected(row: Row, _unit: str) -> list[str]:
-    lines = [f"    {song['path']}" for song in row["songs"] if song["path"]]
+    stored = sum(song["path"] is not None for song in row["songs"])
     about = f"'{row['prompt']}', " if row["prompt"] else ""
     named = f"{row['key']} ({about}{row['gateway']}, generation {row['generation_id'] or 'not known'})"
     if row["error"] is None:
-        return [f"+ {named}: {len(lines)} songs stored.", *lines, *_missing(row)]
-    return [f"- {named}: {row['error']} Next: {row['next']}", *lines, *_missing(row), *_evidence(row)]
+        return [f"+ {named}: {counted(stored, 'song')} stored.", *_missing(row)]
+    return [f"- {named}: {row['error']} Next: {row['next']}", *_missing(row), *_evidence(row)]
 
 
 def _evidence(row: Row) -> list[str]:
