@@ -20,7 +20,7 @@ from songflow.errors import InputError
 from songflow.families.family import Request
 from songflow.families.model_names import models_text
 from songflow.families.registry import parse_request
-from songflow.parameters import EnvironmentAccount, KeyedSafety
+from songflow.parameters import EnvironmentAccount, GatewayName, KeyedSafety
 from songflow.settings import LibrarySettings
 
 __all__ = ["SONG", "Common", "Gateway", "Paying", "Song", "Waiting", "cleaned"]
@@ -81,12 +81,12 @@ class Gateway:
     Parameters
     ----------
     gateway
-        cometapi, openai-hk, custom, or simulator (the default: no key, no cost).
+        cometapi, openai-hk, kie, sunoapi, custom, or simulator (the default: no key, no cost).
     base_url
         The gateway's address, if it is not the published one; with simulator, the address of `songflow simulate`.
     credentials
         A Prefect block with the key: NAME or TYPE/NAME. Without it, the key is read from COMETAPI_KEY,
-        OPENAI_HK_KEY or SONGFLOW_API_KEY.
+        OPENAI_HK_KEY, KIE_KEY, SUNOAPI_KEY or SONGFLOW_API_KEY.
     submit_path
         A custom gateway's path for submits, such as /udio/submit/music.
     fetch_path
@@ -95,7 +95,7 @@ class Gateway:
         The shape of a custom gateway's answers: A, B, C or D.
     """
 
-    gateway: Literal["simulator", "cometapi", "openai-hk", "custom"] | None = None
+    gateway: GatewayName | None = None
     base_url: str | None = None
     credentials: str | None = None
     submit_path: str | None = None

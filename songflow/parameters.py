@@ -28,7 +28,7 @@ __all__ = [
     "session_settings",
 ]
 
-GatewayName = Literal["simulator", "cometapi", "openai-hk", "custom"]
+GatewayName = Literal["simulator", "cometapi", "openai-hk", "kie", "sunoapi", "custom"]
 Shape = Literal["A", "B", "C", "D"]
 
 BUDGET_TEXT = (

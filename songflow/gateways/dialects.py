@@ -7,8 +7,10 @@ import json
 from songflow.gateways.cometapi import COMETAPI
 from songflow.gateways.custom import custom_dialect
 from songflow.gateways.dialect import Dialect, canonical_url, equivalent_urls
+from songflow.gateways.kie import KIE
 from songflow.gateways.openai_hk import OPENAI_HK
 from songflow.gateways.simulator import SIMULATOR
+from songflow.gateways.sunoapi import SUNOAPI
 
 __all__ = [
     "CUSTOM",
@@ -24,7 +26,9 @@ __all__ = [
 CUSTOM = "custom"
 """The name of every gateway that a user configures."""
 
-DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in (COMETAPI, OPENAI_HK, SIMULATOR)}
+DIALECTS: dict[str, Dialect] = {
+    dialect.name: dialect for dialect in (COMETAPI, OPENAI_HK, KIE, SUNOAPI, SIMULATOR)
+}
 """The gateways that Songflow knows by name."""
 
 Place = tuple[str, str]

@@ -12,9 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from songflow.simulator import answers, files, wire
+from songflow.simulator import answers, files, kie, wire
 from songflow.simulator.faults import FaultScript
-from songflow.simulator.fetch import SUNO, fetch
+from songflow.simulator.fetch import KIE, SUNO, fetch
 from songflow.simulator.gateway import Gateway
 from songflow.simulator.replay import Replayer
 from songflow.simulator.settings import SimulatorSettings
@@ -88,6 +88,18 @@ def _mount_dialects(app: FastAPI, gateway: Gateway) -> None:
         return await submit(gateway, SUNO, request, read_music)
 
     _mount_fetch(app, gateway, "/suno/fetch/{job_id}", SUNO)
+
+    @app.post("/api/v1/generate", response_model=None)
+    async def generate(request: Request) -> Response:
+        return await submit(gateway, KIE, request, kie.read_generate, kie.spoken)
+
+    @app.post("/api/v1/generate/extend", response_model=None)
+    async def extend(request: Request) -> Response:
+        return await submit(gateway, KIE, request, kie.read_extend, kie.spoken)
+
+    @app.get("/api/v1/generate/record-info", response_model=None)
+    async def record_info(request: Request) -> Response:
+        return await fetch(gateway, KIE, [request.query_params.get("taskId", "")], request)
 
     for shape in "abcd":
         _mount_submit(app, gateway, f"/shape-{shape}/submit", f"shape-{shape}")

@@ -9,30 +9,32 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from songflow.simulator import answers, odd_files, songs, suno, wire
+from songflow.simulator import answers, kie, odd_files, songs, suno, wire
 from songflow.simulator.answers import Answer, Report
 from songflow.simulator.faults import FaultRule, Hit
 from songflow.simulator.gateway import Gateway
 from songflow.simulator.jobs import Job
-from songflow.simulator.submit import refused_key, scripted
+from songflow.simulator.submit import Speak, as_the_relay, refused_key, scripted
 from songflow.simulator.timing import Moment
 
-SUNO = "suno"
-"""The shape of Suno's clips, beside a, b, c and d of Udio's songs."""
+SUNO, KIE = "suno", "kie"
+"""The shapes of Suno's clips and of Kie.ai's songs, beside a, b, c and d of Udio's songs."""
+_OF_SUNO = (SUNO, KIE)
 
 
 async def fetch(gateway: Gateway, shape: str, ids: list[str], request: Request) -> Response:
     """Answer one GET. Shape a takes several ids, of generations or songs; the others take one generation."""
     traffic = gateway.traffic
     traffic.fetches += 1
+    speak: Speak = kie.spoken if shape == KIE else as_the_relay
     refusal = refused_key(gateway, request.headers.get("authorization"))
     if refusal is not None:
         traffic.fetch_answers[str(refusal.status)] += 1
-        return wire.respond(refusal)
+        return wire.respond(speak(refusal))
     jobs = {job.generation_id: job for wanted in ids if (job := _job_of(gateway, shape, wanted)) is not None}
     prompts = [job.prompt for job in jobs.values()]
     whole = gateway.faults.for_request("fetch", "\n".join((*ids, *jobs, *prompts)))
-    response = await _whole_answer(whole) if whole is not None else None
+    response = await _whole_answer(whole, speak) if whole is not None else None
     if response is None:
         base_url = str(request.base_url).rstrip("/")
         reports = {job_id: _report(gateway, shape, job, base_url) for job_id, job in jobs.items()}
@@ -47,14 +49,14 @@ async def fetch(gateway: Gateway, shape: str, ids: list[str], request: Request) 
 
 def _job_of(gateway: Gateway, shape: str, wanted: str) -> Job | None:
     job = gateway.store.job(wanted)
-    if job is not None and (job.dialect == SUNO) is not (shape == SUNO):
+    if job is not None and job.dialect != shape and {job.dialect, shape} & {*_OF_SUNO}:
         return None
     if job is None and shape == "a" and (found := gateway.store.song(wanted)) is not None:
         return found[0]
     return job
 
 
-async def _whole_answer(rule: FaultRule) -> Response | None:
+async def _whole_answer(rule: FaultRule, speak: Speak) -> Response | None:
     """Play a fault that does not depend on the generation. None: answer as usual (perhaps late)."""
     match rule.fault:
         case "status":
@@ -78,7 +80,7 @@ async def _whole_answer(rule: FaultRule) -> Response | None:
         case _:
             await asyncio.sleep(5.0 if rule.seconds is None else rule.seconds)
             return None
-    return wire.respond(answer)
+    return wire.respond(speak(answer))
 
 
 def _shaped(
@@ -87,7 +89,10 @@ def _shaped(
     if shape != "a":
         report, job = reports.get(ids[0]), _job_of(gateway, shape, ids[0])
         if report is None or job is None:
-            return answers.task_not_exist()
+            unknown = answers.task_not_exist()
+            return kie.spoken(unknown) if shape == KIE else unknown
+        if shape == KIE:
+            return kie.record_info(report, job.body, base_url)
         return suno.envelope(report, job.body, base_url) if shape == SUNO else answers.envelope(shape, report)
     listed: list[dict[str, Any]] = []
     for wanted in ids:
@@ -119,7 +124,7 @@ def _plain(gateway: Gateway, shape: str, job: Job, moment: Moment, base_url: str
         status, progress = "SUCCESS", "100%"
     ended = progress == "100%"
     # Envelopes contain no songs before the end; the bare shape has nothing else to show, and clips are streamed.
-    shown = ready or (shape in ("a", SUNO) and status not in ("NOT_START", "SUBMITTED"))
+    shown = ready or (shape in ("a", *_OF_SUNO) and status not in ("NOT_START", "SUBMITTED"))
     skew = gateway.settings.time_skew_seconds
     return Report(
         task_id=job.generation_id,

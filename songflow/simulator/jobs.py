@@ -83,9 +83,9 @@ class Job:
         """The parameters that its songs are synthesised from."""
         if "gen_params" in self.body:
             return dict(self.body["gen_params"])
-        from songflow.simulator.suno import plain_params
+        from songflow.simulator import kie, suno
 
-        return plain_params(self.body)
+        return suno.plain_params(self.body) if "mv" in self.body else kie.plain_params(self.body)
 
     @property
     def prompt(self) -> str:

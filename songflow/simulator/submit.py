@@ -28,8 +28,21 @@ _BILLED_ON_DEMAND = frozenset(
 MODERATED = "The prompt or lyrics were rejected by moderation (simulated)."
 
 
+Speak = Callable[[Answer], Answer]
+"""How a dialect says an answer of the relay's."""
+
+
+def as_the_relay(answer: Answer) -> Answer:
+    """The answer itself."""
+    return answer
+
+
 async def submit(
-    gateway: Gateway, dialect: str, request: Request, read: Callable[[Any], Order] = read_submission
+    gateway: Gateway,
+    dialect: str,
+    request: Request,
+    read: Callable[[Any], Order] = read_submission,
+    speak: Speak = as_the_relay,
 ) -> Response:
     """Answer one POST. Rules of the script apply only to POSTs that would have been accepted."""
     traffic = gateway.traffic
@@ -46,11 +59,11 @@ async def submit(
     if refusal is not None or order is None:
         assert refusal is not None
         traffic.post_answers[str(refusal.status)] += 1
-        return wire.respond(refusal)
+        return wire.respond(speak(refusal))
     rule = gateway.faults.for_request("submit", f"{order.prompt}\n{order.source_song_id or ''}")
     gateway.arriving += 1
     try:
-        response = await _answer(gateway, dialect, order, body, authorization, rule)
+        response = await _answer(gateway, dialect, order, body, authorization, rule, speak)
     finally:
         gateway.arriving -= 1
     broken = isinstance(response, wire.WireResponse)
@@ -109,11 +122,12 @@ async def _answer(
     body: dict[str, Any],
     authorization: str | None,
     rule: FaultRule | None,
+    speak: Speak,
 ) -> Response:
     if rule is not None:
         unbilled = rule.fault in _NEVER_BILLED or (rule.fault in _BILLED_ON_DEMAND and not rule.billed)
         if unbilled:
-            return _refuse(rule, order)
+            return _refuse(rule, order, speak)
     extra: dict[str, Any] = {}
     if rule is not None and rule.fault == "moderated":
         extra["fail_reason"] = rule.fail_reason or MODERATED
@@ -122,7 +136,7 @@ async def _answer(
     if rule is not None and rule.fault == "odd_id" and rule.form == "number":
         extra["generation_id"] = str(uuid.uuid4().int % 10**9)
     job = await gateway.accept(order, body, dialect, authorization, **extra)
-    answer = answers.accepted(job.generation_id)
+    answer = speak(answers.accepted(job.generation_id))
     if rule is not None and rule.fault == "odd_id":
         return wire.respond(answers.odd_id(job.generation_id, rule.form))
     if rule is None or extra:
@@ -130,11 +144,11 @@ async def _answer(
     if rule.fault == "raw_generation_id":
         return wire.respond(answers.raw_accepted(job.generation_id, job.song_ids))
     if rule.fault in _BILLED_ON_DEMAND:
-        return _refuse(rule, order)
+        return _refuse(rule, order, speak)
     return await _spoil(rule, answer)
 
 
-def _refuse(rule: FaultRule, order: Order) -> Response:
+def _refuse(rule: FaultRule, order: Order, speak: Speak) -> Response:
     """An answer without an id; whether to bill was decided before."""
     match rule.fault:
         case "lost_answer_before":
@@ -164,7 +178,7 @@ def _refuse(rule: FaultRule, order: Order) -> Response:
             answer = answers.html_page(rule.status or 502)
         case _:
             answer = scripted(rule)
-    return wire.respond(answer)
+    return wire.respond(speak(answer))
 
 
 async def _spoil(rule: FaultRule, answer: Answer) -> Response:

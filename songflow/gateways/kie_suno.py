@@ -1,0 +1,201 @@
+"""Suno at Kie.ai and sunoapi.org, which share one API: two songs from one task, fetched by the task's id.
+
+Sources: the Suno pages "Generate Music", "Extend Music" and "Get Music Task Details" of both. Every answer is `{"code",
+"msg", "data"}`, and the code is an HTTP status, which may come with the HTTP status 200: both are read. The submit
+answers `{"taskId"}`, the fetch `{"taskId", "status", "response": {"sunoData": [song, ..]}, "errorCode",
+"errorMessage", ..}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from songflow.gateways.envelope import Envelope, parse_json, read_envelope
+from songflow.gateways.relay import Ids, id_or_none
+from songflow.gateways.relay_suno import SUNO
+from songflow.gateways.report import (
+    ReportContent,
+    ReportStatus,
+    TakeReport,
+    address_or_none,
+    length_or_none,
+    read_word,
+    text_or_none,
+)
+from songflow.gateways.service import Question, Service
+
+__all__ = ["KIE_SUNO"]
+
+# The pages' names of the models; they list the same limits as the relays' names.
+_MODELS: Mapping[str, str] = MappingProxyType(
+    {
+        "chirp-v3-5": "V3_5",
+        "chirp-v4": "V4",
+        "chirp-auk": "V4_5",
+        "chirp-bluejay": "V4_5PLUS",
+        "chirp-crow": "V5",
+    }
+)
+_LONGEST_IDEA, _LONGEST_TITLE = 500, 80
+# The pages require an address to report to. Nothing listens at this one, and no name of it can exist (RFC 2606).
+_NO_CALLBACK = "https://callback.invalid/"
+
+# FIRST_SUCCESS: one of two songs is ready. CALLBACK_EXCEPTION: their report to us failed, which says nothing of the
+# songs.
+_WORDS: Mapping[str, ReportStatus] = MappingProxyType(
+    {
+        "PENDING": ReportStatus.QUEUED,
+        "TEXT_SUCCESS": ReportStatus.RUNNING,
+        "FIRST_SUCCESS": ReportStatus.RUNNING,
+        "SUCCESS": ReportStatus.SUCCEEDED,
+        "CREATE_TASK_FAILED": ReportStatus.FAILED,
+        "GENERATE_AUDIO_FAILED": ReportStatus.FAILED,
+        "SENSITIVE_WORD_ERROR": ReportStatus.FAILED,
+    }
+)
+_UNHEARD = "CALLBACK_EXCEPTION"
+
+# The pages' table of codes: 405 and 430 are "call frequency too high", and 455 is maintenance.
+_TOO_MANY_REQUESTS = frozenset({"405", "430"})
+_STATUSES = range(400, 600)
+_NO_TASK = ("is null", "not found", "not exist")
+
+
+def _wire_body(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The documented body: an idea, words of one's own in a style ("custom mode"), or the extension of a song.
+
+    Raises:
+        ValueError: an idea or a title is longer than this API takes.
+    """
+    fields = body[SUNO]
+    extends, own_words = "source_song_id" in fields, fields["lyrics_type"] == "user"
+    title = fields.get("title") or " ".join(fields["prompt"].split())[:_LONGEST_TITLE]
+    if len(title) > _LONGEST_TITLE:
+        raise ValueError(f"title has {len(title)} characters: this gateway takes {_LONGEST_TITLE}")
+    wire: dict[str, Any] = {"model": _MODELS[fields["model_type"]], "callBackUrl": _NO_CALLBACK}
+    if extends:
+        # Its prompt is what is sung from there on; without words it is the description.
+        wire |= {
+            "defaultParamFlag": True,
+            "audioId": fields["source_song_id"],
+            "prompt": fields.get("lyrics") or fields["prompt"],
+            "style": fields["prompt"],
+            "title": title,
+            "continueAt": fields["continue_at"],
+        }
+    elif own_words:
+        wire |= {
+            "customMode": True,
+            "instrumental": False,
+            "prompt": fields["lyrics"],
+            "style": fields["prompt"],
+            "title": title,
+        }
+    else:
+        if len(fields["prompt"]) > _LONGEST_IDEA:
+            length = len(fields["prompt"])
+            raise ValueError(f"prompt has {length} characters: this gateway takes {_LONGEST_IDEA} of an idea")
+        wire |= {
+            "customMode": False,
+            "instrumental": fields["lyrics_type"] == "instrumental",
+            "prompt": fields["prompt"],
+        }
+    if "negative_prompt" in fields:
+        wire["negativeTags"] = fields["negative_prompt"]
+    return wire
+
+
+def _route(body: Mapping[str, Any]) -> str:
+    return "/api/v1/generate/extend" if "source_song_id" in body[SUNO] else "/api/v1/generate"
+
+
+def _read_envelope(value: object) -> Envelope:
+    """`{"code", "msg", "data"}` as the relay's envelope; its code counts as an HTTP status."""
+    if not isinstance(value, dict) or "msg" not in value:
+        return read_envelope(value)
+    stated = text_or_none(value.get("code")) or ""
+    message = " ".join((text_or_none(value.get("msg")) or "").split())[:500]
+    code = "429" if stated in _TOO_MANY_REQUESTS else stated
+    status = int(code) if code.isdecimal() and int(code) in _STATUSES else None
+    if status is not None and any(words in message.lower() for words in _NO_TASK):
+        code = "task_not_exist"
+    return Envelope("relay", code, message, status=status)
+
+
+def _read_ids(value: object) -> Ids:
+    if not isinstance(value, dict) or not _read_envelope(value).says_success:
+        return Ids()
+    data = value.get("data")
+    return Ids(id_or_none(data.get("taskId"))) if isinstance(data, dict) else Ids()
+
+
+def _read_report(value: object, question: Question) -> ReportContent | None:
+    data = value.get("data") if isinstance(value, dict) else None
+    if not isinstance(data, dict):
+        return None
+    response = data.get("response")
+    listed = response.get("sunoData") if isinstance(response, dict) else None
+    songs = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    word = text_or_none(data.get("status"))
+    stated = read_word(word, _WORDS)
+    asked = _prompt_of(data.get("param"))
+    takes = tuple(_read_song(one, question.base_url, stated, asked) for one in songs)
+    if (word or "").strip().upper() == _UNHEARD and takes and all(take.finished for take in takes):
+        stated = ReportStatus.SUCCEEDED
+    return ReportContent(
+        word=word,
+        stated=stated,
+        takes=takes,
+        failure=text_or_none(data.get("errorMessage")),
+    )
+
+
+def _prompt_of(param: object) -> str | None:
+    """The prompt of the request, which a report repeats as JSON in a text: a style, else an idea."""
+    try:
+        asked = parse_json(param) if isinstance(param, str) else None
+    except ValueError:
+        return None
+    return text_or_none(asked.get("style") or asked.get("prompt")) if isinstance(asked, dict) else None
+
+
+def _read_song(
+    song: Mapping[str, Any], base_url: str, stated: ReportStatus | None, asked: str | None
+) -> TakeReport:
+    """One song. Until its own address is there, only that of its stream is."""
+    song_path = address_or_none(song.get("audioUrl"), base_url)
+    finished = song_path is not None and stated is not ReportStatus.QUEUED
+    tags = text_or_none(song.get("tags")) or ""
+    return TakeReport(
+        song_id=text_or_none(song.get("id")),
+        title=text_or_none(song.get("title")),
+        duration=length_or_none(song.get("duration")),
+        song_path=song_path if finished else None,
+        finished=finished,
+        error=None,
+        payload=song,
+        prompt=asked,
+        lyrics=text_or_none(song.get("prompt")),
+        tags=tuple(tag for part in tags.split(",") if (tag := part.strip())),
+        image_path=address_or_none(song.get("imageUrl"), base_url),
+        created_at=text_or_none(song.get("createTime")),
+    )
+
+
+KIE_SUNO: Mapping[str, Service] = MappingProxyType(
+    {
+        SUNO: Service(
+            submit_path="/api/v1/generate",
+            route=_route,
+            fetch_path="/api/v1/generate/record-info?taskId={id}",
+            read_report=_read_report,
+            wire_body=_wire_body,
+            read_ids=_read_ids,
+            read_envelope=_read_envelope,
+            models=frozenset(_MODELS),
+        )
+    }
+)
+"""The service of both gateways, by its family."""
