@@ -6,15 +6,19 @@ Prefect loads this package by its entry point, so that the blocks are known wher
 from blocks.credentials import (
     CometAPICredentials,
     CustomGatewayCredentials,
+    KieCredentials,
     OpenAIHKCredentials,
     SimulatorCredentials,
+    SunoapiCredentials,
 )
 from blocks.library import SongLibrary
 
 __all__ = [
     "CometAPICredentials",
     "CustomGatewayCredentials",
+    "KieCredentials",
     "OpenAIHKCredentials",
     "SimulatorCredentials",
     "SongLibrary",
+    "SunoapiCredentials",
 ]

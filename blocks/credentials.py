@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field, SecretStr
 
@@ -15,15 +15,38 @@ __all__ = [
     "CometAPICredentials",
     "CustomGatewayCredentials",
     "GatewayBlock",
+    "KieCredentials",
     "OpenAIHKCredentials",
+    "PublishedBlock",
     "SimulatorCredentials",
+    "SunoapiCredentials",
 ]
 
-_COMETAPI, _OPENAI_HK, _SIMULATOR = (DIALECTS[name] for name in ("cometapi", "openai-hk", "simulator"))
+_SIMULATOR = DIALECTS["simulator"]
 
 
-class CometAPICredentials(GatewayCredentials):
-    """A CometAPI account: https://www.cometapi.com.
+def _address_field(gateway: str) -> Any:
+    return Field(
+        default=DIALECTS[gateway].base_url or "",
+        title="Base URL",
+        description="The gateway's address, without a path.",
+    )
+
+
+class _PublishedGateway(GatewayCredentials):
+    """An account at a gateway that Songflow knows by name."""
+
+    gateway: ClassVar[str]
+
+    def _dialect(self) -> Dialect:
+        return DIALECTS[self.gateway]
+
+    def _address(self) -> str:
+        return self.base_url or ""
+
+
+class CometAPICredentials(_PublishedGateway):
+    """An account at CometAPI: https://www.cometapi.com.
 
     Example:
         Load stored CometAPI credentials:
@@ -34,26 +57,19 @@ class CometAPICredentials(GatewayCredentials):
         ```
     """
 
+    gateway: ClassVar[str] = "cometapi"
     _block_type_name: ClassVar[str | None] = "CometAPI Song Credentials"
     _block_type_slug: ClassVar[str | None] = "cometapi-credentials"
-    _description: ClassVar[str | None] = "An account at CometAPI, which sells Udio songs per request."
-
-    api_key: SecretStr = Field(title="API key", description="The account's key, sent as a bearer token.")
-    base_url: str = Field(
-        default=_COMETAPI.base_url or "",
-        title="Base URL",
-        description="The gateway's address, without a path.",
+    _description: ClassVar[str | None] = (
+        "An account at CometAPI, which sells Udio and Suno songs per request."
     )
 
-    def _dialect(self) -> Dialect:
-        return _COMETAPI
-
-    def _address(self) -> str:
-        return self.base_url
+    api_key: SecretStr = Field(title="API key", description="The account's key, sent as a bearer token.")
+    base_url: str = _address_field("cometapi")
 
 
-class OpenAIHKCredentials(GatewayCredentials):
-    """An OpenAI-HK account: https://www.openai-hk.com.
+class OpenAIHKCredentials(_PublishedGateway):
+    """An account at OpenAI-HK: https://www.openai-hk.com.
 
     Example:
         Load stored OpenAI-HK credentials:
@@ -64,22 +80,57 @@ class OpenAIHKCredentials(GatewayCredentials):
         ```
     """
 
+    gateway: ClassVar[str] = "openai-hk"
     _block_type_name: ClassVar[str | None] = "OpenAI-HK Song Credentials"
     _block_type_slug: ClassVar[str | None] = "openai-hk-credentials"
-    _description: ClassVar[str | None] = "An account at OpenAI-HK, which sells Udio songs per request."
-
-    api_key: SecretStr = Field(title="API key", description="The account's key (hk-...), sent unchanged.")
-    base_url: str = Field(
-        default=_OPENAI_HK.base_url or "",
-        title="Base URL",
-        description="The gateway's address, without a path.",
+    _description: ClassVar[str | None] = (
+        "An account at OpenAI-HK, which sells Udio and Suno songs per request."
     )
 
-    def _dialect(self) -> Dialect:
-        return _OPENAI_HK
+    api_key: SecretStr = Field(title="API key", description="The account's key (hk-...), sent unchanged.")
+    base_url: str = _address_field("openai-hk")
 
-    def _address(self) -> str:
-        return self.base_url
+
+class KieCredentials(_PublishedGateway):
+    """An account at Kie.ai: https://kie.ai.
+
+    Example:
+        Load stored Kie.ai credentials:
+        ```python
+        from blocks.credentials import KieCredentials
+
+        credentials = KieCredentials.load("BLOCK_NAME")
+        ```
+    """
+
+    gateway: ClassVar[str] = "kie"
+    _block_type_name: ClassVar[str | None] = "Kie.ai Song Credentials"
+    _block_type_slug: ClassVar[str | None] = "kie-credentials"
+    _description: ClassVar[str | None] = "An account at Kie.ai, which sells Suno songs per request."
+
+    api_key: SecretStr = Field(title="API key", description="The account's key, sent as a bearer token.")
+    base_url: str = _address_field("kie")
+
+
+class SunoapiCredentials(_PublishedGateway):
+    """An account at sunoapi.org: https://sunoapi.org.
+
+    Example:
+        Load stored sunoapi.org credentials:
+        ```python
+        from blocks.credentials import SunoapiCredentials
+
+        credentials = SunoapiCredentials.load("BLOCK_NAME")
+        ```
+    """
+
+    gateway: ClassVar[str] = "sunoapi"
+    _block_type_name: ClassVar[str | None] = "sunoapi.org Song Credentials"
+    _block_type_slug: ClassVar[str | None] = "sunoapi-credentials"
+    _description: ClassVar[str | None] = "An account at sunoapi.org, which sells Suno songs per request."
+
+    api_key: SecretStr = Field(title="API key", description="The account's key, sent as a bearer token.")
+    base_url: str = _address_field("sunoapi")
 
 
 class SimulatorCredentials(GatewayCredentials):
@@ -161,5 +212,8 @@ class CustomGatewayCredentials(GatewayCredentials):
         return self.base_url
 
 
-GatewayBlock = CometAPICredentials | OpenAIHKCredentials | SimulatorCredentials | CustomGatewayCredentials
+PublishedBlock = CometAPICredentials | OpenAIHKCredentials | KieCredentials | SunoapiCredentials
+"""A credentials block of a gateway that is known by name; each needs a key."""
+
+GatewayBlock = PublishedBlock | SimulatorCredentials | CustomGatewayCredentials
 """Any of the credentials blocks, as a flow's parameter."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import get_args
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
@@ -10,13 +11,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from pydantic import ValidationError
 
 from blocks._base import ALIAS_PREFIX, UNSAVED
-from blocks.credentials import (
-    CometAPICredentials,
-    CustomGatewayCredentials,
-    GatewayBlock,
-    OpenAIHKCredentials,
-    SimulatorCredentials,
-)
+from blocks.credentials import GatewayBlock
 from songflow.accounts import Access, resolve_from_environment
 from songflow.errors import MissingCredentials
 from songflow.ledger.rows import Submission
@@ -26,8 +21,7 @@ __all__ = ["CREDENTIALS_TYPES", "load_credentials", "resolve_access"]
 log = logging.getLogger(f"songflow.{__name__}")
 
 CREDENTIALS_TYPES: dict[str, type[GatewayBlock]] = {
-    block.get_block_type_slug(): block
-    for block in (CometAPICredentials, OpenAIHKCredentials, SimulatorCredentials, CustomGatewayCredentials)
+    block.get_block_type_slug(): block for block in get_args(GatewayBlock)
 }
 """The credentials blocks by the slug of their type."""
 

@@ -30,6 +30,7 @@ from sqlalchemy import make_url
 from deployments.definitions import PREFECT_FILE, WORK_POOL
 from deployments.processes import Group, free_port, prefect_command
 from songflow.errors import InputError, SongflowError
+from songflow.gateways import KEY_VARIABLES
 from songflow.settings import inherited
 from songflow.simulator import SimulatorServer, SimulatorSettings
 
@@ -37,7 +38,7 @@ __all__ = ["Cluster", "Plan", "main"]
 
 _START_SECONDS = 180.0
 # The cluster inherits only what a process needs, and nothing of this machine's own configuration.
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "COMETAPI_KEY", "OPENAI_HK_KEY")
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", *KEY_VARIABLES)
 
 
 @dataclass(frozen=True, slots=True)

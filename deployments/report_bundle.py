@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 from deployments.health import Check
 from songflow.errors import InputError, SongflowError
-from songflow.gateways import DIALECTS
+from songflow.gateways import DIALECTS, KEY_VARIABLES
 from songflow.gateways.redaction import MASK, Redactor
 from songflow.ledger.engine import ledger_url
 from songflow.ledger.ledger import Ledger
@@ -40,7 +40,8 @@ _PACKAGES = (
     "certifi", "socksio",
 )  # fmt: skip
 _SETTINGS = re.compile(
-    r"SONGFLOW_.*|PREFECT_.*|COMETAPI_KEY|OPENAI_HK_KEY|.*_PROXY|SSL_CERT_.*|REQUESTS_CA_BUNDLE|LANG|LC_.*|TZ|PYTHON.*",
+    "|".join(KEY_VARIABLES)
+    + r"|SONGFLOW_.*|PREFECT_.*|.*_PROXY|SSL_CERT_.*|REQUESTS_CA_BUNDLE|LANG|LC_.*|TZ|PYTHON.*",
     re.IGNORECASE,
 )
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASS|AUTH|CREDENTIAL|COOKIE|PRIVATE|SIGNATURE", re.IGNORECASE)

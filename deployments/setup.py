@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
-from typing import Literal, TypeVar, cast
+from typing import Literal, TypeVar, cast, get_args
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient, get_client
@@ -16,14 +16,8 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
-from blocks import (
-    CometAPICredentials,
-    CustomGatewayCredentials,
-    OpenAIHKCredentials,
-    SimulatorCredentials,
-    SongLibrary,
-)
-from blocks.credentials import GatewayBlock
+from blocks import SimulatorCredentials, SongLibrary
+from blocks.credentials import GatewayBlock, PublishedBlock
 from blocks.resolver import CREDENTIALS_TYPES, load_credentials
 from deployments.automations import crash_zombies, install, notify
 from deployments.definitions import WORK_POOL
@@ -37,22 +31,13 @@ __all__ = ["BLOCK_NAME", "BLOCK_TYPES", "RUNS_AT_ONCE", "Step", "set_up"]
 BLOCK_NAME = "default"
 """The name under which setup saves blocks."""
 
-BLOCK_TYPES: tuple[type[Block], ...] = (
-    CometAPICredentials,
-    OpenAIHKCredentials,
-    SimulatorCredentials,
-    CustomGatewayCredentials,
-    SongLibrary,
-)
+BLOCK_TYPES: tuple[type[Block], ...] = (*CREDENTIALS_TYPES.values(), SongLibrary)
 RUNS_AT_ONCE = 10
 """Concurrency limit of the work pool when it is created; it can be changed in the UI."""
 
 Outcome = Literal["made", "changed", "kept", "left out"]
 _B = TypeVar("_B", bound=Block)
-_FROM_ENVIRONMENT: dict[str, type[CometAPICredentials | OpenAIHKCredentials]] = {
-    "cometapi": CometAPICredentials,
-    "openai-hk": OpenAIHKCredentials,
-}
+_PUBLISHED: tuple[type[PublishedBlock], ...] = get_args(PublishedBlock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +69,8 @@ async def set_up(
     async with get_client() as client:
         for block_type in BLOCK_TYPES:
             yield await _block_type(client, block_type)
-        for gateway, block in _FROM_ENVIRONMENT.items():
-            yield await _credentials(client, gateway, block, overwrite)
+        for block in _PUBLISHED:
+            yield await _credentials(client, block, overwrite)
         yield await _simulator(client)
         yield await _library(client, library, overwrite)
         for reference in await _saved_credentials(client):
@@ -131,12 +116,11 @@ async def _saved(client: PrefectClient, block: type[_B]) -> _B | None:
 
 async def _credentials(
     client: PrefectClient,
-    gateway: str,
-    block: type[CometAPICredentials | OpenAIHKCredentials],
+    block: type[PublishedBlock],
     overwrite: bool,
 ) -> Step:
     """Save the account whose key is in the environment, keeping prices and address that were set in the UI."""
-    part, variable = f"block {block.get_block_type_slug()}/{BLOCK_NAME}", DIALECTS[gateway].key_variable
+    part, variable = f"block {block.get_block_type_slug()}/{BLOCK_NAME}", DIALECTS[block.gateway].key_variable
     key = gateway_key(variable)
     if key is None:
         return Step(part, "left out", f"{variable} is not set")

@@ -134,8 +134,7 @@ def access_from_environment(
 ) -> Access:
     """The access to a gateway by its name, with the key from the environment; without a name, the embedded simulator.
 
-    Keys come from the gateway's own variable (COMETAPI_KEY, OPENAI_HK_KEY) or from SONGFLOW_API_KEY, prices from
-    SONGFLOW_PRICES.
+    Keys come from the gateway's own variable or from SONGFLOW_API_KEY, prices from SONGFLOW_PRICES.
 
     Raises:
         InputError: an unknown gateway, or a base URL that cannot be used.

@@ -8,7 +8,15 @@ from songflow.gateways.answer import Answer
 from songflow.gateways.client import Gateway
 from songflow.gateways.custom import custom_dialect
 from songflow.gateways.dialect import Dialect, check_base_url
-from songflow.gateways.dialects import DIALECTS, Place, bills_nothing, place_of, place_urls, sellers
+from songflow.gateways.dialects import (
+    DIALECTS,
+    KEY_VARIABLES,
+    Place,
+    bills_nothing,
+    place_of,
+    place_urls,
+    sellers,
+)
 from songflow.gateways.fetch import FetchProblem, FetchProblemKind, classify_fetch
 from songflow.gateways.relay import Ids, candidate_ids, id_or_none
 from songflow.gateways.relay_suno import relay_suno
@@ -27,6 +35,7 @@ from songflow.gateways.submit import (
 
 __all__ = [
     "DIALECTS",
+    "KEY_VARIABLES",
     "SHAPES",
     "Accepted",
     "Account",

@@ -15,6 +15,7 @@ from songflow.gateways.sunoapi import SUNOAPI
 __all__ = [
     "CUSTOM",
     "DIALECTS",
+    "KEY_VARIABLES",
     "Place",
     "bills_nothing",
     "place_of",
@@ -30,6 +31,9 @@ DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect for dialect in (COMETAPI, OPENAI_HK, KIE, SUNOAPI, SIMULATOR)
 }
 """The gateways that Songflow knows by name."""
+
+KEY_VARIABLES = tuple(dict.fromkeys(dialect.key_variable for dialect in DIALECTS.values()))
+"""The environment variables that hold gateways' keys."""
 
 Place = tuple[str, str]
 """Where songs are: a gateway's name and its canonical base URL."""

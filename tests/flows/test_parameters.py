@@ -92,7 +92,7 @@ def test_no_form_has_a_tab_for_none(made):
                 name
             )
     assert [tab["title"] for tab in schema["properties"]["credentials"]["anyOf"]] == [
-        "None", "CometAPI", "OpenAI-HK", "Song Simulator", "Custom Song Gateway",
+        "None", "CometAPI", "OpenAI-HK", "Kie.ai", "sunoapi.org", "Song Simulator", "Custom Song Gateway",
     ]  # fmt: skip
 
 
