@@ -99,8 +99,12 @@ class Access:
 
     def sells(self, request: Request) -> bool:
         """True if the gateway sells the request's model."""
-        service = self.account.dialect.services.get(family_of_model(request.model_type).name)
-        return service is not None and service.sells(request.model_type)
+        return self.sells_model(request.model_type)
+
+    def sells_model(self, name: str) -> bool:
+        """True if the gateway sells a model, by its wire name."""
+        service = self.account.dialect.services.get(family_of_model(name).name)
+        return service is not None and service.sells(name)
 
     def price_of(self, request: Request) -> float:
         """Units that this account charges for a request."""
@@ -201,9 +205,11 @@ def reason_not_to_ask(access: Access, request: Request) -> InputError | None:
     if service is None or not service.sells(model):
         selling = ", ".join(sellers(family, model)) or "none"
         what, short = (f"{family} (model {model})", family) if service is None else (model, model)
+        its_own = ", ".join(name for name in models() if access.sells_model(name))
         return InputError(
             f"{access.gateway} does not sell {what}.",
-            next=f"choose another model, or a gateway that sells {short}: {selling}; nothing was sent.",
+            next=f"choose a model that it sells ({its_own}), or a gateway that sells {short} ({selling}); "
+            "nothing was sent.",
         )
     try:
         service.wire_body(request.body())

@@ -94,7 +94,7 @@ async def test_a_model_that_the_gateway_does_not_sell_is_refused_before_anything
     request = parse_request({"prompt": "a cat", "model_type": "chirp-auk-turbo"})
     with pytest.raises(InputError, match="cometapi does not sell chirp-auk-turbo") as caught:
         await generate_in(opened, request, access(server.url, "cometapi", key="any"), key="one")
-    assert "sells chirp-auk-turbo: openai-hk, simulator;" in str(caught.value.next)
+    assert "sells chirp-auk-turbo (openai-hk, simulator);" in str(caught.value.next)
     with pytest.raises(InputError, match="custom does not sell suno") as caught:
         await generate_in(opened, request, access(server.url, "shape-b"), key="two")
     assert (caught.value.exit_code, posts(server)) == (2, 0)
