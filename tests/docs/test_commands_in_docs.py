@@ -84,10 +84,6 @@ NO_COMMANDS = {
     ("architecture.md", "cli ──>"): "a diagram of the layers",
     ("architecture.md", "api  "): "a diagram of the rooms",
     ("architecture.md", "intended ──>"): "a diagram of the states",
-    (
-        "gateways.md",
-        "await songflow.generate(",
-    ): "calls as in tests/songflow/generation/test_suno_extensions.py",
     ("sweeps.md", "[0.25, 0.5]"): "ways to write a sweep's values; tests/songflow/sweeps reads each",
     ("waiting.md", "lag x GETs"): "a formula",
     ("waiting.md", "V(i) ="): "a formula",
