@@ -66,8 +66,11 @@ async def _made(library: LibrarySettings, keys: Collection[str], title: str) -> 
 
     def draw() -> Report:
         from songflow.reports import make_report
+        from songflow.reports.facts import facts_of, varied_fields
 
-        measures = measure_songs(songs, library.folder / CACHE_NAME)
+        # Where nothing was varied, there is nothing that the sound could depend on.
+        compared = bool(varied_fields(facts_of(frame, None)))
+        measures = measure_songs(songs, library.folder / CACHE_NAME) if compared else None
         return make_report(frame, title, measures=measures)
 
     # Decoding and drawing take seconds of CPU: run them outside the event loop.
