@@ -67,11 +67,12 @@ _SENT_FIELDS = (
     "source_generation_id",
 )
 _LYRICS = frozenset({"lyrics", "lyrics_type"})
-_SOURCE: Mapping[str, str] = {
+_REQUIRED_OF_SOURCE: Mapping[str, str] = {
     "source_song_id": "its id",
-    "source_generation_id": "the id of the generation that made it; on the command line --generation",
     "continue_at": "the second of it; on the command line --at",
 }
+# Only some gateways need it, and those say so (`songflow.gateways.relay_suno`).
+_SOURCE = (*_REQUIRED_OF_SOURCE, "source_generation_id")
 _TEXTS = ("prompt", "lyrics", "title", "negative_prompt", "source_song_id", "source_generation_id")
 _ALLOWED: Mapping[str, str] = {
     **dict.fromkeys(("lyrics", "title", "negative_prompt"), "allowed is a text in valid Unicode"),
@@ -203,9 +204,10 @@ def _rules(request: SunoRequest) -> list[tuple[bool, str]]:
 
 
 def _rule_of_source(extends: bool, name: str, value: object) -> tuple[bool, str]:
-    """An extension has every field of its source, and nothing else has one."""
+    """An extension names its source and where it is continued, and nothing else has a field of a source."""
     if extends:
-        return value is None, f"{name} is required to extend a song ({_SOURCE[name]})"
+        missing = name in _REQUIRED_OF_SOURCE and value is None
+        return missing, f"{name} is required to extend a song ({_REQUIRED_OF_SOURCE.get(name)})"
     return value is not None, f"{name} is forbidden with mode regular (use continuation)"
 
 

@@ -19,7 +19,7 @@ class Envelope:
     """An answer's own verdict: relay `{"code","message","data"}`, OpenAI `{"error":{..}}`, or none.
 
     A gateway with another envelope translates it to one of these styles and to the relay's codes. `status` is an HTTP
-    status that the body states; it counts where the answer itself came with a 2xx status and without an id.
+    status that the body states; it replaces the answer's own 2xx or 4xx status, where there is no id.
     """
 
     style: Style | None = None
@@ -62,11 +62,16 @@ def read_envelope(value: object) -> Envelope:
     error = value.get("error")
     if isinstance(error, dict) and any(_text(error.get(name)) for name in ("message", "code", "type")):
         code, kind = _code(error.get("code")), _code(error.get("type"))
-        return Envelope("openai", code, _line(error.get("message")), kind)
+        return Envelope("openai", code, message_line(error.get("message")), kind)
     code = _code(value.get("code"))
     if code and ("message" in value or "data" in value):
-        return Envelope("relay", code, _line(value.get("message")))
+        return Envelope("relay", code, message_line(value.get("message")))
     return Envelope()
+
+
+def message_line(value: object) -> str:
+    """A text or number as a message for people: one line of at most 500 characters; "" for anything else."""
+    return " ".join(_text(value).split())[:_MAX_MESSAGE]
 
 
 def _finite(text: str) -> float | None:
@@ -120,8 +125,3 @@ def _text(value: object) -> str:
 
 def _code(value: object) -> str:
     return _text(value).lower()
-
-
-def _line(value: object) -> str:
-    """A message for people: one line of at most 500 characters (the whole answer is stored as well)."""
-    return " ".join(_text(value).split())[:_MAX_MESSAGE]

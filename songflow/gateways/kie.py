@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from songflow.gateways.dialect import Dialect
-from songflow.gateways.kie_suno import KIE_SUNO
+from songflow.gateways.kie_suno import kie_suno
 
-KIE = Dialect(name="kie", base_url="https://api.kie.ai", key_variable="KIE_KEY", services=KIE_SUNO)
+# Its page "Generate Music": "call frequency too high".
+_CODES = {"405": "429", "430": "429"}
+
+KIE = Dialect(name="kie", base_url="https://api.kie.ai", key_variable="KIE_KEY", services=kie_suno(_CODES))

@@ -1,32 +1,35 @@
 """Suno at Kie.ai and sunoapi.org, which share one API: two songs from one task, fetched by the task's id.
 
 Sources: the Suno pages "Generate Music", "Extend Music" and "Get Music Task Details" of both. Every answer is `{"code",
-"msg", "data"}`, and the code is an HTTP status, which may come with the HTTP status 200: both are read. The submit
-answers `{"taskId"}`, the fetch `{"taskId", "status", "response": {"sunoData": [song, ..]}, "errorCode",
-"errorMessage", ..}`.
+"msg", "data"}`, and the code is an HTTP status, which may come with the HTTP status 200: both are read. The gateways
+differ in what some codes mean. The submit answers `{"taskId"}`, the fetch `{"taskId", "status", "response":
+{"sunoData": [song, ..]}, "errorCode", "errorMessage", ..}`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from songflow.gateways.envelope import Envelope, parse_json, read_envelope
+from songflow.gateways.envelope import Envelope, message_line, parse_json, read_envelope
 from songflow.gateways.relay import Ids, id_or_none
 from songflow.gateways.relay_suno import SUNO
 from songflow.gateways.report import (
+    MAX_ERROR,
     ReportContent,
     ReportStatus,
     TakeReport,
     address_or_none,
     length_or_none,
     read_word,
+    separate_tags,
     text_or_none,
 )
 from songflow.gateways.service import Question, Service
 
-__all__ = ["KIE_SUNO"]
+__all__ = ["kie_suno"]
 
 # The pages' names of the models; they list the same limits as the relays' names.
 _MODELS: Mapping[str, str] = MappingProxyType(
@@ -42,8 +45,8 @@ _LONGEST_IDEA, _LONGEST_TITLE = 500, 80
 # The pages require an address to report to. Nothing listens at this one, and no name of it can exist (RFC 2606).
 _NO_CALLBACK = "https://callback.invalid/"
 
-# FIRST_SUCCESS: one of two songs is ready. CALLBACK_EXCEPTION: their report to us failed, which says nothing of the
-# songs.
+# FIRST_SUCCESS: one of two songs is ready. CALLBACK_EXCEPTION is left out, and so unclear: their report to us failed,
+# which says nothing of the songs.
 _WORDS: Mapping[str, ReportStatus] = MappingProxyType(
     {
         "PENDING": ReportStatus.QUEUED,
@@ -55,22 +58,43 @@ _WORDS: Mapping[str, ReportStatus] = MappingProxyType(
         "SENSITIVE_WORD_ERROR": ReportStatus.FAILED,
     }
 )
-_UNHEARD = "CALLBACK_EXCEPTION"
 
-# The pages' table of codes: 405 and 430 are "call frequency too high", and 455 is maintenance.
-_TOO_MANY_REQUESTS = frozenset({"405", "430"})
 _STATUSES = range(400, 600)
-_NO_TASK = ("is null", "not found", "not exist")
+_NO_TASK, _NO_TASK_CODES = ("is null", "not found", "not exist"), ("400", "404", "422")
+
+
+def kie_suno(codes: Mapping[str, str]) -> dict[str, Service]:
+    """The Suno service of a gateway with this API, by its family.
+
+    Args:
+        codes: What the gateway's codes mean as HTTP statuses, where they are not the same.
+    """
+    service = Service(
+        submit_path="/api/v1/generate",
+        route=_route,
+        fetch_path="/api/v1/generate/record-info?taskId={id}",
+        read_report=_read_report,
+        wire_body=_wire_body,
+        read_ids=_read_ids,
+        read_envelope=partial(_read_envelope, codes),
+        models=frozenset(_MODELS),
+    )
+    return {SUNO: service}
+
+
+# --- the request ----------------------------------------------------------------------------------------------------
 
 
 def _wire_body(body: Mapping[str, Any]) -> dict[str, Any]:
     """The documented body: an idea, words of one's own in a style ("custom mode"), or the extension of a song.
 
     Raises:
-        ValueError: an idea or a title is longer than this API takes.
+        ValueError: an idea or a title is longer than this API takes, or the extension is instrumental.
     """
     fields = body[SUNO]
     extends, own_words = "source_song_id" in fields, fields["lyrics_type"] == "user"
+    if extends and fields["lyrics_type"] == "instrumental":
+        raise ValueError("lyrics_type is instrumental: this gateway cannot extend without words")
     title = fields.get("title") or " ".join(fields["prompt"].split())[:_LONGEST_TITLE]
     if len(title) > _LONGEST_TITLE:
         raise ValueError(f"title has {len(title)} characters: this gateway takes {_LONGEST_TITLE}")
@@ -111,23 +135,25 @@ def _route(body: Mapping[str, Any]) -> str:
     return "/api/v1/generate/extend" if "source_song_id" in body[SUNO] else "/api/v1/generate"
 
 
-def _read_envelope(value: object) -> Envelope:
+# --- the answers ----------------------------------------------------------------------------------------------------
+
+
+def _read_envelope(codes: Mapping[str, str], value: object) -> Envelope:
     """`{"code", "msg", "data"}` as the relay's envelope; its code counts as an HTTP status."""
     if not isinstance(value, dict) or "msg" not in value:
         return read_envelope(value)
     stated = text_or_none(value.get("code")) or ""
-    message = " ".join((text_or_none(value.get("msg")) or "").split())[:500]
-    code = "429" if stated in _TOO_MANY_REQUESTS else stated
+    message = message_line(value.get("msg"))
+    code = codes.get(stated, stated)
     status = int(code) if code.isdecimal() and int(code) in _STATUSES else None
-    if status is not None and any(words in message.lower() for words in _NO_TASK):
+    if code in _NO_TASK_CODES and any(words in message.lower() for words in _NO_TASK):
         code = "task_not_exist"
     return Envelope("relay", code, message, status=status)
 
 
 def _read_ids(value: object) -> Ids:
-    if not isinstance(value, dict) or not _read_envelope(value).says_success:
-        return Ids()
-    data = value.get("data")
+    """The task's id, whatever the code says: what has an id may be billed."""
+    data = value.get("data") if isinstance(value, dict) else None
     return Ids(id_or_none(data.get("taskId"))) if isinstance(data, dict) else Ids()
 
 
@@ -140,15 +166,16 @@ def _read_report(value: object, question: Question) -> ReportContent | None:
     songs = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
     word = text_or_none(data.get("status"))
     stated = read_word(word, _WORDS)
+    # An error beside any other status may concern their report to us: the songs can still come.
+    failed = stated is ReportStatus.FAILED
+    failure = text_or_none(data.get("errorMessage")) if failed else None
+    error = (failure or f"the gateway reports {word}")[:MAX_ERROR] if failed else None
     asked = _prompt_of(data.get("param"))
-    takes = tuple(_read_song(one, question.base_url, stated, asked) for one in songs)
-    if (word or "").strip().upper() == _UNHEARD and takes and all(take.finished for take in takes):
-        stated = ReportStatus.SUCCEEDED
     return ReportContent(
         word=word,
         stated=stated,
-        takes=takes,
-        failure=text_or_none(data.get("errorMessage")),
+        takes=tuple(_read_song(one, question.base_url, stated, asked, error) for one in songs),
+        failure=failure,
     )
 
 
@@ -162,40 +189,26 @@ def _prompt_of(param: object) -> str | None:
 
 
 def _read_song(
-    song: Mapping[str, Any], base_url: str, stated: ReportStatus | None, asked: str | None
+    song: Mapping[str, Any], base_url: str, stated: ReportStatus | None, asked: str | None, error: str | None
 ) -> TakeReport:
-    """One song. Until its own address is there, only that of its stream is."""
+    """One song. Until its own address is there, only that of its stream is.
+
+    Args:
+        error: Why a song without an address will not be made any more; None while it may.
+    """
     song_path = address_or_none(song.get("audioUrl"), base_url)
     finished = song_path is not None and stated is not ReportStatus.QUEUED
-    tags = text_or_none(song.get("tags")) or ""
     return TakeReport(
         song_id=text_or_none(song.get("id")),
         title=text_or_none(song.get("title")),
         duration=length_or_none(song.get("duration")),
         song_path=song_path if finished else None,
         finished=finished,
-        error=None,
+        error=error if song_path is None else None,
         payload=song,
         prompt=asked,
         lyrics=text_or_none(song.get("prompt")),
-        tags=tuple(tag for part in tags.split(",") if (tag := part.strip())),
+        tags=separate_tags(song.get("tags")),
         image_path=address_or_none(song.get("imageUrl"), base_url),
         created_at=text_or_none(song.get("createTime")),
     )
-
-
-KIE_SUNO: Mapping[str, Service] = MappingProxyType(
-    {
-        SUNO: Service(
-            submit_path="/api/v1/generate",
-            route=_route,
-            fetch_path="/api/v1/generate/record-info?taskId={id}",
-            read_report=_read_report,
-            wire_body=_wire_body,
-            read_ids=_read_ids,
-            read_envelope=_read_envelope,
-            models=frozenset(_MODELS),
-        )
-    }
-)
-"""The service of both gateways, by its family."""

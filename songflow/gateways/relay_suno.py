@@ -25,6 +25,7 @@ from songflow.gateways.report import (
     progress_or_none,
     read_word,
     seconds_or_none,
+    separate_tags,
     text_or_none,
 )
 from songflow.gateways.service import Question, Service
@@ -57,6 +58,9 @@ def _wire_body(body: Mapping[str, Any]) -> dict[str, Any]:
     """The documented body: an idea, words of one's own in a style, or the continuation of a clip.
 
     `prompt` holds the lyrics wherever there is a style (`tags`); a continuation has both.
+
+    Raises:
+        ValueError: the task of the clip to continue is not named.
     """
     fields = body[SUNO]
     extends = "source_song_id" in fields
@@ -74,7 +78,11 @@ def _wire_body(body: Mapping[str, Any]) -> dict[str, Any]:
     if _is_instrumental(fields):
         wire["make_instrumental"] = True
     if extends:
-        # The open relay refuses a clip without its task.
+        if "source_generation_id" not in fields:  # the open relay refuses a clip without its task
+            raise ValueError(
+                "source_generation_id is required to extend a song (the id of the generation that made it; on the "
+                "command line --generation)"
+            )
         wire["task_id"] = fields["source_generation_id"]
         wire["continue_clip_id"] = fields["source_song_id"]
         wire["continue_at"] = fields["continue_at"]
@@ -104,7 +112,7 @@ def _read_ids(value: object) -> Ids:
 
 
 def _read_report(value: object, question: Question) -> ReportContent:
-    task = _task(value, question.ids)
+    task = _task(value)
     word = text_or_none(task.get("status"))
     stated = read_word(word)
     failure = task.get("fail_reason")
@@ -120,12 +128,9 @@ def _read_report(value: object, question: Question) -> ReportContent:
     )
 
 
-def _task(value: object, ids: Sequence[str]) -> Mapping[str, Any]:
-    """The task of a fetch: the envelope's `data`, or the one in a list of them that was asked for (a batch)."""
-    data = value.get("data") if isinstance(value, dict) else value
-    if isinstance(data, list):
-        tasks = [one for one in _clips(data) if "task_id" in one]
-        return next((one for one in tasks if one["task_id"] in ids), {"data": None if tasks else data})
+def _task(value: object) -> Mapping[str, Any]:
+    """The task of a fetch: the envelope's `data`."""
+    data = value.get("data") if isinstance(value, dict) else None
     return data if isinstance(data, dict) else {}
 
 
@@ -136,30 +141,33 @@ def _clips(data: object) -> Iterator[dict[str, Any]]:
 def _read_clip(clip: Mapping[str, Any], base_url: str, stated: ReportStatus | None) -> TakeReport:
     """One clip as a take. Its address leads to a part of the song while it is `streaming`: only `complete` counts.
 
-    A clip without a status is finished if it has an address and its task does not run any more.
+    A clip without a status is finished if it has an address and its task has ended; of a task without a status, if its
+    length is known.
     """
     given = clip.get("metadata")
     metadata = given if isinstance(given, dict) else {}
     word = text_or_none(clip.get("status"))
     status = _STREAMING.get((word or "").strip().upper()) or read_word(word)
     song_path = address_or_none(clip.get("audio_url"), base_url)
+    duration = length_or_none(metadata.get("duration")) or length_or_none(clip.get("duration"))
     error = _error_text(clip, metadata) if status is ReportStatus.FAILED or word is None else None
     if word is None:
-        running = stated in (ReportStatus.QUEUED, ReportStatus.RUNNING)
-        finished = song_path is not None and error is None and not running
+        ended = stated in (ReportStatus.SUCCEEDED, ReportStatus.FAILED)
+        over = ended or (stated is None and duration is not None)
+        finished = song_path is not None and error is None and over
     else:
         finished = status is ReportStatus.SUCCEEDED
     return TakeReport(
         song_id=text_or_none(clip.get("id")),
         title=text_or_none(clip.get("title")),
-        duration=length_or_none(metadata.get("duration")) or length_or_none(clip.get("duration")),
+        duration=duration,
         song_path=song_path if finished else None,
         finished=finished,
         error=error or ("the gateway reports an error" if status is ReportStatus.FAILED else None),
         payload=clip,
         prompt=text_or_none(metadata.get("gpt_description_prompt")) or text_or_none(metadata.get("tags")),
         lyrics=text_or_none(metadata.get("prompt")),
-        tags=_tags(metadata.get("tags")),
+        tags=separate_tags(metadata.get("tags")),
         image_path=address_or_none(clip.get("image_large_url") or clip.get("image_url"), base_url),
         created_at=text_or_none(clip.get("created_at")),
     )
@@ -170,8 +178,3 @@ def _error_text(clip: Mapping[str, Any], metadata: Mapping[str, Any]) -> str | N
     found = {name: metadata.get(name) or clip.get(name) for name in ("error_type", "error_message")}
     text = ", ".join(f"{name} {' '.join(str(value).split())}" for name, value in found.items() if value)
     return text[:MAX_ERROR] or None
-
-
-def _tags(value: object) -> tuple[str, ...]:
-    """Tags of a text with commas between them."""
-    return tuple(tag for part in value.split(",") if (tag := part.strip())) if isinstance(value, str) else ()

@@ -231,6 +231,11 @@ def text_or_none(value: object) -> str | None:
     return value if isinstance(value, str) and value.strip() else None
 
 
+def separate_tags(value: object) -> tuple[str, ...]:
+    """The tags of a text with commas between them."""
+    return tuple(tag for part in value.split(",") if (tag := part.strip())) if isinstance(value, str) else ()
+
+
 def address_or_none(value: object, base_url: str) -> str | None:
     """A song's or picture's URL, else byte for byte as given: without what stands around it, and completed.
 

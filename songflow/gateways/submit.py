@@ -163,6 +163,7 @@ class _Rule:
 
 
 _2XX, _3XX, _4XX, _5XX = range(200, 300), range(300, 400), range(400, 500), range(500, 600)
+_TIMEOUT = 408
 _RELAY: tuple[Style, ...] = ("relay",)
 _OPENAI: tuple[Style, ...] = ("openai",)
 _EITHER: tuple[Style, ...] = ("relay", "openai")
@@ -195,7 +196,7 @@ RULES: tuple[_Rule, ...] = (
     _Rule(_K.INVALID_REQUEST, "invalid request", _2XX, _RELAY, _INVALID, _null_data),
     _Rule(_K.NO_CREDIT, "the balance is too low", _2XX, _RELAY, _NO_QUOTA, _null_data),
     _Rule(Unknown, "a success without an id that could be read", _2XX),
-    _Rule(Unknown, "the gateway timed out on the request", (408,)),
+    _Rule(Unknown, "the gateway timed out on the request", (_TIMEOUT,)),
     _Rule(_K.UPSTREAM, "the gateway's own upstream is busy", (429,), _RELAY, _UPSTREAM, repeatable=True),
     _Rule(_K.UPSTREAM, "the gateway's own upstream refused", _4XX, _RELAY, _UPSTREAM),
     _Rule(_K.CONFIGURATION, "redirected: the base URL or the path is wrong", _3XX),
@@ -261,7 +262,9 @@ def _read(answer: Answer, service: Service) -> _Reading:
     envelope, ids = service.read_envelope(value), service.read_ids(value)
     data = value.get("data") if isinstance(value, dict) else None
     status = answer.status
-    # A status in the body can turn a success without an id into a refusal, and never a failure into a success.
-    if envelope.status is not None and status in _2XX and not ids and data is None:
+    # A status in the body says more than the answer's own: which of the two is sent is often not documented. It never
+    # makes a success of anything, and no refusal of a timeout or of a failure at the gateway, which may be billed.
+    replaceable = status in _2XX or (status in _4XX and status != _TIMEOUT)
+    if envelope.status is not None and replaceable and not ids and data is None:
         status = envelope.status
     return _Reading(status, envelope, ids, data is None)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from songflow.gateways.dialect import Dialect
-from songflow.gateways.kie_suno import KIE_SUNO
+from songflow.gateways.kie_suno import kie_suno
+
+# Its page "Get Remaining Credits": "rate limit exceeded", "insufficient credits", "call frequency is too high".
+_CODES = {"405": "429", "429": "402", "430": "429"}
 
 SUNOAPI = Dialect(
-    name="sunoapi", base_url="https://api.sunoapi.org", key_variable="SUNOAPI_KEY", services=KIE_SUNO
+    name="sunoapi",
+    base_url="https://api.sunoapi.org",
+    key_variable="SUNOAPI_KEY",
+    services=kie_suno(_CODES),
 )

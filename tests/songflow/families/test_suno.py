@@ -85,6 +85,15 @@ def test_an_extension_without_lyrics_sends_its_style_and_no_words() -> None:
     assert (wire["prompt"], wire["tags"], wire["make_instrumental"]) == ("", "emotional punk", True)
 
 
+def test_only_a_relay_needs_the_task_of_the_source() -> None:
+    """It is no part of the request where it is not given, and the relay names what is missing."""
+    fields = {name: value for name, value in PLAIN["continue"].items() if name != "source_generation_id"}
+    body = parse_request(fields).body()
+    assert "source_generation_id" not in body["suno"]
+    with pytest.raises(ValueError, match=r"source_generation_id is required .* --generation"):
+        relay_suno(MODELS)["suno"].wire_body(body)
+
+
 def test_the_canonical_body_has_only_what_says_something() -> None:
     """No field of another family, and no empty one; its line and its hash stay as they are."""
     request = parse_request(PLAIN["idea"])

@@ -22,15 +22,23 @@ HK = DIALECTS["openai-hk"]
 
 
 def test_gateways_have_the_documented_addresses_and_paths():
-    services = {name: (one.base_url, one.services["udio"]) for name, one in DIALECTS.items()}
-    assert {name: (url, one.submit_path, one.fetch_path) for name, (url, one) in services.items()} == {
+    first = {name: (one.base_url, next(iter(one.services.values()))) for name, one in DIALECTS.items()}
+    assert {name: (url, one.submit_path, one.fetch_path) for name, (url, one) in first.items()} == {
         "cometapi": ("https://api.cometapi.com", "/udio/generate-proxy", "/udio/query?ids={ids}"),
         "openai-hk": ("https://api.openai-hk.com", "/udio/submit/music", "/udio/fetch/{id}"),
+        "kie": ("https://api.kie.ai", "/api/v1/generate", "/api/v1/generate/record-info?taskId={id}"),
+        "sunoapi": (
+            "https://api.sunoapi.org",
+            "/api/v1/generate",
+            "/api/v1/generate/record-info?taskId={id}",
+        ),
         "simulator": (None, "/udio/submit/music", "/udio/fetch/{id}"),
     }
     assert [one.key_variable for one in DIALECTS.values()] == [
         "COMETAPI_KEY",
         "OPENAI_HK_KEY",
+        "KIE_KEY",
+        "SUNOAPI_KEY",
         "SONGFLOW_API_KEY",
     ]
     assert all(one.name == name for name, one in DIALECTS.items())

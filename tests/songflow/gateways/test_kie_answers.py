@@ -34,10 +34,11 @@ SOURCE = {
 }
 
 
-def submitted(code: int, data: Any, *, status: int = 200, message: str = "success") -> Any:
-    return classify_submit(
-        Answer(status, {}, json.dumps({"code": code, "msg": message, "data": data})), SERVICE
-    )
+def submitted(
+    code: int, data: Any, *, status: int = 200, message: str = "success", gateway: str = "kie"
+) -> Any:
+    answer = Answer(status, {}, json.dumps({"code": code, "msg": message, "data": data}))
+    return classify_submit(answer, DIALECTS[gateway].services["suno"])
 
 
 def fetched(body: Any, status: int = 200) -> Any:
@@ -118,12 +119,23 @@ def test_each_kind_of_request_has_its_documented_body(
             {"prompt": "rock", "lyrics": "x", "title": "x" * 81},
             "title has 81 characters: this gateway takes 80",
         ),
+        (
+            {"prompt": "rock", "lyrics_type": "instrumental", **SOURCE},
+            "this gateway cannot extend without words",
+        ),
     ],
 )
 def test_what_this_api_does_not_take_is_refused(fields: dict[str, Any], fault: str) -> None:
-    """Its limits of ideas and titles are narrower than the model's."""
+    """Its limits of ideas and titles are narrower than the model's, and every extension is sung."""
     with pytest.raises(ValueError, match=fault):
         SERVICE.wire_body(parse_request({"model_type": "chirp-auk", **fields}).body())
+
+
+def test_an_extension_needs_no_task_of_its_source() -> None:
+    """The clip's id is enough."""
+    source = {name: value for name, value in SOURCE.items() if name != "source_generation_id"}
+    body = parse_request({"prompt": "rock", "model_type": "chirp-auk", **source}).body()
+    assert SERVICE.wire_body(body)["audioId"] == "e231"
 
 
 def test_the_documented_submit_answer_is_an_acceptance() -> None:
@@ -136,36 +148,56 @@ def test_the_documented_submit_answer_is_an_acceptance() -> None:
         assert question.target == f"/api/v1/generate/record-info?taskId={TASK}"
 
 
-@pytest.mark.parametrize("status", [200, None])
+@pytest.mark.parametrize("with_http_200", [True, False])
 @pytest.mark.parametrize(
-    ("code", "kind", "repeatable"),
+    ("gateway", "code", "kind", "repeatable"),
     [
-        (401, RefusalKind.CREDENTIALS, False),
-        (402, RefusalKind.NO_CREDIT, False),
-        (405, RefusalKind.RATE_LIMITED, True),
-        (413, RefusalKind.INVALID_REQUEST, False),
-        (422, RefusalKind.INVALID_REQUEST, False),
-        (429, RefusalKind.RATE_LIMITED, True),
-        (430, RefusalKind.RATE_LIMITED, True),
-        (455, RefusalKind.OTHER, False),
+        ("kie", 401, RefusalKind.CREDENTIALS, False),
+        ("kie", 402, RefusalKind.NO_CREDIT, False),
+        ("kie", 405, RefusalKind.RATE_LIMITED, True),
+        ("kie", 413, RefusalKind.INVALID_REQUEST, False),
+        ("kie", 422, RefusalKind.INVALID_REQUEST, False),
+        ("kie", 429, RefusalKind.RATE_LIMITED, True),
+        ("kie", 430, RefusalKind.RATE_LIMITED, True),
+        ("kie", 455, RefusalKind.OTHER, False),
+        ("sunoapi", 405, RefusalKind.RATE_LIMITED, True),
+        ("sunoapi", 429, RefusalKind.NO_CREDIT, False),
+        ("sunoapi", 430, RefusalKind.RATE_LIMITED, True),
+        ("sunoapi", 455, RefusalKind.OTHER, False),
     ],
 )
 def test_a_code_refuses_with_http_200_or_its_own_status(
-    code: int, kind: RefusalKind, repeatable: bool, status: int | None
+    gateway: str, code: int, kind: RefusalKind, repeatable: bool, with_http_200: bool
 ) -> None:
-    """Which of the two the gateways send is not documented."""
-    own = 429 if code in (405, 430) else code
-    outcome = submitted(code, None, status=status or own, message="no")
+    """Which of the two the gateways send is not documented. At sunoapi.org 429 means that the credit is used up."""
+    outcome = submitted(code, None, status=200 if with_http_200 else code, message="no", gateway=gateway)
     assert isinstance(outcome, Refused)
     assert (outcome.kind, outcome.repeatable, outcome.message) == (kind, repeatable, "no")
 
 
 @pytest.mark.parametrize(
-    ("code", "data"), [(500, None), (200, None), (200, {"taskId": ""}), (422, {"taskId": TASK})]
+    ("status", "code", "data"),
+    [
+        (200, 500, None),
+        (200, 200, None),
+        (200, 200, {"taskId": ""}),
+        (400, 500, None),
+        (408, 422, None),
+        (500, 422, None),
+        (422, 422, {"taskId": TASK}),
+        (429, 429, {"taskId": TASK}),
+    ],
 )
-def test_what_may_have_been_billed_is_unknown(code: int, data: Any) -> None:
-    """A failure of the server, a success without an id, and a refusal that carries one."""
-    assert isinstance(submitted(code, data), Unknown)
+def test_what_may_have_been_billed_is_unknown(status: int, code: int, data: Any) -> None:
+    """A failure of the server, a timeout, a success without an id, and a refusal that carries one."""
+    assert isinstance(submitted(code, data, status=status), Unknown)
+
+
+def test_a_success_with_an_id_is_accepted_whatever_its_code_says() -> None:
+    """There is a task to ask for, and perhaps to pay for."""
+    outcome = submitted(422, {"taskId": TASK})
+    assert isinstance(outcome, Accepted)
+    assert outcome.generation_id == TASK
 
 
 def test_the_documented_report_is_read_whole() -> None:
@@ -190,11 +222,14 @@ def test_waiting_goes_on_until_both_songs_are_there() -> None:
 
 
 def test_a_callback_that_failed_says_nothing_of_the_songs() -> None:
-    """The generation has ended if its songs are there, and runs on if they are not."""
-    assert reported("CALLBACK_EXCEPTION", song()).settled()
-    unfinished = reported("CALLBACK_EXCEPTION", song(), song("two", ""))
+    """The generation has ended if the same songs are listed twice, and runs on while one of them is not there."""
+    alone = reported("CALLBACK_EXCEPTION", song())
+    assert (alone.settled(), alone.settled((), alone)) == (False, True)
+    unfinished = reported("CALLBACK_EXCEPTION", song(), song("two", ""), error="no answer to the callback")
+    assert (unfinished.status, unfinished.failure) == (ReportStatus.UNCLEAR, None)
     assert not unfinished.settled((), unfinished)
-    assert reported("CALLBACK_EXCEPTION").status is ReportStatus.UNCLEAR
+    assert reported("CALLBACK_EXCEPTION", error="no answer").status is ReportStatus.UNCLEAR
+    assert reported("TEXT_SUCCESS", song("one", ""), error="no answer").status is ReportStatus.RUNNING
 
 
 @pytest.mark.parametrize("word", ["CREATE_TASK_FAILED", "GENERATE_AUDIO_FAILED", "SENSITIVE_WORD_ERROR"])
@@ -204,11 +239,21 @@ def test_a_failure_has_its_reason(word: str) -> None:
     assert word in (reported(word).failure or "")
 
 
+def test_a_failure_leaves_the_song_that_is_there_and_ends_the_other() -> None:
+    """No song without an address is waited for any more."""
+    report = reported("GENERATE_AUDIO_FAILED", song(), song("two", ""), error="try again")
+    assert (report.status, report.settled()) == (ReportStatus.SUCCEEDED, True)
+    assert [(take.collectable, take.error) for take in report.takes] == [(True, None), (False, "try again")]
+    unnamed = reported("GENERATE_AUDIO_FAILED", song("two", ""))
+    assert unnamed.takes[0].error == "the gateway reports GENERATE_AUDIO_FAILED"
+
+
 def test_an_unknown_task_and_a_refused_key_are_no_reports() -> None:
-    """Both come with HTTP 200."""
+    """Both come with HTTP 200, and the second one may speak of what does not exist, too."""
     unknown = fetched({"code": 422, "msg": "recordInfo is null", "data": None})
     assert isinstance(unknown, FetchProblem)
     assert unknown.kind is FetchProblemKind.NOT_FOUND
-    refused = fetched({"code": 401, "msg": "You do not have access permissions", "data": None})
-    assert isinstance(refused, FetchProblem)
-    assert refused.kind is FetchProblemKind.CREDENTIALS
+    for words in ("You do not have access permissions", "API key does not exist"):
+        refused = fetched({"code": 401, "msg": words, "data": None})
+        assert isinstance(refused, FetchProblem)
+        assert refused.kind is FetchProblemKind.CREDENTIALS

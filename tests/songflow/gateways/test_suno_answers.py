@@ -45,7 +45,7 @@ def fetched(body: Any, status: int = 200) -> Any:
     return classify_fetch(Answer(status, {}, text), SERVICE, Question(f"/suno/fetch/{TASK}", (TASK,)))
 
 
-def reported(status: str, *clips: dict[str, Any], code: Any = "success", **fields: Any) -> Report:
+def reported(status: str | None, *clips: dict[str, Any], code: Any = "success", **fields: Any) -> Report:
     data = {"task_id": TASK, "status": status, "data": list(clips), **fields}
     report = fetched({"code": code, "message": "", "data": data})
     assert isinstance(report, Report)
@@ -90,7 +90,7 @@ def test_the_documented_fetch_answer_is_read_whole() -> None:
 
 
 def test_another_relays_code_statuses_and_length_mean_the_same() -> None:
-    """The number 1, lower-case words, and a duration beside the metadata; and a batch's list of tasks."""
+    """The number 1, lower-case words, and a duration beside the metadata."""
     accepted = submitted({"code": 1, "message": "", "data": "17350521802760039"})
     assert isinstance(accepted, Accepted)
     assert accepted.generation_id == "17350521802760039"
@@ -100,12 +100,6 @@ def test_another_relays_code_statuses_and_length_mean_the_same() -> None:
         61.5,
         True,
     )
-    other = {"task_id": "another", "status": "FAILURE", "data": []}
-    batch = [other, {"task_id": TASK, "status": "SUCCESS", "data": [clip()]}]
-    listed = fetched({"code": "success", "message": "", "data": batch})
-    assert (listed.status, len(listed.takes)) == (ReportStatus.SUCCEEDED, 1)
-    absent = fetched({"code": "success", "message": "", "data": [other]})
-    assert (absent.status, absent.takes) == (ReportStatus.UNCLEAR, ())
 
 
 @pytest.mark.parametrize("word", ["submitted", "queued", "streaming", "Streaming", "paused"])
@@ -128,6 +122,13 @@ def test_a_failed_clip_leaves_the_other_one() -> None:
     failed = reported("FAILURE", fail_reason="upstream is busy")
     assert (failed.status, failed.failure) == (ReportStatus.FAILED, "upstream is busy")
     assert reported("SUCCESS", clip("error")).takes[0].error == "the gateway reports an error"
+
+
+@pytest.mark.parametrize("status", ["UNKNOWN", "paused", None])
+def test_a_clip_without_a_status_waits_for_the_end_of_its_task(status: str | None) -> None:
+    """Its address may be that of a stream; without any status, only a clip of a known length is whole."""
+    assert not reported(status, clip(None)).takes[0].collectable
+    assert reported(status, clip(None, duration=61.5)).takes[0].collectable is (status is None)
 
 
 def test_nothing_to_report_yet_is_no_end() -> None:
