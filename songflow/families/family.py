@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from songflow.errors import InvalidRequest
 from songflow.families.field_types import FieldKind
 
-__all__ = ["ExtensionResult", "Family", "Mode", "Model", "Request", "plain_numbers"]
+__all__ = ["ExtensionResult", "Family", "Mode", "Model", "Request", "invalid_request", "plain_numbers"]
 
 BETWEEN_FAULTS = "; "
 """Separates the faults of one validator that checks several fields together."""
@@ -79,12 +79,7 @@ class Request(BaseModel, ABC):
         try:
             return cls.model_validate(dict(data))
         except ValidationError as error:
-            faults = cls._describe_faults(error)
-            raise InvalidRequest(
-                f"The request is not valid: {'; '.join(faults)}.",
-                faults=faults,
-                next="correct it and run again; nothing was sent.",
-            ) from None
+            raise invalid_request(*cls._describe_faults(error)) from None
 
     @classmethod
     def from_sent_fields(cls, fields: Mapping[str, Any]) -> Self:
@@ -175,6 +170,15 @@ class Request(BaseModel, ABC):
         if fault["type"] == "missing":
             return f"{place} is required"
         return f"{place} is {_short(fault['input'])}: {cls.allowed_values.get(place, fault['msg'])}"
+
+
+def invalid_request(*faults: str) -> InvalidRequest:
+    """The error of a request with these faults, each of which begins with its field's name."""
+    return InvalidRequest(
+        f"The request is not valid: {'; '.join(faults)}.",
+        faults=faults,
+        next="correct it and run again; nothing was sent.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from songflow.errors import InvalidRequest
-from songflow.families.family import ExtensionResult, Family, Mode, Model, Request
+from songflow.families.family import ExtensionResult, Family, Mode, Model, Request, invalid_request
 from songflow.families.field_types import FieldKind
 from songflow.families.suno import SUNO
 from songflow.families.udio import UDIO
@@ -20,6 +20,7 @@ __all__ = [
     "SHORT_NAMES",
     "body_hash",
     "check_extension",
+    "check_start",
     "compared_fields",
     "differing_fields",
     "extension_only",
@@ -132,10 +133,7 @@ def parse_request(fields: Mapping[str, Any]) -> Request:
     except InvalidRequest as error:
         if not error.faults or fields.get("model_type") in models():
             raise
-        faults = tuple(_with_all_models(fault) for fault in error.faults)
-        raise InvalidRequest(
-            f"The request is not valid: {'; '.join(faults)}.", faults=faults, next=error.next
-        ) from None
+        raise invalid_request(*(_with_all_models(fault) for fault in error.faults)) from None
 
 
 def _with_all_models(fault: str) -> str:
@@ -158,6 +156,7 @@ def extension_request(
     song_id: str,
     *,
     generation_id: str | None = None,
+    seconds: float | None = None,
     mode: Mode | str | None = None,
     place: str | None = None,
     overrides: Mapping[str, Any] = _NOTHING,
@@ -168,18 +167,39 @@ def extension_request(
         parent: The request that made the song; None for a song that only the gateway knows.
         song_id: The gateway's id of the song.
         generation_id: The gateway's id of the generation that made it, which some families send.
+        seconds: The length of the song's own file; None if it is not known.
         mode: "precede" or "continuation"; None: that of the place, else continuation.
         place: One of the family's named placements; None: the family's default for the mode.
         overrides: Fields that differ from the parent's.
 
     Raises:
-        InvalidRequest: mode and place contradict each other, or a field is wrong, missing or unknown.
+        InvalidRequest: mode and place contradict each other, or a field is wrong, missing or unknown, or the new part
+            would begin behind the song's end.
     """
     family = family_of_fields(overrides) if parent is None else family_of_model(parent.model_type)
     field = family.request.source_generation_field
     if field is not None and generation_id is not None:
         overrides = {field: generation_id, **overrides}
-    return family.extend(parent, song_id, mode=mode, place=place, overrides=overrides)
+    request = family.extend(parent, song_id, mode=mode, place=place, overrides=overrides)
+    check_start(request, seconds)
+    return request
+
+
+def check_start(request: Request, seconds: float | None) -> None:
+    """Check that an extension of a song of this length (None: unknown) does not begin behind its end.
+
+    Only models that return the new part alone begin at a second. A gateway would take such a request, and bill it.
+
+    Raises:
+        InvalidRequest: it does.
+    """
+    start = request.start
+    if seconds is None or start is None or not returns_new_part(request.model_type) or start <= seconds:
+        return
+    raise invalid_request(
+        f"{start_field(request.model_type)} is {start:g} s, and the song's own part is {seconds:g} s long "
+        "(seconds count in its own part)"
+    )
 
 
 def check_extension(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from songflow.errors import InvalidRequest
-from songflow.families.family import Mode
+from songflow.families.family import Mode, invalid_request
 
 __all__ = ["extension_fields"]
 
@@ -38,25 +37,19 @@ def extension_fields(
     """
     for name in ("mode", "source_song_id"):
         if name in overrides:
-            raise _invalid(
+            raise invalid_request(
                 f"{name} is not a field to override: an extension's song and mode are given separately"
             )
     if mode not in (None, Mode.CONTINUATION):
-        raise _invalid(f"mode is {str(mode)!r}: allowed is continuation")
+        raise invalid_request(f"mode is {str(mode)!r}: allowed is continuation")
     if place is not None:
-        raise _invalid(f"place is {place!r}: these models continue a song at a second of it (continue_at)")
+        raise invalid_request(
+            f"place is {place!r}: these models continue a song at a second of it (continue_at)"
+        )
     if parent is None and "prompt" not in overrides:
-        raise _invalid("prompt is required to extend a song that is not in this library")
+        raise invalid_request("prompt is required to extend a song that is not in this library")
     inherited = {name: value for name, value in (parent or {}).items() if name not in _NOT_INHERITED}
     if overrides.get("lyrics") or overrides.get("lyrics_type") not in (None, inherited.get("lyrics_type")):
         inherited.pop("lyrics", None)
         inherited.pop("lyrics_type", None)
     return {**inherited, **overrides, "mode": Mode.CONTINUATION, "source_song_id": song_id}
-
-
-def _invalid(reason: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"The request is not valid: {reason}.",
-        faults=(reason,),
-        next="correct it and run again; nothing was sent.",
-    )

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from songflow.errors import InvalidRequest
-from songflow.families.family import Mode
+from songflow.families.family import Mode, invalid_request
 from songflow.families.field_types import AUTO, auto_is_none
 
 __all__ = ["extension_fields"]
@@ -51,7 +50,7 @@ def extension_fields(
     """
     _refuse_foreign(overrides)
     if parent is None and "prompt" not in overrides:
-        raise _invalid("prompt is required to extend a song that is not in this library")
+        raise invalid_request("prompt is required to extend a song that is not in this library")
     overrides = {name: auto_is_none(value) for name, value in overrides.items()}
     chosen_mode, start = _placed(places, mode, place, overrides.get(_START, _NOT_GIVEN))
     inherited = {name: value for name, value in (parent or {}).items() if name not in _NOT_INHERITED}
@@ -68,7 +67,7 @@ def extension_fields(
 def _refuse_foreign(overrides: Mapping[str, Any]) -> None:
     for name in ("mode", "source_song_id", "config"):
         if name in overrides:
-            raise _invalid(
+            raise invalid_request(
                 f"{name} is not a field to override: an extension's song and mode are given separately"
             )
 
@@ -96,16 +95,16 @@ def _placed(
     chosen = _extending_mode(mode)
     if place is None and start is not _NOT_GIVEN:
         if chosen is None:
-            raise _invalid("mode is required with song_section_start (precede or continuation)")
+            raise invalid_request("mode is required with song_section_start (precede or continuation)")
         return chosen, start
     name = place if place is not None else _DEFAULT_PLACES[chosen or Mode.CONTINUATION]
     if name not in places:
-        raise _invalid(f"place is {name!r}: allowed are {', '.join(places)}")
+        raise invalid_request(f"place is {name!r}: allowed are {', '.join(places)}")
     needed, at = places[name]
     if chosen not in (None, needed):
-        raise _invalid(f"place {name} belongs to mode {needed}, and mode is {chosen}")
+        raise invalid_request(f"place {name} belongs to mode {needed}, and mode is {chosen}")
     if start not in (_NOT_GIVEN, at):
-        raise _invalid(
+        raise invalid_request(
             f"place {name} is song_section_start {at:g}, which is given as {AUTO if start is None else repr(start)}"
         )
     return needed, at
@@ -115,13 +114,5 @@ def _extending_mode(mode: Mode | str | None) -> Mode | None:
     if mode is None:
         return None
     if mode not in tuple(_DEFAULT_PLACES):
-        raise _invalid(f"mode is {str(mode)!r}: allowed are {', '.join(_DEFAULT_PLACES)}")
+        raise invalid_request(f"mode is {str(mode)!r}: allowed are {', '.join(_DEFAULT_PLACES)}")
     return Mode(mode)
-
-
-def _invalid(reason: str) -> InvalidRequest:
-    return InvalidRequest(
-        f"The request is not valid: {reason}.",
-        faults=(reason,),
-        next="correct it and run again; nothing was sent.",
-    )

@@ -33,6 +33,11 @@ class Parent:
     submission: Submission
     request: Request
 
+    @property
+    def seconds(self) -> float | None:
+        """The length of its own file, else the one that the gateway announced; None if neither is known."""
+        return self.song.seconds or self.song.announced_seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Extension:
@@ -72,7 +77,7 @@ async def find_parent(session: Session, song_id: str, access: Access | None = No
     homes = sorted({submission.place for _, submission in fitting})
     if len(homes) > 1:
         raise InputError(
-            f"Several gateways have a song {song_id!r}: {', '.join(f'{name} ({url})' for name, url in homes)}.",
+            f"Several gateways have a song {song_id!r}: {', '.join(place_text(*home) for home in homes)}.",
             next="say which with --gateway (and --base-url); nothing was sent.",
         )
     # The newest, but stored ones first: only those can be listened to and compared.
@@ -107,16 +112,22 @@ async def plan_extension(
     song_id = await full_song_id(session.library.ledger, song_id)
     if given is None or await session.library.ledger.songs.by_song_id(song_id):
         parent = await find_parent(session, song_id, given)
-        source, generation_id = parent.request, parent.submission.generation_id
+        source, generation_id, seconds = parent.request, parent.submission.generation_id, parent.seconds
         home = parent.submission.place
         access = given or await _account_of(session, parent)
     else:
-        parent, source, generation_id, access = None, None, None, given
+        parent, source, generation_id, seconds, access = None, None, None, None, given
         home = given.place
     for account in (access, *fallbacks):
         _require_at(home, account, song_id)
     request = extension_request(
-        source, song_id, generation_id=generation_id, mode=mode, place=place, overrides=overrides
+        source,
+        song_id,
+        generation_id=generation_id,
+        seconds=seconds,
+        mode=mode,
+        place=place,
+        overrides=overrides,
     )
     return Extension(request, access, parent)
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from songflow.accounts import Access
 from songflow.errors import SongflowError
 from songflow.families.family import Request
+from songflow.families.registry import check_start
 from songflow.generation.extensions import find_parent
 from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session
@@ -87,17 +88,22 @@ class Orders:
             SongflowError: its message names the step, and its key is that of the whole song.
         """
         request, key = place.step.request, key or place.key
-        if place.branch.song_id is not None:
-            request = await self._continued(request, place.branch.song_id)
-        order = Order(key.removeprefix(f"{self._base}:"), key, request, self.accounts, again)
         with _named_after(place):
+            if place.branch.song_id is not None:
+                request = await self._continued(request, place.branch.song_id)
+            order = Order(key.removeprefix(f"{self._base}:"), key, request, self.accounts, again)
             await self._crew.make(order)
 
     async def _continued(self, request: Request, song_id: str) -> Request:
-        """The request of a step with the song that it extends in place of the recipe's placeholder."""
+        """The request of a step with the song that it extends in place of the recipe's placeholder.
+
+        Raises:
+            InvalidRequest: it would begin behind the song's end.
+        """
         if request.source_generation_field is None:
             return request.with_source(song_id, None)
         parent = await find_parent(self._session, song_id, self.accounts[0])
+        check_start(request, parent.seconds)
         return request.with_source(song_id, parent.submission.generation_id)
 
     async def ask(self, question: Question) -> Answer:

@@ -172,6 +172,7 @@ def _request(row: Mapping[str, Any], parents: Parents) -> Request:
             parent.request,
             source,
             generation_id=parent.generation_id,
+            seconds=parent.seconds,
             mode=row.get("mode"),
             place=row.get(PLACE),
             overrides=own,

@@ -85,7 +85,7 @@ async def parents_in(session: Session, sweep: Sweep, access: Access | None = Non
                 f"{place_text(parent.submission.gateway, parent.submission.base_url)}, not at {access.place_text}.",
                 next="run the sweep with the gateway that has the song; nothing was sent.",
             )
-        found[song_id] = Source(parent.request, parent.submission.generation_id)
+        found[song_id] = Source(parent.request, parent.submission.generation_id, parent.seconds)
     return found
 
 

@@ -59,10 +59,17 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The request that made a song, and the gateway's id of its generation; without them, only the gateway knows it."""
+    """A song of the library that a sweep extends; without any of these, only the gateway knows it.
+
+    Attributes:
+        request: The request that made it.
+        generation_id: The gateway's id of its generation.
+        seconds: The length of its own file.
+    """
 
     request: Request | None = None
     generation_id: str | None = None
+    seconds: float | None = None
 
 
 Parents = Mapping[str, Source]

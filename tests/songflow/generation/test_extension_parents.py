@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import update
 
 import songflow
+from songflow.accounts import EMBEDDED_URL
 from songflow.errors import InputError, InvalidRequest, MissingCredentials
 from songflow.generation.extensions import find_parent, plan_extension
 from songflow.generation.lifecycle import generate_in
@@ -65,6 +66,11 @@ async def test_the_account_selects_among_two_gateways_with_the_same_song_id(
     for account in (first, second):
         parent = await find_parent(opened, song_id, account)
         assert parent.submission.gateway == account.gateway
+    async with opened.library.ledger.database.write("test") as connection:
+        table, built_in = schema.submissions, {"gateway": "simulator", "base_url": EMBEDDED_URL}
+        await connection.execute(update(table).where(table.c.key == "other").values(built_in))
+    with pytest.raises(InputError, match=r"Several gateways.*cometapi.*the built-in simulator"):
+        await find_parent(opened, song_id)
 
 
 async def test_a_parent_is_looked_up_within_the_gateway_of_the_account(

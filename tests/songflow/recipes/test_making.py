@@ -12,6 +12,7 @@ from songflow.errors import (
     ChoiceNeeded,
     GenerationFailed,
     InputError,
+    InvalidRequest,
     NotCollected,
     SpendingStopped,
     UnsettledTwin,
@@ -261,3 +262,8 @@ async def test_a_whole_song_of_new_parts_names_the_generation_of_each_source(sim
     assert (whole.price, [entry.price for entry in server.bill()]) == (3.0, [1, 1, 1])
     assert whole.songs[0].whole_path == songs[2].whole_path
     assert songs[2].whole_path is not None
+
+    late = {"core": {"prompt": "a waltz", "model_type": "chirp-auk"}, "steps": [{"name": "end", "place": 9}]}
+    with pytest.raises(InvalidRequest, match=r"end: .*continue_at is 9 s, and the song's own part is 3"):
+        await make(server, late, key="L")
+    assert len(server.bill()) == 4, "the core alone"

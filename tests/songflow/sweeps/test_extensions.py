@@ -70,6 +70,10 @@ async def test_a_song_of_another_family_is_continued_at_several_seconds(simulato
     assert {body["task_id"] for body in sent} == {core.generation_id}
     assert sorted(body["continue_at"] for body in sent) == [0.4, 0.6]
 
+    behind = parse_sweep({**fields, "grid": {"at": [0.4, 9]}}, Path())
+    with pytest.raises(InvalidDocument, match=r"cell 2 .*continue_at is 9 s, and the song's own part is"):
+        cells_of(behind, way, await parents_in(opened, behind, way))
+
 
 async def test_a_song_that_only_the_gateway_knows_needs_a_prompt(access, tmp_path: Path) -> None:
     sweep, way = extensions("somewhere"), access("http://127.0.0.1:9")
