@@ -21,7 +21,7 @@ from songflow.generation.session import Session
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.songs import Origin
 from songflow.ledger.states import SongState
-from songflow.library.joining import JoinedPart, is_new_part, join_part, only_new_part
+from songflow.library.joining import JoinedPart, is_new_part, join_part, not_joined, only_new_part
 from songflow.library.source_check import check_source
 from songflow.library.storing import tag_and_store
 from songflow.polling.loop import look
@@ -120,6 +120,8 @@ async def _store(session: Session, origin: Origin, done: Downloaded, cover: Pict
     file = await tag_and_store(
         library, origin, done, uid=take_uid(song), cover=cover, source=source, whole=whole
     )
+    if whole is not None and file.whole_path is None:
+        source = not_joined("the whole song could not be stored")
     # The file has its final name already: without the row nobody would find it.
     stored = await persist(lambda: library.ledger.songs.stored(song, file, source))
     log.log(session.events.success_level, "Stored '%s' as %s.", song.title, file.path)

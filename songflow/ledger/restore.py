@@ -91,15 +91,15 @@ class Restore:
             )
             return result.rowcount == 1
 
-    async def move(self, song: Song, path: str, beside: Mapping[str, str | None]) -> bool:
-        """Record the new path of a moved file and of those beside it; False if the row has changed meanwhile."""
+    async def move(self, song: Song, path: str, columns: Mapping[str, Any]) -> bool:
+        """Record the new path of a moved file, and what else has changed; False if the row has changed meanwhile."""
         async with self._database.write("rebuilt") as connection:
             if await songs_where(connection, "path", path):
                 return False
             result = await connection.execute(
                 update(_songs)
                 .where(_songs.c.id == song.id, _songs.c.path == song.path)
-                .values(path=path, **beside)
+                .values(path=path, **columns)
             )
             return result.rowcount == 1
 

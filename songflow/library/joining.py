@@ -28,12 +28,20 @@ from songflow.library.source_check import in_compare_thread, source_of
 if TYPE_CHECKING:
     from songflow.audio.decoding import Samples
 
-__all__ = ["JoinedPart", "Seam", "cut_at", "is_new_part", "join_part", "only_new_part", "seam_in"]
+__all__ = [
+    "JoinedPart",
+    "Seam",
+    "cut_at",
+    "is_new_part",
+    "join_part",
+    "not_joined",
+    "only_new_part",
+    "seam_in",
+]
 
 log = logging.getLogger(__name__)
 
 _CROSSFADE_SECONDS = 0.05
-_NOT_JOINED = "only the new part, not joined with its source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,11 @@ def only_new_part() -> SourceFound:
     return SourceFound(note="only the new part (`songflow stitch` joins it with its source)")
 
 
+def not_joined(reason: str) -> SourceFound:
+    """What is known of an extension that was to be joined and is not, for this reason."""
+    return SourceFound(note=f"only the new part, not joined with its source: {reason}")
+
+
 def cut_at(samples: Samples, rate: int, seam: Seam, crossfade: float) -> Samples:
     """A source up to where it was continued, and the crossfade (s) behind it, so that the beat goes on."""
     return samples[: seam.sample(len(samples), rate) + round(crossfade * rate)]
@@ -96,6 +109,8 @@ async def join_part(library: Library, origin: Origin, done: Downloaded) -> Joine
         source = await source_of(library, origin.song)
         if source is None or source.path is None:
             raise AudioProblem("this library does not have it")
+        if source.whole_path is None and await _is_new_part(library, source):
+            raise AudioProblem("it is only a new part itself, and not joined with its own source")
         async with AsyncExitStack() as files:
             path = await files.enter_async_context(library.store.open_local(source.whole_path or source.path))
             found = await in_compare_thread(_join, origin, source, path, done.part, draft)
@@ -109,9 +124,13 @@ async def join_part(library: Library, origin: Origin, done: Downloaded) -> Joine
 
 async def _left(origin: Origin, draft: Path, reason: str) -> JoinedPart:
     await asyncio.to_thread(draft.unlink, missing_ok=True)
-    note = f"{_NOT_JOINED}: {reason}"
-    log.warning("'%s': %s.", origin.song.title, note)
-    return JoinedPart(None, SourceFound(note=note))
+    found = not_joined(reason)
+    log.warning("'%s': %s.", origin.song.title, found.note)
+    return JoinedPart(None, found)
+
+
+async def _is_new_part(library: Library, song: Song) -> bool:
+    return is_new_part((await library.ledger.songs.origin(song.id)).generation.request)
 
 
 def _join(origin: Origin, source: Song, source_file: Path, part: Path, draft: Path) -> SourceFound:

@@ -137,10 +137,16 @@ def _songs_below(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place) / name
-            # Opening a pipe would block, and a link could lead anywhere. Whole songs belong to their new parts.
-            is_song = path.suffix.lower() in _ENDINGS and not name.endswith(WHOLE_ENDING)
+            is_song = path.suffix.lower() in _ENDINGS and not _is_whole_of_a_part(name, names)
+            # Opening a pipe would block, and a link could lead anywhere.
             if is_song and stat.S_ISREG(path.lstat().st_mode):
                 yield path
+
+
+def _is_whole_of_a_part(name: str, names: Sequence[str]) -> bool:
+    """True for a whole song beside the new part that it was joined from: the part's own file is the song."""
+    stem = name.removesuffix(WHOLE_ENDING)
+    return stem != name and any(f"{stem}{ending}" in names for ending in _ENDINGS)
 
 
 _ENDINGS = {".mp3", *OTHER_ENDINGS}
@@ -287,11 +293,20 @@ async def _classify(library: Library, one: _SongFile, outcome: RestoreOutcome) -
             Found.SKIPPED,
             f"its take is {song.state} in the ledger: `songflow rescue` collects it",
         )
-    if one.rows.song["sha256"] == song.sha256 and not await _still_stored(library, song):
-        beside = {name: one.rows.song[name] for name in ("cover_path", "whole_path")}
-        if await library.ledger.restore.move(song, path, beside):
-            return Found.MOVED, f"the ledger had it at {song.path}"
+    lost = one.rows.song["sha256"] == song.sha256 and not await _still_stored(library, song)
+    if lost and await library.ledger.restore.move(song, path, _moved(one, song)):
+        return Found.MOVED, f"the ledger had it at {song.path}"
     return Found.KNOWN, f"the ledger has this take at {song.path}"
+
+
+def _moved(one: _SongFile, song: Song) -> dict[str, Any]:
+    """The columns that change with a song's place: the files beside it, and what a new part's whole song contains."""
+    row = one.rows.song
+    columns = {name: row[name] for name in ("cover_path", "whole_path")}
+    if song.whole_path is None or row["whole_path"] is not None:
+        return columns
+    alone = only_new_part()
+    return columns | asdict(alone) | {"note": joined_notes(song.note, alone.note)}
 
 
 async def _still_stored(library: Library, song: Song) -> bool:

@@ -18,6 +18,7 @@ from songflow.generation.extensions import plan_extension
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.results import GenerationResult, SongResult
 from songflow.generation.session import Session
+from songflow.library.audio_store import AudioStore
 from songflow.library.rebuild import Found, rebuild
 from songflow.library.stitching import stitch
 from songflow.listening.rows import room_songs, stored_path
@@ -100,6 +101,18 @@ async def test_an_extension_is_joined_into_the_whole_song_and_both_files_are_kep
         frame = (await read_manifest(other.library.ledger)).set_index("song_id")
         assert frame.loc[row["song_id"], "whole_path"] == row["whole_path"]
 
+    # A part that is moved away from its whole song contains its source no more, and the whole song alone is no song.
+    part, moved = Path(longer.songs[0].path or ""), opened.library.settings.folder / "moved"
+    moved.mkdir()
+    part.rename(moved / part.name)
+    (away,) = await rebuild(opened.library, moved, [account.place])
+    assert away.found is Found.MOVED
+    row = (await read_manifest(opened.library.ledger)).iloc[-1]
+    assert row[["whole_path", "source_score", "source_at", "added_seconds"]].isna().all()
+    assert row["note"] == "only the new part (`songflow stitch` joins it with its source)"
+    left = {one.path: one.found for one in await rebuild(opened.library, part.parent, [account.place])}
+    assert (left[str(whole)], len(left)) == (Found.SKIPPED, 3)
+
 
 async def test_a_part_that_is_not_joined_can_be_stitched_later(
     simulator: Any, access: Any, session: Any
@@ -115,9 +128,34 @@ async def test_a_part_that_is_not_joined_can_be_stitched_later(
     stitched = await stitch(opened.library, str(made.songs[0].song_id), crossfade=0.1)
     assert stitched.seconds == pytest.approx(AT + CLIP, abs=0.1)
     joining = await session()
+    behind = await extended(joining, account, made.songs[0].song_id, "behind", continue_at=AT)
+    assert behind.songs[0].whole_path is None, "it would lack its beginning"
+    row = (await read_manifest(opened.library.ledger)).iloc[-1]
+    assert row["note"].endswith(
+        "not joined with its source: it is only a new part itself, and not joined with its own source"
+    )
     joined = await extended(joining, account, source.song_id, "again", continue_at=AT)
     with pytest.raises(InputError, match="is joined with its source already"):
         await stitch(joining.library, str(joined.songs[0].song_id))
+
+
+async def test_a_part_whose_whole_song_cannot_be_stored_does_not_contain_its_source(
+    simulator: Any, access: Any, session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The part is stored, and its row describes the part alone."""
+    server, opened = simulator(clip_seconds=CLIP, takes=1), await session()
+    account = access(server.url)
+    source = await idea(opened, account)
+
+    async def refuse(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(AudioStore, "put_beside", refuse)
+    made = await extended(opened, account, source.song_id, "more", continue_at=AT)
+    assert (seconds(made.songs[0].path), made.songs[0].whole_path) == (pytest.approx(CLIP, abs=0.1), None)
+    row = (await read_manifest(opened.library.ledger)).iloc[-1]
+    assert row[["source_score", "source_at", "added_seconds"]].isna().all()
+    assert row["note"] == "only the new part, not joined with its source: the whole song could not be stored"
 
 
 async def test_a_part_whose_source_is_gone_is_stored_with_the_reason(
@@ -134,18 +172,22 @@ async def test_a_part_whose_source_is_gone_is_stored_with_the_reason(
     assert str(row["note"]).startswith("only the new part, not joined with its source: ")
 
 
-async def test_an_extension_needs_its_second_and_the_task_of_its_source(
+async def test_an_extension_needs_a_second_of_its_source_and_its_task(
     simulator: Any, access: Any, session: Any, posts: Any
 ) -> None:
-    """Both are asked for before anything is sent; the relay would refuse a clip without its task."""
+    """Each is asked for before anything is sent; the relay would bill a second behind the end, and refuse no task."""
     server, opened = simulator(), await session()
     account = access(server.url)
     source = await idea(opened, account)
     with pytest.raises(InvalidRequest, match="continue_at is required"):
         await plan_extension(opened, str(source.song_id), account)
+    behind = r"continue_at is 1\.5 s, and the song's own part is 1.* s long"
+    with pytest.raises(InvalidRequest, match=behind):
+        await plan_extension(opened, str(source.song_id), account, overrides={"continue_at": 1.5})
     foreign = {"prompt": "punk", "model_type": "chirp-auk", "continue_at": 3}
-    with pytest.raises(InvalidRequest, match="source_generation_id is required"):
-        await plan_extension(opened, "elsewhere", account, overrides=foreign)
+    unknown = await plan_extension(opened, "elsewhere", account, overrides=foreign)
+    with pytest.raises(InputError, match="source_generation_id is required"):
+        await generate_in(opened, unknown.request, account, key="more")
     known = await plan_extension(
         opened, "elsewhere", account, overrides={**foreign, "source_generation_id": "task"}
     )
