@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from time import monotonic
 
 import httpx
 
@@ -38,15 +41,15 @@ class RoutedTransport(httpx.AsyncBaseTransport):
         self._verify = verify
         self._kept = kept
         self._keepalive_expiry = keepalive_expiry
-        self._idle: defaultdict[_Route, list[_Connection]] = defaultdict(list)
+        self._idle: defaultdict[_Route, deque[_Idle]] = defaultdict(deque)
         self._busy: set[_Connection] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request by its route."""
         url = request.url
         route = (url.raw_scheme, url.raw_host, url.port, self._proxy_for(str(url)))
-        idle = self._idle[route]
-        connection = idle.pop() if idle else self._connect(route[-1])
+        idle = self._idle.get(route)
+        connection = idle.pop().connection if idle else self._connect(route[-1])
         self._busy.add(connection)
         try:
             response = await connection.handle_async_request(request)
@@ -55,7 +58,7 @@ class RoutedTransport(httpx.AsyncBaseTransport):
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)
         response.stream = _Body(
-            response.stream, partial(self._release, connection, idle), partial(self._drop, connection)
+            response.stream, partial(self._release, connection, route), partial(self._drop, connection)
         )
         return response
 
@@ -67,12 +70,24 @@ class RoutedTransport(httpx.AsyncBaseTransport):
         )
         return httpx.AsyncHTTPTransport(verify=self._verify, trust_env=False, limits=limits, proxy=proxy)
 
-    async def _release(self, connection: _Connection, idle: list[_Connection]) -> None:
-        if connection in self._busy and len(idle) < self._kept:
+    async def _release(self, connection: _Connection, route: _Route) -> None:
+        if connection in self._busy and len(self._idle.get(route, ())) < self._kept:
             self._busy.discard(connection)
-            idle.append(connection)
+            self._idle[route].append(_Idle(connection, monotonic()))
         else:
             await self._drop(connection)
+        with suppress(Exception):  # they have nothing to do with the answer that was received
+            await _close_all(self._expired())
+
+    def _expired(self) -> list[_Connection]:
+        """Take out the connections of every route that were idle for too long, and the routes that have no more."""
+        expired, oldest = [], monotonic() - self._keepalive_expiry
+        for route, idle in list(self._idle.items()):
+            while idle and idle[0].since < oldest:
+                expired.append(idle.popleft().connection)
+            if not idle:
+                del self._idle[route]
+        return expired
 
     async def _drop(self, connection: _Connection) -> None:
         self._busy.discard(connection)
@@ -80,15 +95,30 @@ class RoutedTransport(httpx.AsyncBaseTransport):
 
     async def aclose(self) -> None:
         """Close all connections, those in use as well."""
-        connections = [*self._busy, *chain.from_iterable(self._idle.values())]
+        idle = (one.connection for one in chain.from_iterable(self._idle.values()))
+        connections = [*self._busy, *idle]
         self._busy.clear()
         self._idle.clear()
+        await _close_all(connections)
+
+
+async def _close_all(connections: Iterable[_Connection]) -> None:
+    """Close each connection, even if another cannot be closed; then the last exception is raised."""
+    async with AsyncExitStack() as closing:
         for connection in connections:
-            await connection.aclose()
+            closing.push_async_callback(connection.aclose)
 
 
 _Connection = httpx.AsyncHTTPTransport  # with room for one
 _Route = tuple[bytes, bytes, int | None, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Idle:
+    """An idle connection, and since when (by the monotonic clock, in seconds)."""
+
+    connection: _Connection
+    since: float
 
 
 class _Body(httpx.AsyncByteStream):
