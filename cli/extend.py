@@ -13,6 +13,7 @@ from cli.output import Output
 from cli.paid_command import named, run_paid
 from songflow.accounts import Access
 from songflow.families.family import Request
+from songflow.families.field_types import Join
 from songflow.families.parameters import ExtensionDetails, ExtensionPlacement, ExtensionSound
 from songflow.families.registry import check_extension
 from songflow.generation.extensions import plan_extension
@@ -51,7 +52,7 @@ class Placing:
     context_length: float | None = None
     at: float | None = None
     generation: str | None = None
-    join: Literal["local", "none"] = "local"
+    join: Join = "local"
 
     def fields(self) -> dict[str, Any]:
         """The request's fields that were given, by their wire names."""

@@ -18,12 +18,12 @@ from cli.run_display import generation_name, run_display
 from songflow.accounts import Access
 from songflow.errors import OutcomeUnknown, RequestNotSent, SongflowError, StillRunning
 from songflow.families.family import Request
+from songflow.families.field_types import Join
 from songflow.gateways import DIALECTS, bills_nothing
 from songflow.generation.lifecycle import generate_in, mint_key
 from songflow.generation.policy import PayingPolicy
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
-from songflow.generation.session_settings import Join
 from songflow.ledger.queries import leading_submission
 from songflow.ledger.states import RULES
 from songflow.parameters import session_settings

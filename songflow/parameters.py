@@ -6,11 +6,11 @@ The groups of a request are in `songflow.families.parameters`.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
-from songflow.accounts import Access, access_from_environment, fallbacks_from_environment
+from songflow.accounts import Access, access_from_environment, fallbacks_from_environment, gateway_names
 from songflow.families.parameter_group import ParameterGroup
 from songflow.generation.policy import IfUnsettled, PayingPolicy
 from songflow.generation.session_settings import SessionSettings
@@ -28,7 +28,10 @@ __all__ = [
     "session_settings",
 ]
 
-GatewayName = Literal["simulator", "cometapi", "openai-hk", "kie", "sunoapi", "custom"]
+if TYPE_CHECKING:
+    GatewayName = str
+else:
+    GatewayName = Literal[gateway_names()]
 Shape = Literal["A", "B", "C", "D"]
 
 BUDGET_TEXT = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
@@ -12,6 +12,7 @@ __all__ = [
     "FieldKind",
     "Fraction",
     "FractionOrAuto",
+    "Join",
     "LyricsType",
     "NotBlank",
     "Text",
@@ -40,6 +41,10 @@ class LyricsType(StrEnum):
     USER = "user"
     INSTRUMENTAL = "instrumental"
     GENERATE = "generate"
+
+
+Join = Literal["local", "none"]
+"""What to do with an extension that is only the new part: join it here with the song that it extends, or not."""
 
 
 def one_of(*allowed: str | float) -> AfterValidator:

@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema
 
 from songflow.errors import InputError
 
-__all__ = ["ParameterGroup", "unwrap_optional"]
+__all__ = ["ParameterGroup", "field_text", "unwrap_optional"]
 
 
 class ParameterGroup(BaseModel):
@@ -58,6 +58,13 @@ class ParameterGroup(BaseModel):
     def given(self) -> dict[str, Any]:
         """The parameters that are not None, by name."""
         return {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
+
+
+def field_text(model: type[BaseModel], name: str) -> str:
+    """The description of a model's field."""
+    text = model.model_fields[name].description
+    assert text, f"every field of a request is described: {name}"
+    return text
 
 
 def unwrap_optional(schema: JsonSchemaValue) -> JsonSchemaValue:

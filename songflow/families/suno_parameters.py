@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from songflow.families.parameter_group import ParameterGroup
+from songflow.families.field_types import Join
+from songflow.families.parameter_group import ParameterGroup, field_text
 from songflow.families.suno import SunoRequest
 
 __all__ = ["Details", "ExtensionDetails"]
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False, strict=True)]
-
-
-def _text(name: str) -> str:
-    text = SunoRequest.model_fields[name].description
-    assert text, f"every field of a request is described: {name}"
-    return text
 
 
 class Details(ParameterGroup):
@@ -26,7 +21,9 @@ class Details(ParameterGroup):
     model_config = ConfigDict(title="Details")
 
     title: str | None = Field(
-        default=None, title="Title", description=f"{_text('title')} Only for models that take one."
+        default=None,
+        title="Title",
+        description=f"{field_text(SunoRequest, 'title')} Only for models that take one.",
     )
 
 
@@ -35,16 +32,18 @@ class ExtensionDetails(ParameterGroup):
 
     model_config = ConfigDict(title="Details")
 
-    continue_at: Seconds | None = Field(default=None, title="Continue at", description=_text("continue_at"))
+    continue_at: Seconds | None = Field(
+        default=None, title="Continue at", description=field_text(SunoRequest, "continue_at")
+    )
     title: str | None = Field(
         default=None, title="Title", description="The title of the new songs. Empty: as for the song itself."
     )
     source_generation_id: str | None = Field(
         default=None,
         title="Generation",
-        description=f"{_text('source_generation_id')} Only for a song that is not in this library.",
+        description=f"{field_text(SunoRequest, 'source_generation_id')} Only for a song that is not in this library.",
     )
-    join: Literal["local", "none"] = Field(
+    join: Join = Field(
         default="local",
         title="Join",
         description="What to do with the new part: join it with the song in a further file, or not.",

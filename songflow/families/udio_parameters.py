@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, JsonValue
 
 from songflow.families.field_types import auto_is_none
 from songflow.families.model_names import ModelName, models_text
-from songflow.families.parameter_group import ParameterGroup
+from songflow.families.parameter_group import ParameterGroup, field_text
 from songflow.families.udio import PLACES, SongRequest
 
 __all__ = ["ExtensionPlacement", "ExtensionSound", "Placement", "Sound", "inherited_text", "request_text"]
@@ -33,9 +33,7 @@ Seconds = Annotated[float, Field(ge=1, le=130, strict=True)]
 
 def request_text(name: str) -> str:
     """The description of a field of `SongRequest`."""
-    text = SongRequest.model_fields[name].description
-    assert text, f"every field of a request is described: {name}"
-    return text
+    return field_text(SongRequest, name)
 
 
 def _asked(name: str, title: str) -> Any:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
+from songflow.families.field_types import Join
 from songflow.ledger.rows import RunIds
 from songflow.runtime.retry import Backoff
 
-__all__ = ["EMBEDDED_SPEED", "LONGEST_REFUSAL_PAUSE_SECONDS", "Join", "SessionSettings"]
-
-Join = Literal["local", "none"]
+__all__ = ["EMBEDDED_SPEED", "LONGEST_REFUSAL_PAUSE_SECONDS", "SessionSettings"]
 
 EMBEDDED_SPEED = 20.0
 """The embedded simulator's time runs this much faster: a first song takes seconds, not a minute."""
