@@ -104,7 +104,7 @@ SHARED_PROCESSES = {
 
 
 def with_options(words: list[str], reader: Reader) -> list[str]:
-    """Add the test's options: the simulated gateway's address, --yes, a free port, short songs."""
+    """Add the test's options: the simulated gateway's address, --yes, a free port, short songs and a second of them."""
     if "--gateway" in words and "--base-url" not in words:
         words = [*words, "--base-url", reader.gateway.url]
     if "--fallback" in words:
@@ -116,6 +116,9 @@ def with_options(words: list[str], reader: Reader) -> list[str]:
         words = [*words, "--port", "0"]
     if words[:2] == ["songflow", "simulate"]:
         words = [*words, "--clip-seconds", "2"]
+    if "--at" in words:
+        place = words.index("--at") + 1
+        words = [*words[:place], "0.5", *words[place + 1 :]]
     return words
 
 
