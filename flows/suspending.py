@@ -19,7 +19,7 @@ from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
-from prefect.client.schemas.objects import DeploymentStatus
+from prefect.client.schemas.objects import DeploymentStatus, FlowRun
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
@@ -101,24 +101,51 @@ class Suspensions:
 
 
 async def answer_for_nobody() -> int:
-    """Resume the suspended runs whose time for an answer is over, with their recipes' defaults; returns how many."""
-    suspended = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Suspended"])))
+    """Resume the suspended runs whose time for an answer is over, with their recipes' defaults; returns how many.
+
+    A run that cannot be resumed is a warning, and does not keep the others waiting.
+    """
     answered = 0
     async with get_client() as client:
-        for run in await client.read_flow_runs(flow_run_filter=suspended):
-            key = run.state.state_details.pause_key if run.state is not None else None
-            found = await _read(client, run.id, f"{_DEFAULT}-{key}") if key else None
-            if found is None:
-                continue
-            default = json.loads(found)
-            if datetime.fromisoformat(default["at"]) <= datetime.now(UTC):
-                answered += await _resume(client, run.id, str(key), default["choice"])
+        for run in await _suspended(client):
+            try:
+                answered += await _resume_if_due(client, run)
+            except Exception as error:
+                log.warning(
+                    "The flow run %s waits for a choice and cannot be continued with its recipe's default (%s).",
+                    run.id,
+                    type(error).__name__,
+                )
     return answered
+
+
+async def _suspended(client: PrefectClient) -> list[FlowRun]:
+    """All suspended runs, of any flow: one that asks may have a name of its own."""
+    suspended = FlowRunFilter(state=FlowRunFilterState(name=FlowRunFilterStateName(any_=["Suspended"])))
+    found: list[FlowRun] = []
+    while page := await client.read_flow_runs(flow_run_filter=suspended, offset=len(found)):
+        found += page
+    return found
+
+
+async def _resume_if_due(client: PrefectClient, run: FlowRun) -> bool:
+    key = run.state.state_details.pause_key if run.state is not None else None
+    found = await _read(client, run.id, f"{_DEFAULT}-{key}") if key else None
+    if found is None:
+        return False
+    default = json.loads(found)
+    if datetime.fromisoformat(default["at"]) > datetime.now(UTC):
+        return False
+    return await _resume(client, run.id, str(key), default["choice"])
 
 
 async def _resume(client: PrefectClient, run_id: UUID, key: str, choice: str) -> bool:
     # Before the run can be started again and look for it; a person's answer removes it.
-    await client.create_flow_run_input(run_id, f"{_USED}-{key}", "true")
+    try:
+        await client.create_flow_run_input(run_id, f"{_USED}-{key}", "true")
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != 409:  # a rescue that died has left it
+            raise
     response = await client.resume_flow_run(run_id, run_input={"choice": choice})
     if response.status == SetStateStatus.ACCEPT:
         log.info("Nobody has answered the flow run %s: it continues with %s.", run_id, choice)

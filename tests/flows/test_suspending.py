@@ -11,12 +11,13 @@ import sys
 from datetime import datetime
 
 import pytest
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
-from prefect.states import Failed, Scheduled
+from prefect.states import Failed, Scheduled, Suspended
 
 from blocks import SimulatorCredentials, SongLibrary
 from flows.rescue import rescue_songs
+from flows.suspending import answer_for_nobody
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect"), pytest.mark.timeout(600)]
 
@@ -147,3 +148,27 @@ async def test_a_served_run_is_suspended_while_it_waits(studio, prefect_server, 
         entry.body["gen_params"]["config"].get("source", {}).get("song_id") for entry in here.simulator.bill()
     ]
     assert bill == [None, None, None, songs[0].song_id]
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_a_run_that_cannot_be_continued_keeps_no_other_waiting(monkeypatch, caplog):
+    """Nor does what a rescue left that died, or a server that gives one run at a time."""
+    read = PrefectClient.read_flow_runs
+    monkeypatch.setattr(PrefectClient, "read_flow_runs", lambda client, **asked: read(client, **asked, limit=1))
+    due = json.dumps({"at": "2026-01-01T00:00:00+00:00", "choice": "take 1"})
+    async with get_client() as client:
+        flow = await client.create_flow_from_name("a copy of make-song")
+        deployment = await client.create_deployment(flow, "nobody")
+        runs = [(await client.create_flow_run_from_deployment(deployment)).id for _ in range(3)]
+        runs.sort(reverse=True)  # as the server lists them
+        for run, default in zip(runs, ("no JSON", due, due), strict=True):
+            await client.set_flow_run_state(run, Suspended(timeout_seconds=3600, pause_key="q"), force=True)
+            await client.create_flow_run_input(run, "songflow-default-q", default)
+        await client.create_flow_run_input(runs[1], "songflow-nobody-q", "true")
+        await answer_for_nobody()
+        names = [(await client.read_flow_run(run)).state.name for run in runs]
+        for run in runs:
+            await client.delete_flow_run(run)
+        await client.delete_deployment(deployment)
+    assert names == ["Suspended", "Resuming", "Resuming"]
+    assert f"The flow run {runs[0]} waits for a choice and cannot be continued" in caplog.text
