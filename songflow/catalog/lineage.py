@@ -31,6 +31,7 @@ class Node:
         seconds: The length, as decoded or else as announced.
         remark: Why there is no song, or whether the extension contains its source.
         known: False for a source that is not in this library.
+        extendable: True for a song of this library that has an id and has not failed.
         children: The song's extensions.
     """
 
@@ -40,6 +41,7 @@ class Node:
     seconds: float | None = None
     remark: str = ""
     known: bool = True
+    extendable: bool = False
     children: list[Node] = field(default_factory=list)
 
     @property
@@ -126,6 +128,7 @@ def _node(row: Mapping[str, Any]) -> Node:
         place=_place(row),
         seconds=seconds,
         remark=_remark(row),
+        extendable=row["song_id"] is not None and row["song_state"] != "failed",
     )
 
 

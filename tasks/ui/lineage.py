@@ -21,10 +21,13 @@ from songflow.ledger.rows import Song, Submission
 from tasks.ui.links import EXTEND, NO_LINKS, FormLinks, form_links
 from tasks.ui.markdown import artifact_key, escape
 from tasks.ui.pages import shown
+from tasks.ui.players import MOST_PAGE_BYTES
 
 __all__ = ["lineage_page", "show_lineage", "song_assets", "source_assets"]
 
 _MOST_LINES = 300
+# For the line that counts what is not listed.
+_LAST_LINE_BYTES = 100
 _LONGEST_ID = 200
 
 
@@ -51,35 +54,37 @@ async def show_lineage(session: Session, result: GenerationResult) -> None:
 
 
 def lineage_page(roots: Sequence[Node], links: FormLinks = NO_LINKS) -> str:
-    """A family as Markdown: the picture embedded in the page, and every song as a list item."""
+    """A family as Markdown: the picture embedded in the page, and its first songs as list items."""
     picture = base64.b64encode(lineage_png(roots)).decode("ascii")
-    lines = [
-        f"{'  ' * depth}- "
-        + " ".join(
-            filter(
-                None,
-                (
-                    f"**{escape(node.title)}**",
-                    escape(node.text),
-                    escape(node.song_id or ""),
-                    links.extend(node.song_id),
-                ),
-            )
-        )
-        for root in roots
-        for depth, node in root.walk()
+    page = [
+        f"# {escape(roots[0].title if roots else 'Lineage')}",
+        "",
+        f"![The songs as a tree](data:image/png;base64,{picture})",
+        "",
     ]
-    more = len(lines) - _MOST_LINES
-    return "\n".join(
-        [
-            f"# {escape(roots[0].title if roots else 'Lineage')}",
-            "",
-            f"![The songs as a tree](data:image/png;base64,{picture})",
-            "",
-            *lines[:_MOST_LINES],
-            *([f"- and {more} more"] if more > 0 else []),
-        ]
+    room = MOST_PAGE_BYTES - len("\n".join(page).encode()) - _LAST_LINE_BYTES
+    nodes = [step for root in roots for step in root.walk()]
+    lines: list[str] = []
+    for depth, node in nodes[:_MOST_LINES]:
+        line = _line(depth, node, links)
+        room -= len(line.encode()) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    page += lines
+    if len(lines) < len(nodes):
+        page += ["", f"The first {len(lines)} of {len(nodes)} songs are listed."]
+    return "\n".join(page)
+
+
+def _line(depth: int, node: Node, links: FormLinks) -> str:
+    parts = (
+        f"**{escape(node.title)}**",
+        escape(node.text),
+        escape(node.song_id or ""),
+        links.extend(node.song_id) if node.extendable else None,
     )
+    return f"{'  ' * depth}- {' '.join(part for part in parts if part)}"
 
 
 def song_assets(submission: Submission, songs: Sequence[Song]) -> list[Asset]:

@@ -12,6 +12,7 @@ from songflow.catalog.lineage import Node
 from songflow.families.family import Mode
 from songflow.ledger.rows import Song
 from tasks.ui.lineage import lineage_page, show_lineage, song_assets, source_assets
+from tasks.ui.players import MOST_PAGE_BYTES
 
 
 def song(**fields):
@@ -30,9 +31,30 @@ def test_a_page_shows_every_song_as_text_under_the_one_that_it_extends():
     assert "\n  - **&lt;b&gt;child&lt;/b&gt; \\| \\`x\\`** intro id\\-2" in page
 
 
+class Links:
+    """Links to a form, in place of those of a deployment."""
+
+    def extend(self, song_id):
+        return f"**[extend this](../../form?{song_id}{'x' * 4000})**"
+
+
+def test_only_a_song_that_can_be_extended_has_a_link_to_the_form():
+    page = lineage_page([Node("elsewhere", "b", children=[Node("here", "c", extendable=True)])], Links())
+    assert ("form?elsewhere" in page, "form?here" in page) == (False, True)
+
+
+def test_a_page_of_long_links_has_the_size_of_others():
+    """Prefect sends a page with every list of artifacts."""
+    page = lineage_page([Node(str(one), "b", extendable=True) for one in range(290)], Links())
+    assert MOST_PAGE_BYTES - 5000 < len(page.encode()) <= MOST_PAGE_BYTES
+    listed = page.count("\n- ")
+    assert 0 < listed < 290
+    assert page.endswith(f"\n\nThe first {listed} of 290 songs are listed.")
+
+
 def test_a_page_of_a_great_many_songs_has_an_end():
     page = lineage_page([Node("a", "a", children=[Node(str(one), "b") for one in range(1000)])])
-    assert page.endswith("- and 701 more")
+    assert page.endswith("\n\nThe first 300 of 1001 songs are listed.")
 
 
 @pytest.mark.parametrize("odd", ["a b", "100%", "a/b?c#d&e", "歌", "x" * 900, "\x00", "\ud800"])

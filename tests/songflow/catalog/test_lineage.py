@@ -135,6 +135,18 @@ def test_a_generation_without_a_song_shows_the_reason(manifest: Manifest) -> Non
     ]
 
 
+def test_what_failed_or_is_elsewhere_cannot_be_extended(manifest: Manifest) -> None:
+    found = trees(
+        manifest(
+            {"song_id": "good"},
+            {"song_id": "bad", "song_state": "failed", "error": "moderated"},
+            {"song_id": None, "song_state": None},
+            extends("child", "elsewhere"),
+        )
+    )
+    assert [node.song_id for root in found for _, node in root.walk() if node.extendable] == ["good", "child"]
+
+
 def test_an_empty_manifest_has_no_trees() -> None:
     """And its picture is drawn without an error."""
     assert trees(empty_manifest()) == []
