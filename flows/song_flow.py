@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from copy import copy
@@ -25,6 +26,8 @@ from tasks.sessions import library_of
 from tasks.wording import in_prefects_words
 
 __all__ = ["SongFlow", "paid_flow", "song_flow"]
+
+log = logging.getLogger(f"songflow.{__name__}")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -195,8 +198,13 @@ def _refusing(
             result = await made if inspect.isawaitable(made) else made
         if ended is None or isinstance(result, State) or FlowRunContext.get() is None:
             return result
-        library = signature.bind_partial(*args, **kwargs).arguments.get("library")
-        return Completed(message=ended(result, library_of(library).unit), data=result)
+        try:
+            library = signature.bind_partial(*args, **kwargs).arguments.get("library")
+            message = ended(result, library_of(library).unit)
+        except Exception as error:  # what the run has made is stored
+            log.warning("The run's result cannot be put into words (%s).", type(error).__name__)
+            return result
+        return Completed(message=message, data=result)
 
     whole = signature.replace(parameters=[*signature.parameters.values(), *former])
     refusing.__dict__["__signature__"] = whole  # the type of a function does not declare it

@@ -1,4 +1,4 @@
-"""Who watches the flow runs of this process, such as the terminal of the command that started them.
+"""Report the progress of flow runs to a watcher in this process, such as the command's terminal.
 
 with watched_by(Watcher(generation=...)):
     await generate_song(...)
@@ -6,8 +6,9 @@ with watched_by(Watcher(generation=...)):
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from songflow.ledger.rows import Submission
 from songflow.sweeps.tally import Tally
 
 __all__ = ["Watcher", "progress_of", "sweep_watched", "watched_by"]
+
+log = logging.getLogger(f"songflow.{__name__}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +53,28 @@ def watched_by(watcher: Watcher) -> Iterator[None]:
 async def progress_of(
     session: Session, submission: Submission, access: Access | None, own: Progress
 ) -> Progress:
-    """The callback of a wait: its own, and that of who watches."""
+    """The progress callback of a wait, which also calls the watcher's.
+
+    A watcher that fails is not called again: a paid wait goes on without it.
+    """
     make = _watcher.get().generation
     if make is None:
         return own
-    watching = await make(session, submission, access)
+    try:
+        watching = await make(session, submission, access)
+    except Exception as error:
+        _not_shown(error)
+        return own
+    watched = True
 
     async def both(word: str, share: float | None, seconds: float) -> None:
-        await watching(word, share, seconds)
+        nonlocal watched
+        if watched:
+            try:
+                await watching(word, share, seconds)
+            except Exception as error:
+                watched = False
+                _not_shown(error)
         await own(word, share, seconds)
 
     return both
@@ -65,10 +82,22 @@ async def progress_of(
 
 @asynccontextmanager
 async def sweep_watched(name: str, tally: Tally) -> AsyncIterator[None]:
-    """Show a sweep's counts to who watches it."""
+    """Show a sweep's counts to the watcher, if there is one."""
     show = _watcher.get().sweep
-    if show is None:
+    display = AsyncExitStack()
+    if show is not None:
+        try:
+            await display.enter_async_context(show(name, tally))
+        except Exception as error:
+            _not_shown(error)
+    try:
         yield
-    else:
-        async with show(name, tally):
-            yield
+    finally:
+        try:
+            await display.aclose()
+        except Exception as error:
+            _not_shown(error)
+
+
+def _not_shown(error: Exception) -> None:
+    log.warning("The progress cannot be shown here (%s); the songs are not affected.", type(error).__name__)

@@ -14,6 +14,7 @@ from prefect.flow_engine import run_flow
 from flows.extend import extend_song
 from flows.generate import generate_song
 from flows.song import make_song
+from flows.song_flow import song_flow
 from flows.sweep import sweep, sweep_shard
 from songflow.accounts import gateway_names
 from songflow.errors import InputError, InvalidRequest
@@ -144,6 +145,24 @@ def test_a_copy_with_other_options_has_the_same_form():
     copy = generate_song.with_options(retries=3, name="mine")
     assert (copy.retries, copy.name, type(copy)) == (3, "mine", type(generate_song))
     assert copy.parameters == generate_song.parameters
+
+
+@pytest.mark.prefect
+@pytest.mark.xdist_group("prefect")
+@pytest.mark.usefixtures("prefect_server")
+async def test_a_result_that_cannot_be_put_into_words_fails_no_run(caplog):
+    """What the run has paid for is stored, and its result comes back."""
+
+    def wordless(_result, _unit):
+        raise ZeroDivisionError
+
+    @song_flow("wordless", "wordless", moved={}, ended=wordless)
+    async def making() -> str:
+        return "a song"
+
+    state = await making(return_state=True)
+    assert (state.is_completed(), await state.aresult()) == (True, "a song")
+    assert "The run's result cannot be put into words (ZeroDivisionError)" in caplog.text
 
 
 @pytest.mark.prefect
