@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from blocks.library import SongLibrary
 from songflow.errors import SongflowError
+from songflow.gateways import bills_nothing
 from songflow.ledger.rows import Submission
 from songflow.ledger.states import RULES, SongState
 from songflow.ledger.states import State as Stage
@@ -54,15 +55,18 @@ async def let_go(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
 def _log_uncollected(
     log: Logger | LoggerAdapter[Any], submission: Submission, missing: bool, unit: str
 ) -> None:
-    """Log a submission that is, or may be, billed and that is not collected."""
+    """Log a submission that is, or may be, paid for and that is not collected."""
     known = f"the key '{submission.key}', generation {submission.any_id or 'not known'}"
-    price = amount(submission.price, unit)
+
+    def cost(words: str) -> str:
+        return "" if bills_nothing(submission.gateway) else f"{words} ({amount(submission.price, unit)})"
+
     if RULES[submission.state].waits:
-        report = f"Still running at the gateway, still billed ({price}): {known}."
+        report = f"Still running at the gateway{cost(', still billed')}: {known}."
     elif submission.state is Stage.SUCCEEDED and missing:
-        report = f"Finished and paid for ({price}), but not stored yet: {known}."
+        report = f"Finished{cost(' and paid for')}, but not stored yet: {known}."
     elif RULES[submission.state].unsettled:
-        report = f"Perhaps billed ({price}), its outcome is '{submission.state}': {known}."
+        report = f"Its outcome is '{submission.state}'{cost(', perhaps billed')}: {known}."
     else:
         return
     log.warning("%s To collect it: `songflow rescue`, the flow rescue-songs, or a run with that key.", report)

@@ -20,10 +20,13 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from types import CodeType, FunctionType, TracebackType
 
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import TerminationSignal
+from prefect.logging import get_run_logger
 from prefect.utilities import engine
 
 from songflow.errors import SongflowError
+from songflow.gateways import bills_nothing
 from songflow.generation.session import Session
 from songflow.ledger.queries import leading_submission
 from songflow.ledger.rows import Submission
@@ -171,21 +174,26 @@ async def _report(session: Session, key: str) -> None:
             return
         reported = _reported.get()
         if reported is None or current.id not in reported:
-            log.warning("%s", _what_continues(current))
+            # A line of the run's own, for its page: the command that has started it says the same at its end.
+            in_run = FlowRunContext.get() is not None or TaskRunContext.get() is not None
+            (get_run_logger() if in_run else log).warning("%s", _what_continues(current))
             await send_logs()
         if reported is not None:
             reported.add(current.id)
 
 
 def _what_continues(submission: Submission) -> str:
+    bills = not bills_nothing(submission.gateway)
+    generation = f"the generation {submission.any_id} is"
     if RULES[submission.state].waits:
-        known = f"the generation {submission.any_id} is still running at the gateway, and still billed"
+        known = f"{generation} still running at the gateway{', and still billed' if bills else ''}"
     elif submission.state is State.SUCCEEDED:
-        known = f"the generation {submission.any_id} is finished and paid for, and perhaps not stored yet"
+        known = f"{generation} finished{' and paid for' if bills else ''}, and perhaps not stored yet"
     elif submission.state is State.SENDING:
-        known = "the request is under way and perhaps billed; its sender waits for the answer and stores it"
+        billed = " and perhaps billed" if bills else ""
+        known = f"the request is under way{billed}; its sender waits for the answer and stores it"
     else:
-        known = f"the request may have been taken and billed (it is '{submission.state}')"
+        known = f"the request may have been taken{' and billed' if bills else ''} (it is '{submission.state}')"
     return (
         f"Stopped here, but {known}. To collect it, run again with the key '{submission.key}', "
         "or `songflow rescue`."

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from blocks import OpenAIHKCredentials
 from flows.generate import generate_song
 from songflow.ledger.states import State
 from songflow.library.library import Library
@@ -32,19 +33,18 @@ async def accepted(here, key):
             await asyncio.sleep(0.05)
 
 
-UNDER_WAY = "the request is under way and perhaps billed; its sender waits for the answer and stores it"
+UNDER_WAY = "the request is under way; its sender waits for the answer and stores it"
 
 
-async def check_it_is_told_and_collected(here, prefect_server, prompt, submission, said=None):
-    said = (
-        said or f"the generation {submission.generation_id} is still running at the gateway, and still billed"
-    )
+async def check_it_is_told_and_collected(here, prefect_server, prompt, submission, said=None, **account):
+    """The simulator bills nothing, and the log does not say so; `account` replaces it."""
+    said = said or f"the generation {submission.generation_id} is still running at the gateway. To collect"
     log = await prefect_server.logs(submission.runs.flow_run_id, until=said)
     assert said in log
     assert "run again with the key 'k', or `songflow rescue`" in log
     [after], _songs = await here.ledger("k")
     assert after.state in {State.ACCEPTED, State.RUNNING}
-    result = await generate_song(prompt, safety={"key": "k"}, **here.options)
+    result = await generate_song(prompt, safety={"key": "k"}, **here.options | account)
     assert result.generation_id == submission.generation_id
     assert len(result.stored) == 2
     assert here.billed == 1
@@ -52,12 +52,16 @@ async def check_it_is_told_and_collected(here, prefect_server, prompt, submissio
 
 async def test_cancelled_in_its_process(studio, prefect_server):
     here = studio(**SLOWER)
-    running = asyncio.create_task(generate_song("cancelled", safety={"key": "k"}, **here.options))
+    account = {"credentials": OpenAIHKCredentials(api_key=here.secret, base_url=here.simulator.url)}
+    running = asyncio.create_task(generate_song("cancelled", safety={"key": "k"}, **here.options | account))
     submission = await accepted(here, "k")
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    await check_it_is_told_and_collected(here, prefect_server, "cancelled", submission)
+    said = f"the generation {submission.generation_id} is still running at the gateway, and still billed"
+    await check_it_is_told_and_collected(here, prefect_server, "cancelled", submission, said, **account)
+    log = await prefect_server.logs(submission.runs.flow_run_id)
+    assert "Still running at the gateway, still billed (1 unit): the key 'k'" in log
 
 
 async def start_terminated(here, prefect_server, *moment):
@@ -152,7 +156,7 @@ async def test_terminated_while_a_song_is_stored(studio, prefect_server):
         assert await process.wait() != 0
     submission = await accepted(here, "k")
     assert (await prefect_server.flow_run(submission.runs.flow_run_id)).state.name == "Crashed"
-    assert "is finished and paid for" in await prefect_server.logs(submission.runs.flow_run_id)
+    assert "is finished, and perhaps not stored yet" in await prefect_server.logs(submission.runs.flow_run_id)
     result = await generate_song("terminated", safety={"key": "k"}, **here.options)
     assert len(result.stored) == 2
     assert here.billed == 1
@@ -169,7 +173,7 @@ async def test_cancelled_while_a_song_is_fetched(studio, prefect_server):
     with pytest.raises(asyncio.CancelledError):
         await running
     [submission], _songs = await here.ledger("k")
-    assert "is finished and paid for" in await prefect_server.logs(submission.runs.flow_run_id)
+    assert "is finished, and perhaps not stored yet" in await prefect_server.logs(submission.runs.flow_run_id)
     result = await generate_song("dripping", safety={"key": "k"}, **here.options)
     assert len(result.stored) == 2
     assert here.billed == 1
