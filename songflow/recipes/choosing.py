@@ -201,5 +201,5 @@ def _no_take_error(place: Place, takes: Sequence[Take], failed: Take | None) -> 
         key=place.key,
         state="succeeded",
         billed="yes",
-        next=f"run the same command with its --key again{choose}.",
+        next=f"run the same command with --key {place.branch.base}{choose}.",
     )

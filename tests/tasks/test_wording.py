@@ -27,6 +27,10 @@ from tasks.wording import FIELDS, keep_options, worded
             "core=again1 for another pair.",
         ),
         (
+            "run the same command with --key 4f, or continue with the other: --choose core=2.",
+            'run the deployment again with the Request key 4f, or continue with the other: the Choices {"core": "2"}.',
+        ),
+        (
             "to pay for another song anyway: --if-unsettled new.",
             "to pay for another song anyway: new in the If unsettled field.",
         ),
