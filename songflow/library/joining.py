@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -123,7 +123,8 @@ async def join_part(library: Library, origin: Origin, done: Downloaded) -> Joine
 
 
 async def _left(origin: Origin, draft: Path, reason: str) -> JoinedPart:
-    await asyncio.to_thread(draft.unlink, missing_ok=True)
+    with suppress(OSError):
+        await asyncio.to_thread(draft.unlink, missing_ok=True)
     found = not_joined(reason)
     log.warning("'%s': %s.", origin.song.title, found.note)
     return JoinedPart(None, found)

@@ -161,7 +161,7 @@ def _make(
 ) -> Stitched:
     old, rate = read_samples(source)
     whole = join(
-        old if seam.start is None else cut_at(old, rate, seam, crossfade),
+        cut_at(old, rate, seam, crossfade),
         read_like(new, rate, old.shape[1]),
         rate,
         new_first=song.mode == Mode.PRECEDE,

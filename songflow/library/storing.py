@@ -14,6 +14,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -182,7 +183,8 @@ async def _store_cover(library: Library, cover: Picture, part: Path, name: str) 
         return await library.store.put_beside(draft, f"{name.rpartition('.')[0]}{ENDINGS[cover.mime]}")
     except OSError as error:
         log.warning("A cover could not be stored: %s.", error.strerror or error)
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         return None
 
 
@@ -192,5 +194,6 @@ async def _store_whole(library: Library, draft: Path, name: str) -> str | None:
         return await library.store.put_beside(draft, f"{name.rpartition('.')[0]}{WHOLE_ENDING}")
     except OSError as error:
         log.warning("The whole song could not be stored: %s.", error.strerror or error)
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         return None
