@@ -176,7 +176,7 @@ class _SongOrder:
             except ChoiceNeeded as needed:
                 if output.as_json or sys.stdin is None or not sys.stdin.isatty():
                     return self._failed(output, needed, key)
-                self.choices[needed.step] = _asked(output, needed)
+                self.choices[needed.step] = _asked(output, needed, self.common.library_settings().unit)
             except SongflowError as error:
                 return self._failed(output, error, key)
             else:
@@ -278,13 +278,13 @@ class _SongOrder:
         )
 
 
-def _asked(output: Output, needed: ChoiceNeeded) -> str:
+def _asked(output: Output, needed: ChoiceNeeded, unit: str) -> str:
     """Ask at the terminal until the answer is one of the choices."""
     output.say(f"{needed.step}: which take should the song continue from?")
     for take in needed.takes:
         output.say(told_take(take))
     numbers = {str(take["take"]) for take in needed.takes}
-    more = f", or a for another pair ({amount(needed.another)})" if needed.another is not None else ""
+    more = f", or a for another pair ({amount(needed.another, unit)})" if needed.another is not None else ""
     while True:
         sys.stderr.write(f"Take {', '.join(sorted(numbers))}{more}: ")
         sys.stderr.flush()

@@ -23,6 +23,7 @@ from flows.suspending import Suspensions, announce
 from songflow.recipes.answers import Answer, Question
 from songflow.runtime.concurrency import all_ended
 from songflow.settings import amount
+from tasks.ui.links import run_in_v1
 from tasks.ui.players import with_players
 from tasks.ui.song_page import question_page
 
@@ -46,10 +47,12 @@ class Questions:
     """Asks the questions of one attempt of a run.
 
     Args:
+        unit: The library's, for prices.
         poll_interval: Seconds between checks for an answer while the run is paused (5 at most).
     """
 
-    def __init__(self, poll_interval: float | None = None) -> None:
+    def __init__(self, unit: str, poll_interval: float | None = None) -> None:
+        self._unit = unit
         self._poll_interval = poll_interval
         self._suspensions = Suspensions()
 
@@ -57,25 +60,26 @@ class Questions:
         """Suspend or pause this flow run until a person resumes it with a choice, or the recipe's default applies."""
         suspended = await self._suspensions.ask(
             question,
-            lambda page: _form(question, page),
+            lambda page: _form(question, page, self._unit),
             lambda run_id: _page(question, run_id),
             take_label(question.fallback.number),
             _GRACE_SECONDS,
         )
         if suspended is None:
-            return await _pause_for_answer(question, self._poll_interval)
+            return await _pause_for_answer(question, self._unit, self._poll_interval)
         return _answer(*suspended)
 
 
-async def _pause_for_answer(question: Question, poll_interval: float | None = None) -> Answer:
+async def _pause_for_answer(question: Question, unit: str, poll_interval: float | None) -> Answer:
     """Pause this flow run until a person resumes it with a choice, or the recipe's default applies.
 
     Args:
         question: What to choose from.
+        unit: The library's, for prices.
         poll_interval: Seconds between checks for an answer (5 at most).
     """
     run_id = UUID(str(flow_run.id))
-    form = _form(question, await _page(question, run_id))
+    form = _form(question, await _page(question, run_id), unit)
     announce(question)
     # Prefect annotates it as whole seconds but passes it to `sleep` unchanged.
     pause: Any = min(poll_interval or _LONGEST_POLL_SECONDS, _LONGEST_POLL_SECONDS)
@@ -99,13 +103,13 @@ def _answer(choice: str, by_person: bool) -> Answer:
     return Answer(None if choice == ANOTHER else int(choice.rpartition(" ")[2]), by)
 
 
-def _form(question: Question, page: str) -> type[RunInput]:
+def _form(question: Question, page: str, unit: str) -> type[RunInput]:
     """The Resume form; Prefect's server refuses anything but its choices."""
     choices = [take_label(take.number) for take in question.takes]
     text = "The take that the next steps continue from."
     if question.another is not None:
         choices.append(ANOTHER)
-        text += f" Another pair costs {amount(question.another)} more."
+        text += f" Another pair costs {amount(question.another, unit)} more."
     one_of: Any = Literal[tuple(choices)]
     field = Field(title="Choice", description=text)
     model = create_model("TakeChoice", __base__=RunInput, choice=(one_of, field))
@@ -117,7 +121,7 @@ async def _page(question: Question, run_id: UUID) -> str:
     return await with_players(
         lambda players: question_page(question, players),
         [take.song for take in question.takes],
-        elsewhere=f"../../../runs/flow-run/{run_id}",
+        v1_url=run_in_v1(run_id),
     )
 
 

@@ -15,11 +15,11 @@ from songflow.generation.rescue import Rescued
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from tasks.sessions import access_of, library_of, open_session
-from tasks.ui.markdown import page_in_v1
+from tasks.ui.links import page_in_v1
 from tasks.ui.pages import shown
 from tasks.ui.players import with_players
 from tasks.ui.rescue_page import collected_songs, rescue_page
-from tasks.wording import worded
+from tasks.wording import next_step, worded
 
 __all__ = ["rescue_songs"]
 
@@ -79,7 +79,7 @@ def _report(found: list[Rescued]) -> None:
     run_log = get_run_logger()
     for one in found:
         if one.error is not None:
-            run_log.warning("%s: %s Next: %s", one.key, worded(one.error), worded(one.next or ""))
+            run_log.warning("%s: %s%s", one.key, worded(one.error), next_step(one.next))
     collected = sum(one.error is None for one in found)
     run_log.info("%d stranded, %d of them collected.", len(found), collected)
 

@@ -30,8 +30,8 @@ from songflow.recipes.shelf import find_recipe, shipped_names
 from songflow.settings import amount
 from tasks.runs import request_key, short
 from tasks.sessions import library_of, open_session
-from tasks.ui.links import EXTEND, form_links
-from tasks.ui.markdown import artifact_key, escape, page_in_v1
+from tasks.ui.links import EXTEND, form_links, page_in_v1
+from tasks.ui.markdown import artifact_key, escape
 from tasks.ui.pages import shown
 from tasks.ui.players import with_players
 from tasks.ui.song_page import song_page, songs_of
@@ -70,7 +70,8 @@ Asking = Annotated[
     Literal["pause", "stop"],
     fields.described(
         "If a step asks",
-        "A step can ask which take to continue from: pause this run for an answer, or stop with what is stored.",
+        "A step can ask which take to continue from: suspend or pause this run for an answer, or stop with what is "
+        "stored.",
     ),
 ]
 
@@ -107,8 +108,8 @@ async def make_song(
 
     The recipe is read and compared with the budget as a whole **before anything is sent**; then each step pays once.
 
-    - A step that *asks* **pauses this run**: press Resume, listen to the takes, choose one or another pair. If
-      nobody answers, the recipe's own default is taken.
+    - A step that *asks* **suspends or pauses this run**: press Resume, listen to the takes, choose one or another
+      pair. If nobody answers, the recipe's own default is taken.
     - A retry of this run, or a new run with its request key, continues where it stopped: with the same takes,
       paying for nothing twice.
     - All steps stay with the gateway and the account that made the core.
@@ -144,7 +145,7 @@ class _TaskCrew:
         self._library = library
         self._settings = settings
         self._policy = policy
-        self._questions = Questions(settings.poll_interval) if asks else None
+        self._questions = Questions(library_of(library).unit, settings.poll_interval) if asks else None
 
     async def make(self, order: Order) -> None:
         """Make one generation."""
@@ -158,7 +159,7 @@ class _TaskCrew:
         )
 
     async def ask(self, question: Question) -> Answer:
-        """Pause the run until somebody answers, or stop it if it should not ask."""
+        """Suspend or pause the run until somebody answers, or stop it if it should not ask."""
         if self._questions is None:
             raise nobody_here(question)
         return await self._questions.ask(question)
@@ -171,7 +172,7 @@ async def _show(session: Session, recipe: Recipe, key: str) -> None:
         whole = await read_whole_song(session.library.ledger, recipe, key, unit)
         if not whole.steps:
             return
-        takes = {piece.key: await session.library.ledger.songs.of_key(piece.key) for piece in whole.steps}
+        takes = await session.library.ledger.songs.of_keys([piece.key for piece in whole.steps])
         name, links = artifact_key(key, recipe.name), await form_links(EXTEND)
         await acreate_markdown_artifact(
             await with_players(

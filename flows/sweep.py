@@ -46,8 +46,8 @@ from tasks.runs import run_ids, short
 from tasks.sessions import library_of, open_session
 from tasks.shard import ShardedRun, shard
 from tasks.ui.report import show_report
-from tasks.ui.sweep_page import MAX_ROWS, show_sweep, sweep_bar
-from tasks.wording import worded
+from tasks.ui.sweep_page import show_sweep, sweep_bar
+from tasks.wording import next_step, worded
 
 __all__ = ["sweep", "sweep_shard"]
 
@@ -185,15 +185,11 @@ async def sweep(
                 shards.shard_deployment, str(ids.root_flow_run_id), common, shards.shards_at_once, concurrency
             )
             result = await _elsewhere(session, given, at_work, cells, groups)
-        session.events.emit(result.notice())
-        with after_work_started(given.name):
-            keys = [cell.key for cell in cells]
-            standings = await persist(lambda: session.library.ledger.key_summaries.of_keys(keys))
-            takes = await persist(lambda: session.library.ledger.songs.of_keys(keys[:MAX_ROWS]))
-    await show_sweep(result, cells, standings, takes)
+        session.events.emit(result.notice(session.library.settings.unit))
+        await show_sweep(session, result, cells)
     if report:
-        await show_report(library_of(library), keys, given.name)
-    return _ended(result)
+        await show_report(session.library.settings, [cell.key for cell in cells], given.name)
+    return _ended(result, session.library.settings.unit)
 
 
 async def _here(
@@ -233,21 +229,21 @@ async def _elsewhere(
     return await read_result(session, given.name, tally, time.monotonic() - start)
 
 
-def _ended(result: SweepResult) -> SweepResult | State[SweepResult]:
+def _ended(result: SweepResult, unit: str) -> SweepResult | State[SweepResult]:
     """The run's final state: *Failed*, with the counts, unless every cell has its songs."""
-    run_log = get_run_logger()
+    run_log, summary = get_run_logger(), result.summary(unit)
     for failure in result.failures:
-        run_log.warning("%s: %s Next: %s", failure.key, worded(failure.error), worded(failure.next or ""))
-    run_log.info("%s", result.summary())
+        run_log.warning("%s: %s%s", failure.key, worded(failure.error), next_step(failure.next))
+    run_log.info("%s", summary)
     if result.exit_code == 0:
         return result
     unfinished = SweepUnfinished(
-        result.summary(),
+        summary,
         result=result,
         billed="maybe",
         next=RUN_AGAIN,
     )
-    return Failed(message=result.summary(), data=unfinished)
+    return Failed(message=summary, data=unfinished)
 
 
 def _run_options(concurrency: int, safety: fields.SweepSafety) -> RunOptions:
@@ -313,5 +309,5 @@ async def sweep_shard(
             async with sweep_bar(name, at_work.tally):
                 await at_work.work(own)
         result = await read_result(session, name, at_work.tally, time.monotonic() - start)
-    _ended(result)
+    _ended(result, session.library.settings.unit)
     return shard_completed(result)

@@ -19,8 +19,8 @@ from songflow.ledger.rows import Submission
 from tasks.runs import short
 from tasks.sessions import Where, open_session
 from tasks.ui.generation_page import generation_page
-from tasks.ui.links import EXTEND, form_links
-from tasks.ui.markdown import artifact_key, escape, page_in_v1
+from tasks.ui.links import EXTEND, form_links, page_in_v1
+from tasks.ui.markdown import artifact_key, escape
 from tasks.ui.pages import shown
 from tasks.ui.players import with_players
 from tasks.wait import is_infrastructure_error

@@ -15,7 +15,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 
 from songflow.errors import SongflowError
 
-__all__ = ["FIELDS", "in_prefects_words", "keep_options", "worded"]
+__all__ = ["FIELDS", "in_prefects_words", "keep_options", "next_step", "worded"]
 
 FIELDS = {
     "base-url": "Base URL",
@@ -57,6 +57,11 @@ def worded(text: str) -> str:
     if _keeps_options.get():
         return text
     return "".join(part if part.startswith("`") else _with_fields(part) for part in _COMMAND.split(text))
+
+
+def next_step(text: str | None) -> str:
+    """The end of a line of a run's log: " Next: ..."; nothing if there is no next step."""
+    return f" Next: {worded(text)}" if text else ""
 
 
 def _with_fields(text: str) -> str:

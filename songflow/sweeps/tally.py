@@ -156,10 +156,11 @@ class SweepResult:
         posts = f"{counted(self.posts, 'request')} for {amount(self.price, unit)}"
         return f"{counts}; {posts}, {counted(self.songs, 'song')}.{stopped}"
 
-    def notice(self) -> Notice:
-        """The result as an event (`songflow.events`)."""
+    def notice(self, unit: str = "units") -> Notice:
+        """The result as an event (`songflow.events`); `unit` is the library's."""
         facts = {name: value for name, value in self.as_dict().items() if name != "failures"}
-        text = {"said": self.summary(), "next": "look at its report." if self.exit_code == 0 else RUN_AGAIN}
+        following = "look at its report." if self.exit_code == 0 else RUN_AGAIN
+        text = {"said": self.summary(unit), "next": following}
         return Notice("sweep.ended", f"sweep.{self.name}", {**facts, **text})
 
     def as_dict(self) -> Mapping[str, Any]:

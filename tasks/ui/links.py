@@ -1,4 +1,4 @@
-"""Links that open a filled form in Prefect's UI: extend a song, make more like it, make a sweep's failed cells again.
+"""Links of pages in Prefect's UI: to the same page in its V1 UI, and to forms that are filled in already.
 
 A form takes its values from the query: `deployments/deployment/<id>/run?parameters=<JSON>`, in both of Prefect's UIs.
 The links are relative, since only the browser knows the server's name: pages of artifacts and runs are two levels below
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
+from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.responses import DeploymentResponse
@@ -21,7 +22,7 @@ from prefect.exceptions import ObjectNotFound
 
 from tasks.ui.pages import shown
 
-__all__ = ["EXTEND", "NO_LINKS", "SWEEP", "FormLinks", "form_links"]
+__all__ = ["EXTEND", "NO_LINKS", "SWEEP", "FormLinks", "form_links", "page_in_v1", "run_in_v1"]
 
 EXTEND, SWEEP = "extend-song/extend", "sweep/sweep"
 _MORE = {
@@ -34,8 +35,18 @@ _MORE = {
 # Servers and proxies refuse much longer addresses.
 _LONGEST = 6000
 _BLOCKS = ("credentials", "library")
-# A key or a seed would make the same song; fallbacks may be unsaved blocks.
+# A key or a seed would make the same song.
 _OWN = ("safety", "seed")
+
+
+def page_in_v1(key: str) -> str:
+    """A link to an artifact in Prefect's V1 UI, relative to a page of the V2 UI such as `/v2/artifacts/artifact/ID`."""
+    return f"../../../artifacts/key/{key}"
+
+
+def run_in_v1(run_id: UUID) -> str:
+    """A link to a flow run in Prefect's V1 UI, relative to a page of the V2 UI such as `/v2/runs/flow-run/ID`."""
+    return f"../../../runs/flow-run/{run_id}"
 
 
 @dataclass(frozen=True)
@@ -63,10 +74,18 @@ class FormLinks:
         given = {name: value for name, value in self.given.items() if name not in _OWN}
         return self._form(label, _MORE.get(self.flow, ""), given)
 
-    def again(self, label: str) -> str | None:
-        """A link to the form of a sweep that makes the cells again that have no songs."""
-        given = {name: value for name, value in self.given.items() if name != "safety"}
-        return self._form(label, SWEEP, {**given, "safety": {"retry_errors": True}})
+    def again(self, label: str, *, failed: bool) -> str | None:
+        """A link to the form of a sweep that makes the cells that have no songs.
+
+        Args:
+            label: Its text.
+            failed: Cells failed at the gateway: they are paid for again.
+        """
+        given = dict(self.given)
+        safety = _set_members(given.pop("safety", None), leave_out=("key",))
+        if failed:
+            safety["retry_errors"] = True
+        return self._form(label, SWEEP, {**given, "safety": safety} if safety else given)
 
     def _form(
         self, label: str, deployment: str, parameters: Mapping[str, Any], only: Sequence[str] = _BLOCKS
@@ -76,7 +95,9 @@ class FormLinks:
             return None
         # Parameters in a link replace those of the deployment.
         blocks = {name: value for name, value in self.blocks.items() if name in only}
-        values = {**(found.parameters or {}), **parameters, **blocks}
+        values = _with_references({**(found.parameters or {}), **parameters, **blocks})
+        if values is None:
+            return None
         query = quote(json.dumps(values, separators=(",", ":"), default=str), safe="")
         if len(query) > _LONGEST:
             return None
@@ -112,6 +133,25 @@ async def _deployment(client: PrefectClient, name: str) -> DeploymentResponse | 
         return await client.read_deployment_by_name(name)
     except ObjectNotFound:
         return None
+
+
+def _with_references(parameters: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The parameters with a reference for each block; None if one is not saved: its fields may be secret."""
+    found = {name: value for name, value in parameters.items() if value is not None}
+    blocks = {name: _reference(found[name]) for name in _BLOCKS if name in found}
+    safety = _set_members(found.get("safety"))
+    fallbacks = [_reference(one) for one in safety.get("fallbacks", ())]
+    if None in blocks.values() or None in fallbacks:
+        return None
+    if fallbacks:
+        found["safety"] = {**safety, "fallbacks": fallbacks}
+    return {**found, **blocks}
+
+
+def _set_members(group: Any, leave_out: Sequence[str] = ()) -> dict[str, Any]:
+    """A parameter group without what is not set in it: a form refuses null."""
+    members = group.items() if isinstance(group, Mapping) else ()
+    return {name: value for name, value in members if value is not None and name not in leave_out}
 
 
 def _reference(stored: Any) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from songflow.documents.text import one_line
 
-__all__ = ["artifact_key", "escape", "first_rows", "page_in_v1", "table", "web_link"]
+__all__ = ["artifact_key", "escape", "first_rows", "table", "web_link"]
 
 # Every character with a meaning in Markdown; "." and ":" too, since "www.x.y" becomes a link.
 _MARKS = re.compile(r"([\\`*_{}\[\]()#+.!|~:@^$-])")
@@ -41,11 +41,6 @@ def artifact_key(key: str, name: str | None, kind: str = "song") -> str:
     readable = re.sub(r"[^a-z0-9]+", "-", (name or "").lower())[:60].strip("-")
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return "-".join(part for part in (kind, readable, digest) if part)
-
-
-def page_in_v1(key: str) -> str:
-    """A link to an artifact in Prefect's V1 UI, relative to a page of the V2 UI such as `/v2/artifacts/artifact/ID`."""
-    return f"../../../artifacts/key/{key}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

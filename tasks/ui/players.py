@@ -24,12 +24,18 @@ from songflow.runtime.remote_files import open_file
 from songflow.settings import PageSettings
 from tasks.ui.markdown import escape
 
-__all__ = ["MOST_PAGE_BYTES", "Players", "page_settings", "with_players"]
+__all__ = ["MOST_HEARD", "MOST_PAGE_BYTES", "MOST_ROW_BYTES", "Players", "page_settings", "with_players"]
 
 log = logging.getLogger(f"songflow.{__name__}")
 
 MOST_PAGE_BYTES = 1_000_000
 """The most bytes of a page with everything that is embedded in it: eight players of 20 s with covers."""
+
+MOST_HEARD = 8
+"""The most songs that a page of many plays."""
+
+MOST_ROW_BYTES = MOST_PAGE_BYTES // 4
+"""The most bytes of the table of such a page."""
 
 # A page of a run that is being terminated has 20 s in all.
 _MAKING_SECONDS = 12.0
@@ -67,13 +73,13 @@ def page_settings() -> PageSettings:
         return PageSettings()
 
 
-async def with_players(page: Callable[[Players], str], songs: Iterable[Song], elsewhere: str) -> str:
+async def with_players(page: Callable[[Players], str], songs: Iterable[Song], v1_url: str) -> str:
     """Write a page with players for as many songs as it has room for. Never raises because of a song.
 
     Args:
         page: Writes the page; it may be called several times.
         songs: The songs, the most important ones first.
-        elsewhere: A link for Prefect's V2 UI, relative to a page such as `/v2/artifacts/artifact/ID`.
+        v1_url: The same page in Prefect's V1 UI, which plays, for its V2 UI, which does not (see `tasks.ui.links`).
     """
     settings = page_settings()
     if not settings.preview_seconds:
@@ -85,7 +91,7 @@ async def with_players(page: Callable[[Players], str], songs: Iterable[Song], el
     try:
         async with asyncio.timeout(_MAKING_SECONDS):
             for song in stored.values():
-                block = await asyncio.to_thread(_block, song, settings.preview_seconds, elsewhere)
+                block = await asyncio.to_thread(_block, song, settings.preview_seconds, v1_url)
                 room -= len(block)
                 if room < 0:
                     break
@@ -98,7 +104,7 @@ async def with_players(page: Callable[[Players], str], songs: Iterable[Song], el
     return page(Players(settings, blocks, otherwise))
 
 
-def _block(song: Song, seconds: float, elsewhere: str) -> str:
+def _block(song: Song, seconds: float, v1_url: str) -> str:
     """The player of a stored song, or why it has none."""
     try:
         with open_file(song.path or "") as file:
@@ -107,10 +113,10 @@ def _block(song: Song, seconds: float, elsewhere: str) -> str:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         log.warning("'%s' has no player in Prefect (%s); it is stored.", song.title, reason)
         return f"No player: {escape(reason, 120)}."
-    return _html(preview, _cover(song), elsewhere)
+    return _html(preview, _cover(song), v1_url)
 
 
-def _html(preview: Preview, cover: bytes | None, elsewhere: str) -> str:
+def _html(preview: Preview, cover: bytes | None, v1_url: str) -> str:
     """One line of HTML: Prefect's UIs read it as a whole, so that it needs no blank line inside."""
     waveform = _data_uri("image/svg+xml", waveform_svg(preview).encode())
     picture = _data_uri("image/jpeg", cover) if cover is not None else None
@@ -119,7 +125,7 @@ def _html(preview: Preview, cover: bytes | None, elsewhere: str) -> str:
     sound = (
         f'<img alt="Waveform" width="{WIDTH}" height="{HEIGHT}" src="{waveform}"><br>'
         f'<audio controls preload="metadata" src="{_data_uri("audio/mpeg", preview.mp3)}">'
-        f'<a href="{elsewhere}">To play it, open this in Prefect\'s V1 UI</a></audio>'
+        f'<a href="{v1_url}">To play it, open this in Prefect\'s V1 UI</a></audio>'
     )
     if preview.seconds < preview.song_seconds:
         sound += f" {part}"

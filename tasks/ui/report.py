@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import logging
-import re
 from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -18,10 +16,11 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from songflow.audio.features import CACHE_NAME, measure_songs
 from songflow.catalog.manifest import read_manifest
+from songflow.documents.text import counted
 from songflow.library.library import Library
 from songflow.settings import LibrarySettings
 from tasks.logs import show_in_runs
-from tasks.ui.markdown import escape, table
+from tasks.ui.markdown import artifact_key, escape, table
 from tasks.ui.players import MOST_PAGE_BYTES
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ async def _made(library: LibrarySettings, keys: Collection[str], title: str) -> 
 async def _show(report: Report) -> None:
     await acreate_markdown_artifact(
         _page(report),
-        key=f"report-{_dashes(report.title)[:40].strip('-')}-{_digest(report.title)}-report",
+        key=artifact_key(report.title, report.title, "report"),
         description=escape(report.title),
     )
 
@@ -103,7 +102,7 @@ def _text(report: Report, pictures: Sequence[str]) -> str:
     varied = ", ".join(f"`{field.name}`" for field in report.fields) or "no field of the request"
     parts = [
         f"# {escape(report.title)}",
-        f"{report.generations} generations, {report.songs} songs. Varied: {varied}.",
+        f"{counted(report.generations, 'generation')}, {counted(report.songs, 'song')}. Varied: {varied}.",
     ]
     if report.same:
         same = ", ".join(one.phrase(f"{value:g}", value) for one, value in report.same)
@@ -111,7 +110,7 @@ def _text(report: Report, pictures: Sequence[str]) -> str:
     parts += [*_effects(report), *pictures]
     left_out = len(report.pictures) - len(pictures)
     if left_out:
-        parts.append(f"{left_out} more pictures have no room on this page.")
+        parts.append(f"There is no room on this page for {counted(left_out, 'more picture')}.")
     parts.append("`songflow sweep report --output report` draws it again, with players, from the manifest.")
     return "\n\n".join(parts)
 
@@ -132,12 +131,3 @@ def _effects(report: Report) -> list[str]:
 def _picture(picture: Picture) -> str:
     data = base64.b64encode(picture.data).decode()
     return f"![{escape(picture.title)}](data:image/png;base64,{data})"
-
-
-def _digest(title: str) -> str:
-    """The same sweep has the same key, so its reports form a history."""
-    return hashlib.sha256(title.encode()).hexdigest()[:6]
-
-
-def _dashes(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

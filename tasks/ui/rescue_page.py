@@ -10,7 +10,7 @@ from songflow.generation.rescue import Rescued
 from songflow.ledger.rows import Song
 from songflow.settings import PageSettings, amount
 from tasks.ui.markdown import escape, first_rows, table
-from tasks.ui.players import MOST_PAGE_BYTES, Players
+from tasks.ui.players import MOST_HEARD, MOST_ROW_BYTES, Players
 from tasks.ui.takes import take_block, take_links
 from tasks.wording import worded
 
@@ -19,12 +19,10 @@ __all__ = ["collected_songs", "rescue_page"]
 _HEAD = (
     "request key", "state", "billed", "gateway", "account", "generation id", "asked at", "songs", "why not", "next",
 )  # fmt: skip
-_MOST_ROW_BYTES = MOST_PAGE_BYTES // 4
-_MOST_HEARD = 8
 
 
 def rescue_page(
-    found: Sequence[Rescued], takes: Mapping[str, Sequence[Song]], players: Players, unit: str = "units"
+    found: Sequence[Rescued], takes: Mapping[str, Sequence[Song]], players: Players, unit: str
 ) -> str:
     """The generations that were paid for and not collected, with the result of the rescue, and collected songs.
 
@@ -35,7 +33,7 @@ def rescue_page(
         unit: The library's.
     """
     rows = first_rows(
-        (_row(one, takes.get(one.key, ()), players.settings, unit) for one in found), _MOST_ROW_BYTES
+        (_row(one, takes.get(one.key, ()), players.settings, unit) for one in found), MOST_ROW_BYTES
     )
     heard = collected_songs(found, takes)
     collected = sum(one.error is None for one in found)
@@ -56,7 +54,7 @@ def collected_songs(found: Sequence[Rescued], takes: Mapping[str, Sequence[Song]
     stored = (
         song for one in found if one.error is None for song in takes.get(one.key, ()) if song.path is not None
     )
-    return list(islice(stored, _MOST_HEARD))
+    return list(islice(stored, MOST_HEARD))
 
 
 def _row(one: Rescued, songs: Sequence[Song], settings: PageSettings, unit: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from songflow.settings import amount
 from tasks.ui.links import NO_LINKS, FormLinks
 from tasks.ui.markdown import escape, table, web_link
 from tasks.ui.players import Players
-from tasks.ui.takes import length_of, stored_at, take_block
+from tasks.ui.takes import length_of, length_text, stored_at, take_block
 
 __all__ = ["question_page", "song_page", "songs_of"]
 
@@ -115,7 +115,7 @@ def _piece_rows(piece: Piece) -> Sequence[Sequence[str]]:
             escape(piece.path),
             str(number),
             escape(song.title or "untitled"),
-            f"{song.duration:.1f} s" if song.duration is not None else "unknown",
+            length_text(song.duration),
             by if song.song_id in piece.chosen else "",
             escape(song.error or ""),
         )

@@ -12,12 +12,12 @@ from tasks.ui.links import NO_LINKS, FormLinks
 from tasks.ui.markdown import escape, web_link
 from tasks.ui.players import Players
 
-__all__ = ["length_of", "stored_at", "take_block", "take_links"]
+__all__ = ["length_of", "length_text", "stored_at", "take_block", "take_links"]
 
 
 def take_block(heading: str, song: Song, players: Players, *facts: str, links: FormLinks = NO_LINKS) -> str:
     """A take as blocks of Markdown; `heading` and `facts` are escaped already."""
-    about = [length_of(song), _rating_of(song) if song.rating is not None else "", *facts]
+    about = [length_of(song), _rating_of(song), *facts]
     place = [f"id {escape(song.song_id)}" if song.song_id else "", stored_at(song.path), _note_of(song)]
     parts = [
         f"### {heading}",
@@ -46,8 +46,7 @@ def stored_at(path: str | None) -> str | None:
 def take_links(songs: Sequence[Song], settings: PageSettings) -> str:
     """Takes for a cell of a table: each title as a link to the song, and its rating."""
     return ", ".join(
-        " ".join(filter(None, [_titled(song, settings), _rating_of(song) if song.rating is not None else ""]))
-        for song in songs
+        " ".join(filter(None, (_titled(song, settings), _rating_of(song)))) for song in songs
     )
 
 
@@ -62,13 +61,17 @@ def _titled(song: Song, settings: PageSettings) -> str:
 
 def length_of(song: Song) -> str:
     """The decoded length, else the announced one."""
-    seconds = song.seconds if song.seconds is not None else song.announced_seconds
+    return length_text(song.seconds if song.seconds is not None else song.announced_seconds)
+
+
+def length_text(seconds: float | None) -> str:
+    """A length in seconds as text."""
     return f"{seconds:.1f} s" if seconds is not None else "unknown length"
 
 
 def _rating_of(song: Song) -> str:
-    """The rating as text."""
-    return f"rated {song.rating:g} of {BEST_RATING:g}" if song.rating is not None else "not rated"
+    """The rating as text; empty without one."""
+    return f"rated {song.rating:g} of {BEST_RATING:g}" if song.rating is not None else ""
 
 
 def _note_of(song: Song) -> str:

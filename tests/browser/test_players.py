@@ -84,7 +84,7 @@ async def check_pictures(where, waveforms: int) -> None:
 
 async def check_report(page, server) -> None:
     """The pictures of a report are on its page, in both UIs."""
-    found = await artifact("report-heard-004095-report")
+    found = await artifact("report-heard-0040953a")
     for ui in ("/v2", ""):
         await page.goto(f"{server.ui}{ui}/artifacts/artifact/{found}")
         pictures = page.locator("img[src^='data:image/png']")

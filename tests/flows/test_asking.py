@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from prefect.client.orchestration import get_client
 
+from blocks import SongLibrary
 from flows.asking import ANOTHER
 from flows.song import make_song
 
@@ -61,11 +62,12 @@ async def answer(run, choice):
 async def test_the_form_shows_the_takes_and_refuses_invalid_choices(studio, prefect_server):
     """Title, length, loudness and a link for each; an invalid choice leaves the run paused, a valid one resumes it."""
     here = studio()
-    making = asyncio.create_task(make_song(ASKS, safety={"key": "K"}, **here.options))
+    library = SongLibrary(folder=here.library.folder, unit="EUR")
+    making = asyncio.create_task(make_song(ASKS, safety={"key": "K"}, **here.options | {"library": library}))
     run = await paused(here, prefect_server)
     schema, text = await form_of(run)
     assert schema["properties"]["choice"]["enum"] == ["take 1", "take 2", ANOTHER]
-    assert "Another pair costs 1 unit more" in schema["properties"]["choice"]["description"]
+    assert "Another pair costs 1 EUR more" in schema["properties"]["choice"]["description"]
     _, songs = await here.ledger("K:core")
     for song in songs:
         assert f"[listen]({song.song_url})" in text

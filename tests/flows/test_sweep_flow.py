@@ -32,10 +32,12 @@ from flows.sweep import sweep, sweep_shard
 from songflow.errors import GenerationFailed, InputError, InvalidDocument, LibraryError, NotCollected
 from songflow.families.udio import SongRequest
 from songflow.ledger.key_summaries import KeySummaries
+from songflow.ledger.songs import Songs
 from songflow.library.library import Library
 from songflow.runtime.retry import without_pauses
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.tally import SweepUnfinished
+from tasks.ui.markdown import escape
 from tasks.watching import Watcher, watched_by
 
 pytestmark = [
@@ -221,6 +223,39 @@ async def test_a_ledger_lost_before_a_later_shard_is_not_reported_as_nothing_sen
     with without_pauses(attempts=3), pytest.raises(NotCollected, match="were worked on") as caught:
         await sweep(spec(2), shards={"shard_size": 1}, concurrency=1, report=False, **here.options)
     assert (caught.value.exit_code, here.billed) == (5, 1)
+
+
+async def test_a_ledger_lost_after_the_last_cell_costs_the_page_and_nothing_else(
+    studio, prefect_server, monkeypatch
+):
+    here = studio()
+
+    async def of_keys(*_):
+        raise LibraryError("The ledger cannot be reached.", next="start it.")
+
+    monkeypatch.setattr(Songs, "of_keys", of_keys)
+    with without_pauses(attempts=1):
+        result = await sweep(spec(1), report=False, **here.options)
+    assert (result.stored, result.exit_code) == (1, 0)
+    run = await last_run("waltz")
+    assert run.state.is_completed()
+    assert await prefect_server.artifacts(run.id, "markdown") == []
+    assert "The sweep cannot be shown in Prefect (LibraryError)" in await prefect_server.logs(run.id)
+
+
+async def test_a_sweep_is_told_of_in_the_unit_of_its_library(studio, prefect_server):
+    """In its state, its log and its page, which has the rest of what is not made."""
+    here = studio()
+    library = SongLibrary(folder=str(here.folder / "songs"), unit="EUR")
+    options = {**here.options, "library": library, "budget": 1.0}
+    state = await sweep(spec(2), report=False, concurrency=1, **options, return_state=True)
+    counts = "2 cells: 1 stored, 1 not started; 1 request for 1 EUR, 2 songs."
+    assert state.message.startswith(counts)
+    run = await last_run("waltz")
+    assert counts in await prefect_server.logs(run.id)
+    [page] = await prefect_server.artifacts(run.id, "markdown")
+    assert escape(counts) in page
+    assert "| state | songs | EUR | why | key |" in page
 
 
 class TestDeployments:

@@ -151,6 +151,7 @@ async def test_a_sweep_emits_failures_of_cells_and_its_result(opened, ears, simu
         "cells": 3, "stored": 2, "failed": 1, "songs": 4, "posts": 3, "exit_code": 4
     }  # fmt: skip
     assert notice.facts["said"] == result.summary()
+    assert "3 requests for 3 EUR" in str(result.notice("EUR").facts["said"])
     assert "run the sweep again" in notice.facts["next"]
     assert "report" in replace(result, exit_code=0).notice().facts["next"]
 

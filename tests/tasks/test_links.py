@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -33,15 +34,61 @@ def test_an_extension_is_paid_for_by_the_account_of_its_song() -> None:
     assert parameters(links().extend("s-1 (2)|")) == {"song_id": "s-1 (2)|", "library": LIBRARY}
 
 
-def test_a_sweep_is_made_again_with_the_parameters_of_its_deployment() -> None:
-    found = parameters(links(spec="name: 'a'\n", safety={"key": "k"}).again("again"))
+SPARE = {"_block_document_id": "b3", "api_key": "********"}
+
+
+@pytest.mark.parametrize(
+    ("safety", "failed", "expected"),
+    [
+        (None, False, {}),
+        (None, True, {"safety": {"retry_errors": True}}),
+        ({"retry_errors": False, "max_failures": None}, False, {"safety": {"retry_errors": False}}),
+        ({"retry_errors": True}, False, {"safety": {"retry_errors": True}}),
+        (
+            {"key": "k", "max_failures": 3, "fallbacks": [ACCOUNT, SPARE]},
+            True,
+            {
+                "safety": {
+                    "max_failures": 3,
+                    "fallbacks": [ACCOUNT, {"$ref": {"block_document_id": "b3"}}],
+                    "retry_errors": True,
+                }
+            },
+        ),
+    ],
+)
+def test_a_sweep_is_made_again_with_its_own_safety(
+    safety: dict[str, Any] | None, failed: bool, expected: dict[str, Any]
+) -> None:
+    """With its fallbacks, under whose accounts cells may have been paid; only failures are paid for again."""
+    found = parameters(links(spec="name: 'a'\n", safety=safety).again("again", failed=failed))
     assert found == {
         "shards": {"shard_deployment": "sweep-shard/shard"},
         "spec": "name: 'a'\n",
-        "safety": {"retry_errors": True},
         "library": LIBRARY,
         "credentials": ACCOUNT,
+        **expected,
     }
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"credentials": {"api_key": "k"}},
+        {"library": {"folder": "/songs", "ledger_url": "postgresql://me:k@there/songs"}},
+        {"safety": {"fallbacks": [SPARE, {"api_key": "k"}]}},
+    ],
+)
+def test_an_unsaved_block_of_the_deployment_gets_into_no_link(own: dict[str, Any]) -> None:
+    """A deployment can hold a key in its parameters, which a page would show."""
+    here = {EXTEND: SimpleNamespace(id="e1", parameters=own)}
+    assert FormLinks(here, {}, {}, "generate-song").extend("s-1") is None  # type: ignore[arg-type]
+
+
+def test_a_saved_block_of_the_deployment_is_a_reference_in_a_link() -> None:
+    here = {EXTEND: SimpleNamespace(id="e1", parameters={"credentials": SPARE, "budget": None})}
+    found = parameters(FormLinks(here, {}, {}, "generate-song").extend("s-1"))  # type: ignore[arg-type]
+    assert found == {"song_id": "s-1", "credentials": {"$ref": {"block_document_id": "b3"}}}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +96,8 @@ def test_a_sweep_is_made_again_with_the_parameters_of_its_deployment() -> None:
     [
         NO_LINKS.extend("s-1"),
         links().more(),  # a sweep has no "more like this"
-        links(spec="x" * 10_000).again("again"),
+        links(spec="x" * 10_000).again("again", failed=True),
+        links(safety={"fallbacks": [{"api_key": "k"}]}).again("again", failed=True),
         FormLinks(HERE, None, {}, "sweep").extend("s-1"),  # type: ignore[arg-type]
         links().extend(None),
     ],

@@ -113,7 +113,7 @@ async def test_a_sweep_of_ten_thousand_cells_is_a_page_of_the_same_size(tmp_path
     }
     result = SweepResult.of("big", Tally(cells=10_000), posts=10_000, price=10_000.0, seconds=9.0)
     page = await with_players(
-        lambda players: sweep_page(result, cells, dict.fromkeys(takes, summary), takes, players),
+        lambda players: sweep_page(result, cells, dict.fromkeys(takes, summary), takes, players, "units"),
         heard_in(cells, takes),
         ELSEWHERE,
     )

@@ -60,7 +60,7 @@ async def test_a_report_is_a_page_with_a_table_and_its_pictures(studio, prefect_
     monkeypatch.setattr(report, "MOST_PAGE_BYTES", bound)
     [smaller] = await prefect_server.artifacts(await reporting(settings, keys[:2], "My *sweep*"))
     assert len(PICTURE.findall(smaller)) == 3
-    assert "1 more pictures have no room on this page" in smaller
+    assert "There is no room on this page for 1 more picture." in smaller
     assert len(smaller.encode()) <= bound
 
 
