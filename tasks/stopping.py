@@ -193,7 +193,9 @@ def _what_continues(submission: Submission) -> str:
         billed = " and perhaps billed" if bills else ""
         known = f"the request is under way{billed}; its sender waits for the answer and stores it"
     else:
-        known = f"the request may have been taken{' and billed' if bills else ''} (it is '{submission.state}')"
+        known = (
+            f"the request may have been taken{' and billed' if bills else ''} (it is '{submission.state}')"
+        )
     return (
         f"Stopped here, but {known}. To collect it, run again with the key '{submission.key}', "
         "or `songflow rescue`."

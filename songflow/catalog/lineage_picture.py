@@ -34,13 +34,13 @@ class _Box:
     y: float
 
 
-def lineage_png(roots: Sequence[Node]) -> bytes:
-    """Draw the trees as a PNG. Titles are shown literally, without math or markup."""
+def lineage_png(roots: Sequence[Node], most: int = MOST_SONGS) -> bytes:
+    """Draw the trees as a PNG of at most so many songs, some 8 kB each. Titles are literal, without math or markup."""
     # pyplot would keep the figure alive and is slower to import.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    shown, left_out = _laid_out(roots)
+    shown, left_out = _laid_out(roots, most)
     width = _MARGIN * 2 + (max((box.x for box, _ in shown), default=0) * _COLUMN) + _BOX[0]
     height = _MARGIN * 2 + (max((box.y for box, _ in shown), default=0) + 1) * _ROW
     figure = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
@@ -63,9 +63,9 @@ def lineage_png(roots: Sequence[Node]) -> bytes:
     return target.getvalue()
 
 
-def _laid_out(roots: Sequence[Node]) -> tuple[list[tuple[_Box, _Box | None]], int]:
+def _laid_out(roots: Sequence[Node], most: int) -> tuple[list[tuple[_Box, _Box | None]], int]:
     """Lay out boxes in columns by depth, each centred on its children; also return the number of omitted songs."""
-    kept, room = _cut(roots, MOST_SONGS)
+    kept, room = _cut(roots, most)
     boxes: list[tuple[_Box, _Box | None]] = []
     row = 0.0
     for root in kept:

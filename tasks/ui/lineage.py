@@ -26,6 +26,8 @@ from tasks.ui.players import MOST_PAGE_BYTES
 __all__ = ["lineage_page", "show_lineage", "song_assets", "source_assets"]
 
 _MOST_LINES = 300
+# Half of a page: a page of Prefect has less room than a file.
+_MOST_PICTURED = 50
 # For the line that counts what is not listed.
 _LAST_LINE_BYTES = 100
 _LONGEST_ID = 200
@@ -55,7 +57,7 @@ async def show_lineage(session: Session, result: GenerationResult) -> None:
 
 def lineage_page(roots: Sequence[Node], links: FormLinks = NO_LINKS) -> str:
     """A family as Markdown: the picture embedded in the page, and its first songs as list items."""
-    picture = base64.b64encode(lineage_png(roots)).decode("ascii")
+    picture = base64.b64encode(lineage_png(roots, _MOST_PICTURED)).decode("ascii")
     page = [
         f"# {escape(roots[0].title if roots else 'Lineage')}",
         "",

@@ -45,9 +45,7 @@ def stored_at(path: str | None) -> str | None:
 
 def take_links(songs: Sequence[Song], settings: PageSettings) -> str:
     """Takes for a cell of a table: each title as a link to the song, and its rating."""
-    return ", ".join(
-        " ".join(filter(None, (_titled(song, settings), _rating_of(song)))) for song in songs
-    )
+    return ", ".join(" ".join(filter(None, (_titled(song, settings), _rating_of(song)))) for song in songs)
 
 
 def _titled(song: Song, settings: PageSettings) -> str:

@@ -154,7 +154,9 @@ async def test_a_served_run_is_suspended_while_it_waits(studio, prefect_server, 
 async def test_a_run_that_cannot_be_continued_keeps_no_other_waiting(monkeypatch, caplog):
     """Nor does what a rescue left that died, or a server that gives one run at a time."""
     read = PrefectClient.read_flow_runs
-    monkeypatch.setattr(PrefectClient, "read_flow_runs", lambda client, **asked: read(client, **asked, limit=1))
+    monkeypatch.setattr(
+        PrefectClient, "read_flow_runs", lambda client, **asked: read(client, **asked, limit=1)
+    )
     due = json.dumps({"at": "2026-01-01T00:00:00+00:00", "choice": "take 1"})
     async with get_client() as client:
         flow = await client.create_flow_from_name("a copy of make-song")

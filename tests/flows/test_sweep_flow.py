@@ -235,8 +235,8 @@ async def test_a_ledger_lost_after_the_last_cell_costs_the_page_and_nothing_else
 
     monkeypatch.setattr(Songs, "of_keys", of_keys)
     with without_pauses(attempts=1):
-        result = await sweep(spec(1), report=False, **here.options)
-    assert (result.stored, result.exit_code) == (1, 0)
+        result = await sweep(spec(2), report=False, **here.options)
+    assert (result.stored, result.exit_code) == (2, 0)
     run = await last_run("waltz")
     assert run.state.is_completed()
     assert await prefect_server.artifacts(run.id, "markdown") == []
