@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas
@@ -187,7 +188,7 @@ async def test_links_of_a_song_open_filled_forms(desk: Desk, page: Page) -> None
 
     await page.goto(f"{desk.server.ui}/v2/{path}")
     await page.get_by_role("link", name="More like this").click()
-    form = RunForm(page, None)
+    form = RunForm(page, None, datetime.now(UTC))
     await expect(form.field("Prompt").locator("textarea")).to_have_value(prompt)
     await expect(form.field("Prompt strength").get_by_role("spinbutton")).to_have_value("0.6")
 
@@ -212,7 +213,7 @@ async def test_a_link_of_a_sweep_makes_the_cells_that_are_missing(desk: Desk, pa
     assert run.state.message.startswith("2 cells: 1 stored, 1 not started; 1 request for 1 unit, 2 songs.")
     await page.goto(f"{desk.server.ui}/v2/{await page_of(run)}")
     await page.get_by_role("link", name="Make the cells that are missing").click()
-    form = RunForm(page, None)
+    form = RunForm(page, None, datetime.now(UTC))
     await expect(form.field("Sweep").locator("textarea")).to_have_value(spec)
     await expect(form.field("Shard deployment").locator("textarea")).to_have_value("sweep-shard/shard")
     await form.submit()

@@ -26,6 +26,11 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path / "disk"
 
 
+def steady(answer: dict[str, Any]) -> dict[str, Any]:
+    """A look's answer without what depends on the time of the look."""
+    return {name: value for name, value in answer.items() if name not in ("per_hour", "eta_seconds")}
+
+
 def test_looking_needs_no_right_to_write(disk: Path, shell: Any, gateways: Any, to: Any) -> None:
     """Every look answers as it did before, and pays for nothing; what would write ends with exit 2 and the reason."""
     server = gateways({"fault": "lost_answer"}, pool=2)
@@ -56,7 +61,7 @@ def test_looking_needs_no_right_to_write(disk: Path, shell: Any, gateways: Any, 
             run = shell.run(*look)
             assert run.code == 0, (name, run.err)
             if name not in ("export", "report", "backup"):
-                assert run.out == before[name].out, name
+                assert steady(run.json) == steady(before[name].json), name
         for writing in (["rate", song, "3"], ["pause"], ["generate", "x", *to(server)], ["rescue"]):
             run = shell.run(*writing, *library)
             assert run.code == 2, run.err

@@ -12,7 +12,7 @@ from prefect.events import Event, emit_event
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.states import Running
 
-from deployments.automations import TAG, crash_zombies, install
+from deployments.automations import CRASH_ZOMBIES, TAG, crash_zombies, install
 from flows.generate import generate_song
 from songflow.errors import OutcomeUnknown
 
@@ -39,7 +39,7 @@ async def beat(run, *tags):
 async def test_a_run_that_falls_silent_is_crashed_and_one_that_is_not_ours_is_left_alone():
     async with get_client() as client:
         await install(client, crash_zombies(silence=timedelta(seconds=10)))
-        [automation] = [one for one in await client.read_automations() if "zombie" in one.name]
+        [automation] = [one for one in await client.read_automations() if one.name == CRASH_ZOMBIES]
         try:
             ours, theirs = [
                 await client.create_flow_run(vanishes, tags=tags, state=Running())

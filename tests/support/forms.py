@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class RunForm:
 
     page: Page
     deployment_id: Any
+    opened_at: datetime
 
     @classmethod
     async def open(cls, page: Page, server: PrefectServer, deployment: str) -> RunForm:
@@ -43,7 +45,7 @@ class RunForm:
             found = await client.read_deployment_by_name(deployment)
         await page.goto(f"{server.ui}/v2/deployments/deployment/{found.id}/run")
         await expect(page.get_by_role("button", name="Submit")).to_be_visible()
-        return cls(page, found.id)
+        return cls(page, found.id, datetime.now(UTC))
 
     def field(self, title: str) -> Locator:
         """A parameter: its title, text and control; inside its group, if it is in one."""
@@ -111,13 +113,17 @@ class RunForm:
         )
 
     async def finished_run(self) -> FlowRun:
-        """The run that the form has started, once it has ended. Scheduled runs are still waiting for their time."""
+        """The run that the form has started, once it has ended.
+
+        Earlier runs of the deployment are other tests', and scheduled ones are still waiting for their time.
+        """
         await self._taken()
         chosen = DeploymentFilter(id=DeploymentFilterId(any_=[self.deployment_id]))
         async with asyncio.timeout(_RUN_SECONDS), get_client() as client:
             while True:
                 for run in await client.read_flow_runs(deployment_filter=chosen):
-                    if run.state is not None and run.state.is_final():
+                    is_ours = run.created is not None and run.created >= self.opened_at
+                    if is_ours and run.state is not None and run.state.is_final():
                         return run
                 await asyncio.sleep(0.3)
 

@@ -170,7 +170,7 @@ def test_stopping_closes_connections_and_removes_the_temporary_state(simulate: A
     assert directory.exists()
     began = time.monotonic()
     sim.close()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 50, "it does not wait for the answer that takes 60 s"
     assert not directory.exists()
 
 

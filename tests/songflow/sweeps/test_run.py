@@ -142,20 +142,23 @@ async def test_enough_failures_stop_the_sweep(simulator, session, cells, run) ->
 async def test_a_stopped_sweep_does_not_pay_for_cells_that_wait_for_a_slot(
     simulator, session, cells, access, until, held_waits, posts
 ) -> None:
-    """The gateway has one slot, whose generation fails: the others, refused for now, wait for it."""
+    """The gateway has one slot, whose generation fails: the others, refused for now, wait for it.
+
+    On a busy machine the simulated generation may end before the last of them is sent, and a second one is paid for.
+    """
     server = simulator({"fault": "failure"}, at_once=1)
     work = SweepRun(await session(), access(server.url), RunOptions(concurrency=6, max_failures=1))
     task = asyncio.create_task(work.work(cells(server, 9)))
 
     async def all_wait() -> bool:
-        return held_waits.begun == 1 and len(work._window._waiting) == 5
+        return len(work._window._waiting) >= 4 and held_waits.begun + len(work._window._waiting) == 6
 
     await until(all_wait)
-    seen = posts(server)
+    paid, seen = held_waits.begun, posts(server)
     held_waits.go_on.set()
     await task
-    assert (len(server.bill()), posts(server)) == (1, seen)
-    assert (work.tally.failed, work.tally.not_started) == (1, 8)
+    assert (len(server.bill()), posts(server)) == (paid, seen)
+    assert (work.tally.failed, work.tally.not_started) == (paid, 9 - paid)
 
 
 async def test_a_stopped_sweep_does_not_pay_for_cells_that_wait_for_the_keys_pace(
