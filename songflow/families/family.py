@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -20,7 +20,17 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from songflow.errors import InvalidRequest
 from songflow.families.field_types import FieldKind
 
-__all__ = ["ExtensionResult", "Family", "Mode", "Model", "Request", "invalid_request", "plain_numbers"]
+__all__ = [
+    "ExtensionResult",
+    "Family",
+    "Mode",
+    "Model",
+    "Request",
+    "check_rules",
+    "invalid_request",
+    "plain_numbers",
+    "refuse_overrides",
+]
 
 BETWEEN_FAULTS = "; "
 """Separates the faults of one validator that checks several fields together."""
@@ -62,6 +72,8 @@ class Request(BaseModel, ABC):
     """What each field allows, as the end of an error message."""
     source_generation_field: ClassVar[str | None] = None
     """The field of the gateway's id of the generation that made the source song, in families that send it."""
+    replaced_together: ClassVar[frozenset[str]] = frozenset()
+    """Fields that make no sense beside another value of one of them: replacing one drops the others."""
 
     if TYPE_CHECKING:  # each family declares them as fields, with its own defaults and order
         prompt: str
@@ -124,11 +136,11 @@ class Request(BaseModel, ABC):
         """The free texts of the request, which make up nearly all of its size."""
 
     def fields_with(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of this request with some replaced.
-
-        A family drops the fields that do not make sense any more beside a replaced one.
-        """
-        return {**self.model_dump(), **overrides}
+        """The fields of this request with some replaced, without the others of `replaced_together`."""
+        fields = self.model_dump()
+        if self.replaced_together & overrides.keys():
+            fields = {name: value for name, value in fields.items() if name not in self.replaced_together}
+        return {**fields, **overrides}
 
     def with_source(self, song_id: str, generation_id: str | None) -> Self:
         """The same extension of another song, which the gateway's generation of this id has made."""
@@ -170,6 +182,30 @@ class Request(BaseModel, ABC):
         if fault["type"] == "missing":
             return f"{place} is required"
         return f"{place} is {_short(fault['input'])}: {cls.allowed_values.get(place, fault['msg'])}"
+
+
+def check_rules(rules: Iterable[tuple[bool, str]]) -> None:
+    """For validators of a whole request: raise a ValueError with the texts of the rules that are broken.
+
+    Args:
+        rules: Pairs of whether a rule is broken, and its text.
+    """
+    faults = [text for broken, text in rules if broken]
+    if faults:
+        raise ValueError(BETWEEN_FAULTS.join(faults))
+
+
+def refuse_overrides(overrides: Mapping[str, Any], *names: str) -> None:
+    """Refuse fields that an extension is not given among its overrides.
+
+    Raises:
+        InvalidRequest: names the first of them.
+    """
+    for name in names:
+        if name in overrides:
+            raise invalid_request(
+                f"{name} is not a field to override: an extension's song and mode are given separately"
+            )
 
 
 def invalid_request(*faults: str) -> InvalidRequest:

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 __all__ = [
     "AUTO",
+    "LYRICS_FIELDS",
     "FieldKind",
     "Fraction",
     "FractionOrAuto",
@@ -17,6 +18,8 @@ __all__ = [
     "NotBlank",
     "Text",
     "auto_is_none",
+    "default_lyrics_type",
+    "lyrics_rules",
     "one_of",
 ]
 
@@ -41,6 +44,27 @@ class LyricsType(StrEnum):
     USER = "user"
     INSTRUMENTAL = "instrumental"
     GENERATE = "generate"
+
+
+LYRICS_FIELDS = frozenset({"lyrics", "lyrics_type"})
+"""The fields of a request that tell what is sung."""
+
+
+def default_lyrics_type(lyrics: object) -> LyricsType:
+    """The type of lyrics that are given without one."""
+    return LyricsType.USER if lyrics else LyricsType.GENERATE
+
+
+def lyrics_rules(kind: LyricsType, lyrics: str) -> list[tuple[bool, str]]:
+    """The rules of lyrics and their type: pairs of whether a rule is broken, and its text."""
+    own_words = kind is LyricsType.USER
+    return [
+        (own_words and not lyrics.strip(), "lyrics is required with lyrics_type user"),
+        (
+            not own_words and bool(lyrics),
+            f"lyrics is forbidden with lyrics_type {kind} (words of your own: user)",
+        ),
+    ]
 
 
 Join = Literal["local", "none"]

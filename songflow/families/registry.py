@@ -212,7 +212,7 @@ def check_extension(
     """
     given = overrides.get("model_type")
     families = list(FAMILIES.values()) if given is None else [family_of_fields(overrides)]
-    # Whoever has all of the fields knows best what is wrong with them.
+    # A family that has all of the given fields names their fault best.
     families = [one for one in families if overrides.keys() <= one.request.model_fields.keys()] or families
     faults: list[InvalidRequest] = []
     for family in families:

@@ -15,15 +15,24 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, Strict, model_validator
 
 from songflow.families.family import (
-    BETWEEN_FAULTS,
     ExtensionResult,
     Family,
     Mode,
     Model,
     Request,
+    check_rules,
     plain_numbers,
 )
-from songflow.families.field_types import FieldKind, LyricsType, NotBlank, Text, one_of
+from songflow.families.field_types import (
+    LYRICS_FIELDS,
+    FieldKind,
+    LyricsType,
+    NotBlank,
+    Text,
+    default_lyrics_type,
+    lyrics_rules,
+    one_of,
+)
 from songflow.families.suno_extensions import extension_fields
 
 __all__ = ["LIMITS", "MODELS", "SUNO", "Limits", "SunoRequest"]
@@ -66,7 +75,6 @@ _SENT_FIELDS = (
     "source_song_id",
     "source_generation_id",
 )
-_LYRICS = frozenset({"lyrics", "lyrics_type"})
 _REQUIRED_OF_SOURCE: Mapping[str, str] = {
     "source_song_id": "its id",
     "continue_at": "the second of it; on the command line --at",
@@ -100,6 +108,7 @@ class SunoRequest(Request):
 
     allowed_values: ClassVar[Mapping[str, str]] = _ALLOWED
     source_generation_field: ClassVar[str | None] = "source_generation_id"
+    replaced_together: ClassVar[frozenset[str]] = LYRICS_FIELDS
 
     prompt: NotBlank = Field(description="What the song is like; with lyrics of your own, its style.")
     lyrics: Text = Field("", description="The words to sing; only with lyrics_type 'user'.")
@@ -130,14 +139,11 @@ class SunoRequest(Request):
         """Lyrics without a type mean 'user'."""
         if not isinstance(data, Mapping) or data.get("lyrics_type") is not None:
             return data
-        kind = LyricsType.USER if data.get("lyrics") else LyricsType.GENERATE
-        return {**data, "lyrics_type": kind}
+        return {**data, "lyrics_type": default_lyrics_type(data.get("lyrics"))}
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        faults = [text for wrong, text in (*_rules(self), *_limits(self)) if wrong]
-        if faults:
-            raise ValueError(BETWEEN_FAULTS.join(faults))
+        check_rules((*_rules(self), *_limits(self)))
         return self
 
     @property
@@ -159,13 +165,6 @@ class SunoRequest(Request):
     def texts(self) -> tuple[str, ...]:
         """Prompt, lyrics, title and negative prompt."""
         return self.prompt, self.lyrics, self.title, self.negative_prompt
-
-    def fields_with(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields with some replaced; other lyrics or another lyrics type replace both of them."""
-        fields = self.model_dump()
-        if _LYRICS & overrides.keys():
-            fields = {name: value for name, value in fields.items() if name not in _LYRICS}
-        return {**fields, **overrides}
 
     def body(self) -> dict[str, Any]:
         """The canonical body: no field that is empty, and whole numbers as integers."""
@@ -190,11 +189,7 @@ def _rules(request: SunoRequest) -> list[tuple[bool, str]]:
     unheard = () if own_words or extends else ("title", "negative_prompt")
     return [
         (request.mode is Mode.PRECEDE, f"mode is precede: {_ALLOWED['mode']}"),
-        (own_words and not request.lyrics.strip(), "lyrics is required with lyrics_type user"),
-        (
-            not own_words and bool(request.lyrics),
-            f"lyrics is forbidden with lyrics_type {request.lyrics_type} (words of your own: user)",
-        ),
+        *lyrics_rules(request.lyrics_type, request.lyrics),
         *(
             (bool(getattr(request, name)), f"{name} is forbidden without lyrics of your own")
             for name in unheard

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from songflow.families.family import Mode, invalid_request
+from songflow.families.family import Mode, invalid_request, refuse_overrides
 
 __all__ = ["extension_fields"]
 
@@ -35,11 +35,7 @@ def extension_fields(
     Raises:
         InvalidRequest: a field cannot be overridden or is missing, or the song would be extended in another way.
     """
-    for name in ("mode", "source_song_id"):
-        if name in overrides:
-            raise invalid_request(
-                f"{name} is not a field to override: an extension's song and mode are given separately"
-            )
+    refuse_overrides(overrides, "mode", "source_song_id")
     if mode not in (None, Mode.CONTINUATION):
         raise invalid_request(f"mode is {str(mode)!r}: allowed is continuation")
     if place is not None:

@@ -14,21 +14,24 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import Field, Strict, model_validator
 
 from songflow.families.family import (
-    BETWEEN_FAULTS,
     ExtensionResult,
     Family,
     Mode,
     Model,
     Request,
+    check_rules,
     plain_numbers,
 )
 from songflow.families.field_types import (
+    LYRICS_FIELDS,
     FieldKind,
     Fraction,
     FractionOrAuto,
     LyricsType,
     NotBlank,
     Text,
+    default_lyrics_type,
+    lyrics_rules,
     one_of,
 )
 from songflow.families.udio_extensions import extension_fields
@@ -104,7 +107,6 @@ _ALLOWED: Mapping[str, str] = {
 }
 
 
-_LYRICS = frozenset({"lyrics", "lyrics_type"})
 _KINDS: Mapping[str, FieldKind] = {
     **dict.fromkeys(("prompt", "lyrics", "negative_prompt", "source_song_id"), FieldKind.TEXT),
     **dict.fromkeys(("lyrics_type", "model_type", "mode"), FieldKind.CHOICE),
@@ -122,6 +124,7 @@ class SongRequest(Request):
     """
 
     allowed_values: ClassVar[Mapping[str, str]] = _ALLOWED
+    replaced_together: ClassVar[frozenset[str]] = LYRICS_FIELDS
 
     prompt: NotBlank = Field(description="What the song is like; with lyrics of your own, tags of its style.")
     lyrics: Text = Field("", description="The words to sing; only with lyrics_type 'user'.")
@@ -172,16 +175,14 @@ class SongRequest(Request):
             return data
         filled = dict(data)
         if filled.get("lyrics_type") is None:
-            filled["lyrics_type"] = LyricsType.USER if filled.get("lyrics") else LyricsType.GENERATE
+            filled["lyrics_type"] = default_lyrics_type(filled.get("lyrics"))
         if filled.get("context_length") is None and filled.get("mode") in (Mode.PRECEDE, Mode.CONTINUATION):
             filled["context_length"] = DEFAULT_CONTEXT_LENGTH
         return filled
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        faults = [text for wrong, text in _rules(self) if wrong]
-        if faults:
-            raise ValueError(BETWEEN_FAULTS.join(faults))
+        check_rules(_rules(self))
         return self
 
     @property
@@ -203,13 +204,6 @@ class SongRequest(Request):
     def texts(self) -> tuple[str, ...]:
         """Prompt, lyrics and negative prompt."""
         return self.prompt, self.lyrics, self.negative_prompt
-
-    def fields_with(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields with some replaced; other lyrics or another lyrics type replace both of them."""
-        fields = self.model_dump()
-        if _LYRICS & overrides.keys():
-            fields = {name: value for name, value in fields.items() if name not in _LYRICS}
-        return {**fields, **overrides}
 
     def body(self) -> dict[str, Any]:
         """The wire body in the order of the gateways' documents; whole numbers are integers."""
@@ -250,14 +244,7 @@ def _rules(request: SongRequest) -> list[tuple[bool, str]]:
     start, end = request.song_section_start, request.song_section_end
     first, last = request.lyrics_placement_start, request.lyrics_placement_end
     return [
-        (
-            request.lyrics_type is LyricsType.USER and not request.lyrics.strip(),
-            "lyrics is required with lyrics_type user",
-        ),
-        (
-            request.lyrics_type is not LyricsType.USER and bool(request.lyrics),
-            f"lyrics is forbidden with lyrics_type {request.lyrics_type} (words of your own: user)",
-        ),
+        *lyrics_rules(request.lyrics_type, request.lyrics),
         (
             extends and request.source_song_id is None,
             f"source_song_id is required with mode {request.mode}",

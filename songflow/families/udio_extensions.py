@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from songflow.families.family import Mode, invalid_request
+from songflow.families.family import Mode, invalid_request, refuse_overrides
 from songflow.families.field_types import AUTO, auto_is_none
 
 __all__ = ["extension_fields"]
@@ -48,7 +48,7 @@ def extension_fields(
     Raises:
         InvalidRequest: mode and place contradict each other, or a field cannot be overridden or is missing.
     """
-    _refuse_foreign(overrides)
+    refuse_overrides(overrides, "mode", "source_song_id", "config")
     if parent is None and "prompt" not in overrides:
         raise invalid_request("prompt is required to extend a song that is not in this library")
     overrides = {name: auto_is_none(value) for name, value in overrides.items()}
@@ -62,14 +62,6 @@ def extension_fields(
         "mode": chosen_mode,
         "source_song_id": song_id,
     }
-
-
-def _refuse_foreign(overrides: Mapping[str, Any]) -> None:
-    for name in ("mode", "source_song_id", "config"):
-        if name in overrides:
-            raise invalid_request(
-                f"{name} is not a field to override: an extension's song and mode are given separately"
-            )
 
 
 def _without_replaced_lyrics(inherited: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
