@@ -76,8 +76,9 @@ class RoutedTransport(httpx.AsyncBaseTransport):
             self._idle[route].append(_Idle(connection, monotonic()))
         else:
             await self._drop(connection)
-        with suppress(Exception):  # they have nothing to do with the answer that was received
-            await _close_all(self._expired())
+        if expired := self._expired():
+            with suppress(Exception):  # they have nothing to do with the answer that was received
+                await _close_all(expired)
 
     def _expired(self) -> list[_Connection]:
         """Take out the connections of every route that were idle for too long, and the routes that have no more."""
