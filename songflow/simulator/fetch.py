@@ -19,7 +19,7 @@ from songflow.simulator.timing import Moment
 
 SUNO, KIE = "suno", "kie"
 """The shapes of Suno's clips and of Kie.ai's songs, beside a, b, c and d of Udio's songs."""
-_OF_SUNO = (SUNO, KIE)
+_OF_SUNO = frozenset({SUNO, KIE})
 
 
 async def fetch(gateway: Gateway, shape: str, ids: list[str], request: Request) -> Response:
@@ -49,7 +49,7 @@ async def fetch(gateway: Gateway, shape: str, ids: list[str], request: Request) 
 
 def _job_of(gateway: Gateway, shape: str, wanted: str) -> Job | None:
     job = gateway.store.job(wanted)
-    if job is not None and job.dialect != shape and {job.dialect, shape} & {*_OF_SUNO}:
+    if job is not None and job.dialect != shape and _OF_SUNO & {job.dialect, shape}:
         return None
     if job is None and shape == "a" and (found := gateway.store.song(wanted)) is not None:
         return found[0]

@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
 
 from songflow.simulator import suno
 from songflow.simulator.answers import Answer, Report, as_json
@@ -36,12 +37,14 @@ _NO_TASK = "recordInfo is null"
 
 
 class _Body(Strict):
+    model_config = ConfigDict(alias_generator=to_camel)
+
     model: str
-    callBackUrl: str = Field(min_length=1)  # noqa: N815 - the documented names
+    call_back_url: str = Field(min_length=1)
     prompt: str | None = None
     style: str | None = None
     title: str | None = Field(default=None, max_length=80)
-    negativeTags: str | None = None  # noqa: N815
+    negative_tags: str | None = None
 
     def _check_length(self, what: str, value: str | None, most: int) -> None:
         if len(value or "") > most:
@@ -58,19 +61,19 @@ class _Body(Strict):
 class GenerateBody(_Body):
     """The body of a new song."""
 
-    customMode: bool  # noqa: N815
+    custom_mode: bool
     instrumental: bool
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         self._check_limits()
-        if not self.customMode:
+        if not self.custom_mode:
             self._check_length("prompt", self.prompt, 500)
             if self.style or self.title:
                 raise ValueError("style and title are for customMode")
         elif not (self.style and self.title):
             raise ValueError("style and title are required in customMode")
-        if not self.prompt and not (self.customMode and self.instrumental):
+        if not self.prompt and not (self.custom_mode and self.instrumental):
             raise ValueError("prompt is required")
         return self
 
@@ -78,14 +81,14 @@ class GenerateBody(_Body):
 class ExtendBody(_Body):
     """The body of an extension."""
 
-    defaultParamFlag: bool  # noqa: N815
-    audioId: str = Field(min_length=1)  # noqa: N815
-    continueAt: float = Field(gt=0)  # noqa: N815
+    default_param_flag: bool
+    audio_id: str = Field(min_length=1)
+    continue_at: float = Field(gt=0)
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         self._check_limits()
-        if self.defaultParamFlag and not (self.prompt and self.style and self.title):
+        if self.default_param_flag and not (self.prompt and self.style and self.title):
             raise ValueError("prompt, style and title are required with defaultParamFlag")
         return self
 
@@ -113,7 +116,7 @@ def _read(kind: type[GenerateBody] | type[ExtendBody], body: Any) -> Order:
         read = kind.model_validate(body)
     except ValidationError as error:
         raise InvalidBodyError(problems_of(error)) from error
-    source = read.audioId if isinstance(read, ExtendBody) else None
+    source = read.audio_id if isinstance(read, ExtendBody) else None
     return Order(read.style or read.prompt or "", MODELS[read.model], source)
 
 
