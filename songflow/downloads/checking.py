@@ -17,6 +17,8 @@ __all__ = ["Checked", "PageFound", "check_file"]
 
 _HEAD_BYTES = 4096
 _MARKUP = (b"<", b"{", b"[")
+# Bytes that no text has: without white space, and the escape by which ISO-2022 changes its set of characters.
+_CONTROLS = frozenset(range(0x20)) - frozenset(b"\t\n\v\f\r\x1b")
 
 
 class PageFound(Exception):
@@ -66,9 +68,14 @@ def check_file(path: Path, announced_seconds: float | None) -> Checked:
 
 
 def _is_page(head: bytes) -> bool:
-    """True for an empty file, one of zeros, and a text."""
+    """True for an empty file, one of zeros, and a text.
+
+    Markup may be in any encoding; sound that begins with the same byte has bytes that no text has.
+    """
+    if not head.strip(b"\0"):
+        return True
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not head.strip(b"\0") or start.startswith(_MARKUP):
+    if start.startswith(_MARKUP) and not _CONTROLS.intersection(head):
         return True
     # The head may end in the middle of a character.
     text = head.decode("utf-8", "replace").removesuffix("\ufffd")

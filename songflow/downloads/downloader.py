@@ -53,6 +53,7 @@ _DEAD_STATUSES = frozenset({401, 403, 404, 410})
 _PASSING_STATUSES = frozenset({408, 425, 429})
 
 RefreshUrl = Callable[[], Awaitable[str | None]]
+OwnHeaders = Callable[[str], Mapping[str, str]]
 
 
 class DownloadProblem(Exception):
@@ -89,7 +90,7 @@ class Downloaded:
 
 
 def download_client() -> httpx.AsyncClient:
-    """An HTTP client for song hosts: it sends no gateway key, and leaves redirects to `Downloads`.
+    """An HTTP client for song hosts: it knows no gateway's key, and leaves redirects to `Downloads`.
 
     Raises:
         NetworkProblem: the environment does not let a client be opened.
@@ -121,6 +122,8 @@ class Downloads:
         resolved: Networks where a name may resolve though they are not public.
         verify_audio: Decode each song to its end.
         backoff: The retries of a transfer.
+        own_headers: The headers that a URL gets beyond those of every request: the key, at a gateway that serves its
+            songs itself and wants it for them.
     """
 
     def __init__(
@@ -131,12 +134,14 @@ class Downloads:
         resolved: Sequence[Network] = (),
         verify_audio: bool = True,
         backoff: Backoff = DOWNLOAD_BACKOFF,
+        own_headers: OwnHeaders | None = None,
     ) -> None:
         self._client = client
         self._allow_private = allow_private
         self._resolved = tuple(resolved)
         self._verify_audio = verify_audio
         self._backoff = backoff
+        self._own_headers = own_headers
 
     async def fetch(
         self, url: str, part: Path, announced_seconds: float | None, refresh_url: RefreshUrl | None = None
@@ -239,7 +244,8 @@ class Downloads:
         target = url
         for _hop in range(MAX_REDIRECTS + 1):
             await check_url(target, allow_private=self._allow_private, resolved=self._resolved)
-            async with self._client.stream("GET", target, headers=headers) as response:
+            sent = {**(headers or {}), **(self._own_headers(target) if self._own_headers else {})}
+            async with self._client.stream("GET", target, headers=sent) as response:
                 check_peer(response, allow_private=self._allow_private, resolved=self._resolved)
                 if not response.has_redirect_location:
                     yield response

@@ -11,7 +11,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -25,9 +25,11 @@ __all__ = [
     "Family",
     "Mode",
     "Model",
+    "Product",
     "Request",
     "check_rules",
     "invalid_request",
+    "length_rules",
     "plain_numbers",
     "refuse_overrides",
 ]
@@ -51,6 +53,14 @@ class ExtensionResult(StrEnum):
     NEW_PART = "new part"
 
 
+class Product(StrEnum):
+    """What a family's generations make."""
+
+    SONGS = "songs"
+    WHOLE_SONG = "whole song"  # of an extension that is only the new part
+    LYRICS = "lyrics"
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """A model's published facts: seconds of new music per generation, and its default price in units."""
@@ -66,7 +76,8 @@ class Request(BaseModel, ABC):
     `source_song_id` the gateway's id of the song to extend.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_enum_values=False)
+    # Built when the family is first used: a command uses one of them, and building takes up to 25 ms.
+    model_config = ConfigDict(extra="forbid", frozen=True, use_enum_values=False, defer_build=True)
 
     allowed_values: ClassVar[Mapping[str, str]] = {}
     """What each field allows, as the end of an error message."""
@@ -103,13 +114,18 @@ class Request(BaseModel, ABC):
         return cls.parse(fields)
 
     @classmethod
-    @abstractmethod
     def from_body(cls, body: Mapping[str, Any]) -> Self:
         """Rebuild the request that makes this canonical body.
 
         Raises:
             InvalidRequest: as `parse`.
         """
+        return cls.parse(cls.fields_of(body))
+
+    @classmethod
+    @abstractmethod
+    def fields_of(cls, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that a canonical body was made from, as plain values; those with their default may be missing."""
 
     @abstractmethod
     def body(self) -> dict[str, Any]:
@@ -121,9 +137,14 @@ class Request(BaseModel, ABC):
         """The published facts of the request's model."""
 
     @property
-    @abstractmethod
     def start(self) -> float | None:
         """Where an extension's new part starts, in the family's own measure (see `Family.places`); None: not sent."""
+        return None
+
+    @property
+    def end(self) -> float | None:
+        """Where an extension's new part ends, in seconds of the source song; None: not part of the request."""
+        return None
 
     @property
     @abstractmethod
@@ -195,6 +216,20 @@ def check_rules(rules: Iterable[tuple[bool, str]]) -> None:
         raise ValueError(BETWEEN_FAULTS.join(faults))
 
 
+def length_rules(request: Request, longest: Mapping[str, int], who: str) -> list[tuple[bool, str]]:
+    """The rules of the longest texts, for `check_rules`.
+
+    Args:
+        longest: The most characters of each field that has a limit.
+        who: What sets it, for the message.
+    """
+    lengths = {name: len(getattr(request, name)) for name in longest}
+    return [
+        (lengths[name] > most, f"{name} has {lengths[name]} characters: {who} takes {most}")
+        for name, most in longest.items()
+    ]
+
+
 def refuse_overrides(overrides: Mapping[str, Any], *names: str) -> None:
     """Refuse fields that an extension is not given among its overrides.
 
@@ -217,6 +252,10 @@ def invalid_request(*faults: str) -> InvalidRequest:
     )
 
 
+def _not_extended(*_: object, **__: object) -> Request:
+    raise invalid_request("song_id is not that of a song that can be extended: extend one of its parts")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
     """A model family.
@@ -235,6 +274,8 @@ class Family:
         extension_only: The fields that only extensions have, besides mode and source.
         extension_result: What a generation that extends a song returns.
         extend: Builds the request that extends a song: `extend(parent, song_id, mode=, place=, overrides=)`.
+        makes: What its generations make. Only families that make songs are chosen by people, with a model.
+        joined_by: The family whose generations join a new part with the song that it extends, at gateways that do.
     """
 
     name: str
@@ -244,11 +285,18 @@ class Family:
     compared_fields: tuple[str, ...]
     models: Mapping[str, Model]
     hashed_fields: Mapping[int, tuple[str, ...]]
-    places: Mapping[str, tuple[Mode, float]]
-    start_field: str
-    extension_result: ExtensionResult
-    extend: Callable[..., Request]
+    places: Mapping[str, tuple[Mode, float]] = field(default_factory=dict)
+    start_field: str = ""
+    extension_result: ExtensionResult = ExtensionResult.WHOLE_SONG
+    extend: Callable[..., Request] = _not_extended
     extension_only: tuple[str, ...] = ()
+    makes: Product = Product.SONGS
+    joined_by: str | None = None
+
+    @property
+    def starts_in_seconds(self) -> bool:
+        """True if `Request.start` is in seconds of the source song, not a share of the whole one."""
+        return not self.places
 
     @property
     def hash_version(self) -> int:

@@ -35,6 +35,7 @@ class FieldKind(StrEnum):
     SWITCH = "switch"
     LEVEL = "level"  # a number from a short list
     NUMBER = "number"
+    WHOLE = "whole"  # a whole number
     SEED = "seed"  # a whole number that selects one of many random results and has no order
 
 
@@ -67,8 +68,8 @@ def lyrics_rules(kind: LyricsType, lyrics: str) -> list[tuple[bool, str]]:
     ]
 
 
-Join = Literal["local", "none"]
-"""What to do with an extension that is only the new part: join it here with the song that it extends, or not."""
+Join = Literal["local", "gateway", "none"]
+"""Who joins an extension that is only the new part with its source: this machine, the gateway, or no one."""
 
 
 def one_of(*allowed: str | float) -> AfterValidator:

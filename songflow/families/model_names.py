@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from songflow.families.registry import FAMILIES, family_of_fields, models
+from songflow.families.registry import family_of_fields, models, song_families
 
 __all__ = ["DEFAULT_MODEL", "ModelName", "models_text"]
 
@@ -21,6 +21,6 @@ def models_text() -> str:
     """Every model with the most seconds of new music that it makes, by family."""
     parts = [
         f"{family.name}: {', '.join(f'{name} ({model.seconds:g} s)' for name, model in family.models.items())}"
-        for family in FAMILIES.values()
+        for family in song_families()
     ]
     return "; ".join(parts)

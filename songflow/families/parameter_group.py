@@ -17,7 +17,8 @@ __all__ = ["ParameterGroup", "field_text", "unwrap_optional"]
 class ParameterGroup(BaseModel):
     """Related parameters. Unknown names are refused; texts and limits appear in Prefect's forms."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built when first used, as a request is.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     @classmethod
     def of(cls, value: Self | Mapping[str, Any] | None, name: str) -> Self:

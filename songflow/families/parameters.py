@@ -1,6 +1,9 @@
 """The parameter groups of all families' requests, for flows, the command line and Python."""
 
-from songflow.families.suno_parameters import Details, ExtensionDetails
+from pydantic import ConfigDict
+
+from songflow.families import suno_parameters
+from songflow.families.ace_step_parameters import ExtensionMusic, Music
 from songflow.families.udio_parameters import (
     ExtensionPlacement,
     ExtensionSound,
@@ -20,3 +23,15 @@ __all__ = [
     "inherited_text",
     "request_text",
 ]
+
+
+class Details(Music, suno_parameters.Details):
+    """What only some models take."""
+
+    model_config = ConfigDict(title="Details")
+
+
+class ExtensionDetails(ExtensionMusic, suno_parameters.ExtensionDetails):
+    """What only some models take of an extension: most of all, where a song is continued."""
+
+    model_config = ConfigDict(title="Details")

@@ -1,23 +1,39 @@
 """The registry of model families: finds a request's family by its model, and a stored body's by its envelope.
 
 To add a family, write its file beside this one, list it here, and add a service for it to the gateways that sell it.
+Other packages add theirs by an entry point of the group `songflow.families` (docs/add-a-gateway.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from functools import cache
 from types import MappingProxyType
 from typing import Any
 
+from songflow.entry_points import Registry
 from songflow.errors import InvalidRequest
-from songflow.families.family import ExtensionResult, Family, Mode, Model, Request, invalid_request
+from songflow.families.ace_step import ACE_STEP
+from songflow.families.family import (
+    ExtensionResult,
+    Family,
+    Mode,
+    Model,
+    Product,
+    Request,
+    invalid_request,
+)
 from songflow.families.field_types import FieldKind
+from songflow.families.lyrics import LYRICS
 from songflow.families.suno import SUNO
-from songflow.families.udio import UDIO
+from songflow.families.suno_join import SUNO_JOIN
+from songflow.families.udio import UDIO, SongRequest
 
 __all__ = [
     "FAMILIES",
     "SHORT_NAMES",
+    "SongRequest",
     "body_hash",
     "check_extension",
     "check_start",
@@ -31,27 +47,48 @@ __all__ = [
     "family_that_has",
     "field_fault",
     "field_kinds",
+    "fields_of_bodies",
     "fields_of_kind",
     "has_field",
+    "join_request",
+    "lyrics_request",
+    "makes",
     "models",
+    "models_without_songs",
     "oldest_version",
     "parse_request",
     "place_at",
     "place_names",
+    "priced_models",
     "request_fields",
     "request_of",
     "returns_new_part",
     "sent_fields",
+    "song_families",
     "source_fields",
     "start_field",
     "start_fields",
+    "starts_in_seconds",
     "wire_name",
 ]
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (UDIO, SUNO)}
-"""The families by name; the first is that of a request that names no model."""
+
+def _objection(family: Family, others: Mapping[str, Family]) -> str | None:
+    """Why a family cannot stand beside others: a body's envelope and a model's name decide the family."""
+    for other in others.values():
+        shared = ({family.envelope} & {other.envelope}) | (family.models.keys() & other.models.keys())
+        if shared:
+            return f"{min(shared)} belongs to the family {other.name}"
+    return None
+
+
+FAMILIES: Registry[Family] = Registry(
+    "songflow.families", Family, (UDIO, SUNO, ACE_STEP, SUNO_JOIN, LYRICS), objection=_objection
+)
+"""The families by name, ours and those of other packages; the first is that of a request that names no model."""
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_SHORTER_THAN_ASKED_SECONDS = 0.5
 
 SHORT_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -75,15 +112,69 @@ def wire_name(name: str) -> str:
     return SHORT_NAMES.get(plain, plain)
 
 
+def song_families() -> Iterator[Family]:
+    """The families that make songs. What people choose and compare is theirs."""
+    return (family for family in FAMILIES.values() if family.makes is Product.SONGS)
+
+
 def models() -> dict[str, Model]:
-    """The models of all families by wire name."""
-    return {name: model for family in FAMILIES.values() for name, model in family.models.items()}
+    """The models of all families that make songs, by wire name."""
+    return {name: model for family in song_families() for name, model in family.models.items()}
+
+
+def models_without_songs() -> dict[str, Model]:
+    """What else is paid for under a name of its own: no model that makes songs, and its generations are no songs."""
+    return {
+        name: model
+        for family in FAMILIES.values()
+        if family.makes is not Product.SONGS
+        for name, model in family.models.items()
+    }
+
+
+def priced_models() -> dict[str, Model]:
+    """Everything that has a price, by name."""
+    return models() | models_without_songs()
+
+
+def makes(model_type: str) -> Product:
+    """What the generations of a model make."""
+    return family_of_model(model_type).makes
+
+
+def lyrics_request(prompt: str, model_type: str | None = None) -> Request:
+    """The request for lyrics.
+
+    Args:
+        prompt: What they are about.
+        model_type: Whose generator is asked (None: the first).
+
+    Raises:
+        InvalidRequest: the prompt is blank, or there is no such model.
+    """
+    family = next(family for family in FAMILIES.values() if family.makes is Product.LYRICS)
+    given = {} if model_type is None else {"model_type": model_type}
+    return family.request.parse({"prompt": prompt, **given})
+
+
+def join_request(model_type: str, song_id: str) -> Request | None:
+    """The request that lets the gateway join a new part with its source; None if a model's family has none.
+
+    Args:
+        model_type: The model that made the new part.
+        song_id: The gateway's id of the new part.
+    """
+    joined_by = family_of_model(model_type).joined_by
+    return None if joined_by is None else FAMILIES[joined_by].request.parse({"source_song_id": song_id})
 
 
 def family_of_model(model_type: str) -> Family:
     """The family of a model; that of an unknown name is the first, whose request names the models that there are."""
-    first = next(iter(FAMILIES.values()))
-    return next((family for family in FAMILIES.values() if model_type in family.models), first)
+    return next(_with_model(FAMILIES.values(), model_type), next(song_families()))
+
+
+def _with_model(families: Iterable[Family], model_type: object) -> Iterator[Family]:
+    return (family for family in families if isinstance(model_type, str) and model_type in family.models)
 
 
 def family_that_has(model_type: str) -> Family:
@@ -92,9 +183,8 @@ def family_that_has(model_type: str) -> Family:
     Raises:
         InvalidRequest: this version knows no such model.
     """
-    for family in FAMILIES.values():
-        if model_type in family.models:
-            return family
+    for family in _with_model(FAMILIES.values(), model_type):
+        return family
     raise InvalidRequest(
         f"The model {model_type!r} belongs to no model family that this version of Songflow knows.",
         next="update Songflow to the version that made it.",
@@ -103,8 +193,7 @@ def family_that_has(model_type: str) -> Family:
 
 def family_of_fields(fields: Mapping[str, Any]) -> Family:
     """The family of a request that is not built yet, by its `model_type`."""
-    given = fields.get("model_type")
-    return family_of_model(given if isinstance(given, str) else "")
+    return next(_with_model(song_families(), fields.get("model_type")), next(song_families()))
 
 
 def family_of(body: Mapping[str, Any]) -> Family:
@@ -138,7 +227,7 @@ def parse_request(fields: Mapping[str, Any]) -> Request:
 
 def _with_all_models(fault: str) -> str:
     """The fault of an unknown model, with the models of every family in place of the first one's."""
-    first = next(iter(FAMILIES.values()))
+    first = next(song_families())
     return fault.replace(f"allowed are {', '.join(first.models)}", f"allowed are {', '.join(models())}")
 
 
@@ -149,6 +238,31 @@ def request_of(body: Mapping[str, Any]) -> Request:
         InvalidRequest: the body is not valid, or of no known family.
     """
     return family_of(body).request.from_body(body)
+
+
+def fields_of_bodies(bodies: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Every field of the requests that make canonical bodies, as plain values, with `family`, the family's name.
+
+    Unlike `request_of`, it does not validate the bodies, which takes most of the time where many are read.
+
+    Raises:
+        InvalidRequest: a body belongs to no family that this version knows.
+    """
+    families: dict[frozenset[str], Family] = {}
+    for body in bodies:
+        envelope = frozenset(body)
+        if envelope not in families:
+            families[envelope] = family_of(body)
+        family = families[envelope]
+        yield {**_defaults(family.request), **family.request.fields_of(body), "family": family.name}
+
+
+@cache
+def _defaults(request: type[Request]) -> dict[str, Any]:
+    defaults = (
+        (name, field.default) for name, field in request.model_fields.items() if not field.is_required()
+    )
+    return {name: value.value if isinstance(value, Enum) else value for name, value in defaults}
 
 
 def extension_request(
@@ -186,20 +300,27 @@ def extension_request(
 
 
 def check_start(request: Request, seconds: float | None) -> None:
-    """Check that an extension of a song of this length (None: unknown) does not begin behind its end.
+    """Check where an extension of a song of this length (None: unknown) begins and ends.
 
-    Only models that return the new part alone begin at a second. A gateway would take such a request, and bill it.
+    Only models that begin at a second are checked. A gateway would take such a request, and bill it.
 
     Raises:
-        InvalidRequest: it does.
+        InvalidRequest: it begins behind the song's end, or its new part would not go beyond it.
     """
-    start = request.start
-    if seconds is None or start is None or not returns_new_part(request.model_type) or start <= seconds:
+    family, start, end = family_of_model(request.model_type), request.start, request.end
+    if seconds is None or start is None or not family.starts_in_seconds:
         return
-    raise invalid_request(
-        f"{start_field(request.model_type)} is {start:g} s, and the song's own part is {seconds:g} s long "
-        "(seconds count in its own part)"
-    )
+    own_part = family.extension_result is ExtensionResult.NEW_PART
+    # A whole song that was to have 60 s may have a few milliseconds less.
+    if start > seconds + (0.0 if own_part else _SHORTER_THAN_ASKED_SECONDS):
+        song = "the song's own part is" if own_part else "the song is"
+        counted = " (seconds count in its own part)" if own_part else ""
+        raise invalid_request(f"{family.start_field} is {start:g} s, and {song} {seconds:g} s long{counted}")
+    if end is not None and end <= seconds:
+        raise invalid_request(
+            f"{family.start_field} is {start:g} s, and the new part ends at {end:g} s of a song of {seconds:g} s: "
+            "nothing would be added"
+        )
 
 
 def check_extension(
@@ -211,7 +332,7 @@ def check_extension(
         InvalidRequest: of the family of the model that is given, else of the first that has all of the fields.
     """
     given = overrides.get("model_type")
-    families = list(FAMILIES.values()) if given is None else [family_of_fields(overrides)]
+    families = list(song_families()) if given is None else [family_of_fields(overrides)]
     # A family that has all of the given fields names their fault best.
     families = [one for one in families if overrides.keys() <= one.request.model_fields.keys()] or families
     faults: list[InvalidRequest] = []
@@ -250,13 +371,13 @@ def differing_fields(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[s
 
 def request_fields() -> tuple[str, ...]:
     """The names of all fields that a request of some family has."""
-    names = {name: None for family in FAMILIES.values() for name in family.request.model_fields}
+    names = {name: None for family in song_families() for name in family.request.model_fields}
     return tuple(names)
 
 
 def source_fields() -> frozenset[str]:
     """The fields that name the song to extend and where it comes from."""
-    more = {family.request.source_generation_field for family in FAMILIES.values()}
+    more = {family.request.source_generation_field for family in song_families()}
     return frozenset({"source_song_id", *(name for name in more if name is not None)})
 
 
@@ -268,7 +389,7 @@ def has_field(model_type: str, name: str) -> bool:
 def field_kinds() -> dict[str, FieldKind]:
     """The kind of every field that a request of some family has; of two families' kinds, the first one's."""
     kinds: dict[str, FieldKind] = {}
-    for family in FAMILIES.values():
+    for family in song_families():
         for name in family.request.model_fields:
             kinds.setdefault(name, family.field_kinds[name])
     return kinds
@@ -289,17 +410,22 @@ def compared_fields(body: Mapping[str, Any]) -> dict[str, Any]:
 def extension_only() -> frozenset[str]:
     """The fields that only extensions have."""
     common = {"mode", "source_song_id"}
-    return frozenset(common.union(*(family.extension_only for family in FAMILIES.values())))
+    return frozenset(common.union(*(family.extension_only for family in song_families())))
 
 
 def start_fields() -> tuple[str, ...]:
     """The fields that say where an extension starts, as named placements do."""
-    return tuple({family.start_field: None for family in FAMILIES.values()})
+    return tuple({family.start_field: None for family in song_families()})
 
 
 def start_field(model_type: str) -> str:
     """The field of a model's request that says where an extension starts."""
     return family_of_model(model_type).start_field
+
+
+def starts_in_seconds(model_type: str) -> bool:
+    """True if a model's extensions begin at a second of their source, not at a share of the whole song."""
+    return family_of_model(model_type).starts_in_seconds
 
 
 def returns_new_part(model_type: str) -> bool:
@@ -309,7 +435,7 @@ def returns_new_part(model_type: str) -> bool:
 
 def field_fault(name: str, value: Any) -> str | None:
     """Describe what is wrong with one field's value; None if it is valid in a family that has the field."""
-    having = [family.request for family in FAMILIES.values() if name in family.request.model_fields]
+    having = [family.request for family in song_families() if name in family.request.model_fields]
     faults = [request.field_fault(name, value) for request in having]
     if not faults or None in faults:
         return None
@@ -318,7 +444,7 @@ def field_fault(name: str, value: Any) -> str | None:
 
 def place_names() -> tuple[str, ...]:
     """The names of all placements of an extension."""
-    return tuple({name: None for family in FAMILIES.values() for name in family.places})
+    return tuple({name: None for family in song_families() for name in family.places})
 
 
 def place_at(model_type: str, mode: str, start: float | None) -> str | None:

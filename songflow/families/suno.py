@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, Strict, model_validator
 
+from songflow.families.extending import extending, with_mode
 from songflow.families.family import (
     ExtensionResult,
     Family,
@@ -21,6 +21,7 @@ from songflow.families.family import (
     Model,
     Request,
     check_rules,
+    length_rules,
     plain_numbers,
 )
 from songflow.families.field_types import (
@@ -34,6 +35,7 @@ from songflow.families.field_types import (
     one_of,
 )
 from songflow.families.suno_extensions import extension_fields
+from songflow.families.suno_join import SUNO_JOIN
 
 __all__ = ["LIMITS", "MODELS", "SUNO", "Limits", "SunoRequest"]
 
@@ -175,11 +177,9 @@ class SunoRequest(Request):
         return plain
 
     @classmethod
-    def from_body(cls, body: Mapping[str, Any]) -> Self:
-        """Rebuild the request that makes this canonical body."""
-        fields = dict(body[ENVELOPE])
-        mode = Mode.CONTINUATION if "source_song_id" in fields else Mode.REGULAR
-        return cls.parse({**fields, "mode": mode})
+    def fields_of(cls, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a canonical body."""
+        return with_mode(body[ENVELOPE])
 
 
 def _rules(request: SunoRequest) -> list[tuple[bool, str]]:
@@ -208,35 +208,10 @@ def _rule_of_source(extends: bool, name: str, value: object) -> tuple[bool, str]
 
 def _limits(request: SunoRequest) -> list[tuple[bool, str]]:
     """The limits of the request's model."""
-    limits, model = LIMITS[request.model_type], request.model_type
+    limits = LIMITS[request.model_type]
     is_style = request.lyrics_type is LyricsType.USER or request.mode is Mode.CONTINUATION
     longest = {"prompt": limits.style if is_style else limits.words, "lyrics": limits.words}
-    return [
-        (
-            len(getattr(request, name)) > most,
-            f"{name} has {len(getattr(request, name))} characters: {model} takes {most}",
-        )
-        for name, most in longest.items()
-    ]
-
-
-def extend_song(
-    parent: SunoRequest | None,
-    song_id: str,
-    *,
-    mode: Mode | str | None = None,
-    place: str | None = None,
-    overrides: Mapping[str, Any] = MappingProxyType({}),
-) -> SunoRequest:
-    """Build the request that continues a song (see `songflow.families.suno_extensions.extension_fields`).
-
-    Raises:
-        InvalidRequest: a field is wrong, missing or unknown, or a placement is named.
-    """
-    inherited = None if parent is None else parent.model_dump()
-    return SunoRequest.parse(
-        extension_fields(inherited, song_id, mode=mode, place=place, overrides=overrides)
-    )
+    return length_rules(request, longest, request.model_type)
 
 
 SUNO = Family(
@@ -252,6 +227,7 @@ SUNO = Family(
     # CometAPI's page "Submit concatenation" exists to join the parts. A gateway that returned the whole song all the
     # same would do no harm: joining drops what both contain.
     extension_result=ExtensionResult.NEW_PART,
-    extend=extend_song,
+    joined_by=SUNO_JOIN.name,
+    extend=extending(SunoRequest, extension_fields),
     extension_only=("continue_at", "source_generation_id"),
 )

@@ -46,7 +46,8 @@ class ExtensionDetails(ParameterGroup):
     join: Join = Field(
         default="local",
         title="Join",
-        description="What to do with the new part: join it with the song in a further file, or not.",
+        description="Who joins the new part with the song, into a further file: this machine, the gateway (a further "
+        "request, which may be billed), or no one.",
     )
 
     def fields(self) -> dict[str, Any]:

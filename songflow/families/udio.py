@@ -8,11 +8,12 @@ gateways that publish it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
+from functools import partial
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, Strict, model_validator
 
+from songflow.families.extending import extending
 from songflow.families.family import (
     ExtensionResult,
     Family,
@@ -83,6 +84,7 @@ _SENT_FIELDS = (
 
 
 _SECTION = ("song_section_start", "song_section_end")
+_NO_SECTION = dict.fromkeys(_SECTION)
 _PLACED = (*_SECTION, "lyrics_placement_start", "lyrics_placement_end")
 _FRACTIONS = (
     *_PLACED,
@@ -220,22 +222,21 @@ class SongRequest(Request):
     @classmethod
     def from_sent_fields(cls, fields: Mapping[str, Any]) -> Self:
         """Rebuild a request; an end of its section that was not sent stays unsent."""
-        return cls.parse({**dict.fromkeys(_SECTION), **fields})
+        return cls.parse({**_NO_SECTION, **fields})
 
     @classmethod
-    def from_body(cls, body: Mapping[str, Any]) -> Self:
-        """Rebuild the request that makes this wire body."""
+    def fields_of(cls, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a wire body; an end of its section that was not sent stays unsent."""
         params = dict(body[ENVELOPE])
-        config = dict(params.pop("config"))
+        config = params.pop("config")
         source = config.get("source") or {}
-        return cls.from_sent_fields(
-            {
-                **params,
-                "mode": config["mode"],
-                "context_length": config.get("context_length"),
-                "source_song_id": source.get("song_id"),
-            }
-        )
+        return {
+            **_NO_SECTION,
+            **params,
+            "mode": config["mode"],
+            "context_length": config.get("context_length"),
+            "source_song_id": source.get("song_id"),
+        }
 
 
 def _rules(request: SongRequest) -> list[tuple[bool, str]]:
@@ -270,25 +271,6 @@ def _rules(request: SongRequest) -> list[tuple[bool, str]]:
     ]
 
 
-def extend_song(
-    parent: SongRequest | None,
-    song_id: str,
-    *,
-    mode: Mode | str | None = None,
-    place: str | None = None,
-    overrides: Mapping[str, Any] = MappingProxyType({}),
-) -> SongRequest:
-    """Build the request that extends a song (see `songflow.families.udio_extensions.extension_fields`).
-
-    Raises:
-        InvalidRequest: mode and place contradict each other, or a field is wrong, missing or unknown.
-    """
-    inherited = None if parent is None else parent.model_dump()
-    return SongRequest.parse(
-        extension_fields(inherited, song_id, PLACES, mode=mode, place=place, overrides=overrides)
-    )
-
-
 UDIO = Family(
     name="udio",
     request=SongRequest,
@@ -309,6 +291,6 @@ UDIO = Family(
     start_field="song_section_start",
     # No published example proves it: a result that is not longer than its source is noted on the song.
     extension_result=ExtensionResult.WHOLE_SONG,
-    extend=extend_song,
+    extend=extending(SongRequest, partial(extension_fields, places=PLACES)),
     extension_only=("context_length",),
 )

@@ -24,8 +24,8 @@ _PLACEMENT = ("lyrics_placement_start", "lyrics_placement_end")
 def extension_fields(
     parent: Mapping[str, Any] | None,
     song_id: str,
-    places: Mapping[str, tuple[Mode, float]],
     *,
+    places: Mapping[str, tuple[Mode, float]],
     mode: Mode | str | None,
     place: str | None,
     overrides: Mapping[str, Any],

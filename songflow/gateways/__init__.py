@@ -4,15 +4,18 @@ Never pay twice: a POST's outcome is classified by one table, never guessed, and
 """
 
 from songflow.gateways.account import Account
+from songflow.gateways.account_credit import read_credit
 from songflow.gateways.answer import Answer
+from songflow.gateways.batch import BatchProblem, Wanted
 from songflow.gateways.client import Gateway
+from songflow.gateways.credit import Credit
 from songflow.gateways.custom import custom_dialect
 from songflow.gateways.dialect import Dialect, check_base_url
 from songflow.gateways.dialects import (
     DIALECTS,
-    KEY_VARIABLES,
     Place,
     bills_nothing,
+    key_variables,
     place_of,
     place_urls,
     sellers,
@@ -22,7 +25,7 @@ from songflow.gateways.relay import Ids, candidate_ids, id_or_none
 from songflow.gateways.relay_suno import relay_suno
 from songflow.gateways.relay_udio import SHAPES, Shape, relay_udio
 from songflow.gateways.report import Report, ReportContent, ReportStatus, TakeReport, read_word
-from songflow.gateways.service import Question, Service
+from songflow.gateways.service import Act, Batch, Question, Service
 from songflow.gateways.submit import (
     Accepted,
     NotSent,
@@ -35,11 +38,14 @@ from songflow.gateways.submit import (
 
 __all__ = [
     "DIALECTS",
-    "KEY_VARIABLES",
     "SHAPES",
     "Accepted",
     "Account",
+    "Act",
     "Answer",
+    "Batch",
+    "BatchProblem",
+    "Credit",
     "Dialect",
     "FetchProblem",
     "FetchProblemKind",
@@ -58,6 +64,7 @@ __all__ = [
     "Shape",
     "TakeReport",
     "Unknown",
+    "Wanted",
     "bills_nothing",
     "candidate_ids",
     "check_base_url",
@@ -65,8 +72,10 @@ __all__ = [
     "classify_submit",
     "custom_dialect",
     "id_or_none",
+    "key_variables",
     "place_of",
     "place_urls",
+    "read_credit",
     "read_word",
     "relay_suno",
     "relay_udio",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from songflow.gateways.callback import Callback
 from songflow.gateways.dialect import Dialect, check_base_url
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ class Account:
     Attributes:
         base_url: If empty, the dialect's own.
         alias: The account's name in the ledger, such as "env:COMETAPI_KEY".
+        callback: Where the gateway may report the end of a generation, if it can.
 
     Raises:
         ValueError: the base URL is not an http(s) URL, or the key cannot be sent in a header (the key is not in the
@@ -30,6 +34,7 @@ class Account:
     base_url: str = ""
     alias: str = ""
     key: SecretStr | None = None
+    callback: Callback | None = None
 
     def __post_init__(self) -> None:
         url = self.base_url or self.dialect.base_url
@@ -49,10 +54,25 @@ class Account:
         """The first 12 hex digits of the key's SHA-256, or "none": tells keys apart without revealing them."""
         return "none" if self.secret is None else sha256(self.secret.encode()).hexdigest()[:12]
 
+    def file_headers(self, url: str) -> Mapping[str, str]:
+        """The headers of a request for a song's file: the key, if the file is at the gateway's own address."""
+        if self.secret is None or _origin(url) != _origin(self.base_url):
+            return {}
+        return self.dialect.authorization(self.secret)
+
     @property
     def is_secure(self) -> bool:
         """True if the connection uses TLS."""
         return self.base_url.startswith("https:")
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None] | None:
+    """The scheme, host and port of a URL; None for one that cannot be read, which equals no other."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, parts.hostname, parts.port
+    except ValueError:
+        return None
 
 
 def _check_key(secret: str) -> None:

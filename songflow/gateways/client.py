@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from songflow.gateways.account import Account
 from songflow.gateways.answer import KEPT_HEADERS, Answer
+from songflow.gateways.batch import BatchProblem, Wanted, read_batch
 from songflow.gateways.body import raw_header, read_body
 from songflow.gateways.fetch import FetchProblem, FetchProblemKind, classify_fetch
 from songflow.gateways.network import KEPT_CONNECTIONS, open_transport
@@ -62,7 +63,9 @@ class Gateway:
         self._transports: dict[bool, httpx.AsyncBaseTransport] = {}  # by whether they pay
         self._polls: dict[tuple[str, str], httpx.Request] = {}  # in the order of their last use
         self._closed = False
-        self._redact = Redactor(account.secret)
+        # A gateway may repeat the whole request in its reports, also the secret of callbacks.
+        callback = account.callback
+        self._redact = Redactor(account.secret, None if callback is None else callback.secret)
         keep_out_of_logs(account.secret)
 
     async def __aenter__(self) -> Self:
@@ -123,6 +126,30 @@ class Gateway:
                 break  # asking by another id would end the same way
         return best or FetchProblem(FetchProblemKind.CONFIGURATION, "there is no id to ask for", None, None)
 
+    def most_at_once(self, family: str) -> int:
+        """How many ids of a family one fetch may name; 1 where each generation has to be fetched alone."""
+        service = self.account.dialect.services.get(family)
+        return 1 if service is None or service.batch is None else service.batch.most
+
+    async def fetch_many(
+        self, family: str, wanted: Sequence[Wanted]
+    ) -> list[Report | FetchProblem] | BatchProblem:
+        """Fetch the reports on several generations with one request, in the given order.
+
+        Only for a family with `most_at_once` over 1. It is free, and problems are not raised.
+        """
+        service = self.account.dialect.services[family]
+        ids = dict.fromkeys(
+            name for one in wanted for name in service.ids_of(one.generation_id, one.track_ids)
+        )
+        question = service.joint_question(list(ids), self.account.base_url)
+        exchange = _Exchange(self._max_answer_bytes, None)
+        trouble = await self._send(exchange, lambda: self._ask(service, question), paid=False)
+        answer = exchange.answer(self._redact)
+        if trouble is None and answer is not None:
+            return read_batch(answer, service, wanted, self.account.base_url)
+        return BatchProblem(FetchProblem(FetchProblemKind.TRANSIENT, trouble or "no answer", None, answer))
+
     async def _fetch_one(self, family: str, service: Service, question: Question) -> Report | FetchProblem:
         exchange = _Exchange(self._max_answer_bytes, None)
         trouble = await self._send(exchange, lambda: self._poll(family, service, question), paid=False)
@@ -156,16 +183,24 @@ class Gateway:
             await response.aclose()
 
     def _order(self, service: Service, body: Mapping[str, Any]) -> httpx.Request:
-        return self._post(service, service.path_for(body), service.wire_body(body))
+        wire, callback = service.wire_body(body), self.account.callback
+        if callback is not None and service.with_callback is not None:
+            wire = service.with_callback(wire, callback.address(self.account.dialect.name), callback.secret)
+        return self._post(service, service.path_for(body), wire)
+
+    def _ask(self, service: Service, question: Question) -> httpx.Request:
+        if question.body is not None:
+            return self._post(service, question.target, question.body)
+        return self._request("GET", question.target, self._headers(service))
 
     def _poll(self, family: str, service: Service, question: Question) -> httpx.Request:
         if question.body is not None:
-            return self._post(service, question.target, question.body)
+            return self._ask(service, question)
         # The same GET is sent again and again, and building it takes a fifth of its time.
         name = (family, question.target)
         request = self._polls.pop(name, None)
         if request is None:
-            request = self._request("GET", question.target, self._headers(service))
+            request = self._ask(service, question)
         self._polls[name] = request
         if len(self._polls) > _CACHED_REQUESTS:
             del self._polls[next(iter(self._polls))]

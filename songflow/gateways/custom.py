@@ -7,7 +7,10 @@ import re
 from songflow.gateways.dialect import Dialect, check_base_url
 from songflow.gateways.relay_udio import FETCH_PATH, SHAPE, SHAPES, SUBMIT_PATH, relay_udio
 
-__all__ = ["FETCH_PATH", "SHAPE", "SUBMIT_PATH", "custom_dialect"]
+__all__ = ["FETCH_PATH", "FETCH_PATHS", "SHAPE", "SUBMIT_PATH", "custom_dialect"]
+
+FETCH_PATHS = (FETCH_PATH, "/udio/query?ids={ids}")
+"""Examples: one id in the path, several in the query."""
 
 
 def custom_dialect(base_url: str, submit_path: str, fetch_path: str, shape: str) -> Dialect:
@@ -18,11 +21,9 @@ def custom_dialect(base_url: str, submit_path: str, fetch_path: str, shape: str)
     """
     for name, path in (("submit_path", submit_path), ("fetch_path", fetch_path)):
         if not re.fullmatch(r"/[!-~]*", path) or "#" in path:
-            raise ValueError(f"{name} must be a path such as /udio/submit, not {path!r}")
+            raise ValueError(f"{name} must be a path such as {SUBMIT_PATH}, not {path!r}")
     if fetch_path.count("{id}") + fetch_path.count("{ids}") != 1:
-        raise ValueError(
-            "fetch_path must hold {id} or {ids} once, as in /udio/fetch/{id} or /udio/query?ids={ids}"
-        )
+        raise ValueError(f"fetch_path must hold {{id}} or {{ids}} once, as in {' or '.join(FETCH_PATHS)}")
     for known in SHAPES:
         if known == shape.strip().upper():
             services = relay_udio(submit_path, fetch_path, known)

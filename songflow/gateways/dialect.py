@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from songflow.gateways.callback import Called
+from songflow.gateways.credit import CreditQuery
 from songflow.gateways.service import Service
 
 __all__ = ["Dialect", "bearer", "canonical_url", "check_base_url", "equivalent_urls"]
@@ -28,6 +30,11 @@ class Dialect:
         services: The families that it sells, by name.
         hosts: Further host names of the same gateway: a song made through one can be extended through the other.
         authorization: The headers that carry the key.
+        key_required: False for a gateway that needs no key; one that is set is sent.
+        address_variable: The environment variable that holds the address of a gateway that people host themselves.
+        read_callback: Finds the generation that has ended in a callback, from its headers (in lower case), its parsed
+            body and the secret; None for one that is not genuine, or tells of no end.
+        credit: How it tells what an account has left; None where it does not.
     """
 
     name: str
@@ -36,6 +43,10 @@ class Dialect:
     services: Mapping[str, Service]
     hosts: tuple[str, ...] = ()
     authorization: Callable[[str], Mapping[str, str]] = bearer
+    key_required: bool = True
+    address_variable: str | None = None
+    credit: CreditQuery | None = None
+    read_callback: Callable[[Mapping[str, str], object, str], Called | None] | None = None
 
     def stored(self) -> str:
         """The configuration as JSON for the ledger, so that a custom gateway can be asked again later."""

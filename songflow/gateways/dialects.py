@@ -1,42 +1,63 @@
-"""The registry of gateways. To add one, write its file beside this one and list it here."""
+"""The registry of gateways. To add one, write its file beside this one and list it here.
+
+Other packages add theirs by an entry point of the group `songflow.gateways` (docs/add-a-gateway.md).
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
+from songflow.entry_points import Registry
+from songflow.gateways.ace_step import ACE_STEP
+from songflow.gateways.acedata import ACEDATA
 from songflow.gateways.cometapi import COMETAPI
 from songflow.gateways.custom import custom_dialect
 from songflow.gateways.dialect import Dialect, canonical_url, equivalent_urls
 from songflow.gateways.kie import KIE
 from songflow.gateways.openai_hk import OPENAI_HK
+from songflow.gateways.piapi import PIAPI
 from songflow.gateways.simulator import SIMULATOR
 from songflow.gateways.sunoapi import SUNOAPI
 
 __all__ = [
     "CUSTOM",
     "DIALECTS",
-    "KEY_VARIABLES",
     "Place",
+    "address_variables",
     "bills_nothing",
+    "key_variables",
     "place_of",
     "place_urls",
     "sellers",
     "stored_dialect",
+    "why_unknown",
 ]
 
 CUSTOM = "custom"
 """The name of every gateway that a user configures."""
 
-DIALECTS: dict[str, Dialect] = {
-    dialect.name: dialect for dialect in (COMETAPI, OPENAI_HK, KIE, SUNOAPI, SIMULATOR)
-}
-"""The gateways that Songflow knows by name."""
-
-KEY_VARIABLES = tuple(dict.fromkeys(dialect.key_variable for dialect in DIALECTS.values()))
-"""The environment variables that hold gateways' keys."""
+DIALECTS: Registry[Dialect] = Registry(
+    "songflow.gateways",
+    Dialect,
+    (COMETAPI, OPENAI_HK, KIE, SUNOAPI, PIAPI, ACEDATA, ACE_STEP, SIMULATOR),
+    reserved=(CUSTOM,),
+)
+"""The gateways that are known by name: Songflow's own, and those of other installed packages."""
 
 Place = tuple[str, str]
 """Where songs are: a gateway's name and its canonical base URL."""
+
+
+def key_variables(dialects: Iterable[Dialect] | None = None) -> tuple[str, ...]:
+    """The environment variables that hold the keys of these gateways (None: of all that are known)."""
+    chosen = DIALECTS.values() if dialects is None else dialects
+    return tuple(dict.fromkeys(dialect.key_variable for dialect in chosen))
+
+
+def address_variables() -> tuple[str, ...]:
+    """The environment variables that hold addresses of gateways that people host themselves."""
+    return tuple(one.address_variable for one in DIALECTS.values() if one.address_variable is not None)
 
 
 def place_of(gateway: str, base_url: str) -> Place:
@@ -68,6 +89,16 @@ def stored_dialect(gateway: str, stored: str) -> Dialect | None:
         return known
     values = json.loads(stored)
     return custom_dialect(values["base_url"], values["submit_path"], values["fetch_path"], values["shape"])
+
+
+def why_unknown(gateway: str) -> str:
+    """Why there is no dialect of a gateway's name, for people."""
+    fault = DIALECTS.fault(gateway)
+    return (
+        f"no gateway {gateway!r} is installed here"
+        if fault is None
+        else f"the gateway {gateway!r} cannot be used: {fault}"
+    )
 
 
 def _names(gateway: str) -> tuple[str | None, tuple[str, ...]]:

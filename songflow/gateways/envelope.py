@@ -69,6 +69,18 @@ def read_envelope(value: object) -> Envelope:
     return Envelope()
 
 
+_STATUSES = range(400, 600)
+_NO_TASK, _NO_TASK_CODES = ("is null", "not found", "not exist"), ("400", "404", "422")
+
+
+def status_envelope(code: str, message: str) -> Envelope:
+    """The relay's envelope for a code that is an HTTP status; a task that does not exist has the relay's own code."""
+    status = int(code) if code.isdecimal() and int(code) in _STATUSES else None
+    if code in _NO_TASK_CODES and any(words in message.lower() for words in _NO_TASK):
+        code = "task_not_exist"
+    return Envelope("relay", code, message, status=status)
+
+
 def message_line(value: object) -> str:
     """A text or number as a message for people: one line of at most 500 characters; "" for anything else."""
     return " ".join(_text(value).split())[:_MAX_MESSAGE]

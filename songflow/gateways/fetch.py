@@ -13,7 +13,7 @@ from songflow.gateways.envelope import Envelope, Style, parse_json
 from songflow.gateways.report import Report
 from songflow.gateways.service import Question, Service
 
-__all__ = ["FetchProblem", "FetchProblemKind", "classify_fetch"]
+__all__ = ["FetchProblem", "FetchProblemKind", "classify_fetch", "classify_value", "problem_of"]
 
 log = logging.getLogger("songflow.gateways")
 
@@ -89,23 +89,31 @@ def classify_fetch(answer: Answer, service: Service, question: Question) -> Repo
     try:
         value = parse_json(answer.body)
     except ValueError:
-        return _problem(answer, Envelope())
+        return problem_of(answer, Envelope())
+    return classify_value(value, answer, service, question)
+
+
+def classify_value(
+    value: object, answer: Answer, service: Service, question: Question
+) -> Report | FetchProblem:
+    """The report in the parsed body of an answer, or the problem that it describes."""
     try:
         envelope = service.read_envelope(value)
         if not 200 <= answer.status < 300:
-            return _problem(answer, envelope)
+            return problem_of(answer, envelope)
         content = service.read_report(value, question)
     except Exception:
         # Answers may hold anything, and a reader that fails on one of them must not end the wait.
         log.exception("The answer to %s could not be read.", question.target)
-        return _problem(answer, Envelope())
+        return problem_of(answer, Envelope())
     refused = envelope.style is not None and not envelope.says_success
     if content is None or (refused and not content.takes and content.word is None):
-        return _problem(answer, envelope)
+        return problem_of(answer, envelope)
     return content.report(answer.body, answer.retry_after)
 
 
-def _problem(answer: Answer, envelope: Envelope) -> FetchProblem:
+def problem_of(answer: Answer, envelope: Envelope) -> FetchProblem:
+    """The problem that an answer without a report describes, by the table."""
     status = envelope.status if envelope.status and 200 <= answer.status < 300 else answer.status
     rule = next(rule for rule in RULES if rule.matches(status, envelope))
     message = envelope.message or envelope.code or rule.why

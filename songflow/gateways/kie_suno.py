@@ -9,11 +9,14 @@ differ in what some codes mean. The submit answers `{"taskId"}`, the fetch `{"ta
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from songflow.gateways.envelope import Envelope, message_line, parse_json, read_envelope
+from songflow.gateways.callback import Called, holder, is_recent, mark_of, same_text, signature_of
+from songflow.gateways.envelope import Envelope, message_line, parse_json, read_envelope, status_envelope
+from songflow.gateways.lyrics import LYRICS, SUNO_LYRICS, prompt_body, read_text
 from songflow.gateways.relay import Ids, id_or_none
 from songflow.gateways.relay_suno import SUNO
 from songflow.gateways.report import (
@@ -27,9 +30,9 @@ from songflow.gateways.report import (
     separate_tags,
     text_or_none,
 )
-from songflow.gateways.service import Question, Service
+from songflow.gateways.service import Act, Question, Service
 
-__all__ = ["kie_suno"]
+__all__ = ["kie_suno", "read_callback"]
 
 # The pages' names of the models; they list the same limits as the relays' names.
 _MODELS: Mapping[str, str] = MappingProxyType(
@@ -42,6 +45,9 @@ _MODELS: Mapping[str, str] = MappingProxyType(
     }
 )
 _LONGEST_IDEA, _LONGEST_TITLE = 500, 80
+_CANNOT: Mapping[Act, str] = MappingProxyType(
+    {Act.INSTRUMENTAL_EXTENSION: "lyrics_type is instrumental: this gateway cannot extend without words"}
+)
 # The pages require an address to report to. Nothing listens at this one, and no name of it can exist (RFC 2606).
 _NO_CALLBACK = "https://callback.invalid/"
 
@@ -55,16 +61,14 @@ _WORDS: Mapping[str, ReportStatus] = MappingProxyType(
         "SUCCESS": ReportStatus.SUCCEEDED,
         "CREATE_TASK_FAILED": ReportStatus.FAILED,
         "GENERATE_AUDIO_FAILED": ReportStatus.FAILED,
+        "GENERATE_LYRICS_FAILED": ReportStatus.FAILED,
         "SENSITIVE_WORD_ERROR": ReportStatus.FAILED,
     }
 )
 
-_STATUSES = range(400, 600)
-_NO_TASK, _NO_TASK_CODES = ("is null", "not found", "not exist"), ("400", "404", "422")
-
 
 def kie_suno(codes: Mapping[str, str]) -> dict[str, Service]:
-    """The Suno service of a gateway with this API, by its family.
+    """The services of a gateway with this API, by their families.
 
     Args:
         codes: What the gateway's codes mean as HTTP statuses, where they are not the same.
@@ -77,9 +81,21 @@ def kie_suno(codes: Mapping[str, str]) -> dict[str, Service]:
         wire_body=_wire_body,
         read_ids=_read_ids,
         read_envelope=partial(_read_envelope, codes),
+        with_callback=_with_callback,
         models=frozenset(_MODELS),
+        cannot=_CANNOT,
     )
-    return {SUNO: service}
+    # The pages "Generate Lyrics" and "Get Lyrics Details".
+    writing = replace(
+        service,
+        submit_path="/api/v1/lyrics",
+        route=None,
+        fetch_path="/api/v1/lyrics/record-info?taskId={id}",
+        wire_body=_lyrics_body,
+        read_report=_read_lyrics,
+        models=frozenset({SUNO_LYRICS}),
+    )
+    return {SUNO: service, LYRICS: writing}
 
 
 # --- the request ----------------------------------------------------------------------------------------------------
@@ -94,7 +110,7 @@ def _wire_body(body: Mapping[str, Any]) -> dict[str, Any]:
     fields = body[SUNO]
     extends, own_words = "source_song_id" in fields, fields["lyrics_type"] == "user"
     if extends and fields["lyrics_type"] == "instrumental":
-        raise ValueError("lyrics_type is instrumental: this gateway cannot extend without words")
+        raise ValueError(_CANNOT[Act.INSTRUMENTAL_EXTENSION])
     title = fields.get("title") or " ".join(fields["prompt"].split())[:_LONGEST_TITLE]
     if len(title) > _LONGEST_TITLE:
         raise ValueError(f"title has {len(title)} characters: this gateway takes {_LONGEST_TITLE}")
@@ -131,8 +147,32 @@ def _wire_body(body: Mapping[str, Any]) -> dict[str, Any]:
     return wire
 
 
+def _with_callback(wire: Mapping[str, Any], address: str, _: str) -> dict[str, Any]:
+    return {**wire, "callBackUrl": address}
+
+
+def read_callback(headers: Mapping[str, str], value: object, secret: str) -> Called | None:
+    """The task of a genuine callback that tells of its end.
+
+    The page "Webhook Verification": the signature is made with the key of the account's settings, of the task's id and
+    the time, and so not of what the callback says. `callbackType` is text, first, complete or error.
+    """
+    data = holder(value, "data")
+    task_id = id_or_none(data.get("task_id")) or id_or_none(data.get("taskId")) or ""
+    timestamp = headers.get("x-webhook-timestamp", "")
+    signature = headers.get("x-webhook-signature", "")
+    genuine = same_text(signature, signature_of(secret, task_id, timestamp)) and is_recent(timestamp)
+    if not task_id or not genuine or data.get("callbackType") not in ("complete", "error"):
+        return None
+    return Called(task_id, mark_of(task_id, timestamp, signature))
+
+
 def _route(body: Mapping[str, Any]) -> str:
     return "/api/v1/generate/extend" if "source_song_id" in body[SUNO] else "/api/v1/generate"
+
+
+def _lyrics_body(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {**prompt_body(body), "callBackUrl": _NO_CALLBACK}
 
 
 # --- the answers ----------------------------------------------------------------------------------------------------
@@ -143,12 +183,7 @@ def _read_envelope(codes: Mapping[str, str], value: object) -> Envelope:
     if not isinstance(value, dict) or "msg" not in value:
         return read_envelope(value)
     stated = text_or_none(value.get("code")) or ""
-    message = message_line(value.get("msg"))
-    code = codes.get(stated, stated)
-    status = int(code) if code.isdecimal() and int(code) in _STATUSES else None
-    if code in _NO_TASK_CODES and any(words in message.lower() for words in _NO_TASK):
-        code = "task_not_exist"
-    return Envelope("relay", code, message, status=status)
+    return status_envelope(codes.get(stated, stated), message_line(value.get("msg")))
 
 
 def _read_ids(value: object) -> Ids:
@@ -176,6 +211,21 @@ def _read_report(value: object, question: Question) -> ReportContent | None:
         stated=stated,
         takes=tuple(_read_song(one, question.base_url, stated, asked, error) for one in songs),
         failure=failure,
+    )
+
+
+def _read_lyrics(value: object, question: Question) -> ReportContent | None:
+    """The task with its texts, which are in `response.data`, and in `lyricsData` of one page."""
+    report = _read_report(value, question)
+    data = value.get("data") if isinstance(value, dict) else None
+    response = data.get("response") if isinstance(data, dict) else None
+    given = response if isinstance(response, dict) else {}
+    listed = given.get("data") or given.get("lyricsData")
+    texts = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return (
+        None
+        if report is None
+        else replace(report, takes=tuple(read_text(one, report.stated) for one in texts))
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from songflow.gateways.credit import DASHBOARD
 from songflow.gateways.dialect import Dialect
 from songflow.gateways.relay_suno import relay_suno
 from songflow.gateways.relay_udio import relay_udio
@@ -18,4 +19,5 @@ OPENAI_HK = Dialect(
         ),
     },
     hosts=("pi.openai-hk.com",),
+    credit=DASHBOARD,
 )

@@ -12,6 +12,9 @@ MASK = "***"
 # ordinary word: masking it inside an id or a song's URL would lose a paid song, so it is masked only as a whole word.
 _LONG_KEY = 16
 
+# A key that stands in an address, as one gateway wants it for its balance.
+_IN_ADDRESS = re.compile(r"([?&](?i:key|api_key|token)=)[^&\s\"'<>]+")
+
 _ENTITIES = {"&": ("amp",), "<": ("lt",), ">": ("gt",), '"': ("quot",), "'": ("apos",)}
 
 _LOGGERS = ("httpx", "httpcore.connection", "httpcore.http11", "httpcore.proxy", "httpcore.socks")
@@ -28,20 +31,21 @@ def _forms(character: str) -> str:
 
 
 class Redactor:
-    """Replace every form of one key by "***"; without a key, leave texts unchanged.
+    """Replace every form of some keys by "***"; without a key, leave texts unchanged.
 
     Args:
-        key: The key.
+        keys: The keys; None for one that there is not.
         everywhere: Mask a short key inside words, too, for texts that may lose an id.
     """
 
     __slots__ = ("_pattern",)
 
-    def __init__(self, key: str | None, *, everywhere: bool = False) -> None:
-        self._pattern = None if not key else re.compile(_pattern(key, everywhere))
+    def __init__(self, *keys: str | None, everywhere: bool = False) -> None:
+        patterns = [_pattern(key, everywhere) for key in keys if key]
+        self._pattern = re.compile("|".join(patterns)) if patterns else None
 
     def __call__(self, text: str) -> str:
-        """Mask the key in a text."""
+        """Mask the keys in a text."""
         return text if self._pattern is None else self._pattern.sub(MASK, text)
 
 
@@ -80,6 +84,7 @@ class _LogFilter(logging.Filter):
         self._redactors.setdefault(key, Redactor(key))
 
     def mask(self, text: str) -> str:
+        text = _IN_ADDRESS.sub(rf"\1{MASK}", text)
         for redactor in list(self._redactors.values()):
             text = redactor(text)
         return text

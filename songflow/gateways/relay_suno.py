@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from songflow.gateways.envelope import Envelope, read_envelope
+from songflow.gateways.lyrics import LYRICS, SUNO_LYRICS, prompt_body, read_text
 from songflow.gateways.relay import Ids, id_or_none, relay_ids
 from songflow.gateways.report import (
     MAX_ERROR,
@@ -28,17 +29,19 @@ from songflow.gateways.report import (
     separate_tags,
     text_or_none,
 )
-from songflow.gateways.service import Question, Service
+from songflow.gateways.service import Batch, Question, Service
 
 __all__ = ["SUNO", "relay_suno"]
 
-SUNO = "suno"
-SUBMIT_PATH, FETCH_PATH = "/suno/submit/music", "/suno/fetch/{id}"
+SUNO, SUNO_JOIN = "suno", "suno-join"
+SUBMIT_PATH, FETCH_PATH, BATCH_PATH = "/suno/submit/music", "/suno/fetch/{id}", "/suno/fetch"
+# No document names a limit.
+_MOST_AT_ONCE = 100
 _STREAMING = {"STREAMING": ReportStatus.RUNNING}
 
 
 def relay_suno(models: Sequence[str]) -> dict[str, Service]:
-    """The Suno service of a relay that sells these models, by its family."""
+    """The Suno services of a relay that sells these models, by their families."""
     service = Service(
         submit_path=SUBMIT_PATH,
         fetch_path=FETCH_PATH,
@@ -46,9 +49,23 @@ def relay_suno(models: Sequence[str]) -> dict[str, Service]:
         wire_body=_wire_body,
         read_ids=_read_ids,
         read_envelope=_read_envelope,
+        batch=Batch(
+            path=BATCH_PATH, most=_MOST_AT_ONCE, elements=_tasks, single=_as_one_task, body=_batch_body
+        ),
         models=frozenset(models),
     )
-    return {SUNO: service}
+    # CometAPI's page "Submit concatenation". The open relay knows no such action, and refuses it.
+    # Both are asked for one by one: a batch is of one action, and no page says which these have there.
+    alone = replace(service, batch=None)
+    joining = replace(alone, submit_path="/suno/submit/concat", wire_body=_concat_body, models=None)
+    writing = replace(
+        alone,
+        submit_path="/suno/submit/lyrics",
+        wire_body=prompt_body,
+        read_report=_read_lyrics,
+        models=frozenset({SUNO_LYRICS}),
+    )
+    return {SUNO: service, SUNO_JOIN: joining, LYRICS: writing}
 
 
 # --- the request ----------------------------------------------------------------------------------------------------
@@ -87,6 +104,11 @@ def _wire_body(body: Mapping[str, Any]) -> dict[str, Any]:
         wire["continue_clip_id"] = fields["source_song_id"]
         wire["continue_at"] = fields["continue_at"]
     return wire
+
+
+def _concat_body(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The documented body of a concatenation: the clip of an extension, not of a section that was replaced."""
+    return {"clip_id": body["suno_join"]["source_song_id"], "is_infill": False}
 
 
 def _is_instrumental(fields: Mapping[str, Any]) -> bool:
@@ -128,10 +150,39 @@ def _read_report(value: object, question: Question) -> ReportContent:
     )
 
 
+def _read_lyrics(value: object, question: Question) -> ReportContent:
+    """The task with one text, which is `{"id", "status", "title", "text"}` in its `data`."""
+    report = _read_report(value, question)
+    data = _task(value).get("data")
+    texts = [data] if isinstance(data, dict) else _clips(data)
+    return replace(report, takes=tuple(read_text(one, report.stated) for one in texts))
+
+
 def _task(value: object) -> Mapping[str, Any]:
     """The task of a fetch: the envelope's `data`."""
     data = value.get("data") if isinstance(value, dict) else None
     return data if isinstance(data, dict) else {}
+
+
+def _batch_body(ids: Sequence[str]) -> dict[str, Any]:
+    return {"ids": list(ids), "action": "MUSIC"}
+
+
+def _tasks(value: object) -> Iterator[tuple[str, object]]:
+    """The tasks of a batch, `{"code", "message", "data": [task, ..]}`; those that it does not know are left out.
+
+    Source: CometAPI's page "Batch query", whose answers are text/plain. `data` may be null.
+    """
+    listed = value.get("data", "none") if isinstance(value, dict) else value
+    if listed is not None and not isinstance(listed, list):
+        raise ValueError("no list of tasks")
+    for task in listed or ():
+        if isinstance(task, dict) and (task_id := text_or_none(task.get("task_id"))) is not None:
+            yield task_id, task
+
+
+def _as_one_task(tasks: Sequence[object]) -> object | None:
+    return {"code": "success", "message": "", "data": tasks[0]} if tasks else None
 
 
 def _clips(data: object) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, get_args
@@ -25,9 +25,9 @@ from songflow.gateways.report import (
     seconds_or_none,
     text_or_none,
 )
-from songflow.gateways.service import Question, Service
+from songflow.gateways.service import Batch, Question, Service
 
-__all__ = ["FETCH_PATH", "SHAPE", "SHAPES", "SUBMIT_PATH", "UDIO", "Shape", "relay_udio"]
+__all__ = ["FETCH_PATH", "SHAPE", "SHAPES", "SUBMIT_PATH", "UDIO", "Shape", "read_song", "relay_udio"]
 
 Shape = Literal["A", "B", "C", "D"]
 SHAPES: tuple[Shape, ...] = get_args(Shape)
@@ -35,17 +35,26 @@ SHAPES: tuple[Shape, ...] = get_args(Shape)
 UDIO = "udio"
 SUBMIT_PATH, FETCH_PATH = "/udio/submit/music", "/udio/fetch/{id}"
 SHAPE: Shape = "B"
+# No document names a limit; the address stays below the 8 KiB that most servers take.
+_MOST_AT_ONCE = 100
 _BETWEEN_TAGS = re.compile("[,;\\uff0c\\u3001\\uff1b\\n]")  # also those of Chinese
 
 
 def relay_udio(
     submit_path: str = SUBMIT_PATH, fetch_path: str = FETCH_PATH, shape: Shape = SHAPE
 ) -> dict[str, Service]:
-    """The Udio service of a relay, by its family; `shape` decides only where an answer fits several."""
+    """The Udio service of a relay, by its family; `shape` decides only where an answer fits several.
+
+    A path that takes several ids and answers with bare songs (shape A) reports on several generations at once.
+    """
+    several = "{ids}" in fetch_path and shape == "A"
     service = Service(
         submit_path=submit_path,
         fetch_path=fetch_path,
         read_report=partial(_read_report, shape),
+        batch=Batch(path=fetch_path, most=_MOST_AT_ONCE, elements=_songs_by_id, single=_as_songs)
+        if several
+        else None,
         settings={"submit_path": submit_path, "fetch_path": fetch_path, "shape": shape},
     )
     return {UDIO: service}
@@ -59,13 +68,29 @@ def _read_report(shape: Shape, value: object, question: Question) -> ReportConte
     return ReportContent(
         word=word,
         stated=stated,
-        takes=tuple(_read_take(song, question.base_url, stated) for song in songs),
+        takes=tuple(read_song(song, question.base_url, stated) for song in songs),
         failure=_failure(about.get("fail_reason")),
         progress=progress_or_none(about.get("progress")),
         submit_time=seconds_or_none(about.get("submit_time")),
         start_time=seconds_or_none(about.get("start_time")),
         finish_time=seconds_or_none(about.get("finish_time")),
     )
+
+
+def _songs_by_id(value: object) -> Iterator[tuple[str, object]]:
+    """Each song of a bare list under its own id and under its generation's, which are what is asked for."""
+    songs = value.get("songs") if isinstance(value, dict) else None
+    if not isinstance(songs, list):
+        raise ValueError("no list of songs")
+    for song in _songs(songs):
+        for name in ("generation_id", "id"):
+            if (found := text_or_none(song.get(name))) is not None:
+                yield found, song
+
+
+def _as_songs(songs: Sequence[object]) -> object | None:
+    # A generation without songs may be one whose songs name it by another id than the gateway's: ask for it alone.
+    return {"songs": list(songs)} if songs else None
 
 
 def _failure(reason: object) -> str | None:
@@ -123,7 +148,7 @@ def _songs(items: object) -> list[dict[str, Any]]:
     return songs
 
 
-def _read_take(song: Mapping[str, Any], base_url: str, stated: ReportStatus | None) -> TakeReport:
+def read_song(song: Mapping[str, Any], base_url: str, stated: ReportStatus | None) -> TakeReport:
     """One song's dict as a take.
 
     An address makes up for a missing `finished` unless the generation is under way, and for a false one if it

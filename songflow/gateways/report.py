@@ -54,6 +54,7 @@ class TakeReport:
         error: None for a take without an error.
         payload: Everything that the gateway sent about this take.
         prompt: The prompt that the gateway repeats; rescue recognises a request by it.
+        is_text: It is a text (`lyrics`), complete with this report: there is no audio.
         presumed: `finished` follows from the generation's success and an address, against the take's own word.
     """
 
@@ -70,6 +71,7 @@ class TakeReport:
     image_path: str | None = None
     created_at: str | None = None
     conditioning: str | None = None
+    is_text: bool = False
     presumed: bool = False
 
     @property
@@ -79,8 +81,8 @@ class TakeReport:
 
     @property
     def collectable(self) -> bool:
-        """True if there is a whole song to download, whatever else the answer says."""
-        return self.finished and self.song_path is not None
+        """True if there is a whole song to download, or a whole text, whatever else the answer says."""
+        return self.finished and (self.song_path is not None or self.is_text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ class Report:
             return False
         repeated = previous is not None and _marks(previous) == _marks(self)
         if not repeated and any(
-            take.presumed or (take.error is None and take.song_path is None) for take in self.takes
+            take.presumed or (take.error is None and not take.collectable) for take in self.takes
         ):
             return False  # finished without a file, or against its own word: poll once more
         expected, listed = set(expected_track_ids), {take.song_id for take in self.takes}

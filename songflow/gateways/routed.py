@@ -13,6 +13,8 @@ from time import monotonic
 
 import httpx
 
+from songflow.gateways.direct import DirectConnection
+
 __all__ = ["RoutedTransport"]
 
 
@@ -63,6 +65,8 @@ class RoutedTransport(httpx.AsyncBaseTransport):
         return response
 
     def _connect(self, proxy: str | None) -> _Connection:
+        if proxy is None:
+            return DirectConnection(verify=self._verify, keepalive_expiry=self._keepalive_expiry)
         limits = httpx.Limits(
             max_connections=1,
             max_keepalive_connections=min(self._kept, 1),
@@ -110,7 +114,7 @@ async def _close_all(connections: Iterable[_Connection]) -> None:
             closing.push_async_callback(connection.aclose)
 
 
-_Connection = httpx.AsyncHTTPTransport  # with room for one
+_Connection = httpx.AsyncBaseTransport  # with room for one
 _Route = tuple[bytes, bytes, int | None, str | None]
 
 

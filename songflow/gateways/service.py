@@ -7,8 +7,9 @@ outcome of a POST and the status of a report are still decided in one place each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 from urllib.parse import quote
 
@@ -16,7 +17,17 @@ from songflow.gateways.envelope import Envelope, read_envelope
 from songflow.gateways.relay import Ids, relay_ids
 from songflow.gateways.report import ReportContent
 
-__all__ = ["Question", "Service", "as_it_is"]
+__all__ = ["Act", "Batch", "Question", "Service", "as_it_is"]
+
+
+class Act(StrEnum):
+    """What people do with a gateway's families; some gateways cannot do all of it."""
+
+    IDEA = "an idea"
+    OWN_WORDS = "words of one's own"
+    INSTRUMENTAL = "an instrumental"
+    EXTENSION = "an extension"
+    INSTRUMENTAL_EXTENSION = "an extension without words"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,27 @@ class Question:
     ids: tuple[str, ...]
     body: Mapping[str, Any] | None = None
     base_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """How a gateway reports on several generations at once.
+
+    Attributes:
+        path: The path of the request; `{ids}` is replaced by the ids with commas between.
+        most: The most ids of one request.
+        elements: Takes the parsed answer apart: each id with what concerns it. An element may come under several ids,
+            an id with several elements. Raises ValueError if it is no answer to several ids.
+        single: Makes of a generation's elements the answer to a fetch of it alone, for the service's `read_report`;
+            None if the gateway does not know the generation.
+        body: The JSON body of a POST with these ids; without it, the request is a GET.
+    """
+
+    path: str
+    most: int
+    elements: Callable[[object], Iterable[tuple[str, object]]]
+    single: Callable[[Sequence[object]], object | None]
+    body: Callable[[Sequence[str]], Mapping[str, Any]] | None = None
 
 
 def as_it_is(body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -56,9 +88,13 @@ class Service:
         read_ids: Finds the ids in the parsed JSON of a submit.
         read_envelope: Finds the gateway's verdict and error codes in any parsed JSON.
         fetch_body: The JSON body of a fetch of these ids, for gateways that are polled by POST.
+        batch: How several generations are fetched at once; None where the gateway cannot do that.
+        with_callback: Adds the address for callbacks, and their secret, to a wire body; None where there are none.
         headers: Further headers of every request.
         settings: What the ledger stores in order to speak to a user-defined gateway again.
         models: The models of the family that the gateway sells; None for all of them.
+        cannot: What the gateway cannot do, and why; `wire_body` refuses it with that reason.
+        key_for_files: True if the gateway serves the songs itself, and wants the key for them, too.
     """
 
     submit_path: str
@@ -69,9 +105,13 @@ class Service:
     read_ids: Callable[[object], Ids] = relay_ids
     read_envelope: Callable[[object], Envelope] = read_envelope
     fetch_body: Callable[[Sequence[str]], Mapping[str, Any]] | None = None
+    batch: Batch | None = None
+    with_callback: Callable[[Mapping[str, Any], str, str], Mapping[str, Any]] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     models: frozenset[str] | None = None
+    cannot: Mapping[Act, str] = field(default_factory=dict)
+    key_for_files: bool = False
 
     def sells(self, model_type: str) -> bool:
         """True if the gateway sells this model of the family."""
@@ -97,11 +137,25 @@ class Service:
             groups = [(one,) for one in own or track_ids]
         return tuple(self._question(group, base_url) for group in groups)
 
+    def ids_of(self, generation_id: str | None, track_ids: Sequence[str] = ()) -> tuple[str, ...]:
+        """The ids under which a generation is fetched together with others."""
+        own = (generation_id,) if generation_id else ()
+        return (*track_ids, *own) if self.by_tracks else own or tuple(track_ids)
+
+    def joint_question(self, ids: Sequence[str], base_url: str = "") -> Question:
+        """The one fetch of several generations, for a service that has a `batch`."""
+        assert self.batch is not None
+        body = None if self.batch.body is None else self.batch.body(ids)
+        return Question(_with_ids(self.batch.path, "{ids}", ids), tuple(ids), body, base_url)
+
     def _question(self, ids: tuple[str, ...], base_url: str) -> Question:
         placeholder = "{ids}" if self.by_tracks else "{id}"
-        target = self.fetch_path.replace(placeholder, ",".join(_quoted(one) for one in ids))
         body = None if self.fetch_body is None else self.fetch_body(ids)
-        return Question(target, ids, body, base_url)
+        return Question(_with_ids(self.fetch_path, placeholder, ids), ids, body, base_url)
+
+
+def _with_ids(path: str, placeholder: str, ids: Sequence[str]) -> str:
+    return path.replace(placeholder, ",".join(_quoted(one) for one in ids))
 
 
 def _quoted(opaque_id: str) -> str:

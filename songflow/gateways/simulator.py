@@ -1,7 +1,8 @@
-"""The song simulator: it answers with the paths and the shapes of OpenAI-HK, and needs no key."""
+"""The song simulator: it answers with the paths and the shapes of OpenAI-HK and of ACE-Step, and needs no key."""
 
 from __future__ import annotations
 
+from songflow.gateways.ace_step import ACE_STEP
 from songflow.gateways.dialect import Dialect
 from songflow.gateways.openai_hk import OPENAI_HK
 
@@ -9,5 +10,6 @@ SIMULATOR = Dialect(
     name="simulator",
     base_url=None,
     key_variable="SONGFLOW_API_KEY",
-    services=OPENAI_HK.services,
+    services={**OPENAI_HK.services, **ACE_STEP.services},
+    key_required=False,
 )

@@ -14,7 +14,7 @@ from songflow import events
 from songflow.accounts import Access
 from songflow.errors import InputError
 from songflow.families.family import Request
-from songflow.gateways import FetchProblem, Gateway, Report, ReportStatus, TakeReport
+from songflow.gateways import FetchProblem, Gateway, Report, ReportStatus, TakeReport, Wanted
 from songflow.generation.error_texts import failed_error, lost_error, overdue_error
 from songflow.generation.session import Session
 from songflow.ledger.rows import Song, Submission, Timing
@@ -64,7 +64,7 @@ async def poll_until_ended(
         LibraryError: the ledger cannot be written.
     """
     ledger = session.library.ledger.submissions
-    gateway, watch = await session.gateways.get(access), Watch(submission)
+    polls, watch = await session.gateways.polls(access, submission.family), Watch(submission)
     age = (datetime.now(UTC) - (submission.answered_at or submission.intended_at)).total_seconds()
     age = max(0.0, age)
     seen_running = submission.state is State.RUNNING
@@ -72,12 +72,12 @@ async def poll_until_ended(
 
     async def get() -> Report | FetchProblem:
         nonlocal newest
-        newest = await gateway.fetch(submission.family, submission.generation_id, submission.track_ids)
+        newest = await waiter.get()
         return newest
 
     async def on_report(report: Report, seconds: float) -> None:
         nonlocal seen_running
-        watch.observe(report, seconds)
+        watch.observe(report, waiter.asked_age)
         if not seen_running and report.status is not ReportStatus.QUEUED:
             seen_running = True
             await ledger.running(submission.id)
@@ -85,16 +85,18 @@ async def poll_until_ended(
             await progress(str(report.status), report.progress, seconds)
 
     try:
-        report = await wait_until_settled(
-            get,
-            schedule,
-            age=age,
-            deadline=deadline,
-            track_ids=submission.track_ids,
-            # If another process waited before us, the generation may have ended already: ask at once.
-            first_delay=None if age < max(1.0, schedule.delay(0.0)) else 0.0,
-            on_report=on_report,
-        )
+        with polls.waiting(_wanted(submission), schedule, age) as waiter:
+            report = await wait_until_settled(
+                get,
+                schedule,
+                age=age,
+                deadline=deadline,
+                track_ids=submission.track_ids,
+                # If another process waited before us, the generation may have ended already: ask at once.
+                first_delay=None if age < max(1.0, schedule.delay(0.0)) else 0.0,
+                on_report=on_report,
+                sleep=waiter.sleep,
+            )
     except Overdue as error:
         if error.last is None or not error.last.collectable:
             await ledger.stop_waiting(
@@ -107,7 +109,7 @@ async def poll_until_ended(
         log.warning("Not every take of %s is ready (%s): storing those that are.", submission.any_id, error)
         report = error.last
     except Vanished as error:
-        found = await _by_another_id(session, gateway, submission)
+        found = await _by_another_id(session, await session.gateways.get(access), submission)
         if found is not None:
             return await poll_until_ended(session, found, access, schedule, deadline, progress)
         await ledger.stop_waiting(submission.id, State.LOST, str(error), answer=_raw(newest))
@@ -116,6 +118,10 @@ async def poll_until_ended(
             session.events.emit(events.trouble("lost", submission, lost))
         raise lost from None
     return Ended(report, watch.timing(report))
+
+
+def _wanted(submission: Submission) -> Wanted:
+    return Wanted(submission.generation_id, tuple(submission.track_ids))
 
 
 def _raw(newest: Report | FetchProblem | None) -> dict[str, Any] | None:
@@ -221,6 +227,7 @@ def _announced(take: TakeReport) -> AnnouncedTake:
         # A finished song with an address is worth collecting, whatever error comes with it.
         error=None if take.collectable else take.error,
         payload=payload_text(take.payload),
+        complete=take.is_text and take.collectable,
     )
 
 

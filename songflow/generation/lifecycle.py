@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from songflow.accounts import Access, that_can_take, that_took
 from songflow.downloads.downloader import TRANSFER_SECONDS
@@ -22,6 +22,7 @@ from songflow.errors import NotBilled
 from songflow.families.family import Request
 from songflow.generation.ending import Progress, commit_report, poll_until_ended, request_of_submission
 from songflow.generation.error_texts import not_collected_error, paid_from_here
+from songflow.generation.joins import join_at_gateway, require_joining
 from songflow.generation.policy import PAY_ONCE, PaidRequest, PayingPolicy
 from songflow.generation.results import GenerationResult, origin_of
 from songflow.generation.session import Session
@@ -226,5 +227,14 @@ async def generate_in(
     Raises:
         SongflowError: see `songflow.errors`.
     """
+    require_joining(session, request, access)
     taken = await submit(session, PaidRequest(request, key, runs=runs), access, policy)
-    return await complete(session, taken.submission, taken.access, progress)
+    made = await complete(session, taken.submission, taken.access, progress)
+
+    async def join(paid: PaidRequest, account: Access) -> None:
+        sent = await submit(session, replace(paid, runs=runs), account, replace(policy, fallbacks=()))
+        await complete(session, sent.submission, sent.access, progress)
+
+    if await join_at_gateway(session, taken.submission, taken.access, join):
+        return await result(session, taken.submission.id)
+    return made

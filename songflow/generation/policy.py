@@ -30,12 +30,14 @@ class PaidRequest:
         kin: The common prefix of the keys of intended repeats of this body; an unsettled one of these is no
             reason to stop (None: every other key with this body is).
         runs: The Prefect runs that ask for it (None: those of the session).
+        part_of: The key of the generation that it completes: both are under one budget.
     """
 
     request: Request
     key: str
     kin: str | None = None
     runs: RunIds | None = None
+    part_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

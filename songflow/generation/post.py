@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from songflow import errors, events
 from songflow.accounts import Access
-from songflow.families.registry import family_of_model, models
+from songflow.families.registry import family_of_model, priced_models
 from songflow.gateways import Accepted, Account, Answer, NotSent, Outcome, RefusalKind, Refused, Unknown
 from songflow.generation.error_texts import (
     not_recorded_error,
@@ -200,6 +200,7 @@ class Post:
             send_before=send_before,
             folder=str(library.folder.absolute()),
             ledger_url=library.ledger_url,
+            callback=None if account.callback is None else (account.callback.url, account.callback.secret),
         )
 
     async def _answer_of(self, sender: Sender, order: Order) -> Answered:
@@ -278,7 +279,7 @@ class Post:
         named = f"{outcome.generation_id or list(outcome.track_ids)} (key {intent.key}, {intent.gateway})"
         if unspooled is not None:
             log.error("The spool would not take the accepted generation %s: %s", named, unspooled)
-        deadline = session.polling.deadline(models()[intent.model_type])
+        deadline = session.polling.deadline(priced_models()[intent.model_type])
         lease = submission.lease.extended(deadline + session.settings.lease_margin)
         try:
             committed = await self._persist(

@@ -30,6 +30,8 @@ class SongResult:
         sha256: Of the file as stored.
         error: Why it is not stored.
         whole_path: For an extension that is only the new part: the file in which it is joined with its source.
+        joined_by: Who joined it: "local" (this machine) or "gateway".
+        text: The words, of a take that is a text: it has no file.
         origin: Its request and cost, for its display in a notebook; not part of its data.
     """
 
@@ -40,6 +42,8 @@ class SongResult:
     sha256: str | None
     error: str | None
     whole_path: str | None = None
+    joined_by: str | None = None
+    text: str | None = None
     origin: Origin | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -47,7 +51,18 @@ class SongResult:
         """The result of a ledger row."""
         error = None if song.state is SongState.STORED else song.error or "not collected yet"
         duration = song.seconds if song.seconds is not None else song.announced_seconds
-        return cls(song.song_id, song.title, duration, song.path, song.sha256, error, song.whole_path, origin)
+        return cls(
+            song.song_id,
+            song.title,
+            duration,
+            song.path,
+            song.sha256,
+            error,
+            song.whole_path,
+            song.joined_by,
+            song.lyrics if song.state is SongState.STORED and song.path is None else None,
+            origin,
+        )
 
     def _repr_html_(self) -> str:
         """For notebooks: a player, title, length, parameters and cost."""
@@ -85,7 +100,7 @@ class GenerationResult:
     @property
     def stored(self) -> tuple[SongResult, ...]:
         """The takes that are stored."""
-        return tuple(song for song in self.songs if song.path is not None)
+        return tuple(song for song in self.songs if song.error is None)
 
     @property
     def simulated(self) -> bool:
@@ -105,12 +120,14 @@ class GenerationResult:
 def as_plain_data(result: Any) -> dict[str, Any]:
     """A result's fields by name, and those of the songs in it.
 
-    What only serves their display is left out, and `whole_path` of a song that is whole itself.
+    What only serves their display is left out, and what is only there for a song that was joined, or for a text.
     """
     return asdict(
         result,
         dict_factory=lambda items: {
-            name: value for name, value in items if name != "origin" and (name, value) != ("whole_path", None)
+            name: value
+            for name, value in items
+            if name != "origin" and (value is not None or name not in ("whole_path", "joined_by", "text"))
         },
     )
 

@@ -12,16 +12,21 @@ from songflow.accounts import EMBEDDED_URL, Resolver, resolve_from_environment
 from songflow.downloads.address_policy import AddressPolicy, policy_for
 from songflow.downloads.downloader import Downloads, download_client
 from songflow.events import Listener
+from songflow.gateways import Account
 from songflow.generation.event_sink import EventSink
 from songflow.generation.gateway_pool import GatewayPool
 from songflow.generation.leases import LeaseKeeper
 from songflow.generation.poll_schedules import PollSchedules
 from songflow.generation.session_settings import SessionSettings
 from songflow.library.library import Library
+from songflow.library.measuring import MeasuringPool
 from songflow.sender.client import start_sender
-from songflow.settings import LibrarySettings, require_network, resolver_networks
+from songflow.settings import LibrarySettings, measures_on_arrival, require_network, resolver_networks
 
 __all__ = ["Session"]
+
+# So long the end of a session waits for songs that are still measured; `songflow measure` does the rest.
+_MEASURING_SECONDS = 3.0
 
 
 class Session:
@@ -41,8 +46,10 @@ class Session:
         leases: The leases of the submissions that this session works on.
         polling: When to poll, and how long to wait.
         events: Where events are emitted.
+        measuring: Measures songs that were stored; None if they are not to be.
 
     Raises:
+        InvalidEnvironment: SONGFLOW_MEASURE has a value that is not allowed.
         LibraryError: on entry, if the library cannot be used.
     """
 
@@ -60,10 +67,14 @@ class Session:
         self.settings = settings or SessionSettings()
         self._exits = AsyncExitStack()
         ledger = self.library.ledger
-        self.gateways = GatewayPool(self._exits, self.settings, library.folder / "simulator", resolver)
+        self.gateways = GatewayPool(
+            self._exits, self.settings, library.folder / "simulator", resolver, ledger.hints
+        )
         self.leases = LeaseKeeper(ledger.submissions, self.settings.lease_margin)
         self.polling = PollSchedules(self.settings, ledger.submissions)
         self.events = EventSink(listener, library, ledger.money)
+        measures = not reads_only and measures_on_arrival()
+        self.measuring = MeasuringPool(ledger.measures) if measures else None
         self._client: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> Self:
@@ -77,11 +88,19 @@ class Session:
             raise
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._exits.aclose()
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if self.measuring is not None:
+                await self.measuring.close(patience=_MEASURING_SECONDS if kind is None else 0.0)
+        finally:
+            await self._exits.aclose()
 
-    async def downloads(self, base_url: str) -> Downloads:
+    async def downloads(self, base_url: str, account: Account | None = None) -> Downloads:
         """The downloads of a gateway's songs: from private addresses only if the gateway's own address is private.
+
+        Args:
+            base_url: The gateway's address.
+            account: Whose key its songs need; None: they need none.
 
         Raises:
             InvalidEnvironment: the environment's proxies or certificates cannot be used.
@@ -98,4 +117,5 @@ class Session:
             allow_private=policy.allow_private,
             resolved=policy.resolved,
             verify_audio=self.library.settings.verify_audio,
+            own_headers=None if account is None else account.file_headers,
         )

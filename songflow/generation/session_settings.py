@@ -33,7 +33,7 @@ class SessionSettings:
         embedded_speed: How much faster the embedded simulator's time runs.
         clip_seconds: Shortens the embedded simulator's songs.
         budget: The most that this run may spend, in units.
-        join: Whether a new part is joined here with the song that it extends ("local"), where the gateway does not.
+        join: Who joins a new part with the song that it extends: this machine ("local"), its gateway, or no one.
         budget_run: What counts as this run (None: the root flow run, else the request key).
         runs: The Prefect runs that this session works for.
     """

@@ -233,7 +233,9 @@ def _intent(session: Session, paid: PaidRequest, access: Access) -> Intent:
         price=access.price_of(request),
         runs=runs,
         caps=Caps(limits.budget, limits.budget_per_day, session.settings.budget),
-        budget_run=session.settings.budget_run or runs.root_flow_run_id or _own_run(session, paid.key),
+        budget_run=session.settings.budget_run
+        or runs.root_flow_run_id
+        or _own_run(session, paid.part_of or paid.key),
         kin=paid.kin,
     )
 

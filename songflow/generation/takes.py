@@ -16,7 +16,10 @@ from songflow.audio.id3 import Picture
 from songflow.downloads.covers import fetching_cover
 from songflow.downloads.downloader import Downloaded, DownloadProblem, locked
 from songflow.errors import SongflowError
-from songflow.gateways import Report
+from songflow.families.family import Product
+from songflow.families.registry import makes
+from songflow.gateways import Account, Report
+from songflow.gateways.dialects import stored_dialect
 from songflow.generation.session import Session
 from songflow.ledger.rows import Song, Submission
 from songflow.ledger.songs import Origin
@@ -24,6 +27,7 @@ from songflow.ledger.states import SongState
 from songflow.library.joining import JoinedPart, is_new_part, join_part, not_joined, only_new_part
 from songflow.library.source_check import check_source
 from songflow.library.storing import tag_and_store
+from songflow.library.wholes import part_of, store_joined
 from songflow.polling.loop import look
 from songflow.runtime.retry import persist
 
@@ -62,7 +66,9 @@ async def _store_locked(
     song = origin.song
     if song.state is not SongState.ANNOUNCED:
         return song
-    downloads = await session.downloads(submission.base_url)
+    downloads = await session.downloads(
+        submission.base_url, await _key_for_files(session, submission, access)
+    )
 
     async def refresh_url() -> str | None:
         return await _fresh_url(session, access, submission, song)
@@ -85,7 +91,22 @@ async def _store_locked(
         return await _not_stored(session, song, f"{type(error).__name__}: {error}")
     if song.state is SongState.STORED:
         session.events.emit(events.stored(submission, song))
+        if session.measuring is not None:
+            session.measuring.arrived(song)
     return song
+
+
+async def _key_for_files(session: Session, submission: Submission, access: Access | None) -> Account | None:
+    """The account whose key the gateway wants for its songs; None where they need none.
+
+    Raises:
+        MissingCredentials: that account is not available.
+    """
+    dialect = stored_dialect(submission.gateway, submission.dialect)
+    service = None if dialect is None else dialect.services.get(submission.family)
+    if service is None or not service.key_for_files:
+        return None
+    return (await session.gateways.access_for(submission, access)).account
 
 
 async def _not_stored(session: Session, song: Song, reason: str) -> Song:
@@ -114,8 +135,10 @@ async def _fresh_url(
 
 async def _store(session: Session, origin: Origin, done: Downloaded, cover: Picture | None) -> Song:
     library, song = session.library, origin.song
+    if makes(origin.generation.request.model_type) is Product.WHOLE_SONG:
+        return await _store_whole(session, origin, done, cover)
     part = await _joined(session, origin, done) if is_new_part(origin.generation.request) else None
-    source = part.found if part else await check_source(library, song, done)
+    source = part.found if part else await check_source(library, song, origin.generation.request, done)
     whole = part.draft if part else None
     file = await tag_and_store(
         library, origin, done, uid=take_uid(song), cover=cover, source=source, whole=whole
@@ -130,6 +153,22 @@ async def _store(session: Session, origin: Origin, done: Downloaded, cover: Pict
 
 async def _joined(session: Session, origin: Origin, done: Downloaded) -> JoinedPart:
     """An extension that is only the new part, joined with its source unless the session leaves that out."""
-    if session.settings.join == "none":
+    if session.settings.join != "local":  # the gateway joins what is stored
         return JoinedPart(None, only_new_part())
-    return await join_part(session.library, origin, done)
+    return await join_part(session.library, origin, done.part, done.part.with_suffix(".whole"))
+
+
+async def _store_whole(session: Session, origin: Origin, done: Downloaded, cover: Picture | None) -> Song:
+    """Store the whole song that the gateway made of a new part; the part's row names it."""
+    part = await part_of(session.library, origin.song)
+    song = await store_joined(
+        session.library,
+        origin,
+        done,
+        part,
+        uid=take_uid(origin.song),
+        part_uid=take_uid(part),
+        cover=cover,
+    )
+    log.log(session.events.success_level, "Stored the whole song of '%s' as %s.", part.title, song.path)
+    return song

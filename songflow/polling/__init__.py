@@ -1,7 +1,8 @@
 """Polling schedules learned from the durations of earlier generations (docs/waiting.md).
 
 durations -> changes -> density, ticks -> optimum -> learned: each imports only those before it, and none uses HTTP,
-clocks or files. `memory` reads durations from the ledger, `watch` observes them during a wait.
+clocks or files. `memory` reads durations from the ledger, `watch` observes them during a wait. `loop` waits for one
+generation, `batch` shares the requests of many waits.
 """
 
 from songflow.polling.durations import Duration, duration_of

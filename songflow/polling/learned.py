@@ -62,6 +62,14 @@ class Learned:
         gap = min(gap, _LARGEST_GAP * self.interval)
         return gap + min(self.jitter * gap, _LARGEST_JITTER * self.interval) * self.random.random()
 
+    def gap(self, elapsed: float) -> float:
+        """Seconds between the planned polls around this age of a generation."""
+        position = bisect_left(self.times, elapsed)
+        if position == len(self.times):
+            return min(max(_PATIENCE * elapsed, self.interval), _LARGEST_GAP * self.interval)
+        before = self.times[position - 1] if position else 0.0
+        return self.times[position] - before
+
 
 class History:
     """Recent durations of one kind of request at one gateway, and the schedule for the next.

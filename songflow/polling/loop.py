@@ -67,6 +67,10 @@ class Schedule(Protocol):
         """Seconds until the next poll, `elapsed` seconds after the gateway accepted the generation."""
         ...
 
+    def gap(self, elapsed: float) -> float:
+        """Seconds between the two polls around this age of a generation, if it is polled alone."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
@@ -79,6 +83,10 @@ class Fixed:
     def delay(self, elapsed: float) -> float:
         """Seconds until the next poll."""
         return self.interval * (1 + self.jitter * (2 * self.random.random() - 1))
+
+    def gap(self, elapsed: float) -> float:
+        """Seconds between two polls."""
+        return self.interval
 
 
 class WaitEnded(Exception):

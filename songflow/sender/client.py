@@ -11,20 +11,19 @@ import logging
 import os
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from songflow.gateways.dialects import CUSTOM
+from songflow.gateways.dialects import CUSTOM, DIALECTS
 from songflow.gateways.submit import NotSent, Outcome
 from songflow.ledger.lease import ProcessIdentity
+from songflow.runtime.programs import isolated_python
 from songflow.sender.orders import Order, frame, frames, unpacked
 from songflow.settings import sender_environment
 
@@ -90,7 +89,8 @@ class Sender:
 
     def knows(self, gateway: str) -> bool:
         """True if it can speak to this gateway; only of a sender that is ready."""
-        return self._process is None or gateway == CUSTOM or gateway in self.ready.result(0)[1]
+        known = gateway == CUSTOM or gateway in self.ready.result(0)[1]
+        return self._process is None or known or DIALECTS.is_installed(gateway)
 
     async def post(self, order: Order) -> Answered:
         """Have a request sent at most once. If the caller is cancelled, the sender itself commits its outcome.
@@ -291,16 +291,11 @@ def _is_ending() -> bool:
 
 
 def _start_process() -> Sender:
-    home = str(Path(__file__).parents[2])
-    paths = [path for path in sys.path if Path(path).is_absolute()]
-    if home not in paths:
-        paths.append(home)
     ours, theirs = socket.socketpair()
-    command = [sys.executable, "-I", "-S", *(["-B"] if sys.dont_write_bytecode else [])]
     try:
         with theirs:
             process = subprocess.Popen(
-                [*command, "-c", _CODE, str(theirs.fileno()), *paths],
+                isolated_python(_CODE, str(theirs.fileno())),
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,

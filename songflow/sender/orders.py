@@ -54,6 +54,7 @@ class Order:
         send_before: Nothing is sent after this moment of `awake_clock`.
         folder: The library's folder.
         ledger_url: The ledger's address, as the library's settings have it.
+        callback: Where the gateway may report to, and the secret of that.
     """
 
     entry: SpoolEntry
@@ -64,6 +65,7 @@ class Order:
     folder: str
     secret: str | None = field(default=None, repr=False)
     ledger_url: str | None = field(default=None, repr=False)
+    callback: tuple[str, str] | None = field(default=None, repr=False)
 
     @property
     def id(self) -> str:

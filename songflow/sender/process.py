@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from songflow.gateways.account import Account
+from songflow.gateways.callback import Callback
 from songflow.gateways.client import Gateway
 from songflow.gateways.dialects import DIALECTS, stored_dialect
 from songflow.gateways.submit import NotSent, Outcome, Unknown
@@ -100,7 +101,7 @@ class Desk:
         self._alone = False
         self._works: dict[str, _Work] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._gateways: dict[tuple[str, str, str, str | None, float], Gateway] = {}
+        self._gateways: dict[tuple[str, str, str, str | None, float, Callback | None], Gateway] = {}
         self._spools: dict[str, Spool] = {}
         self._exits = AsyncExitStack()
         self._committing = asyncio.Lock()
@@ -110,7 +111,7 @@ class Desk:
         """Work until the asking process is gone and everything is finished."""
         async with self._exits:
             reader, self._writer = await asyncio.open_connection(sock=self._connection)
-            self._tell({"ready": asdict(this_process()), "gateways": list(DIALECTS)})
+            self._tell({"ready": asdict(this_process()), "gateways": list(DIALECTS.ours)})
             with suppress(ConnectionError, asyncio.CancelledError):
                 await self._listen(reader)
             self._alone = True
@@ -248,13 +249,15 @@ class Desk:
 
     async def _gateway(self, order: Order) -> Gateway:
         stored = order.dialect
-        name = (order.entry.gateway, stored, order.url, order.secret, order.timeout)
+        callback = None if order.callback is None else Callback(*order.callback)
+        name = (order.entry.gateway, stored, order.url, order.secret, order.timeout, callback)
         if name not in self._gateways:
             dialect = stored_dialect(order.entry.gateway, stored)
             if dialect is None:
                 raise LookupError(order.entry.gateway)
             key: Any = None if order.secret is None else _Key(order.secret)
-            gateway = Gateway(Account(dialect, order.url, key=key), total_timeout=order.timeout)
+            account = Account(dialect, order.url, key=key, callback=callback)
+            gateway = Gateway(account, total_timeout=order.timeout)
             self._gateways[name] = await self._exits.enter_async_context(gateway)
         return self._gateways[name]
 

@@ -43,7 +43,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # FastAPI and uvicorn take half a second to import: load them only when they are used.
+    # Starlette and uvicorn take 0.3 s to import: load them only when they are used.
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,30 @@ class Answer:
 
     def with_headers(self, headers: Mapping[str, str]) -> Answer:
         return Answer(self.status, self.body, self.content_type, {**self.headers, **headers})
+
+
+Speak = Callable[[Answer], Answer]
+"""How a dialect says an answer of the relay's."""
+
+
+def as_the_relay(answer: Answer) -> Answer:
+    """The answer itself."""
+    return answer
+
+
+def parsed(answer: Answer) -> dict[str, Any] | None:
+    """The JSON object in a relay's answer; None if there is none, as in a proxy's page."""
+    try:
+        value = json.loads(answer.body)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def message_of(value: Mapping[str, Any]) -> Any:
+    """The message of a relay's error, in either of its two envelopes."""
+    error = value.get("error")
+    return error.get("message") if isinstance(error, dict) else value.get("message")
 
 
 def as_json(value: Any, status: int = 200, content_type: str = JSON_TYPE) -> Answer:
@@ -137,6 +161,7 @@ class Report:
     fail_reason: str = ""
     # None: no songs to report yet (`data: null` in envelope B).
     songs: list[dict[str, Any]] | None = None
+    other_form: bool = False
 
     def head(self) -> dict[str, Any]:
         """The fields that envelopes B, C and D share."""

@@ -8,6 +8,7 @@ and several may apply to one.
 
 Faults that need their parameters:
 
+    first_only       the answer to several ids knows the first `take` of them only
     encoded          Content-Encoding `encoding` (gzip) over a body in `coding`: plain, gzip, two_members, deflate,
                      raw_deflate
     odd_id           the id of an accepted POST in a `form` that its reader does not know: number, task_id, taskId, id
@@ -16,9 +17,13 @@ Faults that need their parameters:
     fresh_addresses  each list of songs has new addresses, `?given=1` and so on, for `match` of a download's fault
     announced        `duration` is `seconds`, `tags` is `text`, as far as given
     unfinished       SUCCESS with addresses, and `finished` false
+    other_form       reports in the other form that a dialect's documents show, if there is one
     odd_file         a song in a `form` of `odd_files.FORMS`: large_tag, leading_nul, no_header, m4a, ...
     page             with `status` (200) a page in place of a song, in a `form`: html, json, xml, empty
+    concat_refused   a concatenation only, as by a relay that does not know it; `match` finds one by "(concatenation)"
     whole_as         the whole song with a `status` such as 201, 203 or 206
+
+Faults on *batch* play only for fetches of several generations, which those on *fetch* also concern.
 
 The `seconds` of wire faults (slow answers, drips) are real; those of job faults are simulated, so `speed`
 divides them.
@@ -39,7 +44,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from songflow.simulator.odd_files import FORMS
 
-Stage = Literal["submit", "fetch", "download"]
+Stage = Literal["submit", "fetch", "batch", "callback", "download"]
 
 _ANSWER = frozenset({"status", "headers", "body", "retry_after", "envelope", "code", "message"})
 
@@ -86,6 +91,7 @@ FAULTS: dict[Stage, dict[str, FaultKind]] = {
         "refusal_in_2xx": _request("code", "message"),
         "encoded": _request("encoding", "coding"),
         "odd_id": _request("form"),
+        "concat_refused": _request(),
     },
     "fetch": {
         "status": FaultKind("request", _ANSWER),
@@ -115,7 +121,17 @@ FAULTS: dict[Stage, dict[str, FaultKind]] = {
         "fresh_addresses": _job(),
         "announced": _job("seconds", "text"),
         "unfinished": _job(),
+        "other_form": _job(),
     },
+    "batch": {
+        "status": FaultKind("request", _ANSWER),
+        "html": _request("status"),
+        "slow": _request("seconds"),
+        "reset": _request(),
+        "null_data": _request(),
+        "first_only": _request("take"),
+    },
+    "callback": {"lost": _request(), "forged": _request(), "early": _request(), "replayed": _request()},
     "download": {
         "status": FaultKind("request", _ANSWER),
         "dead": _request("status"),
@@ -141,6 +157,8 @@ _FORMS: dict[str, frozenset[str]] = {
     "odd_file": frozenset(FORMS),
     "page": frozenset({"html", "json", "xml", "empty"}),
 }
+CONCAT = "(concatenation)"
+"""What `match` finds a concatenation by, which has no prompt."""
 _COMMON = frozenset({"fault", "on", "times", "skip", "probability", "match"})
 
 
@@ -189,6 +207,8 @@ class FaultRule(BaseModel):
     def _known(self) -> Self:
         stages = [stage for stage, kinds in FAULTS.items() if self.fault in kinds]
         if self.on is None:
+            # Faults that concern each fetch were written before those that concern only several at once.
+            stages = [stage for stage in stages if stage != "batch"] or stages
             if len(stages) != 1:
                 raise (
                     ValueError(f"fault {self.fault!r}: `on` must be one of {stages}")
@@ -198,6 +218,8 @@ class FaultRule(BaseModel):
             object.__setattr__(self, "on", stages[0])  # the model is frozen; this is the only stage
         elif self.on not in stages:
             raise self._unknown()
+        if self.fault == "concat_refused" and self.match is None:
+            object.__setattr__(self, "match", CONCAT)
         given = {"bytes" if name == "size" else name for name in self.model_fields_set} - _COMMON
         extra = sorted(given - self.kind.parameters)
         if extra:

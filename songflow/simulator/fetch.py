@@ -1,4 +1,4 @@
-"""GET: a generation in the gateway's shape, changed by the fault script."""
+"""Fetches: a generation in the gateway's shape, changed by the fault script."""
 
 from __future__ import annotations
 
@@ -9,36 +9,49 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from songflow.simulator import answers, kie, odd_files, songs, suno, wire
-from songflow.simulator.answers import Answer, Report
+from songflow.simulator import answers, odd_files, songs, wire
+from songflow.simulator.answers import Answer, Report, Speak, as_the_relay
+from songflow.simulator.dialects import DIALECTS
 from songflow.simulator.faults import FaultRule, Hit
 from songflow.simulator.gateway import Gateway
 from songflow.simulator.jobs import Job
-from songflow.simulator.submit import Speak, as_the_relay, refused_key, scripted
+from songflow.simulator.submit import authorization_of, refused_key, scripted
 from songflow.simulator.timing import Moment
 
-SUNO, KIE = "suno", "kie"
-"""The shapes of Suno's clips and of Kie.ai's songs, beside a, b, c and d of Udio's songs."""
-_OF_SUNO = frozenset({SUNO, KIE})
 
+async def fetch(
+    gateway: Gateway, shape: str, ids: list[str], request: Request, *, several: bool = False
+) -> Response:
+    """Answer one fetch. Shape a takes several ids, of generations or songs; most others take one generation.
 
-async def fetch(gateway: Gateway, shape: str, ids: list[str], request: Request) -> Response:
-    """Answer one GET. Shape a takes several ids, of generations or songs; the others take one generation."""
+    Args:
+        shape: The relay's shape of Udio's songs (a to d), or the name of another dialect.
+        several: The fetch is one for several generations, even if it names one.
+    """
     traffic = gateway.traffic
     traffic.fetches += 1
-    speak: Speak = kie.spoken if shape == KIE else as_the_relay
-    refusal = refused_key(gateway, request.headers.get("authorization"))
+    speak = _speech(shape)
+    refusal = refused_key(gateway, authorization_of(request, shape))
     if refusal is not None:
         traffic.fetch_answers[str(refusal.status)] += 1
         return wire.respond(speak(refusal))
     jobs = {job.generation_id: job for wanted in ids if (job := _job_of(gateway, shape, wanted)) is not None}
     prompts = [job.prompt for job in jobs.values()]
-    whole = gateway.faults.for_request("fetch", "\n".join((*ids, *jobs, *prompts)))
+    subject = "\n".join((*ids, *jobs, *prompts))
+    whole = gateway.faults.for_request("batch", subject) if len(jobs) > 1 else None
+    if whole is not None and whole.fault == "first_only":
+        ids, whole = ids[: whole.take], None
+    whole = whole or gateway.faults.for_request("fetch", subject)
     response = await _whole_answer(whole, speak) if whole is not None else None
     if response is None:
         base_url = str(request.base_url).rstrip("/")
         reports = {job_id: _report(gateway, shape, job, base_url) for job_id, job in jobs.items()}
-        answer = _shaped(gateway, shape, ids, reports, base_url)
+        together = DIALECTS[shape].report_all if several else None
+        if together is not None:
+            bodies = {job_id: job.body for job_id, job in jobs.items()}
+            answer = together(ids, reports, bodies, base_url)
+        else:
+            answer = _shaped(gateway, shape, ids, reports, base_url)
         if whole is not None and whole.fault == "encoded":
             answer = odd_files.encoded(answer, whole.encoding, whole.coding)
         response = wire.respond(answer)
@@ -47,9 +60,13 @@ async def fetch(gateway: Gateway, shape: str, ids: list[str], request: Request) 
     return response
 
 
+def _speech(shape: str) -> Speak:
+    return DIALECTS[shape].speak if shape in DIALECTS else as_the_relay
+
+
 def _job_of(gateway: Gateway, shape: str, wanted: str) -> Job | None:
     job = gateway.store.job(wanted)
-    if job is not None and job.dialect != shape and _OF_SUNO & {job.dialect, shape}:
+    if job is not None and job.dialect != shape and DIALECTS.keys() & {job.dialect, shape}:
         return None
     if job is None and shape == "a" and (found := gateway.store.song(wanted)) is not None:
         return found[0]
@@ -89,11 +106,10 @@ def _shaped(
     if shape != "a":
         report, job = reports.get(ids[0]), _job_of(gateway, shape, ids[0])
         if report is None or job is None:
-            unknown = answers.task_not_exist()
-            return kie.spoken(unknown) if shape == KIE else unknown
-        if shape == KIE:
-            return kie.record_info(report, job.body, base_url)
-        return suno.envelope(report, job.body, base_url) if shape == SUNO else answers.envelope(shape, report)
+            return _speech(shape)(answers.task_not_exist())
+        if shape in DIALECTS:
+            return DIALECTS[shape].report(report, job.body, base_url)
+        return answers.envelope(shape, report)
     listed: list[dict[str, Any]] = []
     for wanted in ids:
         job = _job_of(gateway, shape, wanted)
@@ -124,7 +140,8 @@ def _plain(gateway: Gateway, shape: str, job: Job, moment: Moment, base_url: str
         status, progress = "SUCCESS", "100%"
     ended = progress == "100%"
     # Envelopes contain no songs before the end; the bare shape has nothing else to show, and clips are streamed.
-    shown = ready or (shape in ("a", *_OF_SUNO) and status not in ("NOT_START", "SUBMITTED"))
+    early = DIALECTS[shape].shows_unfinished if shape in DIALECTS else shape == "a"
+    shown = ready or (early and status not in ("NOT_START", "SUBMITTED"))
     skew = gateway.settings.time_skew_seconds
     return Report(
         task_id=job.generation_id,
@@ -166,6 +183,8 @@ def _bend(hit: Hit, job: Job, moment: Moment, report: Report, base_url: str) -> 
             return replace(report, status=rule.word or "PENDING_REVIEW", songs=_unfinished(report.songs))
         case "backwards":
             return _backwards(hit, report)
+        case "other_form":
+            return replace(report, other_form=True)
         case "failure" | "failure_with_song" if moment.due:
             return _failure(rule, report)
     return _bend_songs(hit, job, moment, report, base_url) if report.status == "SUCCESS" else report

@@ -25,12 +25,16 @@ _RANGE = re.compile(r"^bytes=(\d*)-(\d*)$")
 _COVER_SIDE = 256
 
 
-async def download(gateway: Gateway, request: Request) -> Response:
-    """Answer GET or HEAD of a song file."""
+async def song_file(gateway: Gateway, request: Request) -> Response:
+    """Answer GET or HEAD of a song file by its published path, without any key."""
+    gateway.traffic.download_authorizations += "authorization" in request.headers
+    return await download(gateway, request, find(gateway, request.scope.get("raw_path", b"")))
+
+
+async def download(gateway: Gateway, request: Request, found: tuple[Job, int] | None) -> Response:
+    """Answer GET or HEAD of the file of a song (a job and a take)."""
     traffic = gateway.traffic
     traffic.downloads += 1
-    traffic.download_authorizations += "authorization" in request.headers
-    found = find(gateway, request.scope.get("raw_path", b""))
     if found is None:
         traffic.download_answers["404"] += 1
         return wire.respond(answers.html_page(404, "NoSuchKey"))

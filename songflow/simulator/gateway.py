@@ -35,6 +35,7 @@ class Traffic:
     download_answers: Counter[str] = field(default_factory=Counter)
     download_authorizations: int = 0
     images: int = 0
+    callbacks: Counter[str] = field(default_factory=Counter)
 
     def as_json(self) -> dict[str, Any]:
         """Count an answer by its status, or a wire fault by its name."""
@@ -47,6 +48,7 @@ class Traffic:
                 "authorizations": self.download_authorizations,
             },
             "images": {"seen": self.images},
+            "callbacks": dict(self.callbacks),
         }
 
 
@@ -63,6 +65,7 @@ class Gateway:
         self.renders: Renders
         # For `at_once`: unfinished generations, and submits that are being accepted right now.
         self.arriving = 0
+        self.reporting: set[asyncio.Task[None]] = set()
         self._unfinished: list[Job] = []
         self._temporary: Path | None = None
         # One thread: commits stay in order, and a slow fsync does not block the event loop.
@@ -74,7 +77,9 @@ class Gateway:
         if directory is None:
             directory = self._temporary = Path(tempfile.mkdtemp(prefix="songflow-simulator-"))
         directory.mkdir(parents=True, exist_ok=True)
-        self.store = JobStore(directory / "simulator.sqlite", self.settings.whole_extensions)
+        self.store = JobStore(
+            directory / "simulator.sqlite", self.settings.whole_extensions, self.settings.whole_parts
+        )
         self.renders = Renders(self.settings, self.store, directory / "audio")
         self.renders.fill_pool()
 
@@ -100,7 +105,11 @@ class Gateway:
     ) -> Job:
         """Bill a generation; it is on disk when this returns. `extra`: columns that a fault sets."""
         generation_id = str(extra.pop("generation_id", None) or uuid.uuid4())
-        slot = None
+        slot, new_samples = None, 0
+        takes = self.settings.takes if order.takes is None else order.takes
+        joined = self.store.song(order.source_song_id or "") if order.joins else None
+        if joined is not None:
+            takes, new_samples = 1, self.store.joined_samples(joined[0])
         if self.settings.pool > 0 and order.source_song_id is None:  # an extension contains its source
             slot = int(sha256(generation_id.encode()).hexdigest()[:8], 16) % self.settings.pool
         job = Job(
@@ -108,10 +117,10 @@ class Gateway:
             submitted_at=self.clock(),
             dialect=dialect,
             body=body,
-            price=MODEL_PRICE[order.model_type],
+            price=MODEL_PRICE[order.model_type] if order.price is None else order.price,
             key_fingerprint=fingerprint(authorization),
-            takes=self.settings.takes,
-            new_samples=self.settings.new_samples(order.model_type),
+            takes=takes,
+            new_samples=new_samples or self.settings.new_samples(order.model_type, order.seconds),
             source_song_id=order.source_song_id,
             pool_slot=slot,
             **extra,
@@ -134,4 +143,6 @@ class Gateway:
         found = self.store.song(order.source_song_id or "")
         if found is None or order.source_job_id not in (None, found[0].generation_id):
             return False
+        if order.joins and found[0].cut is None:
+            return False  # it is whole
         return not found[0].fail_reason and self.moment(found[0]).due

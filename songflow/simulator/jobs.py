@@ -16,6 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from songflow.simulator.dialects import DIALECTS
 from songflow.simulator.settings import SAMPLE_RATE
 
 _SCHEMA = """
@@ -58,7 +59,7 @@ class BillEntry:
     submitted_at: float
     dialect: str
     body: dict[str, Any]
-    price: int
+    price: float
     key_fingerprint: str
 
 
@@ -70,7 +71,7 @@ class Job:
     submitted_at: float
     dialect: str
     body: dict[str, Any]
-    price: int
+    price: float
     key_fingerprint: str
     takes: int
     new_samples: int
@@ -81,11 +82,14 @@ class Job:
     @cached_property
     def params(self) -> dict[str, Any]:
         """The parameters that its songs are synthesised from."""
-        if "gen_params" in self.body:
-            return dict(self.body["gen_params"])
-        from songflow.simulator import kie, suno
+        if self.dialect in DIALECTS:
+            return DIALECTS[self.dialect].plain_params(self.body)
+        return dict(self.body["gen_params"])
 
-        return suno.plain_params(self.body) if "mv" in self.body else kie.plain_params(self.body)
+    @property
+    def joins(self) -> bool:
+        """Whether it concatenates a new part with the song that the part extends."""
+        return "clip_id" in self.body or self.body.get("action") == "concat"
 
     @property
     def prompt(self) -> str:
@@ -104,9 +108,14 @@ class Job:
 
     @property
     def cut(self) -> int | None:
-        """Where in its source a continuation begins, in samples; None: at the end, and the source is part of it."""
+        """Where in its source a continuation begins, in samples; None: at the end."""
         at = self.params.get("continue_at")
         return None if at is None else round(at * SAMPLE_RATE)
+
+    @property
+    def is_whole(self) -> bool:
+        """True if the songs of an extension are to contain their source, as far as it was kept."""
+        return not self.joins and (self.cut is None or bool(self.params.get("whole")))
 
     @cached_property
     def song_ids(self) -> tuple[str, ...]:
@@ -129,11 +138,13 @@ class Job:
 class JobStore:
     """All jobs, in memory and on disk. Thread-safe.
 
-    `whole_extensions`: whether the songs of an extension contain their source, or only the new part.
+    `whole_extensions`: whether the songs of an extension contain their source, or only the new part; `whole_parts`: the
+    same for one that begins at a second of its source.
     """
 
-    def __init__(self, path: Path, whole_extensions: bool = True) -> None:
+    def __init__(self, path: Path, whole_extensions: bool = True, whole_parts: bool = False) -> None:
         self.whole_extensions = whole_extensions
+        self.whole_parts = whole_parts
         self._lock = threading.Lock()
         self._closed = False
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
@@ -204,12 +215,25 @@ class JobStore:
 
     def contains_source(self, job: Job) -> bool:
         """Whether the songs of the job contain the song that it extends."""
-        return self.whole_extensions and job.source_song_id is not None and job.cut is None
+        whole = self.whole_extensions if job.is_whole else self.whole_parts
+        return whole and job.source_song_id is not None
 
     def samples(self, job: Job) -> int:
         """Length of each song of the job, including its source if it contains it, in samples at 44.1 kHz."""
         source = self.source(job) if self.contains_source(job) else None
-        return job.new_samples + (self.samples(source[0]) if source else 0)
+        return job.new_samples + (self.kept(job, source[0]) if source else 0)
+
+    def kept(self, job: Job, source: Job) -> int:
+        """How much of its source an extension goes on from, in samples."""
+        whole = self.samples(source)
+        return whole if job.cut is None else min(job.cut, whole)
+
+    def joined_samples(self, job: Job) -> int:
+        """Length of a clip that is concatenated with the songs that it extends, in samples."""
+        source = self.source(job)
+        if source is None or job.cut is None:
+            return self.samples(job)
+        return self.joined_samples(source[0]) - self.samples(source[0]) + job.cut + self.samples(job)
 
     def seconds(self, job: Job) -> float:
         """The same length in seconds."""

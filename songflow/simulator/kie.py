@@ -13,9 +13,10 @@ from typing import Any, Self
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
-from songflow.simulator import suno
-from songflow.simulator.answers import Answer, Report, as_json
+from songflow.simulator import lyrics, suno
+from songflow.simulator.answers import Answer, Report, as_json, message_of, parsed
 from songflow.simulator.requests import InvalidBodyError, Order, Strict, problems_of
+from songflow.simulator.settings import WRITERS
 
 MODELS: Mapping[str, str] = {
     "V3_5": "chirp-v3-5",
@@ -93,6 +94,27 @@ class ExtendBody(_Body):
         return self
 
 
+class LyricsBody(Strict):
+    """The body of a submit of lyrics."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    prompt: str = Field(min_length=1)
+    call_back_url: str = Field(min_length=1)
+
+
+def read_lyrics(body: Any) -> Order:
+    """Validate the decoded body of lyrics.
+
+    Raises:
+        InvalidBodyError: names the first few wrong fields.
+    """
+    try:
+        return lyrics.ordered(LyricsBody.model_validate(body).prompt, WRITERS[0])
+    except ValidationError as error:
+        raise InvalidBodyError(problems_of(error)) from error
+
+
 def read_generate(body: Any) -> Order:
     """Validate the decoded body of a new song.
 
@@ -122,6 +144,8 @@ def _read(kind: type[GenerateBody] | type[ExtendBody], body: Any) -> Order:
 
 def plain_params(body: Mapping[str, Any]) -> dict[str, Any]:
     """A body as the parameters that songs are synthesised from."""
+    if "model" not in body:
+        return lyrics.plain_params(body["prompt"])
     extends = "audioId" in body
     words = (body.get("prompt") or "") if body.get("customMode") or extends else ""
     if extends and words == body.get("style"):
@@ -142,18 +166,13 @@ def plain_params(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def spoken(answer: Answer) -> Answer:
     """A relay's answer to a submit, or its error, as this API says it; what is not JSON stays as it is."""
-    try:
-        value = json.loads(answer.body)
-    except ValueError:
-        return answer
-    if not isinstance(value, dict) or "msg" in value:
+    value = parsed(answer)
+    if value is None or "msg" in value:
         return answer
     if value.get("code") == "success":
         return as_json({"code": 200, "msg": "success", "data": {"taskId": value.get("data")}})
-    error = value.get("error")
-    message = error.get("message") if isinstance(error, dict) else value.get("message")
     code = _RELAY_CODES.get(str(value.get("code")), answer.status)
-    text = _NO_TASK if value.get("code") == "task_not_exist" else message
+    text = _NO_TASK if value.get("code") == "task_not_exist" else message_of(value)
     return as_json({"code": code, "msg": text, "data": None})
 
 
@@ -165,6 +184,8 @@ def record_info(report: Report, body: Mapping[str, Any], base_url: str) -> Answe
         body: The body of its submit.
         base_url: The simulator's own.
     """
+    if "model" not in body:
+        return _lyrics_info(report, body)
     songs = [_song(song, body, base_url) for song in report.songs or [] if not song["error_id"]]
     failed = report.status == "FAILURE"
     data = {
@@ -176,6 +197,25 @@ def record_info(report: Report, body: Mapping[str, Any], base_url: str) -> Answe
         "type": "EXTEND" if "audioId" in body else "GENERATE",
         "errorCode": 501 if failed else None,
         "errorMessage": (report.fail_reason or "the audio could not be generated") if failed else None,
+    }
+    return as_json({"code": 200, "msg": "success", "data": data})
+
+
+def _lyrics_info(report: Report, body: Mapping[str, Any]) -> Answer:
+    """A report on lyrics: two texts."""
+    failed, listed = report.status == "FAILURE", lyrics.texts(report, body["prompt"], 2)
+    texts = [
+        {name: one[name] for name in ("text", "title", "status")} | {"errorMessage": ""} for one in listed
+    ]
+    waiting = _STATUSES.get(report.status, report.status) if listed else "PENDING"
+    data = {
+        "taskId": report.task_id,
+        "param": json.dumps(body, ensure_ascii=False),
+        "response": {"taskId": report.task_id, "data": texts} if texts else None,
+        "status": "GENERATE_LYRICS_FAILED" if failed else waiting,
+        "type": "LYRICS",
+        "errorCode": 501 if failed else None,
+        "errorMessage": report.fail_reason or None,
     }
     return as_json({"code": 200, "msg": "success", "data": data})
 

@@ -64,7 +64,7 @@ FORMS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "trailing_zeros": ("audio/mpeg", lambda song: song + bytes(_BEHIND)),
     "no_header": ("audio/mpeg", _without_header),
     "short_header": ("audio/mpeg", _with_short_header),
-    "noise": ("audio/mpeg", _noise),
+    "noise": ("audio/mpeg", lambda song: b"\x07" + _noise(song)),  # no format begins so
     "m4a": ("audio/mp4", lambda song: _box(b"ftyp", b"M4A \0\0\0\0M4A ") + _box(b"mdat", _noise(song))),
     "fragmented_mp4": (
         "video/mp4",

@@ -130,12 +130,14 @@ class Renders:
 
         root = self._store.root(job)
         source = self._store.source(job)
+        if job.joins and source is not None:
+            return self._joined(*source)
         start = 0
         if source is not None:
             # In the root's time: a continuation begins where the source ends, an introduction ends where the
             # source begins.
             offset = self._store.root_offset(source[0])
-            ends = self._store.samples(source[0]) if job.cut is None else job.cut
+            ends = self._store.kept(job, source[0])
             ends_at, begins_at = ends - offset, -offset
             start = ends_at if job.mode == "continuation" else begins_at - job.new_samples
         new = render.render(
@@ -149,7 +151,19 @@ class Renders:
         if source is None or not self._store.contains_source(job):
             return new
         old = codec.read_mp3(self._now(*source))
+        if job.cut is not None:
+            old = old[: job.cut]
         return codec.splice(old, new, before=job.mode == "precede")
+
+    def _joined(self, job: Job, take: int) -> Audio:
+        """A clip concatenated with the songs that it extends, each up to where it was continued."""
+        from songflow.simulator.synth import codec
+
+        clip, source = codec.read_mp3(self._now(job, take)), self._store.source(job)
+        if source is None or job.cut is None:
+            return clip
+        old = self._joined(*source)
+        return codec.splice(old[: len(old) - self._store.samples(source[0]) + job.cut], clip, before=False)
 
     def _now(self, job: Job, take: int) -> Path:
         """The source's file, rendered in this thread if missing (waiting for the pool could deadlock)."""

@@ -19,18 +19,29 @@ class Order:
         prompt: The text by which fault rules find it.
         source_song_id: The song that it extends.
         source_job_id: The generation that made that song, where the body names it.
+        price: What the gateway bills; None: the model's usual price.
+        seconds: The length of the new music, where the body asks for one.
+        takes: How many songs, where the body asks for a number.
+        joins: It concatenates that song, which is only a new part, with the song that it extends.
     """
 
     prompt: str
     model_type: str
     source_song_id: str | None = None
     source_job_id: str | None = None
+    price: float | None = None
+    seconds: float | None = None
+    takes: int | None = None
+    joins: bool = False
 
 
 class Strict(BaseModel):
     """A body whose fields have the documented types, and no others."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, protected_namespaces=())
+    # Built when first used: of many gateways one is asked.
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, protected_namespaces=(), defer_build=True
+    )
 
 
 class Source(Strict):

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
+from songflow.simulator.dialects import DIALECTS
 from songflow.simulator.jobs import Job
 from songflow.simulator.synth.style import style_tags
 from songflow.simulator.synth.words import sung_lyrics
@@ -19,7 +20,8 @@ COMMENT = "A simulation: synthesised by songflow's simulated gateway, not by Udi
 
 def comment_of(job: Job) -> str:
     """The comment in a song's file, with the name of the model family that it stands for."""
-    return COMMENT if "gen_params" in job.body else COMMENT.replace("Udio", "Suno")
+    family = DIALECTS[job.dialect].family if job.dialect in DIALECTS else "Udio"
+    return COMMENT.replace("Udio", family)
 
 
 _FIRST = (

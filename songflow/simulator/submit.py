@@ -12,14 +12,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from songflow.simulator import answers, odd_files, wire
-from songflow.simulator.answers import Answer
+from songflow.simulator.answers import Answer, Speak, as_the_relay
+from songflow.simulator.callbacks import call_back
+from songflow.simulator.dialects import DIALECTS
 from songflow.simulator.faults import FaultRule
 from songflow.simulator.gateway import Gateway
 from songflow.simulator.requests import InvalidBodyError, Order, bearer, read_submission
 
 # Faults after which nothing is billed, whatever the rule says.
 _NEVER_BILLED = frozenset(
-    {"lost_answer_before", "quota_not_enough", "no_channel", "redirect", "refusal_in_2xx"}
+    {"lost_answer_before", "quota_not_enough", "no_channel", "redirect", "refusal_in_2xx", "concat_refused"}
 )
 # Faults after which the request is billed only if the rule says so.
 _BILLED_ON_DEMAND = frozenset(
@@ -28,26 +30,17 @@ _BILLED_ON_DEMAND = frozenset(
 MODERATED = "The prompt or lyrics were rejected by moderation (simulated)."
 
 
-Speak = Callable[[Answer], Answer]
-"""How a dialect says an answer of the relay's."""
-
-
-def as_the_relay(answer: Answer) -> Answer:
-    """The answer itself."""
-    return answer
-
-
 async def submit(
     gateway: Gateway,
     dialect: str,
     request: Request,
     read: Callable[[Any], Order] = read_submission,
-    speak: Speak = as_the_relay,
 ) -> Response:
     """Answer one POST. Rules of the script apply only to POSTs that would have been accepted."""
     traffic = gateway.traffic
+    speak = DIALECTS[dialect].speak if dialect in DIALECTS else as_the_relay
     traffic.posts += 1
-    authorization = request.headers.get("authorization")
+    authorization = authorization_of(request, dialect)
     try:
         sent = await request.body()
     except (
@@ -99,6 +92,15 @@ def _read(
     return None, order, body
 
 
+def authorization_of(request: Request, dialect: str) -> str | None:
+    """A request's Authorization header, or the key from the dialect's own header in its place."""
+    header = DIALECTS[dialect].key_header if dialect in DIALECTS else None
+    if header is None:
+        return request.headers.get("authorization")
+    key = request.headers.get(header)
+    return None if key is None else f"Bearer {key}"
+
+
 def refused_key(gateway: Gateway, authorization: str | None) -> Answer | None:
     """401 for a key that is not accepted, for submits and fetches alike."""
     keys = gateway.settings.accept_keys
@@ -136,6 +138,11 @@ async def _answer(
     if rule is not None and rule.fault == "odd_id" and rule.form == "number":
         extra["generation_id"] = str(uuid.uuid4().int % 10**9)
     job = await gateway.accept(order, body, dialect, authorization, **extra)
+    reporting = asyncio.create_task(
+        call_back(gateway, job, gateway.faults.for_request("callback", order.prompt))
+    )
+    gateway.reporting.add(reporting)
+    reporting.add_done_callback(gateway.reporting.discard)
     answer = speak(answers.accepted(job.generation_id))
     if rule is not None and rule.fault == "odd_id":
         return wire.respond(answers.odd_id(job.generation_id, rule.form))
@@ -155,6 +162,8 @@ def _refuse(rule: FaultRule, order: Order, speak: Speak) -> Response:
             return wire.drop()
         case "quota_not_enough":
             answer = answers.quota_not_enough()
+        case "concat_refused":  # by the open relay, which makes music and lyrics only
+            answer = answers.relay_error(400, "invalid_request", "invalid_action")
         case "no_channel":
             answer = answers.no_channel(order.model_type, rule.language)
         case "redirect":

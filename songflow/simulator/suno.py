@@ -6,13 +6,17 @@ is `streaming` and has the address of a part of its audio.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from songflow.simulator.answers import Answer, Report, as_json
+from songflow.simulator import lyrics
+from songflow.simulator.answers import TEXT_TYPE, Answer, Report, as_json
+from songflow.simulator.faults import CONCAT
 from songflow.simulator.requests import InvalidBodyError, Order, Strict, problems_of
+from songflow.simulator.settings import JOIN, WRITERS
 
 MODEL_LIMITS: Mapping[str, tuple[int, int]] = {
     "chirp-v3-5": (3000, 200),
@@ -61,6 +65,40 @@ class MusicBody(Strict):
         return self
 
 
+class ConcatBody(Strict):
+    """The body of a concatenation."""
+
+    clip_id: str = Field(min_length=1)
+    is_infill: bool
+
+
+def read_concat(body: Any) -> Order:
+    """Validate a decoded JSON body.
+
+    Raises:
+        InvalidBodyError: names the first few wrong fields, or asks for what is not simulated.
+    """
+    try:
+        concat = ConcatBody.model_validate(body)
+    except ValidationError as error:
+        raise InvalidBodyError(problems_of(error)) from error
+    if concat.is_infill:
+        raise InvalidBodyError("is_infill: sections are not replaced here")
+    return Order(prompt=CONCAT, model_type=JOIN, source_song_id=concat.clip_id, joins=True)
+
+
+def read_lyrics(body: Any) -> Order:
+    """Validate a decoded JSON body.
+
+    Raises:
+        InvalidBodyError: names the first few wrong fields.
+    """
+    try:
+        return lyrics.ordered(lyrics.PromptBody.model_validate(body).prompt, WRITERS[0])
+    except ValidationError as error:
+        raise InvalidBodyError(problems_of(error)) from error
+
+
 def read_music(body: Any) -> Order:
     """Validate a decoded JSON body.
 
@@ -81,6 +119,10 @@ def read_music(body: Any) -> Order:
 
 def plain_params(body: Mapping[str, Any]) -> dict[str, Any]:
     """A body as the parameters that songs are synthesised from."""
+    if _is_lyrics(body):
+        return lyrics.plain_params(body["prompt"])
+    if "clip_id" in body:  # its music is there already
+        return {"prompt": CONCAT, "lyrics": "", "lyrics_type": "generate", "seed": -1}
     words = body.get("prompt") or ""
     kind = "instrumental" if body.get("make_instrumental") else "user" if words else "generate"
     params: dict[str, Any] = {
@@ -105,9 +147,41 @@ def envelope(report: Report, bodies: Mapping[str, Any], base_url: str) -> Answer
         bodies: The body of the generation's submit.
         base_url: The simulator's own.
     """
-    clips = None if report.songs is None else [_clip(song, report, bodies, base_url) for song in report.songs]
-    data = report.head() | {"action": "MUSIC", "data": clips}
-    return as_json({"code": "success", "message": "", "data": data})
+    return as_json({"code": "success", "message": "", "data": _task(report, bodies, base_url)})
+
+
+def _task(report: Report, body: Mapping[str, Any], base_url: str) -> dict[str, Any]:
+    if _is_lyrics(body):
+        text = next(iter(lyrics.texts(report, body["prompt"])), None)
+        return report.head() | {"action": "LYRICS", "data": text}
+    clips = None if report.songs is None else [_clip(song, report, body, base_url) for song in report.songs]
+    return report.head() | {"action": "MUSIC", "data": clips}
+
+
+def batch_ids(sent: bytes) -> list[str]:
+    """The ids of a batch query, `{"ids": [..], "action": "MUSIC"}`; none of a body that is another one."""
+    try:
+        body = json.loads(sent)
+    except ValueError:
+        return []
+    ids = body.get("ids") if isinstance(body, dict) and body.get("action") == "MUSIC" else None
+    return [one for one in ids if isinstance(one, str)] if isinstance(ids, list) else []
+
+
+def batch(
+    ids: Sequence[str],
+    reports: Mapping[str, Report | None],
+    bodies: Mapping[str, Mapping[str, Any]],
+    base_url: str,
+) -> Answer:
+    """The reports on several generations, without those that are not known; as text, like CometAPI."""
+    known = ((report, bodies[one]) for one in ids if (report := reports.get(one)) is not None)
+    tasks = [_task(report, body, base_url) for report, body in known]
+    return as_json({"code": "success", "message": "", "data": tasks or None}, content_type=TEXT_TYPE)
+
+
+def _is_lyrics(body: Mapping[str, Any]) -> bool:
+    return "mv" not in body and "clip_id" not in body
 
 
 def _clip(song: Mapping[str, Any], report: Report, body: Mapping[str, Any], base_url: str) -> dict[str, Any]:
@@ -121,7 +195,7 @@ def _clip(song: Mapping[str, Any], report: Report, body: Mapping[str, Any], base
         "image_large_url": song["image_path"],
         "video_url": "",
         "created_at": song["created_at"],
-        "model_name": body["mv"],
+        "model_name": body.get("mv", ""),
         "display_name": song["artist"],
         "metadata": {
             "tags": body.get("tags") or ", ".join(song["tags"]),

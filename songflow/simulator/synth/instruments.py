@@ -1,6 +1,7 @@
 """Single sounds: notes from band-limited wavetables, a voice from formants, drums from sweeps and noise.
 
-Every sound starts and ends at zero. Frequencies in Hz, lengths in samples at 44.1 kHz.
+Every sound starts and ends at zero; a part of one has the same samples as the whole. Frequencies in Hz, lengths in
+samples at 44.1 kHz.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from songflow.simulator.settings import SAMPLE_RATE
-from songflow.simulator.synth.types import Mono
+from songflow.simulator.synth.types import Mono, Part
 
 # 2^11 entries: the top eleven bits of a 32-bit phase, whose overflow is the period.
 _TABLE_BITS = 11
@@ -72,55 +73,56 @@ def vowel_table(vowel: str, pitch: float) -> Mono:
     return _cycle((amplitudes * n ** np.float32(-0.4)).astype(np.float32))
 
 
-def play(wave: Mono, pitch: float, length: int, cents: float = 0.0) -> Mono:
+def play(wave: Mono, pitch: float, part: Part, cents: float = 0.0) -> Mono:
     """Read a period at a steady pitch."""
     step = np.uint32(int(pitch * 2.0 ** (cents / 1200.0) / SAMPLE_RATE * 2**32))
-    phase = np.arange(length, dtype=np.uint32) * step
-    return np.take(wave, phase >> _SHIFT)
+    phase = np.arange(part.start, part.stop, dtype=np.uint32) * step
+    return np.asarray(wave[phase >> _SHIFT])
 
 
-def play_vibrato(wave: Mono, pitch: float, length: int) -> Mono:
+def play_vibrato(wave: Mono, pitch: float, part: Part) -> Mono:
     """Read a period with a singer's vibrato: 5.2 Hz, growing to a quarter tone."""
-    time = np.arange(length, dtype=np.float32) / SAMPLE_RATE
+    time = np.arange(part.stop, dtype=np.float32) / SAMPLE_RATE
     depth = 0.012 * np.minimum(1.0, time / 0.3)
     steps = pitch / SAMPLE_RATE * 2**32 * (1.0 + depth * np.sin(2 * np.pi * 5.2 * time))
     phase = np.cumsum(steps.astype(np.uint32), dtype=np.uint32)
-    return np.take(wave, phase >> _SHIFT)
+    return np.asarray(wave[phase[part.start :] >> _SHIFT])
 
 
-def plucked(length: int, decay: float, attack: float = 0.004) -> Mono:
+def plucked(part: Part, decay: float, attack: float = 0.004) -> Mono:
     """Envelope of a struck string: `decay` seconds to 1/e, silent at both ends."""
-    time = np.arange(length, dtype=np.float32)
+    time = np.arange(part.start, part.stop, dtype=np.float32)
     fall: Mono = np.exp(-time / np.float32(decay * SAMPLE_RATE))
-    return fall * _edges(length, attack, 0.01)
+    return fall * sustained(part, attack, 0.01)
 
 
-def sustained(length: int, attack: float, release: float) -> Mono:
+def sustained(part: Part, attack: float, release: float) -> Mono:
     """Envelope of a sustained sound, with the seconds of its attack and release."""
-    return _edges(length, attack, release)
-
-
-def _edges(length: int, attack: float, release: float) -> Mono:
-    envelope = np.ones(length, dtype=np.float32)
+    length, start, stop = part
+    envelope = np.ones(stop - start, dtype=np.float32)
     up = max(1, min(length // 2, round(attack * SAMPLE_RATE)))
     down = max(1, min(length // 2, round(release * SAMPLE_RATE)))
-    envelope[:up] *= np.linspace(0, 1, up, dtype=np.float32)
-    envelope[length - down :] *= np.linspace(1, 0, down, dtype=np.float32)
+    if start < up:
+        rise = np.linspace(0, 1, up, dtype=np.float32)[start:stop]
+        envelope[: len(rise)] *= rise
+    if (begin := length - down) < stop:
+        fall = np.linspace(1, 0, down, dtype=np.float32)[max(0, start - begin) : stop - begin]
+        envelope[len(envelope) - len(fall) :] *= fall
     return envelope
 
 
 def kick(_: np.random.Generator) -> Mono:
-    length = round(0.28 * SAMPLE_RATE)
-    time = np.arange(length, dtype=np.float32) / SAMPLE_RATE
+    part = Part.whole(round(0.28 * SAMPLE_RATE))
+    time = np.arange(part.length, dtype=np.float32) / SAMPLE_RATE
     phase = 2 * np.pi * (48 * time + 90 * 0.03 * (1 - np.exp(-time / 0.03)))
-    return np.asarray(np.sin(phase) * plucked(length, 0.09, 0.001), dtype=np.float32)
+    return np.asarray(np.sin(phase) * plucked(part, 0.09, 0.001), dtype=np.float32)
 
 
 def snare(noise: np.random.Generator) -> Mono:
-    length = round(0.2 * SAMPLE_RATE)
-    time = np.arange(length, dtype=np.float32) / SAMPLE_RATE
-    tone = 0.5 * np.sin(2 * np.pi * 190 * time) * plucked(length, 0.04, 0.001)
-    rattle = 0.55 * noise.standard_normal(length, dtype=np.float32) * plucked(length, 0.06, 0.001)
+    part = Part.whole(round(0.2 * SAMPLE_RATE))
+    time = np.arange(part.length, dtype=np.float32) / SAMPLE_RATE
+    tone = 0.5 * np.sin(2 * np.pi * 190 * time) * plucked(part, 0.04, 0.001)
+    rattle = 0.55 * noise.standard_normal(part.length, dtype=np.float32) * plucked(part, 0.06, 0.001)
     return np.asarray(tone + rattle, dtype=np.float32)
 
 
@@ -133,9 +135,9 @@ def crash(noise: np.random.Generator) -> Mono:
 
 
 def _hiss(noise: np.random.Generator, seconds: float, decay: float) -> Mono:
-    length = round(seconds * SAMPLE_RATE)
-    raw = noise.standard_normal(length + 1, dtype=np.float32)
-    return np.asarray(0.5 * np.diff(raw) * plucked(length, decay, 0.001), dtype=np.float32)
+    part = Part.whole(round(seconds * SAMPLE_RATE))
+    raw = noise.standard_normal(part.length + 1, dtype=np.float32)
+    return np.asarray(0.5 * np.diff(raw) * plucked(part, decay, 0.001), dtype=np.float32)
 
 
 DRUMS: dict[str, Callable[[np.random.Generator], Mono]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from songflow.simulator.settings import SAMPLE_RATE
-from songflow.simulator.synth.types import Audio, Mono
+from songflow.simulator.synth.types import Audio, Mono, Part
 
 # About -16 dBFS; peaks stay under 0.86 so that mp3's overshoot does not clip.
 _LOUDNESS = 0.165
@@ -26,6 +26,11 @@ class Mix:
         self.samples = samples
         self._bus = np.zeros((2, samples), dtype=np.float32)
         self._send = np.zeros(samples, dtype=np.float32)
+
+    def heard(self, at: int, length: int) -> Part | None:
+        """The part of a sound at a place that is inside the clip; None if it is not heard."""
+        start, stop = max(0, -at), min(length, self.samples - at)
+        return Part(length, start, stop) if start < stop else None
 
     def add(self, sound: Mono, at: int, gain: float, pan: float = 0.0, send: float = 0.0) -> None:
         """Place a mono sound; `pan` from -1 (left) to 1."""

@@ -7,9 +7,9 @@ the source stopped (or, at negative times, end where it begins).
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from songflow.simulator.settings import MODEL_SECONDS, SAMPLE_RATE
 from songflow.simulator.synth import instruments as sound
 from songflow.simulator.synth.mix import Mix
 from songflow.simulator.synth.style import Style, read_style
-from songflow.simulator.synth.types import Audio, Mono
+from songflow.simulator.synth.types import Audio, Mono, Part
 from songflow.simulator.synth.words import Syllable, sung_lyrics, syllables
 
 _MINOR = (0, 2, 3, 5, 7, 8, 10)
@@ -45,8 +45,16 @@ def render(
     ).perform()
 
 
+class _Sound(NamedTuple):
+    """A sound of `length` samples that is made when it is heard; sounds with one key are the same."""
+
+    key: tuple[Any, ...]
+    length: int
+    make: Callable[[Part], Mono]
+
+
 class _Band:
-    """One performance: its instruments, its cache of rendered notes, and its mix."""
+    """One performance: its instruments, the sounds that it has made, and its mix."""
 
     def __init__(
         self, params: Mapping[str, Any], frame: Style, style: Style, seed: str, samples: int, start: int
@@ -62,9 +70,9 @@ class _Band:
         self._quality = float(params.get("generation_quality", 0.75))
         self._clarity = float(params.get("clarity_strength", 0.25))
         self._brightness = 0.6 * style.brightness + 0.4 * self._clarity
-        self._notes: dict[tuple[Any, ...], Mono] = {}
-        noise = np.random.default_rng(np.frombuffer(seed.encode(), dtype=np.uint8))
-        self._drums = {name: make(noise) for name, make in sound.DRUMS.items()}
+        self._sounds: dict[tuple[Any, ...], Mono] = {}
+        self._drums: dict[str, Mono] = {}
+        self._periods: dict[tuple[Any, ...], Mono] = {}
 
     def perform(self) -> Audio:
         bar = 4 * self._beat
@@ -147,9 +155,9 @@ class _Band:
         for degree in (chord, chord + 2, chord + 4):
             number = self._note_number(degree, 1)
             for side, cents in ((-1.0, -6.0), (1.0, 6.0)):
-                pad = self._held(wave, number, length, cents, 0.5 * self._brightness)
+                pad = self._held(wave, number, length, 0.5 * self._brightness, cents)
                 width = side * (0.45 + 0.55 * self._clarity)
-                self._mix.add(pad, at, 0.10 * gain, width, 0.5)
+                self._add(pad, at, 0.10 * gain, width, 0.5)
 
     def _bass(self, chord: int, at: int, luck: random.Random) -> None:
         number = self._note_number(chord, -1)
@@ -163,7 +171,7 @@ class _Band:
             note = self._plucked(
                 "saw", number + lift, round(length * self._beat), 0.5, 0.35 * self._brightness
             )
-            self._mix.add(note, at + round(beat * self._beat), 0.42)
+            self._add(note, at + round(beat * self._beat), 0.42)
 
     def _arp(self, chord: int, at: int, luck: random.Random, energy: float) -> None:
         order = [0, 2, 4, 7, 4, 2] if luck.random() < 0.5 else [0, 4, 2, 7, 2, 4]
@@ -173,7 +181,7 @@ class _Band:
             number = self._note_number(chord + order[step % len(order)], 2)
             note = self._plucked(wave, number, round(1.6 * self._beat), 0.28, self._brightness)
             side = (0.3 + 0.5 * self._clarity) * (1 if step % 2 else -1)
-            self._mix.add(note, at + round(step * 4 / steps * self._beat), 0.15, side, 0.45)
+            self._add(note, at + round(step * 4 / steps * self._beat), 0.15, side, 0.45)
 
     def _lead(self, chord: int, at: int, luck: random.Random) -> None:
         beat = 0.0
@@ -181,8 +189,8 @@ class _Band:
             length = luck.choice((0.5, 0.5, 1.0, 1.5))
             if luck.random() < 0.75:
                 number = self._note_number(chord + luck.choice((0, 1, 2, 4, 5)), 2)
-                note = self._held(self._style.wave, number, round(length * self._beat), 0.0, self._brightness)
-                self._mix.add(note, at + round(beat * self._beat), 0.16, 0.0, 0.4)
+                note = self._held(self._style.wave, number, round(length * self._beat), self._brightness)
+                self._add(note, at + round(beat * self._beat), 0.16, 0.0, 0.4)
             beat += length
 
     def _drum_bar(self, number: int, at: int, energy: float, luck: random.Random) -> None:
@@ -199,7 +207,7 @@ class _Band:
             hits += [("snare", 3.5, 0.3), ("snare", 3.75, 0.36)]
         for name, beat, gain in hits:
             pan = 0.25 if name in ("hat", "crash") else 0.0
-            self._mix.add(self._drums[name], at + round(beat * self._beat), level * gain, pan, 0.1)
+            self._hit(name, at + round(beat * self._beat), level * gain, pan)
 
     # ---- the singer
 
@@ -231,30 +239,61 @@ class _Band:
         return self._samples * float(default if share is None else share)
 
     def _syllable(self, word: Syllable, degree: int, at: int, length: int, gain: float) -> None:
-        number = self._note_number(degree, 1)
-        key = ("voice", word.vowel, number, length)
-        if key not in self._notes:
-            pitch = sound.frequency(number)
-            vowel = sound.play_vibrato(sound.vowel_table(word.vowel, pitch), pitch, length)
-            self._notes[key] = vowel * sound.sustained(length, 0.025, 0.06)
-        self._mix.add(self._notes[key], at, gain, 0.0, 0.3)
+        pitch = sound.frequency(self._note_number(degree, 1))
+
+        def make(part: Part) -> Mono:
+            period = self._period(("voice", word.vowel, pitch), lambda: sound.vowel_table(word.vowel, pitch))
+            return sound.play_vibrato(period, pitch, part) * sound.sustained(part, 0.025, 0.06)
+
+        self._add(_Sound(("voice", word.vowel, pitch, length), length, make), at, gain, 0.0, 0.3)
         if word.hiss:
-            self._mix.add(self._drums["hat"], at - round(0.02 * SAMPLE_RATE), 0.25 * gain, 0.0, 0.1)
+            self._hit("hat", at - round(0.02 * SAMPLE_RATE), 0.25 * gain, 0.0)
 
-    # ---- cached sounds
+    # ---- sounds, of which only what is heard is made
 
-    def _plucked(self, wave: str, number: int, length: int, decay: float, brightness: float) -> Mono:
-        key = ("plucked", wave, number, length)
-        if key not in self._notes:
-            pitch = sound.frequency(number)
-            period = sound.table(wave, pitch, brightness, self._quality)
-            self._notes[key] = sound.play(period, pitch, length) * sound.plucked(length, decay)
-        return self._notes[key]
+    def _add(self, made: _Sound, at: int, gain: float, pan: float = 0.0, send: float = 0.0) -> None:
+        """Place a sound; one that is heard whole is kept for the next time."""
+        part = self._mix.heard(at, made.length)
+        if part is None:
+            return
+        if part == Part.whole(made.length):
+            if made.key not in self._sounds:
+                self._sounds[made.key] = made.make(part)
+            samples = self._sounds[made.key]
+        else:
+            samples = made.make(part)
+        self._mix.add(samples, at + part.start, gain, pan, send)
 
-    def _held(self, wave: str, number: int, length: int, cents: float, brightness: float) -> Mono:
-        key = ("sustained", wave, number, length, cents)
-        if key not in self._notes:
-            pitch = sound.frequency(number)
-            period = sound.table(wave, pitch, brightness, self._quality)
-            self._notes[key] = sound.play(period, pitch, length, cents) * sound.sustained(length, 0.12, 0.2)
-        return self._notes[key]
+    def _hit(self, drum: str, at: int, gain: float, pan: float) -> None:
+        if not self._drums:
+            noise = np.random.default_rng(np.frombuffer(self._seed.encode(), dtype=np.uint8))
+            self._drums = {name: make(noise) for name, make in sound.DRUMS.items()}
+        self._mix.add(self._drums[drum], at, gain, pan, 0.1)
+
+    def _plucked(self, wave: str, number: int, length: int, decay: float, brightness: float) -> _Sound:
+        pitch = sound.frequency(number)
+
+        def make(part: Part) -> Mono:
+            period = self._wave(wave, pitch, brightness)
+            return sound.play(period, pitch, part) * sound.plucked(part, decay)
+
+        return _Sound(("plucked", wave, number, length), length, make)
+
+    def _held(self, wave: str, number: int, length: int, brightness: float, cents: float = 0.0) -> _Sound:
+        pitch = sound.frequency(number)
+
+        def make(part: Part) -> Mono:
+            period = self._wave(wave, pitch, brightness)
+            return sound.play(period, pitch, part, cents) * sound.sustained(part, 0.12, 0.2)
+
+        return _Sound(("held", wave, number, length, cents), length, make)
+
+    def _wave(self, wave: str, pitch: float, brightness: float) -> Mono:
+        return self._period(
+            (wave, pitch, brightness), lambda: sound.table(wave, pitch, brightness, self._quality)
+        )
+
+    def _period(self, key: tuple[Any, ...], make: Callable[[], Mono]) -> Mono:
+        if key not in self._periods:
+            self._periods[key] = make()
+        return self._periods[key]
