@@ -1,9 +1,10 @@
 """Export the manifest and its songs to a folder, in formats of other tools.
 
     csv, parquet, jsonl   manifest.<form> with every column, and optionally the songs in audio/
-    audiofolder           metadata.jsonl for Hugging Face's `load_dataset("audiofolder")`, and the songs under names
-                          that it does not take for those of a split
+    audiofolder           metadata.jsonl for Hugging Face's `load_dataset("audiofolder")` with a dataset card, and the
+                          songs under names that it does not take for those of a split
     nemo                  manifest.jsonl with audio_filepath, duration and text for NVIDIA NeMo
+    m3u                   playlist.m3u8 for players
 
 The same library gives the same bytes. Nothing is overwritten unless `force` is set.
 """
@@ -12,33 +13,39 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from songflow.documents.csv_table import csv_bytes
+from songflow.catalog.export_tables import TABLES, table_bytes
+from songflow.catalog.export_texts import dataset_card, lyrics_files
 from songflow.errors import InputError
 from songflow.runtime.remote_files import as_os_error, is_remote, local_path, open_file
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["FORMATS", "Audio", "Exported", "Format", "export"]
+__all__ = ["FORMATS", "Audio", "Exported", "Format", "export", "refuse_existing"]
 
-Format = Literal["csv", "parquet", "jsonl", "audiofolder", "nemo"]
+Format = Literal["csv", "parquet", "jsonl", "audiofolder", "nemo", "m3u"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
 Audio = Literal["none", "copy", "link"]
 """How songs are exported: not at all, as copies, or as links (a hard link, else a symbolic one)."""
 
 AUDIO_FOLDER = "audio"
-# Forms that name songs by files in the export.
+# Forms that name songs by files in the export, and forms without rows for what has no song, or one in the trash.
 _NEEDS_AUDIO = frozenset({"audiofolder"})
+_OF_SONGS = frozenset({"audiofolder", "nemo", "m3u"})
+_CARD = "README.md"
+# What says who made the songs and where, in an export that is meant for others.
+_PRIVATE = (
+    "account", "base_url", "cover_path", "whole_path", "notes", "rated_by", "decided_by", "noted_by",
+)  # fmt: skip
 # `load_dataset` divides files into splits by these words in their names, whatever metadata.jsonl says, and leaves out
 # the rest. It skips hidden files, reads `::` as a chain of addresses, and some characters as patterns.
 _NOT_NEUTRAL = re.compile(r"train|test|val|dev|^[._]|::|[*?\[\]\x00-\x1f\x7f]", re.IGNORECASE)
@@ -59,12 +66,16 @@ def export(
     form: Format,
     *,
     audio: Audio = "none",
+    beside: bool = False,
+    private: bool = False,
     force: bool = False,
     formula_guard: bool = True,
 ) -> Exported:
     """Write a manifest, and optionally its songs, to a folder.
 
     Args:
+        beside: Put each song's cover and lyrics (.txt and .lrc) beside its exported file.
+        private: In an audiofolder, keep the columns that name the account, files of this machine and people, and notes.
         force: Replace files of an earlier export; other files in the folder are not touched.
         formula_guard: In CSV, put an apostrophe before texts that a spreadsheet would run.
 
@@ -72,27 +83,49 @@ def export(
         InputError: a file exists already (checked before anything is written), cannot be read or written, or the
             form needs the songs' files.
     """
-    if form in _NEEDS_AUDIO and audio == "none":
-        raise InputError(f"The form {form} needs the songs' files.", next="add --audio copy or --audio link.")
-    with_songs = form in _NEEDS_AUDIO or form == "nemo"
-    rows = frame[frame["path"].notna()] if with_songs else frame
+    if (form in _NEEDS_AUDIO or beside) and audio == "none":
+        what = f"The form {form} needs" if form in _NEEDS_AUDIO else "Covers and lyrics need"
+        raise InputError(f"{what} the songs' files.", next="add --audio copy or --audio link.")
+    rows = frame[frame["path"].notna() & frame["trashed_at"].isna()] if form in _OF_SONGS else frame
     if rows.empty:
         raise InputError("There is nothing to export.", next="choose other rows, or make some songs.")
     names = _names(rows, neutral=form == "audiofolder") if audio != "none" else {}
-    table = folder / _TABLES[form]
-    _refuse_existing([table, *(folder / name for name in names.values())], force)
+    texts = _texts(rows, names, form, beside=beside)
+    covers = _covers(rows, names) if beside else {}
+    table = folder / TABLES[form]
+    files = (*names.values(), *covers.values(), *texts)
+    refuse_existing([table, *(folder / name for name in files)], force)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path, name in names.items():
+        for path, name in (*names.items(), *covers.items()):
             _place(path, folder / name, audio)
+        for name, text in texts.items():
+            (folder / name).write_bytes(text.encode("utf-8", "replace"))
         placed = rows.assign(path=[names.get(str(path), path) for path in rows["path"]]) if names else rows
-        table.write_bytes(csv_bytes(placed, guard=formula_guard) if form == "csv" else _WRITERS[form](placed))
+        if form == "audiofolder" and not private:
+            placed = placed.drop(columns=list(_PRIVATE))
+        table.write_bytes(table_bytes(form, placed, formula_guard=formula_guard))
     except OSError as error:
         raise InputError(
             f"{getattr(error, 'filename', None) or folder} cannot be exported: {error.strerror or error}.",
             next="choose another --output, or check that the files exist.",
         ) from None
     return Exported(table, len(rows), len(names))
+
+
+def _texts(rows: pandas.DataFrame, names: Mapping[str, str], form: Format, *, beside: bool) -> dict[str, str]:
+    """The text files of an export by their names: a dataset's card, and lyrics beside the songs."""
+    texts = {_CARD: dataset_card(rows)} if form == "audiofolder" else {}
+    return texts | (lyrics_files(rows, names) if beside else {})
+
+
+def _covers(rows: pandas.DataFrame, names: Mapping[str, str]) -> dict[str, str]:
+    """The name in the export of each cover, by its path; songs that share a cover have it beside the first."""
+    covers: dict[str, str] = {}
+    for song, cover in zip(rows["path"], rows["cover_path"].astype(object), strict=True):
+        if isinstance(cover, str) and song in names:
+            covers.setdefault(cover, f"{names[song].rpartition('.')[0]}.{cover.rpartition('.')[2]}")
+    return covers
 
 
 def _names(rows: pandas.DataFrame, *, neutral: bool) -> dict[str, str]:
@@ -114,7 +147,8 @@ def _names(rows: pandas.DataFrame, *, neutral: bool) -> dict[str, str]:
     return names
 
 
-def _refuse_existing(targets: Sequence[Path], force: bool) -> None:
+def refuse_existing(targets: Sequence[Path], force: bool) -> None:
+    """Raise InputError if one of an export's files exists already, unless they are to be replaced."""
     existing = [target for target in targets if target.exists() or target.is_symlink()]
     if existing and not force:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
@@ -140,65 +174,3 @@ def _place(path: str, target: Path, audio: Audio) -> None:
         if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}:
             raise
         target.symlink_to(source.resolve(strict=True))
-
-
-# --- the tables ---
-
-
-def _parquet(rows: pandas.DataFrame) -> bytes:
-    data: bytes = rows.reset_index(drop=True).to_parquet(None, index=False)
-    return data
-
-
-def _jsonl(rows: pandas.DataFrame) -> bytes:
-    return _lines(_records(rows))
-
-
-def _audiofolder(rows: pandas.DataFrame) -> bytes:
-    """`file_name`, relative to the folder, and every other column."""
-    return _lines([{"file_name": row.pop("path"), **row} for row in _records(rows)])
-
-
-def _nemo(rows: pandas.DataFrame) -> bytes:
-    """Lyrics as the text, seconds as the duration, and fields for prompt and ids."""
-    return _lines(
-        [
-            {
-                "audio_filepath": row["path"],
-                "duration": row["seconds"] if row["seconds"] is not None else row["announced_seconds"],
-                "text": row["song_lyrics"] or "",
-                "prompt": row["request.prompt"],
-                "song_id": row["song_id"],
-                "key": row["key"],
-                "sha256": row["sha256"],
-            }
-            for row in _records(rows)
-        ]
-    )
-
-
-def _records(rows: pandas.DataFrame) -> list[dict[str, Any]]:
-    text = rows.to_json(orient="records", date_format="iso", date_unit="us", double_precision=15)
-    records: list[dict[str, Any]] = json.loads(text or "[]")
-    return records
-
-
-def _lines(records: Sequence[Mapping[str, Any]]) -> bytes:
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode(
-        "utf-8", "replace"
-    )
-
-
-_TABLES: Mapping[str, str] = {
-    "csv": "manifest.csv",
-    "parquet": "manifest.parquet",
-    "jsonl": "manifest.jsonl",
-    "audiofolder": "metadata.jsonl",
-    "nemo": "manifest.jsonl",
-}
-_WRITERS: Mapping[str, Callable[[pandas.DataFrame], bytes]] = {
-    "parquet": _parquet,
-    "jsonl": _jsonl,
-    "audiofolder": _audiofolder,
-    "nemo": _nemo,
-}

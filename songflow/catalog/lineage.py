@@ -11,6 +11,7 @@ from songflow.audio.alignment import HOLDS
 from songflow.documents.text import one_line
 from songflow.families.registry import place_at, returns_new_part, start_field
 from songflow.gateways import place_of
+from songflow.ledger.rows import JOINED_BY_GATEWAY
 
 if TYPE_CHECKING:
     import pandas
@@ -150,7 +151,10 @@ def _remark(row: Mapping[str, Any]) -> str:
         return "not stored"
     if row["mode"] != REGULAR and returns_new_part(row["request.model_type"]):
         whole = row.get("whole_path")
-        return f"new part, joined: {one_line(PurePath(whole).name)}" if whole else "new part, not joined"
+        if not whole:
+            return "new part, not joined"
+        by = " by the gateway" if row.get("joined_by") == JOINED_BY_GATEWAY else ""
+        return f"new part, joined{by}: {one_line(PurePath(whole).name)}"
     if row["source_score"] is not None:
         if row["source_score"] >= HOLDS:
             return f"holds its source from {row['source_at'] or 0:.1f} s"

@@ -116,6 +116,11 @@ class Database:
         """The database's URL for messages, without passwords (URL options can contain one, too)."""
         return self.url.set(query={}).render_as_string(hide_password=True)
 
+    @property
+    def may_write(self) -> bool:
+        """False for a file that may only be read."""
+        return not self._is_read_only
+
     async def open(self) -> None:
         """Check the location, connect, and migrate the schema to this version.
 

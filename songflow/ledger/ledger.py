@@ -6,7 +6,11 @@ from sqlalchemy import URL
 
 from songflow.ledger.choices import Choices
 from songflow.ledger.engine import Database
+from songflow.ledger.finished import FinishedCopies
+from songflow.ledger.hints import Hints
+from songflow.ledger.judgements import Judgements
 from songflow.ledger.key_summaries import KeySummaries
+from songflow.ledger.measures import SongMeasures
 from songflow.ledger.money import Money
 from songflow.ledger.pace import Pace
 from songflow.ledger.restore import Restore
@@ -30,7 +34,10 @@ class Ledger:
         pace: The submit rate of accounts that were rate-limited.
         restore: Rows rebuilt from the metadata of song files.
         choices: The takes that recipes continue from.
+        finished: Finished copies of songs.
+        judgements: What people say of songs.
         key_summaries: Summaries of many request keys.
+        measures: What stored songs sound like.
 
     Raises:
         LibraryError: on entering, if the database cannot be used; nothing is changed then.
@@ -44,7 +51,11 @@ class Ledger:
         self.pace = Pace(self.database)
         self.restore = Restore(self.database)
         self.choices = Choices(self.database)
+        self.hints = Hints(self.database)
+        self.finished = FinishedCopies(self.database)
+        self.judgements = Judgements(self.database)
         self.key_summaries = KeySummaries(self.database)
+        self.measures = SongMeasures(self.database)
 
     async def __aenter__(self) -> Ledger:
         await self.database.open()

@@ -10,8 +10,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, BindParameter, RowMapping, bindparam, func, select
+from sqlalchemy import BigInteger, BindParameter, ColumnElement, RowMapping, Table, bindparam, func, select
 
+from songflow.families.registry import models_without_songs
 from songflow.ledger import schema
 from songflow.ledger.engine import Connection
 from songflow.ledger.rows import Generation, Submission
@@ -20,6 +21,7 @@ from songflow.ledger.states import RULES
 __all__ = [
     "leading_submission",
     "lock_name",
+    "makes_songs",
     "one_generation",
     "one_submission",
     "submissions_of",
@@ -34,6 +36,12 @@ _SUBMISSIONS_OF = select(_submissions).where(_submissions.c.key == _wanted).orde
 _LOCK_NAME = select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger)))
 _ONE_GENERATION = select(_generations).where(_generations.c.key == _wanted)
 _ONE_GENERATION_LOCKED = _ONE_GENERATION.with_for_update()
+
+
+def makes_songs(submissions: Table) -> ColumnElement[bool]:
+    """Whether a submission makes songs of its own: not a whole song that belongs to a new part's row."""
+    model = submissions.c.model_type
+    return model.is_(None) | model.not_in(models_without_songs())
 
 
 def leading_submission(submissions: Sequence[Submission]) -> Submission | None:

@@ -1,5 +1,7 @@
 """Songs and requests as people name them: by a whole id or key, or by the beginning of just one.
 
+Of an id that is a path, the beginning of its file name is enough.
+
 Only a reference that is no whole id or key itself is taken as a beginning, and one of fewer than `SHORTEST` characters
 never is, so that a slip names nothing.
 """
@@ -39,6 +41,8 @@ async def full_key(ledger: Ledger, given: str) -> str:
     if len(given) < SHORTEST or await ledger.submissions.of_key(given):
         return given
     found = await ledger.submissions.states_by_prefix(given)
+    # What completes another generation has a key below that one's.
+    found = {key: found[key] for key in found if not any(key.startswith(f"{other}/") for other in found)}
     lines = [f"{key} ({state})" for key, state in found.items()]
     return _only(given, "keys", list(found), lines)
 

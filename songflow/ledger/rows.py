@@ -16,6 +16,8 @@ from songflow.ledger.spool import SpooledIntent
 from songflow.ledger.states import RULES, SongState, State
 
 __all__ = [
+    "JOINED_BY_GATEWAY",
+    "JOINED_HERE",
     "LEFT_TO_SENDER",
     "Caps",
     "Generation",
@@ -29,6 +31,9 @@ __all__ = [
     "spooled_intent",
 ]
 
+
+JOINED_HERE, JOINED_BY_GATEWAY = "local", "gateway"
+"""Who joined a new part with its source."""
 
 LEFT_TO_SENDER = "the process that asked for it has ended or was stopped; its sender waits for the answer"
 """The remark on a submission in state `sending` whose sender alone still works on it."""
@@ -235,9 +240,11 @@ class Song:
 
     `announced_seconds` is the gateway's value, `seconds` the decoded length; `peak` is 0..1, `rms_db` in dBFS.
     `sha256` is of the file, `audio_sha256` of the audio without its tags. An extension has `source_score`
-    (0..1, the confidence that it contains its source), `source_at` and `added_seconds`. `rating` is 0..5. An extension
-    that is only the new part has `whole_path`, the file in which it is joined with its source; the other three then
-    describe that file.
+    (0..1, the confidence that it contains its source), `source_at` and `added_seconds`. `rating` is 0..5, `decision`
+    keep or discard, `notes` are a person's own; each has who gave it and when. With `trashed_at`, the file is in the
+    library's trash, as `path` says. An extension that is only the new part has `whole_path`, the file in which it is
+    joined with its source, and `joined_by`, who did that ("local" or "gateway"); the other three then describe that
+    file.
     """
 
     id: int
@@ -276,6 +283,15 @@ class Song:
     rating: float | None
     rated_at: datetime | None
     whole_path: str | None = None
+    joined_by: str | None = None
+    rated_by: str | None = None
+    decision: str | None = None
+    decided_at: datetime | None = None
+    decided_by: str | None = None
+    notes: str | None = None
+    noted_at: datetime | None = None
+    noted_by: str | None = None
+    trashed_at: datetime | None = None
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Song:
@@ -313,7 +329,7 @@ class StoredFile:
     """A complete song on the store: its address, size (bytes), sha256 (hex) and decoded properties.
 
     `audio_sha256` is of the audio without its tags, `cover_path` the address of its cover, `whole_path` that of the
-    file in which a new part is joined with its source.
+    file in which a new part is joined with its source, and `joined_by` who joined it.
     """
 
     path: str
@@ -327,6 +343,7 @@ class StoredFile:
     audio_sha256: str | None = None
     cover_path: str | None = None
     whole_path: str | None = None
+    joined_by: str | None = None
     note: str | None = None
     stored_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 

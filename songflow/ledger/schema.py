@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    func,
     text,
     type_coerce,
 )
@@ -35,7 +36,11 @@ __all__ = [
     "answers",
     "budgets",
     "choices",
+    "finished",
     "generations",
+    "hints",
+    "judgements",
+    "measures",
     "metadata",
     "paces",
     "songs",
@@ -43,7 +48,7 @@ __all__ = [
     "switches",
 ]
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0007"
 """The newest migration of this version. Revisions are four digits and compare as text."""
 
 
@@ -248,13 +253,71 @@ songs = Table(
     Column("source_at", Float),
     Column("added_seconds", Float),
     Column("note", Text),
-    # A person's rating, 0..5.
+    # What a person says of it: a rating (0..5), a decision (keep or discard), notes; each with when and who.
     Column("rating", Float),
     Column("rated_at", UtcDateTime),
-    # An extension that is only the new part: the file in which it is joined with its source.
+    # An extension that is only the new part: the file in which it is joined with its source, and who joined it.
     Column("whole_path", Text),
+    Column("joined_by", String(16)),
+    Column("rated_by", String(255)),
+    Column("decision", String(16)),
+    Column("decided_at", UtcDateTime),
+    Column("decided_by", String(255)),
+    Column("notes", Text),
+    Column("noted_at", UtcDateTime),
+    Column("noted_by", String(255)),
+    # Since when its file lies in the library's trash.
+    Column("trashed_at", UtcDateTime),
+    # By the database's clock: the listening room follows it.
+    Column("changed_at", UtcDateTime, default=func.now(), onupdate=func.now(), index=True),
     UniqueConstraint("submission_id", "take"),
 )
+
+judgements = Table(
+    "judgements",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("song", Integer, ForeignKey("songs.id"), primary_key=True, autoincrement=False, index=True),
+    Column("kind", String(16), nullable=False),
+    Column("value", Text),
+    Column("before", Text),
+    Column("other_song", Integer, ForeignKey("songs.id")),
+    Column("by", String(255)),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("undone_at", UtcDateTime),
+)
+"""What people said of songs; a song's row has the newest of each kind. Copies of a song have the same ids."""
+
+measures = Table(
+    "measures",
+    metadata,
+    Column("song", Integer, ForeignKey("songs.id"), primary_key=True, autoincrement=False),
+    Column("version", Integer, nullable=False),
+    Column("loudness_lufs", Float),
+    Column("true_peak_db", Float),
+    Column("loudness_range", Float),
+    Column("silence_start", Float),
+    Column("silence_end", Float),
+    Column("clipped_samples", Integer),
+    Column("tempo", Float),
+    Column("centroid_hz", Float),
+    Column("waveform", Text),
+    Column("measured_at", UtcDateTime, nullable=False, index=True),
+)
+"""What a stored file sounds like, measured here."""
+
+finished = Table(
+    "finished",
+    metadata,
+    Column("path", Text, primary_key=True),
+    Column("song", Integer, ForeignKey("songs.id"), nullable=False, index=True),
+    Column("sha256", String(64), nullable=False),
+    Column("bytes", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Column("settings", Text, nullable=False),
+    Column("made_at", UtcDateTime, nullable=False),
+)
+"""Copies of songs that were trimmed, faded or made louder; the songs themselves are untouched."""
 
 choices = Table(
     "choices",
@@ -290,3 +353,14 @@ paces = Table(
     Column("pause", Float, nullable=False),
     Column("not_before", UtcDateTime, nullable=False),
 )
+
+hints = Table(
+    "hints",
+    metadata,
+    Column("mark", String(64), primary_key=True),
+    Column("gateway", String(64), nullable=False),
+    Column("generation_id", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Index(None, "at"),
+)
+"""What callbacks of gateways have said: that a generation may have ended."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 
-from songflow.documents.text import joined_notes
+from songflow.documents.text import PATH_SIGNS, joined_notes, short_name
 from songflow.ledger import schema
 from songflow.ledger.answers import store_answer
 from songflow.ledger.engine import Connection, Database
 from songflow.ledger.money import settle_money
-from songflow.ledger.queries import one_submission
+from songflow.ledger.queries import lock_name, one_submission
 from songflow.ledger.rows import (
     Generation,
     Song,
@@ -65,7 +66,10 @@ _SET_WAITING_SONG = _SET_SONG.where(_songs.c.state != SongState.STORED)
 
 @dataclass(frozen=True, slots=True)
 class AnnouncedTake:
-    """One take as announced by a gateway; `error` is the gateway's reason if the take failed."""
+    """One take as announced by a gateway; `error` is the gateway's reason if the take failed.
+
+    `complete`: there is nothing to fetch, so it is stored with this row.
+    """
 
     song_id: str | None
     title: str | None
@@ -76,6 +80,7 @@ class AnnouncedTake:
     image_url: str | None
     error: str | None
     payload: str
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,16 +186,87 @@ class Songs:
             },
         )
 
+    async def joined(
+        self,
+        part: Song,
+        path: str,
+        by: str,
+        found: SourceFound,
+        *,
+        ends: tuple[str, ...],
+        whole: tuple[Song, StoredFile] | None = None,
+    ) -> Song:
+        """Record the whole song that an extension's new part was joined into.
+
+        Args:
+            part: The new part.
+            path: Where the whole song is.
+            by: Who joined it.
+            found: How it contains its source.
+            ends: How the remarks begin that are not true any more.
+            whole: The take in which the gateway gave it, and its file; recorded as stored in the same transaction.
+        """
+        async with self._database.write("song stored") as connection:
+            if whole is not None:
+                song, file = whole
+                row = {**asdict(file), **asdict(found), "note": joined_notes(found.note, file.note)}
+                await connection.execute(
+                    _SET_SONG, {"which": song.id, **row, "state": SongState.STORED, "error": None}
+                )
+            [current] = await songs_where(connection, "id", part.id)
+            notes = [one for one in (current.note or "").split("; ") if one and not one.startswith(ends)]
+            await connection.execute(
+                _SET_SONG,
+                {
+                    "which": part.id,
+                    **asdict(found),
+                    "note": joined_notes(*notes, found.note),
+                    "whole_path": path,
+                    "joined_by": by,
+                },
+            )
+            return (await songs_where(connection, "id", part.id))[0]
+
     async def problem(self, song: Song, error: str) -> Song:
         """Record why a take could not be stored; it stays announced and is tried again later."""
         async with self._database.write("song problem") as connection:
             await connection.execute(_SET_WAITING_SONG, {"which": song.id, "error": clean_text(error)})
             return (await songs_where(connection, "id", song.id))[0]
 
-    async def rate(self, song: Song, rating: float | None) -> None:
-        """Set a take's rating, 0..5 (None removes it)."""
-        rated_at = None if rating is None else datetime.now(UTC)
-        await self._update("song rated", song, {"rating": rating, "rated_at": rated_at})
+    @asynccontextmanager
+    async def moving(self, song: Song) -> AsyncIterator[None]:
+        """Take turns with the moves of a song's files on other machines; SQLite has only this one."""
+        if self._database.is_sqlite:
+            yield
+            return
+        async with self._database.read() as connection:
+            await lock_name(connection, f"move {song.id}")
+            yield
+
+    async def moved(self, song: Song, places: Mapping[str, str], *, to_trash: bool) -> Song:
+        """Record that files of a song were moved: in its row, and in that of the new part that it is the whole of.
+
+        Args:
+            song: The song.
+            places: The new address of each file by its old one.
+            to_trash: Whether they are in the trash now.
+        """
+        async with self._database.write("song moved") as connection:
+            [current] = await songs_where(connection, "id", song.id)
+            files = {name: getattr(current, name) for name in ("path", "cover_path", "whole_path")}
+            values: dict[str, Any] = {name: places.get(path or "", path) for name, path in files.items()}
+            values["trashed_at"] = (current.trashed_at or datetime.now(UTC)) if to_trash else None
+            await connection.execute(_SET_SONG, {"which": song.id, **values})
+            if current.parent_song_id is not None and current.path is not None:
+                part = (_songs.c.song_id == current.parent_song_id) & (_songs.c.whole_path == current.path)
+                await connection.execute(update(_songs).where(part).values(whole_path=values["path"]))
+            return replace(current, **values)
+
+    async def shares_cover(self, song: Song) -> bool:
+        """True if another song has the same cover file."""
+        async with self._database.read() as connection:
+            others = select(_songs.c.id).where(_songs.c.cover_path == song.cover_path, _songs.c.id != song.id)
+            return (await connection.execute(others.limit(1))).first() is not None
 
     async def add_note(self, song: Song, note: str) -> None:
         """Append a remark to a song's note, unless the note contains it."""
@@ -240,16 +316,18 @@ class Songs:
             return await songs_where(connection, "song_id", song_id)
 
     async def titles_by_prefix(self, prefix: str) -> dict[str, str | None]:
-        """The gateway ids that begin with a text, in order, each with the title of a song."""
+        """The gateway ids that begin with a text, or whose file name does, in order, each with the title of a song."""
         columns = (_songs.c.song_id, _songs.c.title)
+        begins = _songs.c.song_id.startswith(prefix, autoescape=True)
+        inside = (_songs.c.song_id.contains(f"{sign}{prefix}", autoescape=True) for sign in PATH_SIGNS)
         async with self._database.read() as connection:
-            rows = await connection.execute(
-                select(*columns)
-                .where(_songs.c.song_id.startswith(prefix, autoescape=True))
-                .order_by(*columns)
-            )
+            rows = await connection.execute(select(*columns).where(or_(begins, *inside)).order_by(*columns))
             # SQLite's LIKE takes capitals for small letters.
-            return {song_id: title for song_id, title in rows if song_id.startswith(prefix)}
+            return {
+                song_id: title
+                for song_id, title in rows
+                if song_id.startswith(prefix) or short_name(song_id).startswith(prefix)
+            }
 
     async def find(self, row_id: int) -> Song | None:
         """One song by the number of its row, or None."""
@@ -298,7 +376,8 @@ def _announced_columns(take: AnnouncedTake) -> dict[str, Any]:
     failed = take.error is not None
     return {
         "song_id": clean_text(take.song_id),
-        "state": SongState.FAILED if failed else SongState.ANNOUNCED,
+        "state": SongState.FAILED if failed else SongState.STORED if take.complete else SongState.ANNOUNCED,
+        "stored_at": datetime.now(UTC) if take.complete and not failed else None,
         "title": clean_text(take.title),
         "tags": json_list(take.tags),
         "lyrics": clean_text(take.lyrics),

@@ -29,6 +29,7 @@ from songflow.ledger.lease import Lease
 from songflow.ledger.money import release_held, settle_money
 from songflow.ledger.queries import (
     lock_name,
+    makes_songs,
     one_generation,
     one_submission,
     submissions_of,
@@ -321,6 +322,7 @@ class Submissions:
                     _submissions.c.state == State.SUCCEEDED,
                     _submissions.c.settled_at >= ended_after,
                     takes == 1,
+                    makes_songs(_submissions),
                 )
             )
             return [Submission.from_row(dict(row)) for row in rows.mappings()]

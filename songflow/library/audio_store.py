@@ -18,7 +18,7 @@ from songflow.ledger.spool import sync_folder
 from songflow.runtime.failpoints import reached
 from songflow.runtime.remote_files import as_os_error, is_remote, local_path
 
-__all__ = ["AudioStore", "move_into_place", "prepare_folder", "require_space"]
+__all__ = ["TRASH", "AudioStore", "move_into_place", "prepare_folder", "require_space"]
 
 # File systems of fsspec that forget their files with the process, and those that only read.
 _FLEETING = frozenset({"memory"})
@@ -38,6 +38,9 @@ _READ_ONLY = frozenset(
         "wandb",
     }
 )
+
+TRASH = "trash"
+"""The folder of discarded songs in a store."""
 
 MIN_FREE_BYTES = 64 * 1024 * 1024
 """Free space required before a payment: two takes of several minutes, and the ledger's growth."""
@@ -118,7 +121,7 @@ class AudioStore:
         return str(self._remote.unstrip_protocol(address))
 
     def _upload(self, part: Path, address: str) -> None:
-        self._remote.makedirs(self._open()[1], exist_ok=True)
+        self._remote.makedirs(address.rpartition("/")[0], exist_ok=True)
         reached("song: before upload")
         self._remote.put_file(str(part), address)
         reached("song: after upload")
@@ -153,6 +156,33 @@ class AudioStore:
         self._remote.put_file(str(draft), address)
         reached("cover: after upload")
         draft.unlink()
+
+    def address(self, name: str) -> str:
+        """The path or URL of a name in the store."""
+        if self.is_local:
+            return str(Path(self._root) / name)
+        return str(self._remote.unstrip_protocol(f"{self._open()[1]}/{name}"))
+
+    def name_of(self, path: str) -> str | None:
+        """The name of a file in the store, with its folder there; None for a file that is elsewhere."""
+        root = self.address("")
+        name = path.removeprefix(root.rstrip("/") + "/")
+        return name if name != path and ".." not in name.split("/") else None
+
+    async def remove(self, path: str) -> None:
+        """Remove a file, if the store has it.
+
+        Raises:
+            OSError: the store failed.
+        """
+        with as_os_error("it could not be removed", path):
+            await asyncio.to_thread(self._remove, path)
+
+    def _remove(self, path: str) -> None:
+        if self.is_local:
+            Path(path).unlink(missing_ok=True)
+        elif self._remote.exists(path):
+            self._remote.rm_file(path)
 
     async def has_file(self, path: str, size: int | None) -> bool:
         """True if the store still has a song, of this size in bytes (None: of any size)."""

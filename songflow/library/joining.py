@@ -10,20 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from songflow.audio.alignment import HOLDS, search
 from songflow.audio.decoding import AudioProblem, downmix, read_mono, read_samples
 from songflow.audio.splicing import join, read_like, write_mp3
-from songflow.downloads.downloader import Downloaded
 from songflow.families.family import Mode, Request
 from songflow.families.registry import returns_new_part
 from songflow.ledger.rows import Song, SourceFound
 from songflow.ledger.songs import Origin
 from songflow.library.library import Library
-from songflow.library.source_check import in_compare_thread, source_of
+from songflow.library.source_check import NOT_KEPT, in_compare_thread, source_of, without_errors
 
 if TYPE_CHECKING:
     from songflow.audio.decoding import Samples
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "JoinedPart",
     "Seam",
+    "check_whole",
     "cut_at",
     "is_new_part",
     "join_part",
@@ -99,12 +99,11 @@ def cut_at(samples: Samples, rate: int, seam: Seam, crossfade: float) -> Samples
     return samples[: seam.sample(len(samples), rate) + round(crossfade * rate)]
 
 
-async def join_part(library: Library, origin: Origin, done: Downloaded) -> JoinedPart:
-    """Join a verified download with its source into a draft beside the download's part file. Never raises.
+async def join_part(library: Library, origin: Origin, part: Path, draft: Path) -> JoinedPart:
+    """Join an extension's file with its source into a draft. Never raises.
 
     The new part is paid for and is stored in any case; a note tells why there is no whole song.
     """
-    draft = done.part.with_suffix(".whole")
     try:
         source = await source_of(library, origin.song)
         if source is None or source.path is None:
@@ -113,13 +112,52 @@ async def join_part(library: Library, origin: Origin, done: Downloaded) -> Joine
             raise AudioProblem("it is only a new part itself, and not joined with its own source")
         async with AsyncExitStack() as files:
             path = await files.enter_async_context(library.store.open_local(source.whole_path or source.path))
-            found = await in_compare_thread(_join, origin, source, path, done.part, draft)
+            found = await in_compare_thread(_join, origin, source, path, part, draft)
     except (AudioProblem, OSError) as problem:
         return await _left(origin, draft, getattr(problem, "strerror", None) or str(problem))
     except Exception as error:  # a paid song is stored even if joining has a bug
         log.debug("Joining '%s' failed.", origin.song.title, exc_info=True)
         return await _left(origin, draft, type(error).__name__)
     return JoinedPart(draft, found)
+
+
+async def check_whole(library: Library, part: Song, whole: Path) -> SourceFound:
+    """How the whole song that the gateway made of a new part contains what was left of its source. Never raises.
+
+    Args:
+        part: The new part's row.
+        whole: The file of the whole song.
+    """
+    return await without_errors(part, _compare_whole(library, part, whole))
+
+
+async def _compare_whole(library: Library, part: Song, whole: Path) -> SourceFound:
+    source = await source_of(library, part)
+    if source is None or source.path is None:
+        return SourceFound(note=NOT_KEPT)
+    request = (await library.ledger.songs.origin(part.id)).generation.request
+    seam = seam_in(request, source)
+    async with library.store.open_local(source.whole_path or source.path) as file:
+        return await in_compare_thread(_measure, seam, file, whole)
+
+
+def _measure(seam: Seam, source_file: Path, whole: Path) -> SourceFound:
+    old, rate = read_samples(source_file)
+    written, its_rate = read_mono(whole)
+    kept = read_like(source_file, its_rate, 1) if rate != its_rate else old
+    match = search(downmix(cut_at(kept, its_rate, seam, 0.0)), written, its_rate)
+    found = SourceFound(
+        source_score=round(match.share, 4),
+        source_at=round(match.at, 4),
+        added_seconds=round(len(written) / its_rate - len(old) / rate, 4),
+    )
+    if match.share >= HOLDS:
+        return found
+    return replace(
+        found,
+        source_at=None,
+        note=f"the whole song contains only {match.share:.0%} of its source (`songflow stitch` joins it anew)",
+    )
 
 
 async def _left(origin: Origin, draft: Path, reason: str) -> JoinedPart:

@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,12 @@ from songflow.documents.text import joined_notes
 from songflow.downloads.covers import ENDINGS
 from songflow.errors import InputError
 from songflow.gateways import DIALECTS, Dialect, Place, custom_dialect, place_of
+from songflow.gateways.dialects import CUSTOM, why_unknown
 from songflow.ledger.restore import RestorableSong, RestoreOutcome
-from songflow.ledger.rows import Song, json_list
+from songflow.ledger.rows import JOINED_BY_GATEWAY, JOINED_HERE, Song, json_list
 from songflow.ledger.states import SongState
+from songflow.library.audio_store import TRASH
+from songflow.library.finishing import FINISHED
 from songflow.library.joining import is_new_part, only_new_part
 from songflow.library.library import Library
 from songflow.library.provenance import (
@@ -86,7 +90,7 @@ async def rebuild(library: Library, folder: Path, trusted: Sequence[Place] = ())
         LibraryError: the ledger cannot be used; rows added before stay, and the next call continues.
     """
     require_folder(folder)
-    known = {*_PUBLISHED, *trusted, *await library.ledger.restore.places()}
+    known = {*_published(), *trusted, *await library.ledger.restore.places()}
     places = {place_of(*place) for place in known}
     findings: list[Finding] = []
     sortable: list[tuple[tuple[Any, ...], Path]] = []
@@ -94,7 +98,8 @@ async def rebuild(library: Library, folder: Path, trusted: Sequence[Place] = ())
         try:
             sortable.append((await asyncio.to_thread(_sort_key, path, places), path))
         except NoProvenance as why:
-            findings.append(_skipped(path, why))
+            if not _is_joined_here(path) and path.parent.name != FINISHED:
+                findings.append(_skipped(path, why))
     in_order = [path for _, path in sorted(sortable)]
     for start in range(0, len(in_order), _AT_ONCE):
         findings += await _restore(library, in_order[start : start + _AT_ONCE], places)
@@ -125,10 +130,10 @@ def require_folder(folder: Path) -> None:
         )
 
 
-_PUBLISHED = {
-    *((dialect.name, dialect.base_url) for dialect in DIALECTS.values() if dialect.base_url),
-    ("simulator", EMBEDDED_URL),
-}
+def _published() -> set[Place]:
+    """The published addresses of gateways, and the simulator's own."""
+    known = {(dialect.name, dialect.base_url) for dialect in DIALECTS.values() if dialect.base_url}
+    return {*known, ("simulator", EMBEDDED_URL)}
 
 
 def _songs_below(folder: Path) -> Iterator[Path]:
@@ -137,16 +142,15 @@ def _songs_below(folder: Path) -> Iterator[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place) / name
-            is_song = path.suffix.lower() in _ENDINGS and not _is_whole_of_a_part(name, names)
             # Opening a pipe would block, and a link could lead anywhere.
-            if is_song and stat.S_ISREG(path.lstat().st_mode):
+            if path.suffix.lower() in _ENDINGS and stat.S_ISREG(path.lstat().st_mode):
                 yield path
 
 
-def _is_whole_of_a_part(name: str, names: Sequence[str]) -> bool:
-    """True for a whole song beside the new part that it was joined from: the part's own file is the song."""
-    stem = name.removesuffix(WHOLE_ENDING)
-    return stem != name and any(f"{stem}{ending}" in names for ending in _ENDINGS)
+def _is_joined_here(path: Path) -> bool:
+    """True for a whole song beside the new part that it was joined from here: the part's own file is the song."""
+    stem = path.name.removesuffix(WHOLE_ENDING)
+    return stem != path.name and any(path.with_name(f"{stem}{ending}").is_file() for ending in _ENDINGS)
 
 
 _ENDINGS = {".mp3", *OTHER_ENDINGS}
@@ -204,9 +208,10 @@ def _read(path: Path, places: set[Place]) -> _SongFile:
         raise NoProvenance(f"it cannot be read: {error.strerror or error}") from None
     except AudioProblem as error:
         raise NoProvenance(f"its audio has changed since it was stored, and is broken: {error}") from None
-    whole, source = _whole_beside(path), provenance.source
-    if whole is None and is_new_part(metadata.request):  # the record tells of the whole song
-        source = SourceRecord(note=only_new_part().note)
+    whole, source = None, provenance.source
+    # The record of a new part tells of the whole song, if it was joined when it was stored.
+    if is_new_part(metadata.request):
+        whole, source = _whole_of(path, source)
     song = {
         **provenance.song.model_dump(exclude={"tags"}),
         "tags": json_list(provenance.song.tags),
@@ -216,7 +221,9 @@ def _read(path: Path, places: set[Place]) -> _SongFile:
         "sha256": sha256,
         "audio_sha256": audio_sha256,
         "cover_path": _cover_beside(path),
-        "whole_path": whole,
+        "trashed_at": datetime.now(UTC) if path.parent.name == TRASH else None,
+        "whole_path": None if whole is None else whole.path,
+        "joined_by": None if whole is None else whole.by,
         **source.model_dump(exclude={"note"}),
         "note": joined_notes(source.note, remark),
         **{name: getattr(facts, name) for name in MEASURES},
@@ -239,10 +246,12 @@ def _paid(metadata: SongMetadata) -> dict[str, Any]:
 
 
 def _dialect(metadata: SongMetadata) -> Dialect:
-    """The gateway's dialect: the built-in one, or a custom one built from the file's paths."""
+    """The gateway's dialect: the one of its name, or a custom one built from the file's paths."""
     paid = metadata.provenance.submission
     if paid.gateway in DIALECTS:
         return DIALECTS[paid.gateway]
+    if paid.gateway != CUSTOM:
+        raise NoProvenance(why_unknown(paid.gateway))
     try:
         return custom_dialect(paid.base_url, **(paid.paths or {}))
     except (TypeError, ValueError):
@@ -254,9 +263,31 @@ def _cover_beside(path: Path) -> str | None:
     return next((str(cover) for cover in covers if cover.is_file()), None)
 
 
-def _whole_beside(path: Path) -> str | None:
-    whole = path.with_suffix(WHOLE_ENDING)
-    return str(whole) if whole.is_file() else None
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """The whole song of a new part, and who joined it."""
+
+    path: str
+    by: str
+
+
+def _whole_of(part: Path, stored: SourceRecord) -> tuple[_Whole | None, SourceRecord]:
+    """The whole song beside a new part, and what it contains of its source.
+
+    Args:
+        part: The new part's file.
+        stored: The same as the part's own file tells it.
+    """
+    alone, whole = only_new_part().note, part.with_suffix(WHOLE_ENDING)
+    if not whole.is_file():
+        return None, SourceRecord(note=alone)
+    try:
+        with whole.open("rb") as file:
+            source = read_provenance(file).provenance.source
+    except (NoProvenance, OSError):
+        joined_later = stored.note == alone
+        return _Whole(str(whole), JOINED_HERE), SourceRecord() if joined_later else stored
+    return _Whole(str(whole), JOINED_BY_GATEWAY), source
 
 
 # --- adding rows --------------------------------------------------------------------------------------------
@@ -302,7 +333,7 @@ async def _classify(library: Library, one: _SongFile, outcome: RestoreOutcome) -
 def _moved(one: _SongFile, song: Song) -> dict[str, Any]:
     """The columns that change with a song's place: the files beside it, and what a new part's whole song contains."""
     row = one.rows.song
-    columns = {name: row[name] for name in ("cover_path", "whole_path")}
+    columns = {name: row[name] for name in ("cover_path", "whole_path", "joined_by", "trashed_at")}
     if song.whole_path is None or row["whole_path"] is not None:
         return columns
     alone = only_new_part()

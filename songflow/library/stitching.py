@@ -27,7 +27,7 @@ from songflow.library.audio_store import move_into_place, prepare_folder
 from songflow.library.file_names import file_name
 from songflow.library.joining import Seam, cut_at, seam_in
 from songflow.library.library import Library
-from songflow.library.source_check import compare_songs, source_of
+from songflow.library.source_check import compare_songs, contains_source, source_of
 
 __all__ = ["FOLDER", "LONGEST_CROSSFADE", "Stitched", "stitch"]
 
@@ -133,12 +133,12 @@ async def _parent(library: Library, song: Song) -> Song:
             f"This library does not have the song {song.parent_song_id} that {song.song_id} extends.",
             next="name its file with --source.",
         )
-    if song.whole_path is not None:
+    if song.whole_path is not None and contains_source(song) is not False:
         raise InputError(
             f"The song {song.song_id} is joined with its source already: {song.whole_path}.",
             next="use that file.",
         )
-    score = song.source_score
+    score = None if song.whole_path is not None else song.source_score  # else it is the whole file's
     if score is None:
         score = (await compare_songs(library, parent, song)).source_score
     if score is not None and score >= HOLDS:

@@ -26,13 +26,20 @@ from songflow.audio.mpeg import is_mpeg_audio
 from songflow.documents.text import joined_notes
 from songflow.downloads.covers import ENDINGS
 from songflow.downloads.downloader import Downloaded, discard_part
-from songflow.ledger.rows import SourceFound, StoredFile
+from songflow.ledger.rows import JOINED_HERE, Song, SourceFound, StoredFile
 from songflow.ledger.songs import Origin
 from songflow.library.file_names import file_name
 from songflow.library.library import Library
 from songflow.library.provenance import MEASURES, provenance_of, tag_of
 
-__all__ = ["OTHER_ENDINGS", "WHOLE_ENDING", "tag_and_store"]
+__all__ = [
+    "OTHER_ENDINGS",
+    "WHOLE_ENDING",
+    "WHOLE_MARK",
+    "stem_of",
+    "store_whole",
+    "tag_and_store",
+]
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +56,8 @@ _MP4, _AAC, _UNKNOWN = ".m4a", ".aac", ".audio"
 OTHER_ENDINGS = (*_CONTAINERS.values(), _MP4, _AAC, _UNKNOWN)
 """File endings of songs that are not mp3."""
 
-WHOLE_ENDING = ".whole.mp3"
+WHOLE_MARK = ".whole"
+WHOLE_ENDING = f"{WHOLE_MARK}.mp3"
 """The ending of the file in which a new part is joined with its source, beside the new part's own."""
 
 
@@ -62,6 +70,7 @@ async def tag_and_store(
     cover: Picture | None = None,
     source: SourceFound | None = None,
     whole: Path | None = None,
+    name: str | None = None,
 ) -> StoredFile:
     """Move a verified download to its final name in the store; the caller then writes its ledger row.
 
@@ -72,6 +81,7 @@ async def tag_and_store(
         cover: Its cover.
         source: The result of comparing it with the song that it extends.
         whole: A draft of the whole song that it was joined into; moved beside it.
+        name: Its name in the store without ending (None: by the library's template).
 
     Raises:
         OSError: the store failed; the part file is unchanged.
@@ -87,16 +97,10 @@ async def tag_and_store(
 
     ready = await asyncio.to_thread(_prepare, done.part, tag)
     try:
-        name = file_name(
-            library.settings.name_template,
-            title=song.title,
-            song_id=song.song_id,
-            uid=uid,
-            ending=ready.ending,
-        )
-        cover_path = await _store_cover(library, cover, done.part, name) if cover is not None else None
-        whole_path = await _store_whole(library, whole, name) if whole is not None else None
-        path = await library.store.put(ready.file, name)
+        stem = name or stem_of(library, song, uid)
+        cover_path = await _store_cover(library, cover, done.part, stem) if cover is not None else None
+        whole_path = await store_whole(library, whole, stem) if whole is not None else None
+        path = await library.store.put(ready.file, f"{stem}{ready.ending}")
     finally:
         if ready.file != done.part:
             ready.file.unlink(missing_ok=True)
@@ -108,10 +112,17 @@ async def tag_and_store(
         audio_sha256=ready.audio_sha256,
         cover_path=cover_path,
         whole_path=whole_path,
+        joined_by=None if whole_path is None else JOINED_HERE,
         note=joined_notes(done.note, ready.note),
         stored_at=stored_at,
         **{name: getattr(done.facts, name, None) for name in MEASURES},
     )
+
+
+def stem_of(library: Library, song: Song, uid: str) -> str:
+    """A song's name in the store, without its ending."""
+    template = library.settings.name_template
+    return file_name(template, title=song.title, song_id=song.song_id, uid=uid, ending="")
 
 
 def _with_note(source: SourceFound | None, note: str | None) -> SourceFound | None:
@@ -175,12 +186,12 @@ def _ending(source: BinaryIO) -> str:
     return _CONTAINERS.get(head[:4], _UNKNOWN)
 
 
-async def _store_cover(library: Library, cover: Picture, part: Path, name: str) -> str | None:
+async def _store_cover(library: Library, cover: Picture, part: Path, stem: str) -> str | None:
     """Store a cover beside its song; return None if the store fails."""
     draft = part.with_suffix(".cover")
     try:
         await asyncio.to_thread(draft.write_bytes, cover.data)
-        return await library.store.put_beside(draft, f"{name.rpartition('.')[0]}{ENDINGS[cover.mime]}")
+        return await library.store.put_beside(draft, f"{stem}{ENDINGS[cover.mime]}")
     except OSError as error:
         log.warning("A cover could not be stored: %s.", error.strerror or error)
         with suppress(OSError):
@@ -188,10 +199,10 @@ async def _store_cover(library: Library, cover: Picture, part: Path, name: str) 
         return None
 
 
-async def _store_whole(library: Library, draft: Path, name: str) -> str | None:
+async def store_whole(library: Library, draft: Path, stem: str) -> str | None:
     """Store the whole song beside its new part; return None if the store fails."""
     try:
-        return await library.store.put_beside(draft, f"{name.rpartition('.')[0]}{WHOLE_ENDING}")
+        return await library.store.put_beside(draft, f"{stem}{WHOLE_ENDING}")
     except OSError as error:
         log.warning("The whole song could not be stored: %s.", error.strerror or error)
         with suppress(OSError):

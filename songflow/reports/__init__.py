@@ -1,6 +1,6 @@
 """Reports: the effect of a sweep's fields on its songs as plots, an HTML page and a table, from the manifest alone.
 
-report = make_report(frame, "My sweep", measures=measure_songs(...))
+report = make_report(frame, "My sweep")
 write_report(report, Path("report"))
 """
 

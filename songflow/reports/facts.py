@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from songflow.audio.features import Measures
 from songflow.errors import InputError
 from songflow.families.field_types import FieldKind
 from songflow.families.registry import fields_of_kind, has_field, request_fields
@@ -112,7 +111,7 @@ _FURTHER_FIELDS: dict[str, str] = {
 _OPEN = frozenset(str(state) for state in State if RULES[state].unsettled or state is State.INTENDED)
 
 
-def facts_of(frame: pandas.DataFrame, measures: Mapping[str, Measures] | None = None) -> pandas.DataFrame:
+def facts_of(frame: pandas.DataFrame) -> pandas.DataFrame:
     """Add a float column for each of `OUTCOMES`, and `wait_seconds`, to rows of the manifest.
 
     Outcomes of a whole generation are set on one row only, the first of its newest submission: `failed` (the share of
@@ -121,20 +120,15 @@ def facts_of(frame: pandas.DataFrame, measures: Mapping[str, Measures] | None = 
 
     Args:
         frame: Rows of the manifest.
-        measures: Audio features by the file's sha256 (`songflow.audio.features`).
     """
     facts = frame.reset_index(drop=True).copy()
     newest = facts["submission"] == facts.groupby("key")["submission"].transform("max")
     one_row = newest & ~facts.duplicated(["key", "submission"])
     stored = facts["song_state"] == SongState.STORED.value
-    for name in ("seconds", "rms_db"):
+    for name in ("seconds", "rms_db", "tempo", "centroid_hz"):
         facts[name] = _floats(facts[name]).where(stored)
     facts["rating"] = _floats(facts["rating"]) if "rating" in facts else math.nan
     facts["crest_db"] = (_decibels(_floats(facts["peak"])) - facts["rms_db"]).where(stored)
-    known = measures or {}
-    found = [known.get(sha256) for sha256 in facts["sha256"].astype(object)]
-    facts["tempo"] = _numbers(None if one is None else one.tempo for one in found)
-    facts["centroid_hz"] = _numbers(None if one is None else one.centroid_hz for one in found)
     facts["failed"] = _failed(facts, stored).where(one_row)
     waited = (facts["settled_at"] - facts["sending_at"]).dt.total_seconds()
     facts["wait_seconds"] = _floats(waited).where(one_row & (facts["state"] == State.SUCCEEDED.value))
@@ -156,10 +150,6 @@ def _failed(facts: pandas.DataFrame, stored: pandas.Series[Any]) -> pandas.Serie
 
 def _floats(column: pandas.Series[Any]) -> pandas.Series[Any]:
     return column.astype("Float64").astype("float64")
-
-
-def _numbers(values: Any) -> list[float]:
-    return [math.nan if value is None else float(value) for value in values]
 
 
 def _decibels(amplitude: pandas.Series[Any]) -> pandas.Series[Any]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from songflow.audio.features import Measures
 from songflow.errors import InputError
 from songflow.reports.effects import Effect, effect_of
 from songflow.reports.facts import OUTCOMES, Outcome, VariedField, facts_of, varied_fields
@@ -66,7 +65,6 @@ def make_report(
     frame: pandas.DataFrame,
     title: str,
     *,
-    measures: Mapping[str, Measures] | None = None,
     fields: Sequence[str] | None = None,
 ) -> Report:
     """Analyse rows of the manifest. Reads no files and no ledger.
@@ -74,7 +72,6 @@ def make_report(
     Args:
         frame: Rows of the manifest (`songflow.catalog.manifest`).
         title: The report's heading.
-        measures: Audio features by the file's sha256 (`songflow.audio.features.measure_songs`).
         fields: Wire names of the fields to analyse; None selects those that varied.
 
     Raises:
@@ -85,7 +82,7 @@ def make_report(
             "There is nothing to report on: no generation is selected.",
             next="select others, or make some songs first.",
         )
-    facts = facts_of(frame, measures)
+    facts = facts_of(frame)
     varied = varied_fields(facts, fields)
     known = [outcome for outcome in OUTCOMES if facts[outcome.name].notna().any()]
     outcomes = tuple(outcome for outcome in known if facts[outcome.name].nunique() > 1)
