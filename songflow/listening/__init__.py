@@ -4,6 +4,5 @@ uvicorn.run(listening_app(LibrarySettings.from_environment()), host="127.0.0.1")
 """
 
 from songflow.listening.app import listening_app
-from songflow.listening.server import serve_room
 
-__all__ = ["listening_app", "serve_room"]
+__all__ = ["listening_app"]

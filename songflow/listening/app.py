@@ -1,135 +1,174 @@
-"""ASGI application of the listening room: a page, the songs as JSON, their audio, and ratings.
-
-Only the user of this machine may use it; other web sites must neither read nor rate songs. So the Host header must name
-this machine (which stops DNS rebinding), writes must be JSON from the same origin, and the page runs only its own
-script. Audio is addressed by row id, never by path.
-"""
+"""ASGI application of the listening room: a page, the songs as JSON, and their files."""
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.resources import files
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
-from fastapi.responses import FileResponse
-from pydantic import BaseModel
+from fastapi.responses import JSONResponse
 
-from songflow.catalog.ratings import rate_row
-from songflow.errors import InputError, LibraryError
+from songflow.accounts import Resolver, resolve_from_environment
+from songflow.errors import LibraryError, SongflowError
 from songflow.library.library import Library
-from songflow.listening.rows import room_songs, stored_path
-from songflow.runtime.remote_files import as_os_error, is_remote, local_path, open_file
+from songflow.listening import comparing, making, sweep_runs
+from songflow.listening.access import Access, Team
+from songflow.listening.bundle import asset
+from songflow.listening.details import details
+from songflow.listening.files import file_answer, stored_audio, stored_cover
+from songflow.listening.index import Index
+from songflow.listening.judging import judging
+from songflow.listening.making import Starter, Workshop
+from songflow.listening.search import ORDERS, Search
 from songflow.settings import LibrarySettings
 
 __all__ = ["listening_app"]
 
-_THIS_MACHINE = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?")
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cache-Control": "no-cache",
-}
-_ASSETS = {"room.html": "text/html", "room.js": "text/javascript", "room.css": "text/css"}
-
-Next = Callable[[Request], Awaitable[Response]]
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_PICTURES = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".gif": "image/gif"}
 
 
-def listening_app(settings: LibrarySettings) -> FastAPI:
-    """Create the application for a library, which is opened at startup."""
+def listening_app(
+    settings: LibrarySettings,
+    team: Team | None = None,
+    *,
+    resolver: Resolver = resolve_from_environment,
+    starter: Starter | None = None,
+) -> FastAPI:
+    """Create the application for a library, which is opened at startup.
+
+    Args:
+        settings: The library's.
+        team: Who may use it beside this machine's user, see `songflow.listening.team`.
+        resolver: Finds the account that made a song, when more is made from it.
+        starter: Makes songs as flow runs; without one, they are made in this process.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with Library(settings, reads_only=True) as library:
-            app.state.library = library
+        async with (
+            Library(settings, reads_only=True) as library,
+            Index(library.ledger, settings.folder) as index,
+        ):
+            app.state.library, app.state.index = library, index
+            app.state.workshop = Workshop(settings, resolver, starter)
             yield
+            await app.state.workshop.aclose()
 
     app = FastAPI(
         title="Songflow listening room", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
     )
-    app.middleware("http")(_guard)
+    app.state.access = Access(team)
+    app.middleware("http")(app.state.access)
+    app.exception_handler(LibraryError)(_unavailable)
+    app.exception_handler(SongflowError)(_refused)
     app.get("/")(_page)
     app.get("/assets/{name}")(_asset)
+    app.get("/library")(_library)
     app.get("/songs")(_songs)
+    app.get("/songs/{number}/position")(_position)
     app.get("/songs/{number}/audio")(_audio)
-    app.put("/songs/{number}/rating")(_rate)
+    app.get("/songs/{number}/download")(_download)
+    app.get("/songs/{number}/cover")(_cover)
+    app.get("/songs/{number}")(_details)
+    app.get("/facets")(_facets)
+    for router in (judging, sweep_runs.router, comparing.router, making.router):
+        app.include_router(router)
     return app
 
 
-async def _guard(request: Request, call_next: Next) -> Response:
-    """Refuse requests that do not come from this machine's own page."""
-    host = request.headers.get("host", "")
-    origin = request.headers.get("origin")
-    if not _THIS_MACHINE.fullmatch(host):
-        return Response("The listening room can be used only on this machine.", 421, _HEADERS)
-    if origin is not None and origin != f"http://{host}":
-        return Response("Requests from other sites are not allowed.", 403, _HEADERS)
-    if request.method not in {"GET", "HEAD"}:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip()
-        if kind != "application/json":
-            return Response("The content type must be application/json.", 415, _HEADERS)
-    response = await call_next(request)
-    response.headers.update(_HEADERS)
-    return response
+async def _unavailable(_: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, 503)
 
 
-def _page() -> Response:
-    return _asset("room.html")
+async def _refused(_: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, 422)
+
+
+def _page(request: Request) -> Response:
+    text = _asset_text("room.html")
+    return Response(text.replace("{{ token }}", request.app.state.access.page_token), media_type="text/html")
 
 
 def _asset(name: str) -> Response:
-    if name not in _ASSETS:
+    kind = _TYPES.get(name[name.rfind(".") :])
+    if kind is None or name == "room.html" or "/" in name or "\\" in name:
         raise HTTPException(404)
-    text = files("songflow.listening").joinpath("assets", name).read_text(encoding="utf-8")
-    return Response(text, media_type=_ASSETS[name])
+    return Response(_asset_text(name), media_type=kind)
 
 
-async def _songs(request: Request) -> dict[str, Any]:
+def _asset_text(name: str) -> str:
+    try:
+        return asset(name)
+    except FileNotFoundError:
+        raise HTTPException(404) from None
+
+
+async def _library(request: Request) -> dict[str, Any]:
+    """Where the library is, how many songs the index has, and a number that grows with each change of them."""
+    index: Index = request.app.state.index
     library: Library = request.app.state.library
-    return {"library": str(library.settings.folder), "songs": await room_songs(library.ledger)}
+    await index.follow()
+    return {
+        "library": str(library.settings.folder),
+        "unit": library.settings.unit,
+        "number": index.number,
+        "songs": index.size(),
+        "complete": index.is_complete,
+    }
+
+
+async def _songs(request: Request, start: int = 0, count: int = 100) -> dict[str, Any]:
+    """A page of the songs that a search finds (see `songflow.listening.search`), as cards."""
+    index: Index = request.app.state.index
+    await index.follow()
+    search = _search(request)
+    page = search.page(index.database, max(0, start), count)
+    return {"number": index.number, "start": start, "total": page.total, "songs": page.songs}
+
+
+async def _details(request: Request, number: int) -> dict[str, Any]:
+    """Everything of one song, see `songflow.listening.details`."""
+    index: Index = request.app.state.index
+    await index.follow()
+    found = await details(request.app.state.library.ledger, index, number)
+    if found is None:
+        raise HTTPException(404, "There is no such song.")
+    return found
+
+
+async def _facets(request: Request) -> dict[str, Any]:
+    """The choices of the filters, and the orders of the list."""
+    index: Index = request.app.state.index
+    await index.follow()
+    return {"number": index.number, "facets": await index.facets(), "orders": list(ORDERS)}
+
+
+async def _position(request: Request, number: int) -> dict[str, Any]:
+    """The position of a song among those that a search finds; null if it is not among them."""
+    index: Index = request.app.state.index
+    await index.follow()
+    return {"position": _search(request).position(index.database, number)}
+
+
+def _search(request: Request) -> Search:
+    given = request.query_params.multi_items()
+    return Search.read((name, value) for name, value in given if name not in {"start", "count"})
 
 
 async def _audio(request: Request, number: int) -> Response:
     """A song's file; range requests return a part."""
-    path = await stored_path(request.app.state.library.ledger, number)
-    if path is None:
-        raise HTTPException(404, "There is no stored song with this id.")
-    if is_remote(path):
-        return await _remote_audio(path)
-    local = local_path(path)
-    if not local.is_file():
-        raise HTTPException(404, "The song's file is missing.")
-    return FileResponse(local, media_type="audio/mpeg")
+    path = await stored_audio(request.app.state.library.ledger, number)
+    return await file_answer(request, path, "audio/mpeg")
 
 
-async def _remote_audio(url: str) -> Response:
-    """A complete song of a remote store: a few megabytes."""
-
-    def read() -> bytes:
-        with as_os_error("the download failed", url), open_file(url) as file:
-            return file.read()
-
-    try:
-        return Response(await asyncio.to_thread(read), media_type="audio/mpeg")
-    except OSError as error:
-        raise HTTPException(404, f"The store cannot return it ({type(error).__name__}).") from None
+async def _download(request: Request, number: int) -> Response:
+    path = await stored_audio(request.app.state.library.ledger, number)
+    return await file_answer(request, path, "audio/mpeg", as_download=True)
 
 
-class _Rating(BaseModel):
-    rating: float | None
-
-
-async def _rate(request: Request, number: int, given: _Rating) -> dict[str, float | None]:
-    try:
-        song = await rate_row(request.app.state.library.ledger, number, given.rating)
-    except LibraryError as error:
-        raise HTTPException(503, str(error)) from None
-    except InputError as error:
-        raise HTTPException(422, str(error)) from None
-    return {"rating": song.rating}
+async def _cover(request: Request, number: int) -> Response:
+    path = await stored_cover(request.app.state.library.ledger, number)
+    kind = _PICTURES.get((path or "")[(path or "").rfind(".") :].lower(), "application/octet-stream")
+    return await file_answer(request, path, kind)

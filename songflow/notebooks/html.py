@@ -48,6 +48,8 @@ class Take(Protocol):
     @property
     def path(self) -> str | None: ...
     @property
+    def text(self) -> str | None: ...
+    @property
     def error(self) -> str | None: ...
     @property
     def origin(self) -> Origin | None: ...
@@ -76,6 +78,8 @@ def result_html(facts: Mapping[str, str | None], takes: Sequence[Take]) -> str:
 def _take(take: Take, most_bytes: int) -> str:
     length = f" · {take.duration:.1f} s" if take.duration is not None else ""
     head = f"<p><b>{_text(take.title or take.song_id or 'a take')}</b>{length}</p>"
+    if take.text is not None:
+        return f"{head}<p>{'<br>'.join(_text(line) for line in take.text.splitlines())}</p>"
     if take.path is None:
         return f"{head}<p>not stored: {_text(take.error or 'not collected yet')}</p>"
     return f"{head}{player(take.path, most_bytes)}<br><small><code>{_text(take.path, 400)}</code></small>"
