@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from songflow.api import (
         extend,
         extend_sync,
+        finish,
+        finish_sync,
         generate,
+        generate_lyrics,
+        generate_lyrics_sync,
         generate_sync,
         make_song,
         make_song_sync,
@@ -26,8 +30,9 @@ if TYPE_CHECKING:
     )
     from songflow.catalog.manifest import read_manifest
     from songflow.errors import SongflowError
-    from songflow.families.udio import SongRequest
+    from songflow.families.registry import SongRequest
     from songflow.generation.lifecycle import generate_in, mint_key
+    from songflow.generation.lyrics import LyricsResult
     from songflow.generation.results import GenerationResult, SongResult
     from songflow.generation.session import Session
     from songflow.generation.session_settings import SessionSettings
@@ -40,6 +45,7 @@ __all__ = [
     "GenerationResult",
     "Library",
     "LibrarySettings",
+    "LyricsResult",
     "Session",
     "SessionSettings",
     "SongRequest",
@@ -49,8 +55,12 @@ __all__ = [
     "access_from_environment",
     "extend",
     "extend_sync",
+    "finish",
+    "finish_sync",
     "generate",
     "generate_in",
+    "generate_lyrics",
+    "generate_lyrics_sync",
     "generate_sync",
     "make_song",
     "make_song_sync",
@@ -66,16 +76,21 @@ _HOMES = {
     "GenerationResult": "generation.results",
     "Library": "library.library",
     "LibrarySettings": "settings",
+    "LyricsResult": "generation.lyrics",
     "Session": "generation.session",
     "SessionSettings": "generation.session_settings",
-    "SongRequest": "families.udio",
+    "SongRequest": "families.registry",
     "SongResult": "generation.results",
     "SongflowError": "errors",
     "WholeSong": "recipes.results",
     "access_from_environment": "accounts",
     "extend": "api",
     "extend_sync": "api",
+    "finish": "api",
+    "finish_sync": "api",
     "generate": "api",
+    "generate_lyrics": "api",
+    "generate_lyrics_sync": "api",
     "generate_sync": "api",
     "generate_in": "generation.lifecycle",
     "make_song": "api",

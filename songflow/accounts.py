@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from songflow.errors import InputError, InvalidEnvironment, MissingCredentials
 from songflow.families.family import Request
-from songflow.families.registry import family_of_model, models
+from songflow.families.registry import family_of_model, models, priced_models
 from songflow.gateways import (
     DIALECTS,
     Account,
@@ -28,7 +28,7 @@ from songflow.gateways import (
 from songflow.gateways.custom import FETCH_PATH, SHAPE, SUBMIT_PATH
 from songflow.gateways.dialects import CUSTOM, stored_dialect
 from songflow.ledger.rows import Submission
-from songflow.settings import FALLBACK_KEY_VARIABLE, gateway_key, price_list
+from songflow.settings import FALLBACK_KEY_VARIABLE, gateway_address, gateway_key, price_list
 
 __all__ = [
     "EMBEDDED_URL",
@@ -46,7 +46,7 @@ __all__ = [
 ]
 
 EMBEDDED_URL = "http://simulator.invalid"
-DEFAULT_PRICES: Mapping[str, float] = {name: model.price for name, model in models().items()}
+DEFAULT_PRICES: Mapping[str, float] = {name: model.price for name, model in priced_models().items()}
 
 
 def place_text(gateway: str, base_url: str) -> str:
@@ -60,7 +60,7 @@ class Access:
 
     Attributes:
         prices: Units of the user's choice, by model.
-        refunds_failed: True if the gateway refunds failed generations (no gateway documents it).
+        refunds_failed: True if the gateway refunds failed generations (few document it).
     """
 
     account: Account
@@ -125,7 +125,7 @@ Resolver = Callable[[Submission], Awaitable[Access | None]]
 
 def gateway_names() -> tuple[str, ...]:
     """The gateways that can be chosen by name."""
-    return (*DIALECTS, CUSTOM)
+    return (*DIALECTS.names(), CUSTOM)
 
 
 def access_from_environment(
@@ -138,7 +138,8 @@ def access_from_environment(
 ) -> Access:
     """The access to a gateway by its name, with the key from the environment; without a name, the embedded simulator.
 
-    Keys come from the gateway's own variable or from SONGFLOW_API_KEY, prices from SONGFLOW_PRICES.
+    Keys come from the gateway's own variable or from SONGFLOW_API_KEY, prices from SONGFLOW_PRICES, and the address of
+    a gateway that people host themselves from its own variable.
 
     Raises:
         InputError: an unknown gateway, or a base URL that cannot be used.
@@ -150,19 +151,25 @@ def access_from_environment(
             f"There is no gateway {name!r}.",
             next=f"choose one of {', '.join(gateway_names())}; nothing was sent.",
         )
+    if (fault := DIALECTS.fault(name)) is not None:
+        raise InputError(
+            f"The gateway {name!r} cannot be used: {fault}.",
+            next="repair or uninstall that package; nothing was sent.",
+        )
     try:
         is_custom = name == CUSTOM
         dialect = _custom(base_url, submit_path, fetch_path, shape) if is_custom else DIALECTS[name]
         if name == "simulator" and base_url is None:
             return Access(Account(dialect, EMBEDDED_URL, "simulator"), prices_from_environment())
         variable, key = _key_for(dialect)
-        if key is None and name != "simulator":
+        if key is None and dialect.key_required:
             raise MissingCredentials(
                 f"There is no key for {name}.",
                 next=f"set {variable} in the environment, or name a credentials block with --credentials; "
                 "without --gateway songs are made on the built-in simulator, which needs no key.",
             )
-        return Access(Account(dialect, base_url or "", f"env:{variable}", key), prices_from_environment())
+        address = base_url or gateway_address(dialect.address_variable) or ""
+        return Access(Account(dialect, address, f"env:{variable}", key), prices_from_environment())
     except ValueError as error:
         raise InputError(
             f"The gateway cannot be used: {error}.", next="correct it; nothing was sent."
@@ -206,9 +213,10 @@ def reason_not_to_ask(access: Access, request: Request) -> InputError | None:
         selling = ", ".join(sellers(family, model)) or "none"
         what, short = (f"{family} (model {model})", family) if service is None else (model, model)
         its_own = ", ".join(name for name in models() if access.sells_model(name))
+        instead = f"choose a model that it sells ({its_own}), or a gateway"
         return InputError(
             f"{access.gateway} does not sell {what}.",
-            next=f"choose a model that it sells ({its_own}), or a gateway that sells {short} ({selling}); "
+            next=f"{instead if model in models() else 'choose a gateway'} that sells {short} ({selling}); "
             "nothing was sent.",
         )
     try:
@@ -223,13 +231,14 @@ def reason_not_to_ask(access: Access, request: Request) -> InputError | None:
 def that_can_take(choices: Sequence[Access], request: Request) -> tuple[Access, ...]:
     """Select the accounts that a request may be sent to: the first choice, and fallbacks that can serve it.
 
-    A fallback must sell the request's model, and only the gateway that has a song can extend it. The first
-    choice is the one that was asked for, so a source song is there; other accounts of that gateway see it, too.
+    A fallback must sell the request's model and have a place for every field of it, and only the gateway that has a
+    song can extend it. The first choice is the one that was asked for, so a source song is there; other accounts of
+    that gateway see it, too.
     """
     first, *fallbacks = choices
     extends = request.source_song_id is not None
-    fitting = (one for one in fallbacks if one.sells(request) and (not extends or one.place == first.place))
-    return (first, *fitting)
+    there = (one for one in fallbacks if not extends or one.place == first.place)
+    return (first, *(one for one in there if reason_not_to_ask(one, request) is None))
 
 
 def that_took(choices: Sequence[Access], submission: Submission) -> Access | None:
@@ -253,7 +262,7 @@ async def resolve_from_environment(submission: Submission) -> Access | None:
     if not submission.account.startswith("env:"):
         return None
     _variable, key = _key_for(dialect)
-    if key is None and dialect.name != "simulator":
+    if key is None and dialect.key_required:
         return None
     return Access(Account(dialect, submission.base_url, submission.account, key), prices_from_environment())
 
@@ -272,7 +281,9 @@ def _custom(
 
 
 def _key_for(dialect: Dialect) -> tuple[str, SecretStr | None]:
-    for variable in (dialect.key_variable, FALLBACK_KEY_VARIABLE):
+    # A gateway that needs no key does not get that of another one.
+    variables = (dialect.key_variable, *((FALLBACK_KEY_VARIABLE,) if dialect.key_required else ()))
+    for variable in variables:
         key = gateway_key(variable)
         if key is not None:
             return variable, key

@@ -1,7 +1,7 @@
 """Songflow from plain Python: from a request to songs on disk, without Prefect, asynchronous and synchronous.
 
 Each function takes the parameter groups of `songflow.parameters`, as models or as mappings of their fields:
-`await generate("a slow waltz", account={"gateway": "cometapi"}, safety={"key": "monday"})`.
+`await generate("a slow waltz", account={"gateway": "NAME"}, safety={"key": "monday"})`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import replace
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
+from songflow.catalog.judging import find_songs
 from songflow.errors import InputError
 from songflow.families.parameter_group import ParameterGroup
 from songflow.families.parameters import (
@@ -23,6 +24,7 @@ from songflow.families.parameters import (
 from songflow.families.registry import parse_request
 from songflow.generation.extensions import plan_extension
 from songflow.generation.lifecycle import generate_in, mint_key
+from songflow.generation.lyrics import LyricsResult, request_for
 from songflow.generation.policy import PayingPolicy
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
@@ -42,10 +44,16 @@ from songflow.settings import LibrarySettings
 if TYPE_CHECKING:
     import pandas
 
+    from songflow.ledger.finished import FinishedCopy
+
 __all__ = [
     "extend",
     "extend_sync",
+    "finish",
+    "finish_sync",
     "generate",
+    "generate_lyrics",
+    "generate_lyrics_sync",
     "generate_sync",
     "make_song",
     "make_song_sync",
@@ -170,6 +178,40 @@ async def extend(
             )
 
 
+async def generate_lyrics(
+    prompt: str,
+    *,
+    model_type: str | None = None,
+    account: EnvironmentAccount | Fields | None = None,
+    waiting: Waiting | Fields | None = None,
+    safety: KeyedSafety | Fields | None = None,
+    library: Folder | None = None,
+    budget: float | None = None,
+    settings: SessionSettings | None = None,
+    progress: Shown = None,
+) -> LyricsResult:
+    """Let a gateway write lyrics: one paid generation of texts, which the ledger keeps.
+
+    The first of them is `text`, to be sung by `generate("a style", lyrics=result.text)`.
+
+    Args:
+        prompt: What they are about.
+        model_type: Whose generator of lyrics is asked (None: the one that the gateway has).
+
+    The other arguments are those of `generate`.
+
+    Raises:
+        SongflowError: the tree of `songflow.errors`; each message says what it cost and what to do next.
+    """
+    safe = KeyedSafety.of(safety, "safety")
+    access = EnvironmentAccount.of(account, "account").access()
+    request, key = request_for(prompt, access, model_type), safe.key or mint_key()
+    chosen = _settings(waiting, safe, budget, settings)
+    async with Session(_library(library), chosen) as session, shown_progress(progress, prompt, key) as report:
+        made = await generate_in(session, request, access, key=key, policy=safe.policy(), progress=report)
+    return LyricsResult.of(made)
+
+
 async def make_song(
     recipe: str | Mapping[str, Any],
     *,
@@ -214,6 +256,30 @@ async def make_song(
         )
 
 
+async def finish(song: str, *, library: Folder | None = None, **settings: Any) -> FinishedCopy:
+    """Make a copy of a stored song that is trimmed, faded and brought to a loudness; the song is not changed.
+
+    The same settings give the same file, which is made once.
+
+    Args:
+        song: The song's id or its beginning, or its file.
+        library: The library's folder (None: SONGFLOW_LIBRARY, else `./songs`).
+        **settings: Those of `songflow.audio.finishing.FinishSettings`, such as `format="flac"` or `loudness=-16`.
+
+    Raises:
+        InputError: there is no such song or setting, or its file cannot be read or written; nothing was changed.
+        LibraryError: the store or the ledger cannot be used.
+    """
+    from songflow.library.finishing import finish_settings, finish_song
+
+    how, opened = finish_settings(settings), _library(library)
+    if not opened.exists():
+        raise InputError(f"There is no library at {opened.folder}.", next="name the right one.")
+    async with Library(opened) as found:
+        [row, *_] = await find_songs(found.ledger, song)
+        return await finish_song(found, row, how)
+
+
 async def manifest(library: Folder | None = None) -> pandas.DataFrame:
     """Read a library's manifest: a typed frame with one row per take, and one per generation without any.
 
@@ -237,8 +303,10 @@ async def manifest(library: Folder | None = None) -> pandas.DataFrame:
         return await read_manifest(opened.ledger)
 
 
+finish_sync = synchronous(finish, "songflow.finish")
 generate_sync = synchronous(generate, "songflow.generate")
 extend_sync = synchronous(extend, "songflow.extend")
+generate_lyrics_sync = synchronous(generate_lyrics, "songflow.generate_lyrics")
 make_song_sync = synchronous(make_song, "songflow.make_song")
 manifest_sync = synchronous(manifest, "songflow.manifest")
 read_manifest_sync = manifest_sync

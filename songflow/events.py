@@ -12,6 +12,7 @@ song.
     generation.lost        the gateway no longer knows what it accepted
     budget.nearly-spent    four fifths of a cap are spent or reserved
     budget.used-up         a request was stopped by a cap or a pause
+    account.credit-low     an account has less left at its gateway than a sweep will cost
     sweep.ended            a sweep has ended, with its counts
 """
 
@@ -26,6 +27,7 @@ from songflow.errors import SongflowError
 from songflow.settings import amount, number
 
 if TYPE_CHECKING:
+    from songflow.gateways import Credit
     from songflow.ledger.money import Balance
     from songflow.ledger.rows import Song, Submission
 
@@ -35,6 +37,7 @@ __all__ = [
     "Listener",
     "Notice",
     "accepted",
+    "credit_low",
     "nearly_spent",
     "stored",
     "tell",
@@ -151,6 +154,24 @@ def nearly_spent(balance: Balance, cap: float, unit: str) -> Notice | None:
 def used_up(key: str, error: SongflowError) -> Notice:
     """A request was stopped: over budget, or spending is paused."""
     return Notice("budget.used-up", "budget.library", {"key": key, "said": error.message, "next": error.next})
+
+
+def credit_low(gateway: str, account: str, credit: Credit, price: float, unit: str) -> Notice:
+    """An account has less left than a run is about to spend; `unit` is that of the price."""
+    return Notice(
+        "account.credit-low",
+        f"account.{account}",
+        {
+            "gateway": gateway,
+            "account": account,
+            "left": credit.amount,
+            "left_unit": credit.unit,
+            "price": price,
+            "unit": unit,
+            "said": f"{account!r} at {gateway} has {credit} left, and this run costs {amount(price, unit)}.",
+            "next": "pay in there; what the gateway refuses is not billed, and the same run makes it later.",
+        },
+    )
 
 
 def _about(submission: Submission) -> dict[str, Fact]:

@@ -12,11 +12,14 @@ from pydantic import ConfigDict, Field, field_validator
 
 from songflow.accounts import Access, access_from_environment, fallbacks_from_environment, gateway_names
 from songflow.families.parameter_group import ParameterGroup
+from songflow.gateways.custom import FETCH_PATHS, SUBMIT_PATH
 from songflow.generation.policy import IfUnsettled, PayingPolicy
 from songflow.generation.session_settings import SessionSettings
 
 __all__ = [
     "BUDGET_TEXT",
+    "FETCH_PATH_TEXT",
+    "SUBMIT_PATH_TEXT",
     "EnvironmentAccount",
     "GatewayName",
     "KeyedSafety",
@@ -34,6 +37,8 @@ else:
     GatewayName = Literal[gateway_names()]
 Shape = Literal["A", "B", "C", "D"]
 
+SUBMIT_PATH_TEXT = f"A custom gateway's path for submits, such as {SUBMIT_PATH}."
+FETCH_PATH_TEXT = f"A custom gateway's path for status requests, such as {' or '.join(FETCH_PATHS)}."
 BUDGET_TEXT = (
     "The most that this run, with all its subflows, may spend, in the units of the prices. Empty: no cap."
 )
@@ -56,12 +61,12 @@ class EnvironmentAccount(ParameterGroup):
     submit_path: str | None = Field(
         default=None,
         title="Submit path",
-        description="A custom gateway's path for submits, such as /udio/submit/music.",
+        description=SUBMIT_PATH_TEXT,
     )
     fetch_path: str | None = Field(
         default=None,
         title="Fetch path",
-        description="A custom gateway's path for status requests, such as /udio/fetch/{id} or /udio/query?ids={ids}.",
+        description=FETCH_PATH_TEXT,
     )
     shape: Shape | None = Field(
         default=None, title="Shape", description="The shape of a custom gateway's answers: A, B, C or D."

@@ -7,6 +7,7 @@ here.
 
 from __future__ import annotations
 
+import getpass
 import ipaddress
 import json
 import math
@@ -20,6 +21,8 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 from pydantic import BaseModel, Field, SecretStr, ValidationError, create_model
 
 from songflow.errors import InvalidEnvironment, LibraryError
+from songflow.gateways.callback import Callback
+from songflow.gateways.dialect import check_base_url
 from songflow.gateways.network import Network, check_network
 from songflow.gateways.tls import NetworkProblem
 
@@ -31,16 +34,23 @@ __all__ = [
     "PrefectSettings",
     "amount",
     "debugging",
+    "gateway_address",
     "gateway_key",
     "inherited",
+    "measures_on_arrival",
     "network_error",
+    "person",
     "price_list",
     "require_network",
     "resolver_networks",
+    "room_token",
     "sender_environment",
 ]
 
 DEFAULT_NAME_TEMPLATE = "{title}-{uid}.mp3"
+_SHORTEST_SECRET = 16
+_LONGEST_NAME = 255
+
 FALLBACK_KEY_VARIABLE = "SONGFLOW_API_KEY"
 """Read if a gateway's own variable is not set."""
 
@@ -191,8 +201,7 @@ def price_list() -> dict[str, float]:
     except (ValueError, TypeError) as error:
         raise InvalidEnvironment(
             f"{variable} cannot be read: {error}.",
-            next='write it as {"udio32-v1.5": 0.07, "udio130-v1.5": 0.14} or udio32-v1.5=0.07,udio130-v1.5=0.14; '
-            "nothing was sent.",
+            next='write it as {"MODEL": 0.07, "ANOTHER": 0.14} or MODEL=0.07,ANOTHER=0.14; nothing was sent.',
         ) from None
     return prices
 
@@ -201,6 +210,11 @@ def gateway_key(variable: str) -> SecretStr | None:
     """The gateway key in a variable; None if it is not set or blank."""
     key = os.environ.get(variable, "").strip()
     return SecretStr(key) if key else None
+
+
+def gateway_address(variable: str | None) -> str | None:
+    """The address in a gateway's variable (None: it has none); None if it is not set or blank."""
+    return os.environ.get(variable or "", "").strip() or None
 
 
 def require_network() -> None:
@@ -238,9 +252,33 @@ def resolver_networks() -> tuple[Network, ...]:
         ) from None
 
 
+def person() -> str | None:
+    """The name under which judgements are recorded: SONGFLOW_USER, else the user's of this machine, if it has one."""
+    named = os.environ.get("SONGFLOW_USER", "").strip()
+    try:
+        return (named or getpass.getuser())[:_LONGEST_NAME]
+    except (OSError, KeyError, ImportError):  # a container's user without an entry
+        return None
+
+
 def debugging() -> bool:
     """True if SONGFLOW_DEBUG asks for tracebacks. Never raises: it is read while another error is handled."""
     return os.environ.get("SONGFLOW_DEBUG", "").strip().lower() not in {"", "0", "off", "no", "false"}
+
+
+def measures_on_arrival() -> bool:
+    """Whether SONGFLOW_MEASURE asks to measure each song after it was stored: `arrival` (the default) or `off`.
+
+    Raises:
+        InvalidEnvironment: it is neither.
+    """
+    chosen = os.environ.get("SONGFLOW_MEASURE", "").strip().lower() or "arrival"
+    if chosen not in {"arrival", "off"}:
+        raise InvalidEnvironment(
+            f"SONGFLOW_MEASURE is {chosen[:40]!r}: allowed is arrival or off.",
+            next="correct it; nothing was sent.",
+        )
+    return chosen == "arrival"
 
 
 def sender_environment() -> dict[str, str]:
@@ -250,6 +288,55 @@ def sender_environment() -> dict[str, str]:
         re.I,
     )
     return {name: value for name, value in os.environ.items() if kept.fullmatch(name)}
+
+
+def room_token(file: Path | None = None) -> SecretStr | None:
+    """The token of a team's listening room: a file's content, else SONGFLOW_ROOM_TOKEN; None without either.
+
+    Raises:
+        InvalidEnvironment: the file cannot be read, or the token is too short.
+    """
+    where = "SONGFLOW_ROOM_TOKEN" if file is None else f"The file {file}"
+    try:
+        token = os.environ.get("SONGFLOW_ROOM_TOKEN", "") if file is None else file.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise InvalidEnvironment(f"{where} cannot be read: {reason}.", next="give another.") from None
+    token = token.strip()
+    if file is None and not token:
+        return None
+    if len(token) < _SHORTEST_SECRET:
+        raise InvalidEnvironment(
+            f"{where} has not the {_SHORTEST_SECRET} characters that a token needs.",
+            next="put a random text there, such as the output of `openssl rand -hex 16`.",
+        )
+    return SecretStr(token)
+
+
+def webhook_callback() -> Callback | None:
+    """SONGFLOW_WEBHOOK_URL, the public address of `songflow webhooks`, with SONGFLOW_WEBHOOK_SECRET; None without it.
+
+    Raises:
+        InvalidEnvironment: the address is none, or there is no secret.
+    """
+    url = os.environ.get("SONGFLOW_WEBHOOK_URL", "").strip()
+    secret = os.environ.get("SONGFLOW_WEBHOOK_SECRET", "").strip()
+    if not url:
+        return None
+    try:
+        url = check_base_url(url)
+    except ValueError as error:
+        reason = str(error).replace("the gateway's base URL", "the address")
+        raise InvalidEnvironment(
+            f"SONGFLOW_WEBHOOK_URL cannot be used: {reason}.", next="correct it; nothing was sent."
+        ) from None
+    if len(secret) < _SHORTEST_SECRET:
+        raise InvalidEnvironment(
+            f"SONGFLOW_WEBHOOK_URL is set, and SONGFLOW_WEBHOOK_SECRET has not the {_SHORTEST_SECRET} characters that "
+            "it needs.",
+            next="set it to the key that the gateway signs callbacks with, or to a random text.",
+        )
+    return Callback(url, secret)
 
 
 def inherited(names: Iterable[str]) -> dict[str, str]:

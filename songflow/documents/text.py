@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 __all__ = [
+    "PATH_SIGNS",
     "NotText",
     "close_names",
     "counted",
@@ -22,11 +23,16 @@ __all__ = [
     "plain_text",
     "read_text",
     "sentence",
+    "short_name",
 ]
+
+PATH_SIGNS = ("/", "\\")
+"""What separates the parts of a path, here and on Windows."""
 
 _BYTE_ORDER_MARK = "\ufeff"
 _LINE_ENDS = re.compile(r"\r\n?")
 _BLANKS_AT_LINE_ENDS = re.compile(r"[ \t\u00a0]+$", re.MULTILINE)
+_WHOLE_PATH = re.compile(r"(?:/|[A-Za-z]:[/\\]).*[/\\]", re.DOTALL)
 _OTHER_ENCODINGS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 
 
@@ -101,6 +107,11 @@ def joined_notes(*notes: str | None) -> str | None:
 def sentence(text: str) -> str:
     """A text with its full stop, unless it ends with one or asks."""
     return text if text.endswith((".", "?")) else f"{text}."
+
+
+def short_name(song_id: str) -> str:
+    """A song's id as people type it: of one that is a whole path, the file name."""
+    return _WHOLE_PATH.sub("", song_id, count=1)
 
 
 def one_line(text: object, length: int = 60) -> str:

@@ -15,6 +15,7 @@ from songflow.ledger import Ledger
 from songflow.ledger.choices import Choice
 from songflow.ledger.queries import leading_submission
 from songflow.ledger.states import Billed, SongState, State
+from songflow.library.review import MEASURED, discarded, measured_songs
 from songflow.recipes.answers import Answer, Question
 from songflow.recipes.branches import Branch, again_key
 from songflow.recipes.crew import Orders, Place
@@ -82,6 +83,8 @@ class Chooser:
                 raise trouble
         while True:
             takes = await self._takes(place)
+            if answer is None:
+                takes = await self._with_better(place, takes)
             if answer is None and place.step.take.rule is not Rule.ASK:
                 return self._by_rule(place, takes), str(place.step.take)
             if answer is None:
@@ -93,9 +96,22 @@ class Chooser:
                 answer = None
                 continue
             found = next((take for take in takes if take.number == answer.take), None)
-            if found is not None and found.good:
+            if found is not None and found.stored:
                 return [found], answer.by
             raise _unusable_take_error(place, answer, found)
+
+    async def _with_better(self, place: Place, takes: list[Take]) -> list[Take]:
+        """The takes, with further pairs as long as a review discards all of them and may have more made."""
+        most = 0 if place.step.review is None else place.step.review.again
+        for _ in range(most):
+            pairs = await self._pairs(place)
+            if pairs >= most or any(take.good for take in takes) or not any(take.discarded for take in takes):
+                break
+            trouble = await self._make_pairs(place, pairs + 1)
+            if trouble is not None:
+                raise trouble
+            takes = await self._takes(place)
+        return takes
 
     def _by_rule(self, place: Place, takes: Sequence[Take]) -> list[Take]:
         try:
@@ -125,7 +141,15 @@ class Chooser:
     async def _takes(self, place: Place) -> list[Take]:
         made = await takes_of(self._ledger, place.key)
         songs = [song for _, _, songs in made for song in songs]
-        return [Take(number, song) for number, song in enumerate(songs, start=1)]
+        review, measure = place.step.review, place.step.take.measure
+        measures = await measured_songs(
+            self._ledger, songs, measure=review is not None or measure in MEASURED
+        )
+        out = set() if review is None else await discarded(self._ledger, review, songs, measures)
+        return [
+            Take(number, song, measures.get(song.id), song.id in out)
+            for number, song in enumerate(songs, start=1)
+        ]
 
     async def _pairs(self, place: Place) -> int:
         """The number of further pairs; one that was refused or never sent does not count."""
@@ -174,7 +198,7 @@ def _refuse_other(place: Place, choice: Choice, answer: Answer | None, takes: Se
 
 
 def _unusable_take_error(place: Place, answer: Answer, take: Take | None) -> InputError:
-    why = "there is none" if take is None else (take.song.error or "it is not stored")
+    why = "there is none" if take is None else take.reason
     return InputError(
         f"{place.branch.path} cannot continue with take {answer.take}: {why}.",
         key=place.key,
@@ -186,7 +210,7 @@ def _unusable_take_error(place: Place, answer: Answer, take: Take | None) -> Inp
 def _no_take_error(place: Place, takes: Sequence[Take], failed: Take | None) -> SongflowError:
     """Why a step has nothing to continue from: the take that the recipe stops at, or all takes."""
     bad = [failed] if failed is not None else list(takes)
-    reasons = "; ".join(f"take {take.number}: {take.song.error or 'not stored yet'}" for take in bad)
+    reasons = "; ".join(f"take {take.number}: {take.reason}" for take in bad)
     why = (
         "the recipe stops there, and what was made is kept"
         if failed is not None

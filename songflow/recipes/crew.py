@@ -10,7 +10,7 @@ from typing import Protocol
 from songflow.accounts import Access
 from songflow.errors import SongflowError
 from songflow.families.family import Request
-from songflow.families.registry import check_start
+from songflow.families.registry import check_start, starts_in_seconds
 from songflow.generation.extensions import find_parent
 from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session
@@ -98,9 +98,9 @@ class Orders:
         """The request of a step with the song that it extends in place of the recipe's placeholder.
 
         Raises:
-            InvalidRequest: it would begin behind the song's end.
+            InvalidRequest: it would begin behind the song's end, or add nothing to it.
         """
-        if request.source_generation_field is None:
+        if request.source_generation_field is None and not starts_in_seconds(request.model_type):
             return request.with_source(song_id, None)
         parent = await find_parent(self._session, song_id, self.accounts[0])
         check_start(request, parent.seconds)

@@ -19,6 +19,7 @@ from songflow.recipes.answers import given_answers
 from songflow.recipes.branches import Branch
 from songflow.recipes.choosing import Chooser
 from songflow.recipes.crew import Crew, Orders, Place
+from songflow.recipes.finishing import finish_songs
 from songflow.recipes.model import CORE, Recipe
 from songflow.recipes.plan import Paid, Plan, plan_recipe, refuse_over_budget
 from songflow.recipes.results import WholeSong, read_whole_song
@@ -73,7 +74,8 @@ async def make_whole_song(
             branches[step.name] = []
         for place in alive:
             branches[place.step.name] += await chooser.choose(place)
-    return await read_whole_song(ledger, recipe, key, session.library.settings.unit)
+    whole = await read_whole_song(ledger, recipe, key, session.library.settings.unit)
+    return whole if recipe.finish is None else await finish_songs(session.library, whole, recipe.finish)
 
 
 def _require_short(recipe: Recipe, key: str) -> None:

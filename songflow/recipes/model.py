@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from songflow.audio.finishing import FinishSettings
 from songflow.families.family import Request
+from songflow.library.review import Review
 
-__all__ = ["CORE", "MEASURES", "TAKES_EXPECTED", "Recipe", "Rule", "Step", "TakeRule"]
+__all__ = ["CORE", "TAKES_EXPECTED", "Recipe", "Rule", "Step", "TakeRule"]
 
 CORE = "core"
 """The first step of every recipe."""
 
 TAKES_EXPECTED = 2
 """The usual number of takes of a generation, for planning a tree's size."""
-
-MEASURES: Mapping[str, str] = {
-    "seconds": "length as decoded (s)",
-    "announced_seconds": "length as announced (s)",
-    "bytes": "size of the file",
-    "peak": "peak, 0..1",
-    "rms_db": "loudness (dBFS)",
-    "source_score": "confidence that an extension contains its source, 0..1",
-    "added_seconds": "how much an extension added (s)",
-    "rating": "a person's rating, 0..5",
-}
-"""The measures that `best` can use: numbers that the ledger stores of a song."""
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 """Names of steps. They are part of request keys, where a dot begins the name of a branch."""
@@ -45,7 +35,7 @@ class Rule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TakeRule:
-    """A rule; `measure` is that of `best` (one of `MEASURES`), the highest unless `lowest`."""
+    """A rule; `measure` is that of `best` (one of `songflow.library.review.MEASURES`), the highest unless `lowest`."""
 
     rule: Rule = Rule.FIRST
     measure: str | None = None
@@ -59,7 +49,7 @@ class TakeRule:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: its request, the step that it extends, and the rule that selects from its takes.
+    """One step: its request, the step that it extends, and the rules that discard and select its takes.
 
     In an extension's request the name of the source step is the placeholder of the song's id.
     """
@@ -69,6 +59,7 @@ class Step:
     request: Request
     take: TakeRule
     stop_at_failed: bool
+    review: Review | None = None
 
     @property
     def splits(self) -> bool:
@@ -81,6 +72,7 @@ class Recipe:
     """A whole song as a tree of steps, the core first and each step after its source.
 
     `budget` is in the units of the prices; `ask_timeout` in seconds, after which `ask_default` answers for a person.
+    `finish` says how copies of the whole songs are made in the end (None: none).
     """
 
     name: str
@@ -89,6 +81,7 @@ class Recipe:
     budget: float | None
     ask_timeout: float
     ask_default: TakeRule
+    finish: FinishSettings | None = None
 
     def step(self, name: str) -> Step | None:
         """The step with this name."""

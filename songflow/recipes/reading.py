@@ -31,7 +31,9 @@ from songflow.families.registry import (
     request_fields,
     source_fields,
 )
-from songflow.recipes.model import CORE, MEASURES, NAME, Recipe, Rule, Step, TakeRule
+from songflow.library.review import MEASURES, Review, read_review
+from songflow.recipes.finishing import read_finish
+from songflow.recipes.model import CORE, NAME, Recipe, Rule, Step, TakeRule
 from songflow.recipes.sizes import Link, circles, in_order, price_range
 from songflow.recipes.variables import Values, substituted
 from songflow.settings import amount
@@ -42,11 +44,12 @@ DEFAULT_ASK_TIMEOUT = 3600.0
 LONGEST_ASK_TIMEOUT = 30 * 86400.0
 
 _FIELDS = tuple(name for name in request_fields() if name not in {"mode", *source_fields()})
-_EVERY_STEP = ("take", "on_failed_take")
+_EVERY_STEP = ("take", "on_failed_take", "review")
 _OF_THE_CORE = (*_EVERY_STEP, *(name for name in _FIELDS if name not in extension_only()))
 _OF_A_STEP = ("name", "from", "mode", "place", *_EVERY_STEP, *_FIELDS)
 _OF_A_RECIPE = (
-    "name", "description", "variables", "budget", "ask_timeout", "ask_default", "on_failed_take", "core", "steps",
+    "name", "description", "variables", "budget", "ask_timeout", "ask_default", "on_failed_take", "review", "core",
+    "steps", "finish",
 )  # fmt: skip
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 # The prompt of a stand-in parent, to validate an extension whose own parent is not valid.
@@ -102,6 +105,7 @@ def read_recipe(
         ask_timeout=reader.number(("ask_timeout",), data.get("ask_timeout"), 1, LONGEST_ASK_TIMEOUT)
         or DEFAULT_ASK_TIMEOUT,
         ask_default=_default_answer(reader, data.get("ask_default")),
+        finish=read_finish(reader, data.get("finish")),
     )
     reader.refuse()
     return recipe
@@ -119,6 +123,7 @@ class _Draft:
     source: str | None
     take: TakeRule
     stop_at_failed: bool
+    review: Review | None
     fields: dict[str, Any]
     mode: Any = None
     where: Any = None
@@ -126,10 +131,11 @@ class _Draft:
 
 def _drafts(reader: Reader, data: Mapping[str, Any]) -> list[_Draft]:
     stops = _stops(reader, (), data, False)
+    review = read_review(reader, ("review",), data.get("review"))
     drafts: list[_Draft] = []
     core = data.get("core")
     if isinstance(core, Mapping):
-        drafts.append(_draft(reader, ("core",), core, CORE, None, stops))
+        drafts.append(_draft(reader, ("core",), core, CORE, None, stops, review))
     elif isinstance(core, list):
         reader.fault(("core",), "is a list: a recipe has one core")
     else:
@@ -140,14 +146,20 @@ def _drafts(reader: Reader, data: Mapping[str, Any]) -> list[_Draft]:
         if not isinstance(step, Mapping):
             reader.fault(place, "must be a mapping with a name, a place and the fields that differ")
             continue
-        draft = _draft(reader, place, step, _step_name(reader, place, step, drafts), before, stops)
+        draft = _draft(reader, place, step, _step_name(reader, place, step, drafts), before, stops, review)
         drafts.append(draft)
         before = draft.name
     return drafts
 
 
 def _draft(
-    reader: Reader, place: Place, given: Mapping[str, Any], name: str, before: str | None, stops: bool
+    reader: Reader,
+    place: Place,
+    given: Mapping[str, Any],
+    name: str,
+    before: str | None,
+    stops: bool,
+    review: Review | None,
 ) -> _Draft:
     step = reader.known(place, given, _OF_THE_CORE if before is None else _OF_A_STEP)
     source = step.get("from", before)
@@ -164,6 +176,7 @@ def _draft(
         source=source,
         take=_take(reader, (*place, "take"), step.get("take")),
         stop_at_failed=_stops(reader, place, step, stops),
+        review=read_review(reader, (*place, "review"), step["review"]) if "review" in step else review,
         fields={key: step[key] for key in _FIELDS if step.get(key) is not None},
         mode=mode,
         where=step.get("place"),
@@ -239,7 +252,7 @@ def _steps(reader: Reader, drafts: Sequence[_Draft]) -> tuple[Step, ...]:
         parent = steps.get(draft.source or "")
         request = _request(reader, draft, parent.request if parent else None)
         if request is not None:
-            steps[name] = Step(name, draft.source, request, draft.take, draft.stop_at_failed)
+            steps[name] = Step(name, draft.source, request, draft.take, draft.stop_at_failed, draft.review)
     return tuple(steps.values())
 
 

@@ -51,7 +51,7 @@ class Piece:
 class WholeSong:
     """A recipe's result: `songs` are the whole songs, `steps` every generation, and `price` what all of them cost.
 
-    `generation_id` and `state` are those of the last step.
+    `generation_id` and `state` are those of the last step. `finished` are the copies that the recipe's `finish` made.
     """
 
     key: str
@@ -62,6 +62,7 @@ class WholeSong:
     price: float
     songs: tuple[SongResult, ...]
     steps: tuple[Piece, ...]
+    finished: tuple[str, ...] = ()
 
     @property
     def stored(self) -> tuple[SongResult, ...]:

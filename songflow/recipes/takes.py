@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from songflow.audio.measures import Measures
 from songflow.ledger.rows import Song
 from songflow.ledger.states import SongState
-from songflow.recipes.model import MEASURES, Rule, TakeRule
+from songflow.library.review import MEASURES
+from songflow.recipes.model import Rule, TakeRule
 
 __all__ = ["NoTake", "Take", "picked"]
 
@@ -23,20 +25,36 @@ class NoTake(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """One take of a step, numbered from 1 over all its pairs."""
+    """One take of a step, numbered from 1 over all its pairs; nothing continues from one that is discarded."""
 
     number: int
     song: Song
+    measures: Measures | None = None
+    discarded: bool = False
+
+    @property
+    def stored(self) -> bool:
+        """True if it is stored and can be extended, for which the gateway needs its id."""
+        return self.song.state is SongState.STORED and bool((self.song.song_id or "").strip())
 
     @property
     def good(self) -> bool:
-        """True if it is stored and can be extended, for which the gateway needs its id."""
-        return self.song.state is SongState.STORED and bool((self.song.song_id or "").strip())
+        """True if a rule may continue from it; a person may also continue from one that is discarded."""
+        return self.stored and not self.discarded
+
+    @property
+    def reason(self) -> str:
+        """Why nothing can continue from it, if so."""
+        return "discarded" if self.discarded else self.song.error or "not stored yet"
+
+    def value(self, measure: str) -> Any:
+        """Its value of one of `MEASURES`; None if it has none."""
+        return getattr(self.song, measure, getattr(self.measures, measure, None))
 
     def as_dict(self) -> dict[str, Any]:
         """The facts that a person needs to choose, as plain data."""
         song = self.song
-        measures = {name: getattr(song, name) for name in MEASURES}
+        measures = {name: self.value(name) for name in MEASURES}
         return {
             "take": self.number,
             "song_id": song.song_id,
@@ -83,7 +101,7 @@ def _rank(rule: TakeRule, take: Take) -> tuple[bool, float, int]:
             song = take.song
             value = song.seconds if song.seconds is not None else song.announced_seconds
         case Rule.BEST:
-            value = getattr(take.song, rule.measure or "")
+            value = take.value(rule.measure or "")
         case _:
             return (False, 0.0, take.number)
     if value is None:

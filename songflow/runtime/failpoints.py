@@ -32,8 +32,11 @@ COMMITS = (
     "lost",
     "song stored",
     "song problem",
-    "song rated",
+    "judged",
+    "songs measured",
     "song noted",
+    "song moved",
+    "finished",
     "release",
     "write-off",
     "pause",
@@ -41,6 +44,7 @@ COMMITS = (
     "pace",
     "rebuilt",
     "choice",
+    "hint",
 )
 """The ledger's transactions, by the name passed to `Database.write`."""
 

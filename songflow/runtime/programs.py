@@ -1,4 +1,4 @@
-"""How a command of this environment is typed where it is read: by its name, or by its path if the shell lacks that.
+"""Commands of this environment: how they are typed where they are read, and how a new interpreter is started.
 
 In a clone without an activated environment, `songflow rescue` is typed `.venv/bin/songflow rescue`.
 """
@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-__all__ = ["as_typed", "typed_program"]
+__all__ = ["as_typed", "isolated_python", "typed_program"]
 
 _COMMAND = re.compile(r"`(songflow|prefect|python)(?=[ `])")
 
@@ -30,6 +30,19 @@ def typed_program(name: str) -> str:
         return shlex.quote(str(here.relative_to(Path.cwd())))
     except (ValueError, OSError):
         return shlex.quote(str(here))
+
+
+def isolated_python(code: str, *arguments: str) -> list[str]:
+    """The command that runs code in a new interpreter, without the start-up files of a site.
+
+    Behind the arguments stand the paths from which this process imports, for the code to put them into `sys.path`.
+    """
+    home = str(Path(__file__).parents[2])
+    paths = [path for path in sys.path if Path(path).is_absolute()]
+    if home not in paths:
+        paths.append(home)
+    flags = ["-I", "-S", *(["-B"] if sys.dont_write_bytecode else [])]
+    return [sys.executable, *flags, "-c", code, *arguments, *paths]
 
 
 def _is_found_by_name(name: str, here: Path) -> bool:

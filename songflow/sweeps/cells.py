@@ -13,7 +13,7 @@ import itertools
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -53,6 +53,7 @@ class Cell:
         own_key: The key that its own account's name gives, if `key` is another one, under which it was paid for.
         before: The request and replicate that earlier versions made of the same files, if they differ: songs may be
             paid for under their key.
+        again: How many times its songs were discarded and it was made again.
     """
 
     key: str
@@ -61,6 +62,17 @@ class Cell:
     replicate: int
     own_key: str | None = None
     before: tuple[Request, int] | None = None
+    again: int = 0
+
+    @property
+    def mark(self) -> str:
+        """The end of the key of a cell that is made again."""
+        return f".again{self.again}" if self.again else ""
+
+    def made_again(self, number: int) -> Cell:
+        """This cell under the key of its next songs, counted from 1."""
+        stem = self.key.removesuffix(self.mark)
+        return replace(self, key=f"{stem}.again{number}", own_key=None, before=None, again=number)
 
     @property
     def kin(self) -> str:

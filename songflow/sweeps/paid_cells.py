@@ -75,9 +75,9 @@ def _paid_cell(
 ) -> Cell | None:
     """The cell under the oldest key by which one of these accounts has paid for it. Replicates keep their numbers."""
     for request, replicate in _requests(cell):
-        for one in paid.get((key_stem(request), str(replicate)), ()):
+        for one in paid.get((key_stem(request), f"{replicate}{cell.mark}"), ()):
             if one.key != cell.key and any(_is_from(one, access) for access in accounts):
-                own_key = cell_key(request, accounts[0], replicate)
+                own_key = cell_key(request, accounts[0], replicate) + cell.mark
                 return replace(cell, key=one.key, own_key=own_key, request=request, replicate=replicate)
     return None
 

@@ -18,17 +18,20 @@ from dataclasses import dataclass
 from songflow import errors
 from songflow.accounts import Access
 from songflow.gateways import RefusalKind
+from songflow.generation.credit import warn_if_low
 from songflow.generation.error_texts import not_collected_error
 from songflow.generation.lifecycle import Taken, collect, submit_to_first, wait
 from songflow.generation.policy import PAY_ONCE, PaidRequest, PayingPolicy
 from songflow.generation.session import Session
 from songflow.generation.submit import submit_once
 from songflow.ledger.rows import Song
+from songflow.library.review import Review
 from songflow.runtime.retry import Attempts, persist
 from songflow.settings import require_network
 from songflow.sweeps.cell_status import Step, failed_before_error, step_of, unexpected_error
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.paid_cells import with_summaries
+from songflow.sweeps.review import cells_without_songs_to_keep
 from songflow.sweeps.tally import Tally
 from songflow.sweeps.window import Window
 
@@ -56,11 +59,13 @@ class RunOptions:
         concurrency: The most generations at the gateway at once.
         max_failures: Start no more cells after so many failures (None: no limit).
         policy: When a cell may be paid for again, and the accounts to fall back to.
+        review: Which songs are discarded, and how often a cell is made again that has no others.
     """
 
     concurrency: int = DEFAULT_CONCURRENCY
     max_failures: int | None = None
     policy: PayingPolicy = PAY_ONCE
+    review: Review | None = None
 
 
 class _NotStarted(Exception):
@@ -86,6 +91,7 @@ class SweepRun:
         self._fetching = asyncio.Semaphore(_COLLECTED_AT_ONCE)
         self._backlog = asyncio.Semaphore(_COLLECTED_BACKLOG)
         self._failures = 0
+        self._credit: asyncio.Task[None] | None = None
 
     async def work(self, cells: Sequence[Cell], all_started: asyncio.Event | None = None) -> None:
         """Run cells until each has an outcome.
@@ -99,16 +105,43 @@ class SweepRun:
             InvalidEnvironment: the environment's proxies or certificates cannot be used; nothing was sent.
         """
         try:
-            self.tally.cells += len(cells)
-            queue = await self._queue(cells)
-            if queue:
-                require_network()  # once, instead of an error for each cell
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(self._options.concurrency, len(queue))):
-                    group.create_task(self._worker(queue, group, all_started))
+            await self._work(cells, all_started)
+            await self._make_again(cells)
         finally:
+            if self._credit is not None:
+                self._credit.cancel()
             if all_started is not None:
                 all_started.set()
+
+    async def _work(self, cells: Sequence[Cell], all_started: asyncio.Event | None) -> None:
+        self.tally.cells += len(cells)
+        queue = await self._queue(cells)
+        if queue:
+            require_network()  # once, instead of an error for each cell
+            self._ask_for_credit(queue)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self._options.concurrency, len(queue))):
+                group.create_task(self._worker(queue, group, all_started))
+
+    async def _make_again(self, cells: Sequence[Cell]) -> None:
+        """Review the songs, and make cells again that have none to keep, each time under a key of its own."""
+        review = self._options.review
+        number = 0
+        while review is not None and cells:
+            left = await cells_without_songs_to_keep(self.session.library.ledger, review, cells)
+            number += 1
+            if number > review.again or self.tally.stopped is not None:
+                return
+            # The same request with the same seed makes the same songs.
+            cells = [cell.made_again(number) for cell in left if cell.request.is_random]
+            await self._work(cells, None)
+
+    def _ask_for_credit(self, queue: Sequence[tuple[Cell, Step]]) -> None:
+        """Begin to compare what the account has left with the price of the first group; no cell waits for it."""
+        if self._credit is None:
+            access = self._accounts[0]
+            price = sum(access.price_of(cell.request) for cell, step in queue if step is Step.PAY)
+            self._credit = asyncio.create_task(warn_if_low(self.session, access, price))
 
     async def _queue(self, cells: Sequence[Cell]) -> deque[tuple[Cell, Step]]:
         """The cells to work on: running ones first; those that ended in an earlier run are counted at once."""

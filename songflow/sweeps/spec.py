@@ -3,7 +3,7 @@
     prompt: a slow waltz                 # fixed fields under their wire names, or the command line's (model, quality)
     grid:                                # every combination
       prompt_strength: [0.25, 0.5, 0.75]
-      model_type: [udio32-v1.5, udio130-v1.5]
+      generation_quality: [0.75, 1]
     zip:                                 # in step
       lyrics: {files: lyrics/*.txt}
       negative_prompt: {lines: not.txt}
@@ -11,6 +11,7 @@
     sobol: {n: 64, seed: 7, fields: {clarity_strength: {from: 0, to: 1}}}    # also random and lhs
     replicates: 3
     constraints: ["prompt_strength + clarity_strength <= 1.2"]
+    review: {discard: "loudness_lufs < -30 or seconds < 20", again: 1}
 
 The parts multiply: each grid axis, the zip, the list and each sample is a factor. A field may be set in one
 of them only.
@@ -30,6 +31,7 @@ from songflow.documents.yaml_file import Document, Place, read_document, read_fi
 from songflow.errors import InputError
 from songflow.families.family import Request
 from songflow.families.registry import SHORT_NAMES, start_fields, wire_name
+from songflow.library.review import Review, read_review
 from songflow.sweeps.sampling import KINDS, MAX_SEED, Choices, draw
 from songflow.sweeps.values import FIELDS, BadValue, Files, Range, read_range, value_fault
 
@@ -50,7 +52,7 @@ MAX_CELLS = 100_000
 
 _MAX_NAME = 60
 _MAX_REPLICATES = 10_000
-_PARTS = ("name", "grid", "zip", "list", *KINDS, "replicates", "constraints")
+_PARTS = ("name", "grid", "zip", "list", *KINDS, "replicates", "constraints", "review")
 _NEEDS_FIELDS = "needs fields with their values"
 
 Row = Mapping[str, Any]
@@ -97,6 +99,7 @@ class Sweep:
         places: Where each field is set.
         replicates: Songs per cell.
         constraints: The conditions that every cell must meet.
+        review: Which songs are discarded, and how often a cell is made again that has no others.
     """
 
     document: Document
@@ -106,6 +109,7 @@ class Sweep:
     places: Mapping[str, Place]
     replicates: int
     constraints: tuple[Constraint, ...]
+    review: Review | None = None
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -238,6 +242,7 @@ class _SpecReader:
             replicates=self._reader.whole(("replicates",), data.get("replicates", 1), 1, _MAX_REPLICATES)
             or 1,
             constraints=self._constraints(data.get("constraints")),
+            review=read_review(self._reader, ("review",), data.get("review")),
         )
         self._check_whole(sweep)
         self._reader.refuse()

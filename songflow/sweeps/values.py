@@ -31,8 +31,8 @@ FIELDS = (*request_fields(), PLACE)
 """The fields of a sweep: the request's, and `place` (intro, front, back, outro) for mode and section start."""
 
 _TEXT_FIELDS = fields_of_kind(FieldKind.TEXT, FieldKind.CHOICE) | {PLACE}
-_RANGED = fields_of_kind(FieldKind.NUMBER, FieldKind.SEED)
-_WHOLE = fields_of_kind(FieldKind.SEED)
+_RANGED = fields_of_kind(FieldKind.NUMBER, FieldKind.WHOLE, FieldKind.SEED)
+_WHOLE = fields_of_kind(FieldKind.WHOLE, FieldKind.SEED)
 # Sampled numbers are part of the body and the key: rounded, so that they are the same on every machine.
 DIGITS = 6
 # Numbers as every reader of CSV reads them: Python alone takes 1_000 for one.
@@ -69,7 +69,7 @@ def as_read_before(value: Any) -> Any:
 
 
 class Range:
-    """A range of numbers of one field, `low` to `high`; whole numbers for a seed."""
+    """A range of numbers of one field, `low` to `high`; whole numbers for a field that has no others."""
 
     def __init__(self, field: str, low: float, high: float) -> None:
         self._whole = field in _WHOLE
