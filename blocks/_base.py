@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field, HttpUrl, SecretStr, field_validator, mod
 from blocks.prefect_ui import LOGO
 from songflow.accounts import DEFAULT_PRICES, Access
 from songflow.errors import InputError
-from songflow.families.registry import models
+from songflow.families.registry import priced_models
 from songflow.gateways import Account, Dialect, Gateway
 
 __all__ = ["ALIAS_PREFIX", "UNSAVED", "GatewayCredentials"]
@@ -52,9 +52,10 @@ class GatewayCredentials(CredentialsBlock, ABC):
     @field_validator("prices")
     @classmethod
     def _check_prices(cls, prices: dict[str, float]) -> dict[str, float]:
+        known = priced_models()
         for model, price in prices.items():
-            if model not in models():
-                raise ValueError(f"there is no model {model!r}: allowed are {', '.join(models())}")
+            if model not in known:
+                raise ValueError(f"there is no model {model!r}: allowed are {', '.join(known)}")
             if not math.isfinite(price) or price < 0:
                 raise ValueError(f"the price of {model} must be a number from 0")
         return prices

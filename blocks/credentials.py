@@ -9,14 +9,19 @@ from pydantic import Field, SecretStr
 from blocks._base import GatewayCredentials
 from songflow.accounts import EMBEDDED_URL
 from songflow.gateways import DIALECTS, Dialect, Shape, custom_dialect
+from songflow.gateways.dialects import why_unknown
 from songflow.gateways.relay_udio import FETCH_PATH, SHAPE, SUBMIT_PATH
 
 __all__ = [
+    "AceStepCredentials",
+    "AcedataCredentials",
     "CometAPICredentials",
     "CustomGatewayCredentials",
     "GatewayBlock",
+    "InstalledGatewayCredentials",
     "KieCredentials",
     "OpenAIHKCredentials",
+    "PiapiCredentials",
     "PublishedBlock",
     "SimulatorCredentials",
     "SunoapiCredentials",
@@ -133,6 +138,75 @@ class SunoapiCredentials(_PublishedGateway):
     base_url: str = _address_field("sunoapi")
 
 
+class PiapiCredentials(_PublishedGateway):
+    """An account at PiAPI: https://piapi.ai.
+
+    Example:
+        Load stored PiAPI credentials:
+        ```python
+        from blocks.credentials import PiapiCredentials
+
+        credentials = PiapiCredentials.load("BLOCK_NAME")
+        ```
+    """
+
+    gateway: ClassVar[str] = "piapi"
+    _block_type_name: ClassVar[str | None] = "PiAPI Song Credentials"
+    _block_type_slug: ClassVar[str | None] = "piapi-credentials"
+    _description: ClassVar[str | None] = "An account at PiAPI, which sells Udio songs per request."
+
+    api_key: SecretStr = Field(title="API key", description="The account's key, sent as X-API-Key.")
+    base_url: str = _address_field("piapi")
+
+
+class AceStepCredentials(_PublishedGateway):
+    """A server of ACE-Step 1.5, on a machine of one's own: https://github.com/ace-step/ACE-Step-1.5.
+
+    Example:
+        Load stored credentials of an ACE-Step server:
+        ```python
+        from blocks.credentials import AceStepCredentials
+
+        credentials = AceStepCredentials.load("BLOCK_NAME")
+        ```
+    """
+
+    gateway: ClassVar[str] = "ace-step"
+    _block_type_name: ClassVar[str | None] = "ACE-Step Song Credentials"
+    _block_type_slug: ClassVar[str | None] = "ace-step-credentials"
+    _description: ClassVar[str | None] = (
+        "A server of ACE-Step on a machine of your own, which makes songs at no price."
+    )
+
+    api_key: SecretStr | None = Field(
+        default=None,
+        title="API key",
+        description="The server's key, if it was started with one; sent as a bearer token.",
+    )
+    base_url: str = _address_field("ace-step")
+
+
+class AcedataCredentials(_PublishedGateway):
+    """An account at Ace Data Cloud: https://acedata.cloud.
+
+    Example:
+        Load stored Ace Data Cloud credentials:
+        ```python
+        from blocks.credentials import AcedataCredentials
+
+        credentials = AcedataCredentials.load("BLOCK_NAME")
+        ```
+    """
+
+    gateway: ClassVar[str] = "acedata"
+    _block_type_name: ClassVar[str | None] = "Ace Data Cloud Song Credentials"
+    _block_type_slug: ClassVar[str | None] = "acedata-credentials"
+    _description: ClassVar[str | None] = "An account at Ace Data Cloud, which sells Suno songs per request."
+
+    api_key: SecretStr = Field(title="API key", description="The account's token, sent as a bearer token.")
+    base_url: str = _address_field("acedata")
+
+
 class SimulatorCredentials(GatewayCredentials):
     """The song simulator: no key, no cost, synthesised songs.
 
@@ -165,6 +239,44 @@ class SimulatorCredentials(GatewayCredentials):
 
     def _address(self) -> str:
         return self.base_url or EMBEDDED_URL
+
+
+class InstalledGatewayCredentials(GatewayCredentials):
+    """An account at any gateway that is known by name, for those that have no block of their own.
+
+    Example:
+        Load stored credentials of an installed gateway:
+        ```python
+        from blocks.credentials import InstalledGatewayCredentials
+
+        credentials = InstalledGatewayCredentials.load("BLOCK_NAME")
+        ```
+    """
+
+    _block_type_name: ClassVar[str | None] = "Installed Song Gateway Credentials"
+    _block_type_slug: ClassVar[str | None] = "installed-song-gateway-credentials"
+    _description: ClassVar[str | None] = "An account at a gateway that another package adds to Songflow."
+
+    # Required: a form could not tell a block whose fields are all optional from a reference to a saved one.
+    gateway: str = Field(title="Gateway", description="The gateway's name, as for the command line.")
+    api_key: SecretStr | None = Field(
+        default=None,
+        title="API key",
+        description="The account's key, if the gateway requires one.",
+    )
+    base_url: str | None = Field(
+        default=None,
+        title="Base URL",
+        description="The gateway's address, without a path; empty for its published one.",
+    )
+
+    def _dialect(self) -> Dialect:
+        if self.gateway not in DIALECTS:
+            raise ValueError(why_unknown(self.gateway))
+        return DIALECTS[self.gateway]
+
+    def _address(self) -> str:
+        return self.base_url or ""
 
 
 class CustomGatewayCredentials(GatewayCredentials):
@@ -212,8 +324,16 @@ class CustomGatewayCredentials(GatewayCredentials):
         return self.base_url
 
 
-PublishedBlock = CometAPICredentials | OpenAIHKCredentials | KieCredentials | SunoapiCredentials
-"""A credentials block of a gateway that is known by name; each needs a key."""
+PublishedBlock = (
+    CometAPICredentials
+    | OpenAIHKCredentials
+    | KieCredentials
+    | SunoapiCredentials
+    | PiapiCredentials
+    | AcedataCredentials
+    | AceStepCredentials
+)
+"""A credentials block of a gateway that is known by name; all but those of servers of one's own need a key."""
 
-GatewayBlock = PublishedBlock | SimulatorCredentials | CustomGatewayCredentials
+GatewayBlock = PublishedBlock | SimulatorCredentials | InstalledGatewayCredentials | CustomGatewayCredentials
 """Any of the credentials blocks, as a flow's parameter."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cli.options import Common
 from cli.output import Output
 from cli.tree import show_trees, write_picture
-from songflow.accounts import Access, access_from_environment
+from songflow.accounts import Access, access_from_environment, gateway_names
 from songflow.catalog.lineage import families, trees
 from songflow.catalog.manifest import read_manifest
 from songflow.families.family import Request
@@ -107,7 +107,7 @@ async def _demo(output: Output, common: Common) -> None:
     output.file("Where it comes from, as a picture:", str(picture))
     output.line(
         "Open it in any player; `songflow listen` plays all songs in a browser. "
-        "For real ones: `songflow generate PROMPT --gateway cometapi` (README)."
+        f"For real ones: `songflow generate PROMPT --gateway {gateway_names()[0]}` (README)."
     )
 
 

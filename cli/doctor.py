@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ from cli.output import Output, confirm
 from cli.paid_command import NewSong, run_paid
 from cli.prefect_mode import configured_server, load_prefect, trouble_with
 from songflow.accounts import Access
-from songflow.errors import InputError, InvalidEnvironment
+from songflow.errors import InputError, InvalidEnvironment, SongflowError
 from songflow.families.family import Request
 from songflow.families.registry import models, parse_request
 from songflow.settings import amount
@@ -63,8 +64,8 @@ class Report:
     Parameters
     ----------
     report
-        Also write a report: versions, settings, checks and the last answers of gateways, without any key. Play it
-        back with `songflow simulate --replay`.
+        Also write a report: versions, settings, checks and the last answers of gateways, without any key; with --spend
+        those of the song, even if it failed. Play it back with `songflow simulate --replay`.
     output
         With --report: the file (default: songflow-report-<time>.json here).
     """
@@ -76,6 +77,20 @@ class Report:
         """Raise InputError for options that contradict each other."""
         if self.output is not None and not self.report:
             raise InputError("--output belongs to --report.", next="add --report, or leave it out.")
+
+    def path(self) -> Path | None:
+        """The file to write, which is new; None without --report.
+
+        Raises:
+            InputError: it is there already, or its folder is not.
+        """
+        if not self.report:
+            return None
+        from deployments.report_bundle import require_new
+
+        path = self.output or Path(f"songflow-report-{datetime.now(UTC):%Y%m%d-%H%M%S}.json")
+        require_new(path)
+        return path
 
 
 def doctor(
@@ -92,43 +107,45 @@ def doctor(
     for part in (spend, report, gateway):
         part.check()
     output = Output(as_json=common.json, quiet=common.quiet)
-    if spend.spend and report.report:
-        raise InputError("--spend and --report were both given.", next="give one after the other.")
+    path = report.path()
     if spend.spend:
-        return _spend(output, spend, gateway, common)
-    checks = asyncio.run(_all(output, gateway, common))
+        return _spend(output, spend, path, gateway, common)
+    checks = asyncio.run(_all(gateway, common, None if output.as_json else output))
     code = 1 if any(check.state == "bad" for check in checks) else 0
-    written = _report(report, checks, common) if report.report else None
+    more = {} if path is None else _write_report(path, checks, common)
     if output.as_json:
-        more = {} if written is None else {"report": str(written.absolute())}
         output.object({"healthy": code == 0, "checks": [check.as_dict() for check in checks], **more})
         return code
     wrong = sum(check.state == "bad" for check in checks)
     output.line("Everything works." if code == 0 else f"{wrong} of {len(checks)} parts do not work.")
-    if written is not None:
-        output.line(
-            f"Wrote {written}. It has no key, but titles, lyrics and addresses as the gateways answered them: look "
-            "through it before you send it."
-        )
+    if path is not None:
+        output.line(_wrote(path))
     return code
 
 
-def _report(report: Report, checks: list[Check], common: Common) -> Path:
+def _write_report(path: Path, checks: list[Check], common: Common) -> dict[str, str]:
+    """Write the report; the field of the answer in JSON that names it."""
     from deployments.report_bundle import make_bundle, newest_answers, write_bundle
 
-    text = make_bundle(checks, asyncio.run(newest_answers(common.library_settings())))
-    path = report.output or Path(f"songflow-report-{datetime.now(UTC):%Y%m%d-%H%M%S}.json")
-    write_bundle(text, path)
-    return path
+    write_bundle(make_bundle(checks, asyncio.run(newest_answers(common.library_settings()))), path)
+    return {"report": str(path.absolute())}
 
 
-async def _all(output: Output, gateway: Gateway, common: Common) -> list[Check]:
+def _wrote(path: Path) -> str:
+    return (
+        f"Wrote {path}. It has no key, but titles, lyrics and addresses as the gateways answered them: look "
+        "through it before you send it."
+    )
+
+
+async def _all(gateway: Gateway, common: Common, shown: Output | None) -> list[Check]:
+    """The results of all checks, each shown at once (None: not at all)."""
     checks = []
     async for check in _checks(gateway, common):
         checks.append(check)
-        if not output.as_json:
+        if shown is not None:
             mend = f" Mend: {check.mend}" if check.mend else ""
-            output.line(f"{_MARKS[check.state]}  {check.part}: {check.said}{mend}")
+            shown.line(f"{_MARKS[check.state]}  {check.part}: {check.said}{mend}")
     return checks
 
 
@@ -161,8 +178,11 @@ async def _checks(gateway: Gateway, common: Common) -> AsyncIterator[Check]:
         yield check
 
 
-def _spend(output: Output, spend: Spend, gateway: Gateway, common: Common) -> int:
-    """Make one song with the cheapest model, to test the key, the account and the whole path."""
+def _spend(output: Output, spend: Spend, path: Path | None, gateway: Gateway, common: Common) -> int:
+    """Make one song with the cheapest model, to test the key, the account and the whole path.
+
+    The report, if there is to be one, is written after it, whatever became of the song.
+    """
     access = asyncio.run(access_of(gateway))
     request, price = _cheapest(access)
     question = (
@@ -173,12 +193,33 @@ def _spend(output: Output, spend: Spend, gateway: Gateway, common: Common) -> in
         output.say(question)
     else:
         confirm(question, "Make it?", "nothing: nothing was spent.")
-    result = run_paid(output, NewSong(request), Paying(budget=price), gateway, Waiting(), common)
-    output.result(result, common.library_settings().unit)
-    return 0
+    report = partial(_report_on_song, path, gateway, common)
+    try:
+        result = run_paid(output, NewSong(request), Paying(budget=price), gateway, Waiting(), common)
+    except SongflowError as error:
+        output.error(error, report())
+        code = error.exit_code
+    else:
+        output.result(result, common.library_settings().unit, report())
+        code = 0
+    if path is not None and not output.as_json:
+        output.line(_wrote(path))
+    return code
+
+
+def _report_on_song(path: Path | None, gateway: Gateway, common: Common) -> dict[str, str]:
+    if path is None:
+        return {}
+    return _write_report(path, asyncio.run(_all(gateway, common, None)), common)
 
 
 def _cheapest(access: Access) -> tuple[Request, float]:
-    requests = [parse_request({"prompt": _PROMPT, "model_type": name}) for name in models()]
-    request = min(filter(access.sells, requests), key=access.price_of)
+    sold = [name for name in models() if access.sells_model(name)]
+    if not sold:
+        raise InputError(
+            f"{access.gateway} sells no model that is known here.",
+            next="install the package of its model family; nothing was sent.",
+        )
+    requests = [parse_request({"prompt": _PROMPT, "model_type": name}) for name in sold]
+    request = min(requests, key=access.price_of)
     return request, access.price_of(request)

@@ -43,8 +43,8 @@ class Placing:
     generation
         For such a model and a song that is not in the library: the gateway's id of the generation that made it.
     join
-        What to do with an extension that is only the new part: join it here with the song (local), or not (none).
-        The new part's own file is kept in any case.
+        Who joins an extension that is only the new part with the song: this machine (local), the gateway (gateway: a
+        further request, which may be billed), or no one (none). The new part's own file is kept in any case.
     """
 
     mode: Literal["precede", "continuation"] | None = None
@@ -139,3 +139,6 @@ class _Extension:
             **shared,
         )
         return result
+
+    def result(self, made: GenerationResult) -> GenerationResult:
+        return made

@@ -18,7 +18,7 @@ __all__ = ["main", "run"]
 
 _INTERRUPTED = 3
 # The exit codes of these tell what is paid for and stored, whoever reads their answer.
-_PAYING = (["demo"], ["generate"], ["song"], ["extend"], ["rescue"])
+_PAYING = (["demo"], ["generate"], ["lyrics"], ["song"], ["extend"], ["rescue"])
 _LOOKING = frozenset({"--list", "--plan", "--help", "-h"})
 
 

@@ -20,8 +20,15 @@ from songflow.errors import InputError
 from songflow.families.family import Request
 from songflow.families.model_names import models_text
 from songflow.families.registry import parse_request
-from songflow.parameters import EnvironmentAccount, GatewayName, KeyedSafety
-from songflow.settings import LibrarySettings
+from songflow.gateways import DIALECTS, key_variables
+from songflow.parameters import (
+    FETCH_PATH_TEXT,
+    SUBMIT_PATH_TEXT,
+    EnvironmentAccount,
+    GatewayName,
+    KeyedSafety,
+)
+from songflow.settings import FALLBACK_KEY_VARIABLE, LibrarySettings
 
 __all__ = ["SONG", "Common", "Gateway", "Paying", "Song", "Waiting", "cleaned"]
 
@@ -29,6 +36,12 @@ _GATEWAY = Group("Gateway", sort_key=3)
 SONG = Group("Song", sort_key=1)
 _PAYING = Group("Paying", sort_key=2)
 _COMMON = Group("Common", sort_key=4)
+
+# Without the variables of installed gateways: to ask for them would import their packages for each command.
+_CREDENTIALS_HELP = (
+    "A Prefect block with the key: NAME or TYPE/NAME. Without it, the key is read from the gateway's own variable ("
+    f"{', '.join(key_variables(DIALECTS.ours.values()))}), else from {FALLBACK_KEY_VARIABLE}."
+)
 
 
 def cleaned(text: str | None) -> str | None:
@@ -81,25 +94,18 @@ class Gateway:
     Parameters
     ----------
     gateway
-        cometapi, openai-hk, kie, sunoapi, custom, or simulator (the default: no key, no cost).
+        The gateway that makes the song (default: simulator, which needs no key and costs nothing).
     base_url
         The gateway's address, if it is not the published one; with simulator, the address of `songflow simulate`.
-    credentials
-        A Prefect block with the key: NAME or TYPE/NAME. Without it, the key is read from COMETAPI_KEY,
-        OPENAI_HK_KEY, KIE_KEY, SUNOAPI_KEY or SONGFLOW_API_KEY.
-    submit_path
-        A custom gateway's path for submits, such as /udio/submit/music.
-    fetch_path
-        A custom gateway's path for status requests, such as /udio/fetch/{id} or /udio/query?ids={ids}.
     shape
         The shape of a custom gateway's answers: A, B, C or D.
     """
 
     gateway: GatewayName | None = None
     base_url: str | None = None
-    credentials: str | None = None
-    submit_path: str | None = None
-    fetch_path: str | None = None
+    credentials: Annotated[str | None, Parameter(help=_CREDENTIALS_HELP)] = None
+    submit_path: Annotated[str | None, Parameter(help=SUBMIT_PATH_TEXT)] = None
+    fetch_path: Annotated[str | None, Parameter(help=FETCH_PATH_TEXT)] = None
     shape: Literal["A", "B", "C", "D"] | None = None
 
     def account(self) -> EnvironmentAccount:
@@ -262,6 +268,21 @@ class Song:
         Where the words end, 0..1, or auto.
     raw_prompt
         Send the prompt to the model as it is.
+    duration
+        Length of the song, or of an extension's new part, in seconds. This and what follows are for models that take
+        it.
+    bpm
+        Beats per minute, 30..300.
+    key_scale
+        The key, such as "F# minor".
+    vocal_language
+        The language that is sung, such as en or ja.
+    inference_steps
+        Steps of the model: more are slower.
+    batch_size
+        How many songs are made, 1..8 (default: 2).
+    thinking
+        Let a language model plan the song first: better and slower.
     """
 
     lyrics: str | None = None
@@ -282,6 +303,13 @@ class Song:
     lyrics_start: float | Literal["auto"] | None = None
     lyrics_end: float | Literal["auto"] | None = None
     raw_prompt: Annotated[bool, Parameter(negative="")] = False
+    duration: float | None = None
+    bpm: int | None = None
+    key_scale: str | None = None
+    vocal_language: str | None = None
+    inference_steps: int | None = None
+    batch_size: int | None = None
+    thinking: Annotated[bool, Parameter(negative="")] = False
 
     def request(self, prompt: str) -> Request:
         """The validated request.
@@ -315,6 +343,13 @@ class Song:
             "lyrics_placement_start": self.lyrics_start,
             "lyrics_placement_end": self.lyrics_end,
             "bypass_prompt_optimization": self.raw_prompt or None,
+            "duration": self.duration,
+            "bpm": self.bpm,
+            "key_scale": cleaned(self.key_scale),
+            "vocal_language": self.vocal_language,
+            "inference_steps": self.inference_steps,
+            "batch_size": self.batch_size,
+            "thinking": self.thinking or None,
         }
         return {name: value for name, value in given.items() if value is not None}
 

@@ -20,7 +20,6 @@ from cli.logs import log_to
 from cli.progress import Waiting
 from cli.tables import manifest_table
 from songflow.errors import InputError, InvalidDocument, RequestNotSent, SongflowError
-from songflow.settings import amount
 
 if TYPE_CHECKING:
     import pandas
@@ -74,14 +73,25 @@ class Output:
 
     def songs(self, songs: Sequence[SongResult]) -> None:
         """Takes: title, length and file, or why there is none."""
+        from songflow.ledger.rows import JOINED_BY_GATEWAY
+
         for song in songs:
             title = song.title or song.song_id or "a take"
-            if song.path is None:
+            if song.text is not None:
+                self.line(f"+ {title}:")
+                self.text(song.text)
+            elif song.path is None:
                 self.line(f"- {title}: {song.error}")
             else:
                 self.file(f"+ {title}" + (f" ({song.duration:.1f} s)" if song.duration else ""), song.path)
                 if song.whole_path is not None:
-                    self.file("  joined into the whole song", song.whole_path)
+                    by = " by the gateway" if song.joined_by == JOINED_BY_GATEWAY else ""
+                    self.file(f"  joined{by} into the whole song", song.whole_path)
+
+    def text(self, text: str) -> None:
+        """A text of several lines, as it is but for characters that control a terminal."""
+        for line in text.splitlines():
+            self.out.print(plain(line))
 
     def object(self, value: Mapping[str, Any]) -> None:
         """Print the one JSON object in UTF-8, independent of the terminal; a lone surrogate stays escaped."""
@@ -90,10 +100,12 @@ class Output:
         sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace"))
         sys.stdout.buffer.flush()
 
-    def result(self, result: GenerationResult, unit: str) -> None:
-        """A generation's result; `unit` is that of its price."""
+    def result(
+        self, result: GenerationResult, unit: str, more: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        """A generation's result (in JSON with additional fields); `unit` is that of its price."""
         if self.as_json:
-            self.object(result.as_dict())
+            self.object({**result.as_dict(), **more})
             return
         self.songs(result.songs)
         self.line(
@@ -159,6 +171,8 @@ class Output:
 
 def cost_text(price: float, unit: str, billed: str, simulated: bool) -> str:
     """What a generation costs, and whether that is paid."""
+    from songflow.settings import amount
+
     return f"price {amount(price, unit)} ({SIMULATED if simulated else f'billed: {billed}'})"
 
 

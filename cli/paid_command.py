@@ -25,18 +25,20 @@ from songflow.generation.policy import PayingPolicy
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 from songflow.ledger.queries import leading_submission
+from songflow.ledger.rows import Submission
 from songflow.ledger.states import RULES
 from songflow.parameters import session_settings
-from songflow.settings import debugging, gateway_key
+from songflow.settings import debugging, gateway_address, gateway_key
 
 __all__ = ["NewSong", "Order", "guarded", "hint_at_unused_keys", "named", "run_paid"]
 
 _T = TypeVar("_T")
+_Made = TypeVar("_Made", covariant=True)
 
 log = logging.getLogger(f"songflow.{__name__}")
 
 
-class Order(Protocol):
+class Order(Protocol[_Made]):
     """What a paying command makes."""
 
     @property
@@ -48,8 +50,11 @@ class Order(Protocol):
     ) -> tuple[Request, Access]:
         """The request and the account for it, of the one that the options name (None: they name none)."""
 
-    async def run_flow(self, shared: dict[str, Any]) -> GenerationResult:
+    async def run_flow(self, shared: dict[str, Any]) -> _Made:
         """Make it in a flow run, with the parameters that all flows share."""
+
+    def result(self, made: GenerationResult) -> _Made:
+        """What the command returns of a generation that was made in this process."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +73,20 @@ class NewSong:
     async def run_flow(self, shared: dict[str, Any]) -> GenerationResult:
         return await generate_as_flow(self.request, shared)
 
+    def result(self, made: GenerationResult) -> GenerationResult:
+        return made
+
 
 def run_paid(
     output: Output,
-    order: Order,
+    order: Order[_Made],
     paying: Paying,
     gateway: Gateway,
     waiting: Waiting,
     common: Common,
     *,
     join: Join = "local",
-) -> GenerationResult:
+) -> _Made:
     """Make one generation as a flow run if a Prefect server is configured, else in plain Python.
 
     Raises:
@@ -143,14 +151,14 @@ def named(key: str | None) -> Iterator[None]:
 
 async def _run_paid(
     output: Output,
-    order: Order,
+    order: Order[_Made],
     key: str,
     paying: Paying,
     gateway: Gateway,
     waiting: Waiting,
     common: Common,
     join: Join,
-) -> GenerationResult:
+) -> _Made:
     policy = paying.safety(key).policy()  # a missing key of a fallback is an error before anything is sent
     if await use_prefect():
         if order.needs_account and gateway.credentials is None:
@@ -163,7 +171,7 @@ async def _run_paid(
 
 async def _in_process(
     output: Output,
-    order: Order,
+    order: Order[_Made],
     key: str,
     policy: PayingPolicy,
     paying: Paying,
@@ -171,14 +179,15 @@ async def _in_process(
     waiting: Waiting,
     common: Common,
     join: Join,
-) -> GenerationResult:
+) -> _Made:
     given = await (access_of if order.needs_account else given_access)(gateway)
     settings = replace(session_settings(waiting.group(), paying.safety(), paying.budget), join=join)
     async with Session(common.library_settings(), settings, resolve) as session:
         request, access = await order.plan(session, given, policy.fallbacks)
         with output.waiting(await generation_name(session, request)) as progress:
             await progress.expect(session, access, request.model_type, request.mode.value)
-            return await generate_in(session, request, access, key=key, policy=policy, progress=progress)
+            made = await generate_in(session, request, access, key=key, policy=policy, progress=progress)
+            return order.result(made)
 
 
 async def _detaching(work: Callable[[], Awaitable[_T]], left: Callable[[], Awaitable[SongflowError]]) -> _T:
@@ -194,7 +203,7 @@ async def _detaching(work: Callable[[], Awaitable[_T]], left: Callable[[], Await
 async def _detached(key: str, common: Common) -> SongflowError:
     """Describe what Ctrl-C leaves behind, from the ledger."""
     async with Session(common.library_settings(), reads_only=True) as session:
-        current = leading_submission(await session.library.ledger.submissions.of_key(key))
+        current = await _unfinished(session, key)
     if current is None or RULES[current.state].billed.value == "no":
         return RequestNotSent("Interrupted before anything was sent.", key=key, next="run the command again.")
     billed = f" ({SIMULATED})" if bills_nothing(current.gateway) else " and is billed"
@@ -208,15 +217,26 @@ async def _detached(key: str, common: Common) -> SongflowError:
     )
 
 
+async def _unfinished(session: Session, key: str) -> Submission | None:
+    """The submission of a key that is still at work: its own, else one that completes it under a key below it."""
+    ledger = session.library.ledger.submissions
+    current = leading_submission(await ledger.of_key(key))
+    if current is None or RULES[current.state].unsettled:
+        return current
+    below = [leading_submission(await ledger.of_key(one)) for one in await ledger.states_by_prefix(f"{key}/")]
+    return next((one for one in below if one is not None and RULES[one.state].unsettled), current)
+
+
 def hint_at_unused_keys(gateway: Gateway) -> None:
     """Log that a key in the environment does not choose its gateway: spending money takes --gateway."""
     if gateway.gateway or gateway.credentials:
         return
     for dialect in DIALECTS.values():
-        if dialect.base_url and gateway_key(dialect.key_variable):
+        variable = dialect.key_variable if gateway_key(dialect.key_variable) else dialect.address_variable
+        if dialect.base_url and (gateway_key(dialect.key_variable) or gateway_address(variable)):
             log.info(
                 "%s is set, but no --gateway was given: using the built-in simulator. "
                 "For real songs: --gateway %s.",
-                dialect.key_variable,
+                variable,
                 dialect.name,
             )

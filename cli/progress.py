@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
 from cli.tables import cut
-from songflow.accounts import Access
-from songflow.generation.expected import expected_seconds
-from songflow.generation.session import Session
+
+if TYPE_CHECKING:
+    from songflow.accounts import Access
+    from songflow.generation.session import Session
 
 __all__ = ["Waiting", "bar", "duration", "fitting_line", "time_left"]
 
@@ -58,6 +60,8 @@ class Waiting:
 
     async def expect(self, session: Session, access: Access, model_type: str, mode: str) -> None:
         """Learn from the ledger how long such a generation takes."""
+        from songflow.generation.expected import expected_seconds
+
         self.expected = await expected_seconds(session.library.ledger.key_summaries, access, model_type, mode)
 
     async def __call__(self, word: str, progress: float | None, seconds: float) -> None:

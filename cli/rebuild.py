@@ -42,8 +42,7 @@ def rebuild(
         Where the songs are, folders in it included.
     trust
         A gateway whose songs are taken although neither its published address nor this ledger names it:
-        NAME=URL, such as openai-hk=https://pi.openai-hk.com (can be given several times). Whoever extends such
-        a song sends a key there.
+        NAME=URL (can be given several times). Whoever extends such a song sends a key there.
     """
     places = [_place(text) for text in trust]
     require_folder(folder)  # before a library is made for nothing

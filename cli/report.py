@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,9 +11,9 @@ from cyclopts import Parameter
 
 from cli.options import Common
 from cli.output import Output
-from songflow.audio.features import CACHE_NAME, Measures, measure_songs
 from songflow.catalog.manifest import filter_manifest, read_manifest
 from songflow.library.library import Library
+from songflow.library.measuring import Measured, measure_missing
 from songflow.settings import LibrarySettings
 from songflow.sweeps.parents import key_stems
 from songflow.sweeps.spec import Sweep, load_sweep
@@ -45,29 +46,33 @@ def report(
     spec
         Only the cells of this sweep, whoever made them.
     where
-        Only the generations for which this holds, such as: `request.model_type` == "udio32-v1.5" (see `songs`).
+        Only the generations for which this holds, such as: take == 0 and rating > 3 (see `songs`).
     output
         The folder to write to: report.html, songs.csv and plots/.
     field
         A field to look at, by its wire name (can be given several times); without it those that varied.
     measure
-        Measure tempo and brightness of songs that were not measured yet (0.1 s for each).
+        Measure the songs that were not measured yet (about a second for each).
     formula_guard
         In songs.csv, an apostrophe before texts that a spreadsheet would run (=, +, -, @).
     """
     speaker = Output(as_json=common.json, quiet=common.quiet)
     sweep = None if spec is None else load_sweep(spec)
     settings = common.existing_library()
-    frame = asyncio.run(manifest_of(settings))
-    if sweep is not None:
-        frame = of_sweep(frame, sweep, settings)
-    if where:
-        frame = filter_manifest(frame, where)
+
+    def selected() -> pandas.DataFrame:
+        frame = asyncio.run(manifest_of(settings))
+        if sweep is not None:
+            frame = of_sweep(frame, sweep, settings)
+        return filter_manifest(frame, where) if where else frame
+
+    frame = selected()
+    if measure and asyncio.run(measured(settings, frame["key"].unique().tolist(), speaker)):
+        frame = selected()
     from songflow.reports import make_report, write_report
 
     title = sweep.name if sweep is not None else f"Songs of {settings.folder.name}"
-    measures = measured(settings, frame, speaker) if measure else None
-    made = make_report(frame, title, measures=measures, fields=field or None)
+    made = make_report(frame, title, fields=field or None)
     page = write_report(made, output, formula_guard=formula_guard)
     if speaker.as_json:
         speaker.object(
@@ -100,14 +105,12 @@ def of_sweep(frame: pandas.DataFrame, sweep: Sweep, settings: LibrarySettings) -
     return frame[frame["key"].str.slice(0, length).isin(stems)]
 
 
-def measured(settings: LibrarySettings, frame: pandas.DataFrame, speaker: Output) -> dict[str, Measures]:
-    """The measures of the stored songs of a manifest; what takes long says how far it is."""
-    stored = frame[frame["path"].notna() & frame["sha256"].notna()]
+async def measured(settings: LibrarySettings, keys: Sequence[str], speaker: Output) -> int:
+    """Measure the songs of these request keys that have no measures; what takes long says how far it is."""
 
-    def report_progress(done: int, of: int) -> None:
-        if done % _TELL_EVERY == 0:
-            speaker.say(f"Measured {done} of {of} songs.")
+    def report_progress(so_far: Measured) -> None:
+        if so_far.all % _TELL_EVERY == 0:
+            speaker.say(f"Measured {so_far.all} songs.")
 
-    return measure_songs(
-        zip(stored["sha256"], stored["path"], strict=True), settings.folder / CACHE_NAME, report_progress
-    )
+    async with Library(settings, reads_only=True) as library:
+        return (await measure_missing(library.ledger.measures, keys=keys, tell=report_progress)).measured

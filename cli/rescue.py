@@ -175,7 +175,7 @@ class _Command:
         async with self._session(None, reads_only=True) as session:
             generation, submission = await domain.resubmittable(session, key)
             unit = session.library.settings.unit
-        prompt = _start_of(generation.sent_fields["prompt"])
+        prompt = _start_of(generation.request.prompt)
         return generation.key, (
             f"The request {generation.key} ('{prompt}', {submission.gateway}) is '{submission.state}' and was "
             f"perhaps billed already. Sending it again may cost {amount(submission.price, unit)} a second time."
@@ -257,11 +257,11 @@ async def _stranded_rows(session: Session) -> list[Row]:
 async def _row(session: Session, rescued: Rescued) -> Row:
     """One generation with everything known of it, as plain data."""
     generation = await session.library.ledger.submissions.generation(rescued.key)
-    row = rescued.as_dict() | {"prompt": _start_of(generation.sent_fields["prompt"]) if generation else None}
+    row = rescued.as_dict() | {"prompt": _start_of(generation.request.prompt) if generation else None}
     row["not_stored"] = [
         {"song_id": song.song_id, "title": song.title, "error": song.error}
         for song in rescued.songs
-        if song.path is None
+        if song.error is not None
     ]
     return row
 

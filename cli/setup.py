@@ -15,8 +15,7 @@ __all__ = ["require_server", "setup"]
 def setup(*, notify: str | None = None, overwrite: bool = False, common: Common = Common()) -> None:
     """Prepare a Prefect server for the deployments: blocks, limits, work pool, automations. It may be run again.
 
-    Keys are read from COMETAPI_KEY, OPENAI_HK_KEY, KIE_KEY and SUNOAPI_KEY and saved as blocks; they are never printed.
-    What is there already is kept.
+    The gateways' keys in the environment are saved as blocks; they are never printed. What is there already is kept.
 
     Parameters
     ----------

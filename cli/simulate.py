@@ -13,7 +13,9 @@ from cli.output import Output
 from songflow.documents.text import read_text
 from songflow.errors import InputError
 from songflow.gateways import DIALECTS
+from songflow.gateways.dialects import CUSTOM
 from songflow.runtime.programs import typed_program
+from songflow.settings import FALLBACK_KEY_VARIABLE
 
 if TYPE_CHECKING:
     from songflow.simulator import Replay
@@ -37,7 +39,7 @@ def simulate(
     accept_key: Annotated[list[str] | None, Parameter(negative="")] = None,
     common: Common = Common(),
 ) -> None:
-    """Run the simulated gateway until Ctrl-C: both dialects, mp3 files, a durable bill, faults on demand.
+    """Run the simulated gateway until Ctrl-C: every gateway's dialect, mp3 files, a durable bill, faults on demand.
 
     Parameters
     ----------
@@ -125,18 +127,16 @@ def _recorded(path: Path) -> Replay:
 
 def _example(url: str, recorded: Replay | None) -> str:
     """A command that asks this gateway."""
-    program = typed_program("songflow")
+    words = f"{typed_program('songflow')} generate 'a waltz'"
     first = recorded.generations[0] if recorded else None
-    if first is None or first.gateway not in DIALECTS or DIALECTS[first.gateway].base_url is None:
-        paths = {} if first is None or first.gateway in DIALECTS else first.settings
-        if not paths:
-            return f"COMETAPI_KEY=any {program} generate 'a waltz' --gateway cometapi --base-url {url}"
-        options = " ".join(f"--{name.replace('_', '-')} '{value}'" for name, value in sorted(paths.items()))
-        return (
-            f"SONGFLOW_API_KEY=any {program} generate 'a waltz' --gateway custom --base-url {url} {options}"
+    if first is not None and first.gateway == CUSTOM and first.settings:
+        options = " ".join(
+            f"--{name.replace('_', '-')} '{value}'" for name, value in sorted(first.settings.items())
         )
-    variable = DIALECTS[first.gateway].key_variable
-    return f"{variable}=any {program} generate 'a waltz' --gateway {first.gateway} --base-url {url}"
+        return f"{FALLBACK_KEY_VARIABLE}=any {words} --gateway {CUSTOM} --base-url {url} {options}"
+    known = DIALECTS.get(first.gateway) if first is not None else None
+    dialect = known if known is not None and known.base_url else next(iter(DIALECTS.values()))
+    return f"{dialect.key_variable}=any {words} --gateway {dialect.name} --base-url {url}"
 
 
 def _check_port(port: int) -> None:

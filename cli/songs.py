@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -82,14 +86,21 @@ def songs(
         raise InputError(
             "--tree and --picture show songs, not columns.", next="leave out --output and --format."
         )
-    frame = asyncio.run(_read(common.library_settings(), speaker))
+    settings = common.library_settings()
+    if format == "parquet":
+        written = _parquet(settings, where, output, to_stdout=not common.json)
+        if not common.json:
+            if output is not None:
+                speaker.say(f"Wrote {written} rows to {output}.")
+            return
+    frame = asyncio.run(_read(settings, speaker))
     if where:
         frame = filter_manifest(frame, where)
     if tree or picture is not None:
         _show_lineage(speaker, frame, picture, wide)
         return
-    if output is not None:
-        _write(_encoded(frame, "csv" if format == "table" else format, formula_guard), format, output)
+    if output is not None and format != "parquet":
+        _write(_encoded(frame, "csv" if format == "table" else format, formula_guard), output)
     if common.json:
         speaker.object({"songs": _records(frame)})
     elif output is not None:
@@ -97,7 +108,34 @@ def songs(
     elif format == "table":
         speaker.manifest(frame, wide=wide)
     else:
-        _write(_encoded(frame, format, formula_guard), format, None)
+        _write(_encoded(frame, format, formula_guard), None)
+
+
+def _parquet(settings: LibrarySettings, where: str | None, output: Path | None, *, to_stdout: bool) -> int:
+    """Write the rows as Parquet, to stdout if no file is named; returns their number."""
+    if output is None and not to_stdout:
+        return 0
+    if output is None and sys.stdout.isatty():
+        raise InputError("Parquet is not for a terminal.", next="add --output FILE or send it to a file.")
+    with tempfile.TemporaryDirectory(prefix="songflow-") as folder:
+        target = output or Path(folder) / "manifest.parquet"
+        with _writing(target):
+            rows = asyncio.run(_write_parquet(settings, where, target))
+        if output is None:
+            with target.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+    return rows
+
+
+async def _write_parquet(settings: LibrarySettings, where: str | None, target: Path) -> int:
+    from songflow.catalog.parquet import write_parquet  # it imports pyarrow, which is slow
+
+    if not settings.exists():
+        empty_manifest().to_parquet(target, index=False)
+        return 0
+    async with Library(settings, reads_only=True) as library:
+        return await write_parquet(library.ledger, target, where=where)
 
 
 def _show_lineage(output: Output, frame: pandas.DataFrame, picture: Path | None, wide: bool) -> None:
@@ -127,15 +165,19 @@ async def _read(settings: LibrarySettings, output: Output) -> pandas.DataFrame:
         return await read_manifest(library.ledger)
 
 
-def _write(data: bytes, format: Format, target: Path | None) -> None:
+def _write(data: bytes, target: Path | None) -> None:
     if target is None:
-        if format == "parquet" and sys.stdout.isatty():
-            raise InputError("Parquet is not for a terminal.", next="add --output FILE or send it to a file.")
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    try:
+    with _writing(target):
         target.write_bytes(data)
+
+
+@contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise InputError(
             f"{target} cannot be written: {error.strerror or error}.", next="choose another --output."
@@ -143,14 +185,9 @@ def _write(data: bytes, format: Format, target: Path | None) -> None:
 
 
 def _encoded(frame: pandas.DataFrame, format: Format, formula_guard: bool) -> bytes:
-    match format:
-        case "parquet":
-            data: bytes = frame.to_parquet(None, index=False)
-            return data
-        case "json":
-            return (json.dumps(_records(frame), ensure_ascii=False) + "\n").encode()
-        case _:
-            return csv_bytes(frame, guard=formula_guard)
+    if format == "json":
+        return (json.dumps(_records(frame), ensure_ascii=False) + "\n").encode()
+    return csv_bytes(frame, guard=formula_guard)
 
 
 def _records(frame: pandas.DataFrame) -> list[dict[str, object]]:

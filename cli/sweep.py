@@ -25,6 +25,8 @@ from cli.suggest import suggest
 from cli.sweep_display import plain_lines, show_plan, show_result, show_status, status_lines, watched
 from songflow.accounts import Access
 from songflow.errors import InputError, RequestNotSent, SongflowError, StillRunning
+from songflow.gateways import Credit, read_credit
+from songflow.generation.credit import about_credit
 from songflow.generation.session import Session
 from songflow.ledger.key_summaries import KeySummaries
 from songflow.library.library import Library
@@ -155,25 +157,37 @@ def plan(
     sweep = load_sweep(spec)
     output = Output(as_json=common.json, quiet=common.quiet)
     settings = common.library_settings()
-    found, simulated = asyncio.run(_plan(sweep, gateway, settings, concurrency, retry_errors))
+    found, access, credit = asyncio.run(_plan(sweep, gateway, settings, concurrency, retry_errors))
     if output.as_json:
         output.object(
-            {"name": sweep.name, **found.as_dict(), "unit": settings.unit, "concurrency": concurrency}
+            {
+                "name": sweep.name,
+                **found.as_dict(),
+                "unit": settings.unit,
+                "concurrency": concurrency,
+                "credit": {"left": credit.amount, "unit": credit.unit}
+                if isinstance(credit, Credit)
+                else None,
+            }
         )
     else:
+        simulated = access.is_simulated
         show_plan(output, sweep.name, found, settings.unit, concurrency, simulated=simulated, wide=wide)
+        if (said := about_credit(credit, found.price, settings.unit)) is not None:
+            output.line(said)
 
 
 async def _plan(
     sweep: Sweep, gateway: Gateway, settings: LibrarySettings, concurrency: int, retry_errors: bool
-) -> tuple[Plan, bool]:
-    """The plan, and True if a simulator would make it."""
+) -> tuple[Plan, Access, Credit | str | None]:
+    """The plan, who would pay, and what that account has left, if anything is to be paid for."""
     access, cells = await _expand(sweep, gateway, settings)
     found = await _with_key_summaries(
         settings,
         lambda ledger: plan_cells(cells, access, ledger, concurrency=concurrency, retry_errors=retry_errors),
     )
-    return found, access.is_simulated
+    credit = await read_credit(access.account) if found.price > 0 and not access.is_embedded else None
+    return found, access, credit
 
 
 async def _with_key_summaries(
@@ -209,6 +223,7 @@ def run(
         part.check()
     options = sweeping.options()
     sweep = load_sweep(spec)
+    options = replace(options, review=sweep.review)
     output = Output(as_json=common.json, quiet=common.quiet)
     access, cells = asyncio.run(_expand(sweep, gateway, common.library_settings()))
     result = guarded(

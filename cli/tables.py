@@ -14,11 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.lines import nearby, printable
-from songflow.catalog.lineage import Node
-from songflow.documents.text import one_line
+from songflow.documents.text import one_line, short_name
 
 if TYPE_CHECKING:
     import pandas
+
+    from songflow.catalog.lineage import Node
 
 __all__ = [
     "TreeLine",
@@ -47,7 +48,7 @@ def manifest_table(frame: pandas.DataFrame, width: int | None) -> Table:
     """The manifest as a table for people, at most `width` cells wide; None: every column in full.
 
     Title, length, model, rating, state and a short id are always there; the title is cut to make room for them. The
-    others are there if they fit whole: the file first.
+    others are there if they fit whole: decisions and the file first.
     """
     rows = [_plain(row) for row in frame.to_dict("records")]
     columns = _every_column(rows) if width is None else _fitting_columns(rows, width)
@@ -114,8 +115,8 @@ def cut(text: str, width: int) -> str:
 
 
 def id_length(ids: Iterable[Any]) -> int:
-    """Characters that tell ids apart, at least those of a short one."""
-    whole = {one for one in ids if isinstance(one, str)}
+    """Characters that tell ids apart (of paths, the file names), at least those of a short one."""
+    whole = {short_name(one) for one in ids if isinstance(one, str)}
     longest = max(map(len, whole), default=SHORT_ID)
     return next(
         (length for length in range(SHORT_ID, longest) if len({one[:length] for one in whole}) == len(whole)),
@@ -131,7 +132,7 @@ def _fitting_columns(rows: Sequence[Row], width: int) -> _Columns:
         "model": _of(rows, "request.model_type"),
         "rating": [_number(row["rating"]) for row in rows],
         "state": [_state(row) for row in rows],
-        "id": [(row["song_id"] or "")[:short] for row in rows],
+        "id": [short_name(row["song_id"] or "")[:short] for row in rows],
     }
     room = width - _width(fixed) - _GAP
     wanted = min(_LONGEST_TITLE, max(map(cell_len, ["title", *titles])))
@@ -146,11 +147,18 @@ def _fitting_columns(rows: Sequence[Row], width: int) -> _Columns:
 def _optional_columns(rows: Sequence[Row]) -> _Columns:
     """The columns that are shown if there is room, the most useful first."""
     return {
+        **_decisions(rows),
         "file": ["" if row["path"] is None else nearby(row["path"]) for row in rows],
         "mode": _of(rows, "mode"),
         "price": [_number(row["price"]) for row in rows],
         "gateway": _of(rows, "gateway"),
     }
+
+
+def _decisions(rows: Sequence[Row]) -> _Columns:
+    """What people decided, if they did."""
+    decisions = _of(rows, "decision")
+    return {"decision": decisions} if any(decisions) else {}
 
 
 def _every_column(rows: Sequence[Row]) -> _Columns:
@@ -164,6 +172,7 @@ def _every_column(rows: Sequence[Row]) -> _Columns:
         "price": [_number(row["price"]) for row in rows],
         "model": _of(rows, "request.model_type"),
         "rating": [_number(row["rating"]) for row in rows],
+        **_decisions(rows),
         "song id": _of(rows, "song_id"),
         "file": _of(rows, "path"),
     }
@@ -217,7 +226,7 @@ def _tree_line(branch: str, node: Node, width: int | None, id_length: int) -> Tr
     song_id = (node.song_id or "") if node.known else ""
     title, text = printable(node.title), printable(node.text)
     if width is not None:
-        song_id = song_id[:id_length]
+        song_id = short_name(song_id)[:id_length]
         room = width - cell_len(branch) - sum(_GAP + cell_len(part) for part in (text, song_id) if part)
         title_width = max(_NARROWEST_TITLE, room)
         text = cut(text, cell_len(text) + min(0, room - min(cell_len(title), title_width)))

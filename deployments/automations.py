@@ -33,6 +33,7 @@ TROUBLE = frozenset(
         "songflow.generation.refused",
         "songflow.budget.nearly-spent",
         "songflow.budget.used-up",
+        "songflow.account.credit-low",
     }
 )
 """Events that notify a person; `prefect.yaml` lists the same."""

@@ -30,7 +30,8 @@ from sqlalchemy import make_url
 from deployments.definitions import PREFECT_FILE, WORK_POOL
 from deployments.processes import Group, free_port, prefect_command
 from songflow.errors import InputError, SongflowError
-from songflow.gateways import KEY_VARIABLES
+from songflow.gateways import key_variables
+from songflow.gateways.dialects import address_variables
 from songflow.settings import inherited
 from songflow.simulator import SimulatorServer, SimulatorSettings
 
@@ -38,7 +39,7 @@ __all__ = ["Cluster", "Plan", "main"]
 
 _START_SECONDS = 180.0
 # The cluster inherits only what a process needs, and nothing of this machine's own configuration.
-_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", *KEY_VARIABLES)
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Plan:
     def environment(self) -> dict[str, str]:
         """Environment of every process of the cluster."""
         return {
-            **inherited(_PASSED_ON),
+            **inherited((*_PASSED_ON, *key_variables(), *address_variables())),
             "PREFECT_API_URL": self.api_url,
             "PREFECT_HOME": str(self.folder / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

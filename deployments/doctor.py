@@ -23,14 +23,21 @@ from packaging.version import Version
 from deployments.health import Check, bad, good, hint
 from songflow.audio.decoding import AudioProblem, measure
 from songflow.errors import SongflowError
-from songflow.gateways import DIALECTS, Account
+from songflow.gateways import DIALECTS, Account, Dialect, read_credit
 from songflow.gateways.network import Proxies, open_client
 from songflow.generation.rescue import stranded
 from songflow.generation.session import Session
 from songflow.ledger.money import LIBRARY_SCOPE
 from songflow.library.audio_store import require_space
 from songflow.library.library import Library
-from songflow.settings import FALLBACK_KEY_VARIABLE, LibrarySettings, amount, gateway_key, network_error
+from songflow.settings import (
+    FALLBACK_KEY_VARIABLE,
+    LibrarySettings,
+    amount,
+    gateway_address,
+    gateway_key,
+    network_error,
+)
 
 __all__ = ["check_machine", "reachable", "unmet"]
 
@@ -60,13 +67,40 @@ async def check_machine(
         yield check
     if network.state == "bad":
         return
-    known = {
-        name: dialect.base_url
-        for name, dialect in DIALECTS.items()
-        if dialect.base_url and gateway_key(dialect.key_variable)
-    }
+    known = {name: address for name, dialect in DIALECTS.items() if (address := _address_in_use(dialect))}
     for name, base_url in (known | dict(addresses)).items():
         yield await reachable(f"gateway {name}", base_url)
+        if (found := await _credit(name, base_url)) is not None:
+            yield found
+
+
+async def _credit(name: str, base_url: str) -> Check | None:
+    """What the environment's account at a gateway has left; None where it cannot be asked for."""
+    dialect = DIALECTS.get(name)
+    if dialect is None:
+        return None
+    try:
+        account = Account(dialect, base_url, key=gateway_key(dialect.key_variable))
+    except ValueError:
+        return None  # the checks of the keys say so
+    credit, part = await read_credit(account), f"credit {name}"
+    if credit is None:
+        return None
+    if isinstance(credit, str):
+        return hint(
+            part, f"could not be read ({credit}).", "nothing depends on it; look at the gateway's own page."
+        )
+    if credit.amount <= 0:
+        return hint(
+            part, f"{credit} left.", "pay in there: the gateway refuses requests, and bills none of them."
+        )
+    return good(part, f"{credit} left.")
+
+
+def _address_in_use(dialect: Dialect) -> str | None:
+    """The address of a gateway whose key or address is in the environment; None for any other."""
+    own = gateway_address(dialect.address_variable)
+    return own or (dialect.base_url if gateway_key(dialect.key_variable) else None)
 
 
 async def reachable(part: str, base_url: str) -> Check:

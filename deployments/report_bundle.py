@@ -8,6 +8,7 @@ more before it is written.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -21,14 +22,14 @@ from urllib.parse import unquote
 
 from deployments.health import Check
 from songflow.errors import InputError, SongflowError
-from songflow.gateways import DIALECTS, KEY_VARIABLES
+from songflow.gateways import key_variables
 from songflow.gateways.redaction import MASK, Redactor
 from songflow.ledger.engine import ledger_url
 from songflow.ledger.ledger import Ledger
 from songflow.ledger.recorded import RecordedRequest, newest_requests
 from songflow.settings import FALLBACK_KEY_VARIABLE, LibrarySettings
 
-__all__ = ["FORMAT", "Secrets", "make_bundle", "newest_answers", "write_bundle"]
+__all__ = ["FORMAT", "Secrets", "make_bundle", "newest_answers", "require_new", "write_bundle"]
 
 FORMAT = 1
 _REQUESTS = 20
@@ -40,9 +41,7 @@ _PACKAGES = (
     "certifi", "socksio",
 )  # fmt: skip
 _SETTINGS = re.compile(
-    "|".join(KEY_VARIABLES)
-    + r"|SONGFLOW_.*|PREFECT_.*|.*_PROXY|SSL_CERT_.*|REQUESTS_CA_BUNDLE|LANG|LC_.*|TZ|PYTHON.*",
-    re.IGNORECASE,
+    r"SONGFLOW_.*|PREFECT_.*|.*_PROXY|SSL_CERT_.*|REQUESTS_CA_BUNDLE|LANG|LC_.*|TZ|PYTHON.*", re.IGNORECASE
 )
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASS|AUTH|CREDENTIAL|COOKIE|PRIVATE|SIGNATURE", re.IGNORECASE)
 # What looks like a key, whoever's it is.
@@ -70,7 +69,7 @@ class Secrets:
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        keys = {dialect.key_variable for dialect in DIALECTS.values()} | {FALLBACK_KEY_VARIABLE}
+        keys = {*key_variables(), FALLBACK_KEY_VARIABLE}
         sure = {value.strip() for name, value in environment.items() if name in keys}
         sure |= {one for value in environment.values() for one in _passwords(value)}
         named = {value.strip() for name, value in environment.items() if _SECRET_NAME.search(name)}
@@ -143,13 +142,15 @@ def make_bundle(
         SongflowError: a secret is left in it, which is a fault of ours.
     """
     given = os.environ if environment is None else environment
-    secrets = Secrets(given)
+    secrets, keys = Secrets(given), key_variables()
     bundle: dict[str, Any] = {
         "songflow_report": FORMAT,
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": _versions(),
         "settings": {
-            name: _setting(name, value) for name, value in sorted(given.items()) if _SETTINGS.fullmatch(name)
+            name: _setting(name, value)
+            for name, value in sorted(given.items())
+            if name in keys or _SETTINGS.fullmatch(name)
         },
         "checks": [check.as_dict() for check in checks],
         "generations": _generations(requests),
@@ -163,6 +164,17 @@ def make_bundle(
     return json.dumps(masked, indent=1, ensure_ascii=False) + "\n"
 
 
+def require_new(path: Path) -> None:
+    """Check that a bundle can be written there, before the song that it is about is paid for.
+
+    Raises:
+        InputError: the file exists already, or its folder does not.
+    """
+    problem = errno.EEXIST if path.exists() else None if path.parent.is_dir() else errno.ENOENT
+    if problem is not None:
+        raise _unwritable(path, os.strerror(problem))
+
+
 def write_bundle(text: str, path: Path) -> None:
     """Write a bundle, readable by its owner only.
 
@@ -174,10 +186,11 @@ def write_bundle(text: str, path: Path) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(text.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        raise InputError(
-            f"The report {path} cannot be written: {error.strerror or error}.",
-            next="choose another --output.",
-        ) from None
+        raise _unwritable(path, error.strerror or str(error)) from None
+
+
+def _unwritable(path: Path, reason: str) -> InputError:
+    return InputError(f"The report {path} cannot be written: {reason}.", next="choose another --output.")
 
 
 def _versions() -> dict[str, str | None]:

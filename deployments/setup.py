@@ -17,13 +17,13 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from blocks import SimulatorCredentials, SongLibrary
-from blocks.credentials import GatewayBlock, PublishedBlock
+from blocks.credentials import GatewayBlock, InstalledGatewayCredentials, PublishedBlock
 from blocks.resolver import CREDENTIALS_TYPES, load_credentials
 from deployments.automations import crash_zombies, install, notify
 from deployments.definitions import WORK_POOL
 from songflow.errors import InputError, MissingCredentials
-from songflow.gateways import DIALECTS
-from songflow.settings import LibrarySettings, gateway_key
+from songflow.gateways import DIALECTS, Dialect
+from songflow.settings import LibrarySettings, gateway_address, gateway_key
 from tasks.limits import ensure_limit, limits_of
 
 __all__ = ["BLOCK_NAME", "BLOCK_TYPES", "RUNS_AT_ONCE", "Step", "set_up"]
@@ -70,7 +70,11 @@ async def set_up(
         for block_type in BLOCK_TYPES:
             yield await _block_type(client, block_type)
         for block in _PUBLISHED:
-            yield await _credentials(client, block, overwrite)
+            yield await _credentials(client, block, DIALECTS[block.gateway], BLOCK_NAME, overwrite)
+        for name, dialect in DIALECTS.items():
+            has_address = dialect.base_url or gateway_address(dialect.address_variable)
+            if name not in DIALECTS.ours and has_address:
+                yield await _credentials(client, InstalledGatewayCredentials, dialect, name, overwrite)
         yield await _simulator(client)
         yield await _library(client, library, overwrite)
         for reference in await _saved_credentials(client):
@@ -93,7 +97,7 @@ async def _block_type(client: PrefectClient, block: type[Block]) -> Step:
     return Step(part, "made" if known is None else "kept")
 
 
-async def _saved(client: PrefectClient, block: type[_B]) -> _B | None:
+async def _saved(client: PrefectClient, block: type[_B], name: str = BLOCK_NAME) -> _B | None:
     """The saved block of this name, or None.
 
     Raises:
@@ -101,40 +105,52 @@ async def _saved(client: PrefectClient, block: type[_B]) -> _B | None:
     """
     slug = block.get_block_type_slug()
     try:
-        await client.read_block_document_by_name(BLOCK_NAME, slug, include_secrets=False)
+        await client.read_block_document_by_name(name, slug, include_secrets=False)
     except ObjectNotFound:
         return None
     try:
-        return cast(_B, await block.aload(BLOCK_NAME))
+        return cast(_B, await block.aload(name))
     except (ValueError, RuntimeError) as error:
         # Not the error's text: it may quote what is stored.
         raise InputError(
-            f"The block {slug}/{BLOCK_NAME} cannot be used as it is saved ({type(error).__name__}).",
+            f"The block {slug}/{name} cannot be used as it is saved ({type(error).__name__}).",
             next="correct or delete it in Prefect's UI, then run setup again.",
         ) from None
 
 
 async def _credentials(
     client: PrefectClient,
-    block: type[PublishedBlock],
+    block: type[PublishedBlock | InstalledGatewayCredentials],
+    dialect: Dialect,
+    name: str,
     overwrite: bool,
 ) -> Step:
-    """Save the account whose key is in the environment, keeping prices and address that were set in the UI."""
-    part, variable = f"block {block.get_block_type_slug()}/{BLOCK_NAME}", DIALECTS[block.gateway].key_variable
-    key = gateway_key(variable)
-    if key is None:
-        return Step(part, "left out", f"{variable} is not set")
-    saved = await _saved(client, block)
+    """Save the account whose key or address is in the environment, keeping everything that was set in the UI."""
+    part = f"block {block.get_block_type_slug()}/{name}"
+    found = {
+        "api_key": ("key", dialect.key_variable, gateway_key(dialect.key_variable)),
+        "base_url": ("address", dialect.address_variable, gateway_address(dialect.address_variable)),
+    }
+    given = {field: value for field, (_, _, value) in found.items() if value is not None}
+    if not given:
+        variables = [variable for _, variable, _ in found.values() if variable is not None]
+        return Step(part, "left out", f"{' and '.join(variables)} {'are' if variables[1:] else 'is'} not set")
+    saved = await _saved(client, block, name)
     if saved is None:
-        await block(api_key=key).asave(BLOCK_NAME)
-        return Step(part, "made", f"with the key in {variable}")
-    if saved.api_key == key:
+        made = " and ".join(f"the {found[field][0]} in {found[field][1]}" for field in given)
+        which = {"gateway": dialect.name} if block is InstalledGatewayCredentials else {}
+        await block.model_validate({**given, **which}).asave(name)
+        return Step(part, "made", f"with {made}")
+    differing = [field for field, value in given.items() if getattr(saved, field) != value]
+    if not differing:
         return Step(part, "kept")
+    said, variable, _ = found[differing[0]]
     if not overwrite:
-        return Step(part, "kept", f"its key is not the one in {variable}; --overwrite takes that one")
-    saved.api_key = key
-    await saved.asave(BLOCK_NAME, overwrite=True)
-    return Step(part, "changed", f"it has the key in {variable} now")
+        return Step(part, "kept", f"its {said} is not the one in {variable}; --overwrite takes that one")
+    for field in differing:
+        setattr(saved, field, given[field])
+    await saved.asave(name, overwrite=True)
+    return Step(part, "changed", f"it has the {said} in {variable} now")
 
 
 async def _simulator(client: PrefectClient) -> Step:

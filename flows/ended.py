@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from songflow.documents.text import counted
+from songflow.generation.lyrics import LyricsResult
 from songflow.generation.rescue import Rescued
 from songflow.generation.results import GenerationResult
 from songflow.recipes.results import WholeSong
 from songflow.settings import amount
 from songflow.sweeps.tally import SweepResult
 
-__all__ = ["made", "made_whole", "rescued", "swept"]
+__all__ = ["made", "made_whole", "rescued", "swept", "written"]
 
 
 def made(result: GenerationResult, unit: str) -> str:
@@ -26,6 +27,11 @@ def made_whole(whole: WholeSong, unit: str) -> str:
     """Of a recipe: "1 whole song in 3 generations, 3 units"."""
     songs, steps = counted(len(whole.stored), "whole song"), counted(len(whole.steps), "generation")
     return f"{songs} in {steps}, {_cost(whole, unit)}"
+
+
+def written(result: LyricsResult, unit: str) -> str:
+    """Of lyrics: "1 text, 0.1 units"."""
+    return f"{counted(len(result.lyrics), 'text')}, {_cost(result, unit)}"
 
 
 def swept(result: SweepResult, unit: str) -> str:
@@ -46,6 +52,6 @@ def rescued(found: Sequence[Rescued], _unit: str) -> str:
     )
 
 
-def _cost(result: GenerationResult | WholeSong, unit: str) -> str:
+def _cost(result: GenerationResult | LyricsResult | WholeSong, unit: str) -> str:
     cost = amount(result.price, unit)
     return f"{cost} (simulated: nothing is billed)" if result.simulated else cost

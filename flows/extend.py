@@ -69,7 +69,8 @@ DetailsOfExtension = Annotated[
     ExtensionDetails | None,
     fields.described(
         "Details",
-        "For models that continue a song at a second of it: where, and what to do with the new part.",
+        "What only some models take; for those that continue a song at a second of it: where, and what to do with the "
+        "new part.",
     ),
 ]
 Account = Annotated[

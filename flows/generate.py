@@ -1,6 +1,7 @@
 """The flow that makes songs: one paid generation, from a prompt to files."""
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
+from dataclasses import replace
 from typing import Annotated
 
 from prefect import runtime
@@ -17,8 +18,9 @@ from songflow.families.model_names import DEFAULT_MODEL
 from songflow.families.parameters import Details, Placement, Sound
 from songflow.families.registry import parse_request
 from songflow.generation.error_texts import paid_from_here
-from songflow.generation.lifecycle import submit_to_first
-from songflow.generation.policy import PAY_ONCE, PayingPolicy
+from songflow.generation.joins import join_at_gateway, require_joining
+from songflow.generation.lifecycle import Taken, submit_to_first
+from songflow.generation.policy import PAY_ONCE, PaidRequest, PayingPolicy
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
@@ -36,7 +38,7 @@ from tasks.submit import submit
 from tasks.ui.lineage import song_assets, source_assets
 from tasks.wait import wait
 
-__all__ = ["chosen_access", "generate_song", "make_songs"]
+__all__ = ["chosen_access", "generate_song", "make_songs", "make_takes"]
 
 SoundOfSong = Annotated[
     Sound | None,
@@ -52,7 +54,7 @@ PlacementInSong = Annotated[
 
 DetailsOfSong = Annotated[
     Details | None,
-    fields.described("Details", "What only some models take, such as a title."),
+    fields.described("Details", "What only some models take, such as a title, a length or a tempo."),
 ]
 
 
@@ -162,20 +164,14 @@ async def make_songs(
         key,
     )
     async with open_session(where, settings) as session, report_interruption(session, key):
-        submit_task = submit.with_options(retries=settings.retries)
-        taken = await submit_to_first(
-            request,
-            policy.accounts(access),
-            lambda account: submit_task(request, account, key=key, policy=policy),
-        )
+        require_joining(session, request, access)
+
+        async def make(paid: PaidRequest, account: Access) -> None:
+            await make_takes(session, paid, account, replace(policy, fallbacks=()))
+
+        taken = await make_takes(session, PaidRequest(request, key), access, policy)
         submission = taken.submission
-        # The lease also covers the time between the tasks, so that no other run considers the request abandoned.
-        with paid_from_here(submission):
-            async with session.leases.lease_for_lifecycle(
-                submission, session.polling.deadline(request.model)
-            ):
-                songs = await wait(submission, taken.access, prompt=request.prompt)
-                await _download_all(submission, songs, taken.access)
+        await join_at_gateway(session, submission, taken.access, make)
         result = await _record(session, submission, request.prompt)
     log.info(
         "%d of %d songs stored: %s.",
@@ -184,6 +180,23 @@ async def make_songs(
         ", ".join(str(song.path) for song in result.stored),
     )
     return result
+
+
+async def make_takes(session: Session, paid: PaidRequest, access: Access, policy: PayingPolicy) -> Taken:
+    """Pay for a request, wait for it and download its takes, with a task for each."""
+    submit_task, request = submit.with_options(retries=session.settings.retries), paid.request
+    taken = await submit_to_first(
+        request,
+        policy.accounts(access),
+        lambda account: submit_task(request, account, key=paid.key, policy=policy),
+    )
+    submission = taken.submission
+    # The lease also covers the time between the tasks, so that no other run considers the request abandoned.
+    with paid_from_here(submission):
+        async with session.leases.lease_for_lifecycle(submission, session.polling.deadline(request.model)):
+            songs = await wait(submission, taken.access, prompt=request.prompt)
+            await _download_all(submission, songs, taken.access)
+    return taken
 
 
 async def _record(session: Session, submission: Submission, prompt: str) -> GenerationResult:

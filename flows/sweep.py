@@ -160,7 +160,12 @@ async def sweep(
     access = chosen_access(credentials, account)
     given = parse_sweep(spec, Path(folder or "."), name)
     safety, shards = safety or fields.SweepSafety(), shards or ShardOptions()
-    options = _run_options(concurrency, safety)
+    options = replace(_run_options(concurrency, safety), review=given.review)
+    if given.review is not None and shards.shard_deployment is not None:
+        raise InputError(
+            "The sweep has a review, which shards in other runs cannot do.",
+            next="leave out the shard deployment, or the review; nothing was sent.",
+        )
     ids = await run_ids()
     settings = _settings(waiting, safety, budget, ids, ids.root_flow_run_id)
     async with open_session(library_of(library), settings) as session:

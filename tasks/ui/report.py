@@ -14,16 +14,18 @@ from typing import TYPE_CHECKING
 
 from prefect.artifacts import acreate_markdown_artifact
 
-from songflow.audio.features import CACHE_NAME, measure_songs
 from songflow.catalog.manifest import read_manifest
 from songflow.documents.text import counted
 from songflow.library.library import Library
+from songflow.library.measuring import measure_missing
 from songflow.settings import LibrarySettings
 from tasks.logs import show_in_runs
 from tasks.ui.markdown import artifact_key, escape, table
 from tasks.ui.players import MOST_PAGE_BYTES
 
 if TYPE_CHECKING:
+    import pandas
+
     from songflow.reports import Report
     from songflow.reports.report import Picture
 
@@ -32,7 +34,7 @@ __all__ = ["show_report"]
 log = logging.getLogger(f"songflow.{__name__}")
 
 _PATIENCE_SECONDS = 300.0
-# Measuring takes a tenth of a second a song; `songflow sweep report` measures any number.
+# Measuring takes about a second a song; `songflow sweep report` measures any number.
 _MOST_MEASURED = 500
 _MOST_ROWS = 60
 
@@ -55,25 +57,34 @@ async def show_report(library: LibrarySettings, keys: Collection[str], title: st
 
 
 async def _made(library: LibrarySettings, keys: Collection[str], title: str) -> Report | None:
+    wanted = list(keys)
     async with Library(library, reads_only=True) as opened:
-        frame = await read_manifest(opened.ledger)
-    frame = frame[frame["key"].isin(list(keys))]
-    if frame.empty:
-        return None
-    stored = frame[frame["path"].notna() & frame["sha256"].notna()].head(_MOST_MEASURED)
-    songs = list(zip(stored["sha256"], stored["path"], strict=True))
+        frame = await _rows(opened, wanted)
+        if frame.empty:
+            return None
+        if await asyncio.to_thread(_varies, frame):
+            measured = await measure_missing(opened.ledger.measures, keys=wanted, limit=_MOST_MEASURED)
+            frame = await _rows(opened, wanted) if measured.measured else frame
+    # Drawing takes seconds of CPU: run it outside the event loop.
+    return await asyncio.to_thread(_drawn, frame, title)
 
-    def draw() -> Report:
-        from songflow.reports import make_report
-        from songflow.reports.facts import facts_of, varied_fields
 
-        # Where nothing was varied, there is nothing that the sound could depend on.
-        compared = bool(varied_fields(facts_of(frame, None)))
-        measures = measure_songs(songs, library.folder / CACHE_NAME) if compared else None
-        return make_report(frame, title, measures=measures)
+def _varies(frame: pandas.DataFrame) -> bool:
+    """Where nothing was varied, there is nothing that the sound could depend on."""
+    from songflow.reports.facts import facts_of, varied_fields
 
-    # Decoding and drawing take seconds of CPU: run them outside the event loop.
-    return await asyncio.to_thread(draw)
+    return bool(varied_fields(facts_of(frame)))
+
+
+def _drawn(frame: pandas.DataFrame, title: str) -> Report:
+    from songflow.reports import make_report
+
+    return make_report(frame, title)
+
+
+async def _rows(library: Library, keys: Sequence[str]) -> pandas.DataFrame:
+    frame = await read_manifest(library.ledger)
+    return frame[frame["key"].isin(keys)]
 
 
 async def _show(report: Report) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from songflow.catalog.ratings import BEST_RATING
+from songflow.catalog.judging import BEST_RATING
 from songflow.ledger.rows import Song
 from songflow.library.source_check import contains_source, seam_of
 from songflow.settings import PageSettings
