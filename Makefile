@@ -18,7 +18,7 @@ help:  ## Show these targets
 demo: $(VENV)/.ready  ## Set up what is missing and make a song on the simulator
 	$(BIN)/songflow demo
 
-test: $(VENV)/.ready-dev  ## Set up what is missing and run every test
+test: $(VENV)/.ready-dev $(VENV)-datasets/.ready  ## Set up what is missing and run every test
 	$(PYTEST) --cov --cov-report=term --cov-fail-under=95
 
 test-prefect-3.8: $(VENV)-prefect-3.8/.ready  ## Run a few tests on the oldest Prefect that is allowed
@@ -46,9 +46,12 @@ lock: $(VENV)/.ready-dev  ## Resolve the dependencies anew (names, versions and 
 		--extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--extra cluster -c requirements.lock pyproject.toml -o requirements-cluster.lock
+	printf '%s\n' datasets==3.6.0 dill==0.3.8 filelock 'huggingface-hub<1' multiprocess==0.70.16 xxhash | \
+		$(BIN)/uv pip compile -q --no-deps --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header - -o requirements-datasets.lock
 
 clean:  ## Remove the environment and everything that was built
-	rm -rf $(VENV) $(VENV)-prefect-3.8 dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage*
+	rm -rf $(VENV) $(VENV)-prefect-3.8 $(VENV)-datasets dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage*
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -68,6 +71,12 @@ $(VENV)/.ready-dev: $(VENV)/bin/python requirements-dev.lock pyproject.toml
 	$(call install,--require-hashes -r requirements-dev.lock -c requirements-dev.lock)
 	$(PIP) install --no-deps --editable .
 	@touch $@ $(VENV)/.ready-lock $(VENV)/.ready
+
+# `datasets` without what it shares with the main environment (18 MB): it would not be resolved beside Prefect.
+$(VENV)-datasets/.ready: $(VENV)/.ready-dev requirements-datasets.lock
+	rm -rf $(@D)
+	$(PIP) install --no-deps --require-hashes --target $(@D) -r requirements-datasets.lock
+	@touch $@
 
 # Only what Prefect 3.8 needs in other versions; everything else is imported from the main environment.
 $(VENV)-prefect-3.8/.ready: $(VENV)/.ready-dev

@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmarks.lab import compile_packages, machine
 from benchmarks.report import Outcome, Scale, save, show
 
-NAMES = ("start", "overhead", "slots", "growth", "polling")
+NAMES = ("start", "overhead", "slots", "growth", "polling", "batch", "library", "room")
 
 
 def main() -> int:

@@ -206,14 +206,16 @@ class Sweep:
     poll_interval: float | None = None
     check: bool = False
     first_seed: int = 0
+    measure: bool = False
     server: PrefectServer | None = None
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment that a user would set; without covers, which the bare script does not fetch."""
+        """The environment that a user would set; without covers and measures, which the bare script does not have."""
         return {
             "OPENAI_HK_KEY": "any",
             "SONGFLOW_COVERS": "0",
+            "SONGFLOW_MEASURE": "arrival" if self.measure else "off",
             "SONGFLOW_VERIFY_AUDIO": str(int(self.check)),
             **(self.server.environment if self.server else {}),
         }

@@ -30,12 +30,36 @@ _COLUMNS = ("CPU s", "CPU ms per cell", "wall s", "peak MiB")
 
 
 def measure(scale: Scale) -> list[Outcome]:
-    """Compare without audio checks on either side, then with them."""
-    return [_compare(scale, check=check) for check in ((True,) if scale.quick else (False, True))]
+    """Compare without audio checks on either side, then with them, then with measures on ours."""
+    if scale.quick:
+        return [_compare(scale, check=True)]
+    return [_compare(scale, check=False), _compare(scale, check=True), _compare_measuring(scale)]
+
+
+def _compare_measuring(scale: Scale) -> Outcome:
+    """The same with audio checks, and with each song measured on arrival, which the bare script does not do."""
+    cells, slots = scale.count(1000, 2), scale.count(50, 2)
+    bare, ours = _side_by_side(scale, cells, slots, check=True, measuring=True)
+    return Outcome(
+        title=f"Overhead, {cells} cells, {slots} slots, songs of 2 s measured on arrival",
+        columns=_COLUMNS,
+        rows=[
+            ("bare script", _numbers(bare, cells)),
+            ("songflow sweep run beside it", _numbers(ours, cells)),
+        ],
+        findings=[
+            Finding("CPU relative to the bare script, songs measured on arrival", ours.cpu / bare.cpu),
+            Finding(
+                "time relative to the bare script, songs measured on arrival",
+                ours.wall / bare.wall,
+                _MOST_TIME,
+            ),
+        ],
+    )
 
 
 def _compare(scale: Scale, *, check: bool) -> Outcome:
-    cells, slots = scale.count(1000, 8), scale.count(50, 4)
+    cells, slots = scale.count(1000, 2), scale.count(50, 2)
     bare, ours = _side_by_side(scale, cells, slots, check=check)
     with prefect_server() as server:
         idle = server.cpu()
@@ -69,24 +93,46 @@ def _compare(scale: Scale, *, check: bool) -> Outcome:
 
 
 def _side_by_side(
-    scale: Scale, cells: int, slots: int, *, check: bool, server: PrefectServer | None = None
+    scale: Scale,
+    cells: int,
+    slots: int,
+    *,
+    check: bool,
+    measuring: bool = False,
+    server: PrefectServer | None = None,
 ) -> tuple[Usage, Usage]:
     """Run the bare script and the command at the same time; with a server, the command is a flow run."""
     with ThreadPoolExecutor(2) as both:
         bare = both.submit(_run, scale, cells, slots, check=check, ours=False)
-        ours = both.submit(_run, scale, cells, slots, check=check, ours=True, server=server)
+        ours = both.submit(
+            _run, scale, cells, slots, check=check, ours=True, measuring=measuring, server=server
+        )
         return bare.result(), ours.result()
 
 
 def _run(
-    scale: Scale, cells: int, slots: int, *, check: bool, ours: bool, server: PrefectServer | None = None
+    scale: Scale,
+    cells: int,
+    slots: int,
+    *,
+    check: bool,
+    ours: bool,
+    measuring: bool = False,
+    server: PrefectServer | None = None,
 ) -> Usage:
     speed = MEDIAN_SECONDS / scale.of(GENERATION_SECONDS, 0.5)
     with simulator(scale, speed=speed) as gateway, tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         if ours:
             sweep = Sweep(
-                gateway, place, cells, slots, poll_interval=POLL_SECONDS, check=check, server=server
+                gateway,
+                place,
+                cells,
+                slots,
+                poll_interval=POLL_SECONDS,
+                check=check,
+                measure=measuring,
+                server=server,
             )
             used, songs = sweep.run(), place / "audio"
         else:

@@ -55,9 +55,9 @@ class Family:
 
 def lognormal(sigma: float, median: float = 54.0) -> Quantile:
     """Quantiles of a log-normal distribution."""
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    return lambda shares: median * np.exp(sigma * norm.ppf(shares))
+    return lambda shares: median * np.exp(sigma * ndtri(shares))
 
 
 def weibull(shape: float, median: float = 54.0) -> Quantile:
@@ -184,20 +184,23 @@ async def _wait(schedule: Schedule, seconds: float, reported: bool, luck: random
     return Duration(looks[-2], looks[-1], figure)
 
 
-def grown(families: Iterable[Family], *, reported: bool, seed: int) -> Iterator[History]:
-    """One history, after 50 songs of each family that the schedule itself waited for."""
+def grown(families: Iterable[Family], *, reported: bool, seed: int, songs: int = SONGS) -> Iterator[History]:
+    """One history, after so many songs of each family that the schedule itself waited for."""
     draw, luck = np.random.default_rng(seed), random.Random(seed)
     history = History(INTERVAL, random=luck)
     for family in families:
-        durations = family.seen(draw.random(SONGS)).tolist()
+        durations = family.seen(draw.random(songs)).tolist()
         asyncio.run(wait_for_songs(history, durations, reported=reported, luck=luck))
         yield history
 
 
-def learned_cost(family: Family, truth: Truth, *, reported: bool, seed: int, before: float = 1.0) -> Cost:
-    """The cost after 50 songs; if `before` is not 1, after 50 songs at another speed and 50 at this one."""
+def learned_cost(
+    family: Family, truth: Truth, *, reported: bool, seed: int, before: float = 1.0, songs: int = SONGS
+) -> Cost:
+    """The cost after so many songs; if `before` is not 1, after as many at another speed and then these."""
     slow = Family(family.name, lambda shares: before * family.seen(shares))
-    *_, history = grown([slow, family] if before != 1.0 else [family], reported=reported, seed=seed)
+    families = [slow, family] if before != 1.0 else [family]
+    *_, history = grown(families, reported=reported, seed=seed, songs=songs)
     return cost_of(history, truth)
 
 
@@ -210,23 +213,27 @@ def lasting_cost(family: Family, truth: Truth, *, songs: int, seed: int) -> Cost
 
 def measure(scale: Scale) -> list[Outcome]:
     """Measure GETs and lag after 50 songs, after many, and 50 songs after a change; means over several histories."""
-    truths = {family.name: Truth(family) for family in FAMILIES}
-    first = scale.count(len(FAMILIES), 1)
+    first, songs = scale.count(len(FAMILIES), 1), scale.count(SONGS, 16)
+    steady, ticking, changing = FAMILIES[:first], TICKING[:first], CHANGING[:first]
+    truths = {family.name: Truth(family) for family in {*steady, *ticking, *changing}}
     return [
-        _steady(truths, FAMILIES[:first], scale.count(10, 1)),
-        _lasting(truths, TICKING[:first], scale.count(10, 1), scale.count(_LASTING, SONGS)),
-        _changed(truths, CHANGING[:first], scale.count(5, 1)),
+        _steady(truths, steady, scale.count(10, 1), songs),
+        _lasting(truths, ticking, scale.count(10, 1), scale.count(_LASTING, SONGS)),
+        _changed(truths, changing, CHANGES[: scale.count(len(CHANGES), 1)], scale.count(5, 1), songs),
     ]
 
 
-def _steady(truths: dict[str, Truth], families: Sequence[Family], histories: int) -> Outcome:
+def _steady(truths: dict[str, Truth], families: Sequence[Family], histories: int, songs: int) -> Outcome:
     rows, findings = [], []
     for family in families:
         truth = truths[family.name]
         fixed = [truth.cost(Fixed(interval, random=random.Random(0))) for interval in (0.5, 5.0, 10.0)]
         row = [gets for _, gets in fixed] + [fixed[1][0], truth.optimum(fixed[1][0])]
         for reported in (True, False):
-            costs = [learned_cost(family, truth, reported=reported, seed=seed) for seed in range(histories)]
+            costs = [
+                learned_cost(family, truth, reported=reported, seed=seed, songs=songs)
+                for seed in range(histories)
+            ]
             row += _against_optimum(costs, truth)
             findings.append(
                 Finding(f"{family.name}, {_REPORTED[reported]}: GETs relative to the optimum", row[-1], 1.15)
@@ -234,7 +241,7 @@ def _steady(truths: dict[str, Truth], families: Sequence[Family], histories: int
         rows.append((family.name, row))
     columns = ("GETs 0.5 s", "5 s", "10 s", "lag 5 s", "optimum", *_COLUMNS)
     return Outcome(
-        f"Polling: GETs per song and mean lag (s), {SONGS} songs of history", columns, rows, findings
+        f"Polling: GETs per song and mean lag (s), {songs} songs of history", columns, rows, findings
     )
 
 
@@ -256,16 +263,22 @@ def _lasting(truths: dict[str, Truth], families: Sequence[Family], histories: in
     return Outcome(f"Polling: every 50 songs of {songs}", _COLUMNS[3:], rows, findings)
 
 
-def _changed(truths: dict[str, Truth], families: Sequence[Family], histories: int) -> Outcome:
+def _changed(
+    truths: dict[str, Truth],
+    families: Sequence[Family],
+    changes: Sequence[float],
+    histories: int,
+    songs: int,
+) -> Outcome:
     rows, findings = [], []
     for family in families:
         truth = truths[family.name]
-        for before in CHANGES:
+        for before in changes:
             name = f"{family.name}, before {_CHANGES[before]}"
             row: list[float] = []
             for reported in (True, False):
                 costs = [
-                    learned_cost(family, truth, reported=reported, seed=seed, before=before)
+                    learned_cost(family, truth, reported=reported, seed=seed, before=before, songs=songs)
                     for seed in range(histories)
                 ]
                 row += _against_optimum(costs, truth)
@@ -273,7 +286,7 @@ def _changed(truths: dict[str, Truth], families: Sequence[Family], histories: in
                     Finding(f"{name}, {_REPORTED[reported]}: GETs relative to the optimum", row[-1], 1.3)
                 )
             rows.append((name, row))
-    return Outcome(f"Polling: {SONGS} songs after a change of speed", _COLUMNS, rows, findings)
+    return Outcome(f"Polling: {songs} songs after a change of speed", _COLUMNS, rows, findings)
 
 
 def _against_optimum(costs: Sequence[Cost], truth: Truth) -> list[float]:

@@ -19,7 +19,7 @@ SPEED = 1.0
 
 def measure(scale: Scale) -> list[Outcome]:
     """Measure after one cell per slot, so that the waiting schedule has a history."""
-    cells, slots = scale.count(200, 8), scale.count(50, 4)
+    cells, slots = scale.count(200, 4), scale.count(50, 2)
     speed = scale.of(SPEED, 100.0)
     with simulator(scale, speed=speed) as gateway, tempfile.TemporaryDirectory() as folder:
         library = Path(folder)

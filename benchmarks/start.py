@@ -32,23 +32,28 @@ answer.raise_for_status()
 
 
 def measure(scale: Scale) -> list[Outcome]:
-    """Measure both in turn, so that the ratio holds on a noisy machine; the first pair warms the disk cache."""
-    bare, songflow = [], []
+    """Measure both in turn, so that the ratio holds on a noisy machine; a first pair warms the disk cache."""
+    bare, songflow, warming = [], [], scale.count(1, 0)
     with (
         simulator(scale, speed=1000.0) as gateway,
         tempfile.TemporaryDirectory() as folder,
     ):
-        for number in range(scale.count(RUNS, 1) + 1):
+        for number in range(scale.count(RUNS, 1) + warming):
             bare.append(_until_post(gateway.url, [sys.executable, "-c", _BARE, gateway.url]))
             songflow.append(_until_post(gateway.url, _command(gateway.url, Path(folder) / "songs", number)))
-    ratio = statistics.median(ours / theirs for ours, theirs in zip(songflow[1:], bare[1:], strict=True))
+    ratio = statistics.median(
+        ours / theirs for ours, theirs in zip(songflow[warming:], bare[warming:], strict=True)
+    )
     return [
         Outcome(
             title="Start: seconds from command to first POST",
             columns=("min", "median", "max"),
-            rows=[("bare script", _spread(bare[1:])), ("songflow generate", _spread(songflow[1:]))],
+            rows=[
+                ("bare script", _spread(bare[warming:])),
+                ("songflow generate", _spread(songflow[warming:])),
+            ],
             findings=[
-                Finding("seconds to the first POST", statistics.median(songflow[1:]), 4.0),
+                Finding("seconds to the first POST", statistics.median(songflow[warming:]), 4.0),
                 Finding("start relative to the bare script", ratio),
             ],
         )
