@@ -28,6 +28,8 @@ TESTS = Path(__file__).parent
 os.environ["SSL_CERT_FILE"] = str(TESTS / "support" / "no_authority.pem")
 # Each of Prefect's clients asks for a CSRF token before its first request; the tests' servers have none to give.
 os.environ["PREFECT_CLIENT_CSRF_SUPPORT_ENABLED"] = "false"
+# Songs are measured where that is tested: it is another transaction for each generation.
+os.environ["SONGFLOW_MEASURE"] = "off"
 # Tracing costs 40 % more CPU. Coverage counts what the tests of each room of `songflow` run, without the long ones.
 TRACED = TESTS / "songflow"
 LONG = tuple(
@@ -43,6 +45,24 @@ LONG = tuple(
 )
 
 
+# The libraries of `songflow` that take longest to load: they are loaded without tracing.
+LIBRARIES = (
+    "alembic.command",
+    "asyncpg",
+    "fastapi",
+    "httpx",
+    "matplotlib.figure",
+    "pandas",
+    "pyarrow.parquet",
+    "rich.progress",
+    "soundfile",
+    "sqlalchemy.ext.asyncio",
+    "uvicorn",
+)
+LONGEST_ID = 60
+"""Characters of a value in a test's name."""
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
     """Trace the modules of `songflow` while they are imported, and nothing else that is loaded for the tests."""
@@ -50,6 +70,10 @@ def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
     only_distributes = session.config.pluginmanager.hasplugin("dsession")
     if tracer is None or only_distributes:
         return (yield)
+    tracer.stop()
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    tracer.start()
     for module in pkgutil.walk_packages(songflow.__path__, "songflow."):
         if not module.name.startswith("songflow.ledger.migrations."):  # only Alembic can import these
             importlib.import_module(module.name)
@@ -64,6 +88,13 @@ def pytest_collection_finish() -> None:
     """Exempt what is loaded by now from garbage collection: going through it took 5 % of the CPU of the tests."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Cut long values in the names of tests: each process sends all names, and one value has 6 MB."""
+    if not isinstance(val, str | bytes) or len(val) <= LONGEST_ID:
+        return None
+    return f"{val[:LONGEST_ID]!r}... ({len(val)})"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -13,6 +13,7 @@ import blocks
 from blocks import (
     CometAPICredentials,
     CustomGatewayCredentials,
+    InstalledGatewayCredentials,
     OpenAIHKCredentials,
     SimulatorCredentials,
     SongLibrary,
@@ -75,6 +76,7 @@ def test_a_form_of_credentials_begins_with_the_key(block: type[Block]) -> None:
         ),
         (CustomGatewayCredentials, {"base_url": "https://x.example", "shape": "E"}, "Input should be 'A'"),
         (SimulatorCredentials, {"base_url": "localhost:8000"}, "must look like https://"),
+        (InstalledGatewayCredentials, {"gateway": "gone"}, "no gateway 'gone' is installed here"),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,
 )
@@ -105,6 +107,13 @@ def test_a_custom_gateway_is_described_by_its_block():
     settings = dialect.services["udio"].settings
     assert (dialect.base_url, settings["submit_path"], settings["shape"]) == ("https://x.example", "/s", "D")
     assert block.get_access().account.secret is None
+
+
+def test_any_gateway_that_is_known_by_name_has_a_block():
+    block = InstalledGatewayCredentials(gateway="cometapi", api_key=KEY)
+    account = block.get_access().account
+    assert (account.dialect.name, account.base_url) == ("cometapi", "https://api.cometapi.com")
+    assert account.alias == "block:installed-song-gateway-credentials/unsaved"
 
 
 def test_the_simulator_without_an_address_is_the_embedded_one():

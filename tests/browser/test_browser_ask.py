@@ -6,12 +6,14 @@ import asyncio
 
 import pytest
 from playwright.async_api import expect
+from support.browser import in_its_loop
 from support.pauses import paused_run
 
 from flows.song import make_song
 
 pytestmark = [
     pytest.mark.browser,
+    in_its_loop,
     pytest.mark.prefect,
     pytest.mark.xdist_group("prefect-ui"),
     pytest.mark.timeout(400),
@@ -63,8 +65,11 @@ async def test_an_invalid_choice_is_refused_and_a_valid_one_is_extended_once(
     await form.get_by_role("button", name="Select Choice").click()
     await page.get_by_role("option", name="take 2").click()
     await form.get_by_text("Which take of core").scroll_into_view_if_needed()
-    await page.screenshot(path=images / "ask.png", clip={"x": 255, "y": 60, "width": 600, "height": 680})
-    await form.get_by_role("button", name="Resume").click()
+    await images.take(page, "ask.png", clip={"x": 255, "y": 60, "width": 600, "height": 680})
+    async with page.expect_response(lambda answer: answer.url.endswith("/resume")) as resumed:
+        await form.get_by_role("button", name="Resume").click()
+    assert (await resumed.value).ok
+    await page.goto("about:blank")  # the page of the run asks and draws all the time
 
     whole = await asyncio.wait_for(making, 120)
     chosen = songs[1].song_id

@@ -15,6 +15,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from support.browser import Images, in_its_loop
 from support.forms import RunForm, check_pictures, serving
 from support.prefect_server import PrefectServer
 
@@ -28,6 +29,7 @@ from songflow.simulator import SimulatorServer, SimulatorSettings
 
 pytestmark = [
     pytest.mark.browser,
+    in_its_loop,
     pytest.mark.prefect,
     pytest.mark.xdist_group("prefect-ui"),
     pytest.mark.timeout(600),
@@ -70,7 +72,7 @@ def desk(running_prefect_server: PrefectServer, tmp_path_factory: pytest.TempPat
     """One desk for all tests of this module, since starting the serving process takes long."""
     folder = tmp_path_factory.mktemp("forms")
     library = folder / "songs"
-    settings = SimulatorSettings(speed=100.0, clip_seconds=1.0, state_dir=folder / "gateway")
+    settings = SimulatorSettings(speed=100.0, clip_seconds=0.25, state_dir=folder / "gateway")
     with (
         SimulatorServer(settings) as simulator,
         temporary_settings({PREFECT_API_URL: running_prefect_server.url}),
@@ -94,14 +96,15 @@ async def open_form(page: Page, desk: Desk, deployment: str) -> RunForm:
     return form
 
 
-async def submitted(form: RunForm, picture: Path) -> None:
+async def submitted(form: RunForm, images: Images, name: str) -> FlowRun:
     """Submit, wait for the run and check that it has completed."""
     await check_pictures(form.page)
-    await form.picture(picture)
+    await form.picture(images, name)
     await form.submit()
     run = await form.finished_run()
     assert run.state is not None
     assert run.state.is_completed(), run.state.message
+    return run
 
 
 async def test_every_block_is_found_and_shows_its_picture(desk: Desk, page: Page) -> None:
@@ -120,11 +123,15 @@ async def test_every_block_is_found_and_shows_its_picture(desk: Desk, page: Page
 
 
 async def test_a_song_from_the_form_after_a_wrong_value_was_refused(
-    desk: Desk, page: Page, images: Path
+    desk: Desk, page: Page, images: Images
 ) -> None:
-    """The browser refuses a strength of 7 with the reason; a right one makes two songs for one bill."""
+    """The browser refuses a strength of 7 with the reason; a right one makes two songs for one bill.
+
+    Then the links of one of them, since each run takes as much CPU as the rest of a test.
+    """
+    prompt = "a harbour (at noon) & more"
     form = await open_form(page, desk, "generate-song/generate")
-    await form.write("Prompt", "a harbour at dawn")
+    await form.write("Prompt", prompt)
     await form.open_group("Sound")
     await form.write("Prompt strength", "7")
     await form.submit()
@@ -135,11 +142,12 @@ async def test_a_song_from_the_form_after_a_wrong_value_was_refused(
     assert desk.bill == []
 
     await form.write("Prompt strength", "0.7")
-    await submitted(form, images / "form-generate.png")
-    songs = await desk.songs_of("a harbour at dawn")
+    run = await submitted(form, images, "form-generate.png")
+    songs = await desk.songs_of(prompt)
     assert list(songs["request.prompt_strength"]) == [0.7, 0.7]
-    assert desk.bill == ["a harbour at dawn"]
+    assert desk.bill == [prompt]
     assert all(Path(path).is_file() for path in songs["path"])
+    await _links_of_a_song_open_filled_forms(desk, page, run, prompt)
 
 
 async def run_of(desk: Desk, deployment: str, **parameters: object) -> FlowRun:
@@ -154,7 +162,7 @@ async def run_of(desk: Desk, deployment: str, **parameters: object) -> FlowRun:
             found = await desk.server.flow_run(run)
             if found.state is not None and found.state.is_final():
                 return found
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1.0)
 
 
 async def page_of(run: FlowRun) -> str:
@@ -172,13 +180,11 @@ async def completed(desk: Desk, name: str, number: int) -> None:
             states = [run.state for run in await desk.server.flow_runs(name)]
             if len([one for one in states if one and one.is_completed()]) == number:
                 return
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1.0)
 
 
-async def test_links_of_a_song_open_filled_forms(desk: Desk, page: Page) -> None:
+async def _links_of_a_song_open_filled_forms(desk: Desk, page: Page, run: FlowRun, prompt: str) -> None:
     """In both of Prefect's UIs; submitting the form makes the extension in the song's library, for one bill."""
-    prompt = "a harbour (at noon) & more"
-    run = await run_of(desk, "generate-song/generate", prompt=prompt, sound={"prompt_strength": 0.6})
     path = await page_of(run)
     await page.goto(f"{desk.server.ui}/{path}")
     # This UI opens links in another tab.
@@ -190,7 +196,7 @@ async def test_links_of_a_song_open_filled_forms(desk: Desk, page: Page) -> None
     await page.get_by_role("link", name="More like this").click()
     form = RunForm(page, None, datetime.now(UTC))
     await expect(form.field("Prompt").locator("textarea")).to_have_value(prompt)
-    await expect(form.field("Prompt strength").get_by_role("spinbutton")).to_have_value("0.6")
+    await expect(form.field("Prompt strength").get_by_role("spinbutton")).to_have_value("0.7")
 
     core = next(iter((await desk.songs_of(prompt))["song_id"]))
     await page.goto(f"{desk.server.ui}/v2/{path}")
@@ -198,6 +204,7 @@ async def test_links_of_a_song_open_filled_forms(desk: Desk, page: Page) -> None
     await expect(form.field("Song id").locator("textarea")).to_have_value(core)
     before = len(desk.bill)
     await form.submit()
+    await form.leave()
     await completed(desk, f"more for {core}", 1)
     frame = await desk.manifest()
     assert list(frame[frame["parent_song_id"] == core]["song_state"]) == ["stored", "stored"]
@@ -217,11 +224,12 @@ async def test_a_link_of_a_sweep_makes_the_cells_that_are_missing(desk: Desk, pa
     await expect(form.field("Sweep").locator("textarea")).to_have_value(spec)
     await expect(form.field("Shard deployment").locator("textarea")).to_have_value("sweep-shard/shard")
     await form.submit()
+    await form.leave()
     await completed(desk, "a sweep in two parts", 1)
     assert desk.bill.count("a quick waltz") == 2
 
 
-async def test_an_intro_from_the_form(desk: Desk, page: Page, images: Path) -> None:
+async def test_an_intro_from_the_form(desk: Desk, page: Page, images: Images) -> None:
     """A song's id and a place make the extension at the account that made the song."""
     form = await open_form(page, desk, "generate-song/daily")
     await form.write("Prompt", "the core of it")
@@ -235,19 +243,19 @@ async def test_an_intro_from_the_form(desk: Desk, page: Page, images: Path) -> N
     await form.write("Song id", core)
     await form.choose("Place", "intro")
     await form.write("Prompt", "a soft beginning")
-    await submitted(form, images / "form-extend.png")
+    await submitted(form, images, "form-extend.png")
     songs = await desk.songs_of("a soft beginning")
     assert set(songs["parent_song_id"]) == {core}
     assert set(songs["mode"]) == {"precede"}
     assert desk.bill.count("a soft beginning") == 1
 
 
-async def test_a_whole_song_from_the_form(desk: Desk, page: Page, images: Path) -> None:
+async def test_a_whole_song_from_the_form(desk: Desk, page: Page, images: Images) -> None:
     """A recipe by its name and a prompt: the manifest holds the songs of every step, each billed once."""
     form = await open_form(page, desk, "make-song/whole-song")
     await form.write("Prompt", "a brass band in the rain")
     before = len(desk.bill)
-    await submitted(form, images / "form-whole-song.png")
+    await submitted(form, images, "form-whole-song.png")
     frame = await desk.manifest()
     made = frame[frame["request.prompt"].str.contains("brass band")]
     assert set(made["song_state"]) == {"stored"}
@@ -256,16 +264,16 @@ async def test_a_whole_song_from_the_form(desk: Desk, page: Page, images: Path) 
 
 
 @pytest.mark.parametrize("deployment", ["sweep/sweep", "sweep/weekly"])
-async def test_a_sweep_from_the_form(desk: Desk, page: Page, images: Path, deployment: str) -> None:
+async def test_a_sweep_from_the_form(desk: Desk, page: Page, images: Images, deployment: str) -> None:
     """YAML in the form makes each cell once with either deployment, and a second run pays nothing."""
     form = await open_form(page, desk, deployment)
     await form.write("Sweep", SWEEP)
-    await submitted(form, images / "form-sweep.png")
+    await submitted(form, images, "form-sweep.png")
     assert sorted((await desk.songs_of("a slow waltz"))["request.seed"]) == [1, 1, 2, 2]
     assert desk.bill.count("a slow waltz") == 2
 
 
-async def test_a_rescue_from_the_form(desk: Desk, page: Page, images: Path) -> None:
+async def test_a_rescue_from_the_form(desk: Desk, page: Page, images: Images) -> None:
     """The generation of a dead process is stored by a run from the form, and paid for once."""
     from songflow.accounts import access_from_environment
     from songflow.families.udio import SongRequest
@@ -283,8 +291,7 @@ async def test_a_rescue_from_the_form(desk: Desk, page: Page, images: Path) -> N
     form = await open_form(page, desk, "rescue-songs/rescue")
     async with asyncio.timeout(120):
         while not (await desk.manifest()).query("key == 'left-behind' and song_state == 'stored'").shape[0]:
-            await submitted(form, images / "form-rescue.png")
-            await form.page.reload()
+            await submitted(form, images, "form-rescue.png")
             form = await open_form(page, desk, "rescue-songs/rescue")
     async with Library(LibrarySettings(desk.library)) as library:
         [submission] = await library.ledger.submissions.of_key("left-behind")

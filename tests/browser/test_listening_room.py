@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, expect
+from support.browser import Images, in_its_loop
 from support.reader import Service
 
 import songflow
 from songflow.simulator import SimulatorServer, SimulatorSettings
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, in_its_loop, pytest.mark.timeout(300)]
 
 PROMPTS = (
     "a fast waltz for two cellos",
@@ -31,7 +32,7 @@ async def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     """The address of a listening room: four generations and an intro to the last of them."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_HK_KEY", "sk-of-the-listening-room")
-    settings = SimulatorSettings(speed=200.0, clip_seconds=20.0, state_dir=tmp_path / "gateway")
+    settings = SimulatorSettings(speed=200.0, clip_seconds=9.0, state_dir=tmp_path / "gateway")
     with SimulatorServer(settings) as gateway:
         account = {"gateway": "openai-hk", "base_url": gateway.url}
         place = {"account": account, "library": "songs", "waiting": {"poll_interval": 0.1}}
@@ -44,7 +45,7 @@ async def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         yield service.found
 
 
-async def test_songs_are_played_compared_and_rated(room: str, page: Page, images: Path) -> None:
+async def test_songs_are_played_compared_and_rated(room: str, page: Page, images: Images) -> None:
     """Ratings are on the disk: they are there again after a reload."""
     await page.goto(room)
     await expect(page.locator("article")).to_have_count(2 * (len(PROMPTS) + 1))
@@ -68,10 +69,10 @@ async def test_songs_are_played_compared_and_rated(room: str, page: Page, images
     await expect(page.locator("#trouble")).to_be_hidden()
     # The picture shows a library's usual folder, not the test's temporary one.
     await page.locator("#library").evaluate("(shown) => { shown.textContent = './songs' }")
-    await page.screenshot(path=images / "listen.png")
+    await images.take(page, "listen.png")
 
     await page.locator("article").first.get_by_role("link").click()
-    await expect(page.locator("article:target")).to_contain_text(PROMPTS[-1])
+    await expect(page.locator("article.shown")).to_contain_text(PROMPTS[-1])
     await page.locator("#order").select_option("rating")
     await expect(page.locator("article").first.locator('[aria-pressed="true"]')).to_have_count(5)
 
@@ -79,5 +80,5 @@ async def test_songs_are_played_compared_and_rated(room: str, page: Page, images
     linked = await page.locator("article").nth(3).get_attribute("id")
     await page.goto("about:blank")
     await page.goto(f"{room}/#{linked}")
-    await expect(page.locator("article:target")).to_have_id(str(linked))
-    await expect(page.locator("article:target")).to_be_in_viewport()
+    await expect(page.locator("article.shown")).to_have_id(str(linked))
+    await expect(page.locator("article.shown")).to_be_in_viewport()

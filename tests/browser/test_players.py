@@ -12,6 +12,7 @@ import pytest
 from playwright.async_api import expect
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactCollectionFilter, ArtifactCollectionFilterKey
+from support.browser import in_its_loop
 from support.pauses import paused_run
 
 from flows.extend import extend_song
@@ -24,6 +25,7 @@ from tasks.ui.markdown import artifact_key
 
 pytestmark = [
     pytest.mark.browser,
+    in_its_loop,
     pytest.mark.prefect,
     pytest.mark.xdist_group("prefect-ui"),
     pytest.mark.timeout(400),
@@ -66,12 +68,12 @@ async def check_sound(where, players: int) -> None:
     await check_pictures(where, players)
 
 
-async def picture(page, here, path) -> None:
-    """A screenshot of a page from its top, with a library's usual folder for the test's temporary one."""
+async def picture(page, here, images, name) -> None:
+    """Draw a page from its top for the documents, with a library's usual folder for the test's temporary one."""
     await page.get_by_role("heading").first.scroll_into_view_if_needed()
     await page.evaluate(TIDY, str(here.folder))
     await page.mouse.click(5, 400)  # no focus on a player
-    await page.screenshot(path=path)
+    await images.take(page, name)
 
 
 async def check_pictures(where, waveforms: int) -> None:
@@ -119,10 +121,10 @@ async def test_the_pages_of_songs_play_them(studio, prefect_server, page, images
         await check_sound(page, 2)
         await expect(page.get_by_role("link", name="hear it whole, rate it")).to_have_count(2)
         if name in ("extension", "sweep"):
-            await picture(page, here, images / f"page-{name}.png")
+            await picture(page, here, images, f"page-{name}.png")
 
     await check_report(page, prefect_server)
-    await picture(page, here, images / "page-report.png")
+    await picture(page, here, images, "page-report.png")
 
     # Prefect's V2 UI has no players, but leads to them.
     await page.goto(f"{prefect_server.ui}/v2/artifacts/artifact/{await artifact(pages['song'])}")
@@ -147,7 +149,8 @@ async def test_a_paused_run_plays_the_takes_to_choose_from(studio, prefect_serve
     await page.get_by_role("button", name="Resume").click()
     form = page.get_by_role("dialog")
     await check_sound(form, 2)
-    await page.screenshot(path=images / "ask-v1.png")
+    await images.take(page, "ask-v1.png")
+    await page.goto("about:blank")  # the page of the run asks and draws all the time
     async with get_client() as client:
         await client.resume_flow_run(run.id, run_input={"choice": "take 1"})
 
@@ -156,4 +159,4 @@ async def test_a_paused_run_plays_the_takes_to_choose_from(studio, prefect_serve
         f"{prefect_server.ui}/artifacts/artifact/{await artifact(artifact_key('heard', RECIPE['name']))}"
     )
     await check_sound(page, 4)
-    await picture(page, here, images / "page-whole-song.png")
+    await picture(page, here, images, "page-whole-song.png")

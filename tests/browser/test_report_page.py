@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import soundfile
 from playwright.async_api import Page, expect
+from support.browser import Images, in_its_loop
 
 from songflow.reports import make_report, write_report
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.browser, in_its_loop, pytest.mark.timeout(300)]
 
 PROMPTS = ("a slow waltz for two cellos", "bright synth pop, 112 bpm, female voice", "x" * 300)
 
@@ -67,7 +68,7 @@ class Quiet(SimpleHTTPRequestHandler):
         """Log nothing."""
 
 
-async def test_a_report_fits_every_screen_and_plays(address: str, page: Page, images: Path) -> None:
+async def test_a_report_fits_every_screen_and_plays(address: str, page: Page, images: Images) -> None:
     """Nothing is wider than the page, text is readable in the dark, and the best cell's first take plays."""
     await page.goto(address)
     for scheme, is_dark in (("light", False), ("dark", True)):
@@ -90,7 +91,7 @@ async def test_a_report_fits_every_screen_and_plays(address: str, page: Page, im
     await page.locator("article", has_text="xxxx").evaluate_all("(all) => all.forEach((one) => one.remove())")
     await page.evaluate("window.scrollTo(0, 0)")
     await page.set_viewport_size({"width": 390, "height": 844})
-    await page.screenshot(path=images / "report-phone.png")
+    await images.take(page, "report-phone.png")
     await page.emulate_media(color_scheme="light")
     await page.set_viewport_size({"width": 1240, "height": 1000})
-    await page.screenshot(path=images / "report.png")
+    await images.take(page, "report.png")

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import httpx
 import pytest
-from support.commands import COMMAND, Forked, ForkServer, fork_server, reads_at_start
+from support.commands import COMMAND, Forked, ForkServer, fork_server
 
 from songflow.simulator import FaultScript, SimulatorServer, SimulatorSettings
 
@@ -78,6 +78,7 @@ class Shell:
             "HOME": str(self.folder / "home"),
             "PREFECT_HOME": str(self.folder / "prefect"),
             "LANG": "C.UTF-8",
+            "SONGFLOW_MEASURE": "off",
             "COMETAPI_KEY": KEY,
             "OPENAI_HK_KEY": KEY,
             **more,
@@ -88,7 +89,7 @@ class Shell:
         """The process, with pipes; SIGINT reaches it alone."""
         environment = self.environment(**(env or {}))
         process: Process
-        if self.installed or reads_at_start(environment):
+        if self.installed or not self.forks.can_start(environment):
             process = subprocess.Popen(
                 [*COMMAND, *arguments],
                 cwd=self.folder,
@@ -148,11 +149,11 @@ class Gateways(Protocol):
 
 @pytest.fixture
 def gateways() -> Iterator[Gateways]:
-    """Simulated gateways with songs of 1 s that are finished at once."""
+    """Simulated gateways with songs of 0.25 s that are finished at once."""
     running: list[SimulatorServer] = []
 
     def start(*faults: dict[str, Any], **settings: Any) -> SimulatorServer:
-        chosen = {"clip_seconds": 1.0, "speed": 500.0, "sigma": 0.0, **settings}
+        chosen = {"clip_seconds": 0.25, "speed": 500.0, "sigma": 0.0, **settings}
         server = SimulatorServer(SimulatorSettings(faults=FaultScript.of(*faults), **chosen))
         server.start()
         running.append(server)

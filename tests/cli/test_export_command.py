@@ -21,6 +21,11 @@ def test_songs_are_exported_without_overwriting(shell: Any, gateways: Any, to: A
     assert (again.code, "exists already" in again.json["error"]) == (2, True)
     forced = shell.run(*options, "--force")
     assert (forced.code, forced.out) == (0, "out/metadata.jsonl: 1 rows, 1 songs beside it.\n")
+    page = shell.run("export", "--format", "page", "-o", "page", "--where", "rating >= 4", "--json")
+    assert (page.code, page.json["rows"], page.json["files"]) == (0, 1, 1)
+    assert (shell.folder / "page" / "audio" / "0001.mp3").read_bytes()[:3] != b"ID3"
+    linked = shell.run("export", "--format", "page", "-o", "linked", "--audio", "link", "--json")
+    assert (linked.code, (shell.folder / "linked").exists()) == (2, False)
 
 
 def test_an_export_of_nothing_is_bad_input(shell: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pandas as pd
 import pytest
+from support.not_prefect import http, listening
 
 from songflow.catalog.manifest import COLUMNS
 
@@ -21,9 +22,12 @@ def test_the_demo_makes_a_whole_song(shell: Any) -> None:
 
     Nothing of it is asked of a proxy.
     """
-    environment = {"COMETAPI_KEY": None, "OPENAI_HK_KEY": None, "HTTP_PROXY": "http://127.0.0.1:1"}
-    run = shell.run("demo", "--json", env=environment)
+    with listening(lambda _: http(403)) as (proxy, asked):
+        proxies = dict.fromkeys(("HTTP_PROXY", "http_proxy", "https_proxy"), proxy)
+        environment = {"COMETAPI_KEY": None, "OPENAI_HK_KEY": None, "NO_PROXY": "elsewhere.test", **proxies}
+        run = shell.run("demo", "--json", env=environment)
     assert run.code == 0, run.err
+    assert {path for path in asked if "127.0.0.1" in path} == set()
     steps = run.json["steps"]
     lengths = [step["songs"][0]["duration"] for step in steps]
     assert len(lengths) == 3

@@ -40,6 +40,7 @@ def test_looking_needs_no_right_to_write(disk: Path, shell: Any, gateways: Any, 
     (shell.folder / "polka.yaml").write_text(SPEC)
     where = [*library, "--gateway", "cometapi", "--base-url", server.url, "--json"]
     assert shell.run("sweep", "run", "polka.yaml", *where).code == 0
+    assert shell.run("measure", *library).code == 0
     song = shell.run("songs", *library, "--json").json["songs"][-1]["song_id"]
     looks = {
         "songs": ["songs", *library, "--json"],
@@ -62,7 +63,13 @@ def test_looking_needs_no_right_to_write(disk: Path, shell: Any, gateways: Any, 
             assert run.code == 0, (name, run.err)
             if name not in ("export", "report", "backup"):
                 assert steady(run.json) == steady(before[name].json), name
-        for writing in (["rate", song, "3"], ["pause"], ["generate", "x", *to(server)], ["rescue"]):
+        for writing in (
+            ["rate", song, "3"],
+            ["measure"],
+            ["pause"],
+            ["generate", "x", *to(server)],
+            ["rescue"],
+        ):
             run = shell.run(*writing, *library)
             assert run.code == 2, run.err
             assert "cannot be written" in run.err

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from songflow.recipes.model import MEASURES, Rule
+from songflow.library.review import MEASURES
+from songflow.recipes.model import Rule
 from songflow.recipes.reading import recipe_of_text
 
 TEXT = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()

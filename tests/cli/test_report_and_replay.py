@@ -149,7 +149,10 @@ def test_a_set_up_without_a_library_has_a_report(call: Call, monkeypatch: pytest
     [
         (("doctor", "-o", "x.json"), "--output belongs to --report"),
         (("doctor", "--report", "-o", "none/x.json"), "none/x.json cannot be written"),
-        (("doctor", "--report", "--spend"), "--spend and --report were both given"),
+        (
+            ("doctor", "--report", "--spend", "--yes", "-o", "text.json"),
+            "text.json cannot be written: File exists",
+        ),
         (("simulate", "--replay", "none.json"), "none.json cannot be read: No such file"),
         (("simulate", "--replay", "text.json"), "text.json is no report that can be played back"),
         (
@@ -195,7 +198,7 @@ def test_the_replay_names_a_command_that_asks_it(
     def ended(_settings: Any, _host: str, _port: int, ready: Callable[[str], None]) -> None:
         ready("http://h:1")
 
-    monkeypatch.setattr("songflow.simulator.serve", ended, raising=False)
+    monkeypatch.setattr("songflow.simulator.server.serve", ended)
     shown = io.StringIO()
     monkeypatch.setattr(sys, "stderr", shown)
     assert run(["simulate", "--replay", "report.json"]) == 0

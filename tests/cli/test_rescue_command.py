@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -298,14 +297,13 @@ def test_on_a_terminal_it_asks(shell: Any, gateways: Any, to: Any, answer: str, 
     server = gateways(LOST, takes=1)
     lose(shell, server, to)
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*_command(shell), "rescue", "--resubmit", "mine", "--poll-interval", "0.1", "--json"],
-        cwd=shell.folder,
-        env=shell.environment(),
-        stdin=theirs,
-        stderr=theirs,
-        stdout=subprocess.PIPE,
+    process = shell.forks.start(
+        ("rescue", "--resubmit", "mine", "--poll-interval", "0.1", "--json"),
+        shell.folder,
+        shell.environment(),
+        given={0: theirs, 2: theirs},
     )
+    shell.running.append(process)
     os.close(theirs)
     said = b""
     while b"[y/N]" not in said:
@@ -317,12 +315,6 @@ def test_on_a_terminal_it_asks(shell: Any, gateways: Any, to: Any, answer: str, 
     os.close(ours)
     assert ("nothing was sent" in found.get("error", "")) == (code == 3)
     assert len(server.bill()) == bill
-
-
-def _command(shell: Any) -> list[str]:
-    import sys
-
-    return [str(Path(sys.executable).parent / "songflow")]
 
 
 def test_ctrl_c_while_waiting_for_the_second_payment_detaches(

@@ -6,7 +6,6 @@ import os
 import pty
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -184,13 +183,11 @@ def test_at_a_terminal_the_question_is_asked_there(shell, recipe, gateways, to):
     server = gateways()
     options = [option for option in to(server) if option != "--json"]
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*_command(), "song", recipe("ask"), "--set", "prompt=a waltz", "--key", "K", *options],
-        cwd=shell.folder,
-        env=shell.environment(),
-        stdin=theirs,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    process = shell.forks.start(
+        ("song", recipe("ask"), "--set", "prompt=a waltz", "--key", "K", *options),
+        shell.folder,
+        shell.environment(),
+        given={0: theirs},
     )
     shell.running.append(process)
     os.close(theirs)
@@ -204,11 +201,6 @@ def test_at_a_terminal_the_question_is_asked_there(shell, recipe, gateways, to):
     assert "Take 1, 2, 3, 4" in run.err
     assert len(server.bill()) == 3
     assert "> core.again1 2:" in run.out
-
-
-def _command() -> list[str]:
-
-    return [str(Path(sys.executable).parent / "songflow")]
 
 
 def test_ctrl_c_detaches_and_the_key_continues(shell, recipe, gateways, to):

@@ -129,7 +129,7 @@ def test_a_tree_fits_with_its_ids(width: int | None) -> None:
 
 def test_the_beginning_of_an_id_names_a_song(shell: Any, gateways: Any, to: Any) -> None:
     """Where a song is named: rated, extended and joined; several matches are listed, with their titles."""
-    made = shell.run("generate", "a waltz", *to(gateways(clip_seconds=1.0))).json["songs"]
+    made = shell.run("generate", "a waltz", *to(gateways(clip_seconds=0.25))).json["songs"]
     first, second = (song["song_id"] for song in made)
     rated = shell.run("rate", first[:8], "4", "--json").json
     assert (rated["song_id"], rated["rating"]) == (first, 4)

@@ -33,7 +33,33 @@ from songflow.sweeps.spec import Source, parse_sweep
 EARLIER = Path(__file__).parent / "earlier"
 MADE_IN = "/music"
 LATER = frozenset(
-    {"faults", "answer", "request.title", "request.continue_at", "request.source_generation_id", "whole_path"}
+    {
+        *("faults", "answer", "whole_path", "joined_by", "family", "cost_per_song", "credit"),
+        *(
+            "loudness_lufs",
+            "true_peak_db",
+            "loudness_range",
+            "silence_start",
+            "silence_end",
+            "clipped_samples",
+        ),
+        *("tempo", "centroid_hz"),
+        *(
+            "rated_at",
+            "rated_by",
+            "decision",
+            "decided_at",
+            "decided_by",
+            "notes",
+            "noted_at",
+            "noted_by",
+            "trashed_at",
+        ),
+        "finished",
+        *("request.title", "request.continue_at", "request.source_generation_id"),
+        *("request.duration", "request.bpm", "request.key_scale", "request.vocal_language"),
+        *("request.inference_steps", "request.batch_size", "request.thinking"),
+    }
 )
 """Fields that later versions have added."""
 TEXTS = frozenset({"error", "next", "message", "reason", "note"})

@@ -1,16 +1,22 @@
 """Fixtures that these tests share with others."""
 
-import asyncio
 import json
 import os
-import sys
 from dataclasses import dataclass
 
 import pytest
+from support.commands import prefect_fork_server, program
 from support.prefect_server import prefect_server, running_prefect_server
 from support.songs import studio
 
-__all__ = ["command", "prefect_server", "running_prefect_server", "studio"]
+__all__ = [
+    "command",
+    "prefect_fork_server",
+    "prefect_server",
+    "program",
+    "running_prefect_server",
+    "studio",
+]
 
 
 @dataclass(frozen=True)
@@ -28,22 +34,20 @@ class Ended:
 
 
 @pytest.fixture
-def command(tmp_path):
+def command(tmp_path, program):
     """Run `songflow` as a user would, in an empty folder, with nothing in the environment but what is given."""
 
-    async def run(*arguments, **variables):
+    async def run(*arguments, fresh=False, **variables):
         plain = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("PREFECT_", "SONGFLOW_", "COMETAPI_", "OPENAI_"))
         }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cli", *arguments),
+        process = await program(
+            *("-m", "cli", *arguments),
             cwd=tmp_path,
             env=plain | {"PREFECT_HOME": str(tmp_path / "prefect"), **variables},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            fresh=fresh,
         )
         out, err = (text.decode() for text in await process.communicate())
         assert "Traceback" not in out + err

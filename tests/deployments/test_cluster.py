@@ -7,13 +7,12 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 import httpx
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.schedules import IntervalSchedule
-from support.cluster import running_team
+from prefect.client.schemas.schedules import RRuleSchedule
+from support.cluster import PATIENCE, running_team
 
 from songflow.audio.checksums import sha256_of
 from songflow.ledger.states import SongState
@@ -23,7 +22,7 @@ pytestmark = [
     pytest.mark.prefect,
     pytest.mark.postgres,
     pytest.mark.xdist_group("cluster"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
 ]
 
 CELLS = int(os.environ.get("SONGFLOW_TEST_CELLS", "12"))
@@ -49,7 +48,7 @@ def gateway(tmp_path):
         chosen = {
             "speed": 200.0,
             "sigma": 0.0,
-            "clip_seconds": 1.0,
+            "clip_seconds": 0.25,
             "state_dir": tmp_path / "gateway",
             **settings,
         }
@@ -107,7 +106,7 @@ async def test_a_worker_and_a_flow_process_are_killed(team, gateway):
         # What the killed worker had started goes on or goes down with it: either way its songs are collected.
         for run in runs[1:]:
             assert (await team.reached(run)).state.name in {"Completed", "Crashed"}
-        async with asyncio.timeout(240):
+        async with asyncio.timeout(PATIENCE):
             # A process may outlive its run's state for a moment: rescue leaves it alone as long as it lives.
             while not await all_stored(team, [*runs, later]):
                 assert (await team.rescued()).state.name == "Completed"
@@ -148,12 +147,8 @@ async def test_a_schedule_makes_a_new_song_each_time(team, gateway):
     there = gateway()
     async with get_client() as client:
         deployment = await client.read_deployment_by_name(GENERATE)
-        schedule = await every_so_often(client, deployment.id, at(there, "every time"))
-        async with asyncio.timeout(180):
-            while len(there.bill()) < 2:  # noqa: ASYNC110 - the gateway is in another thread and sets no event of ours
-                await asyncio.sleep(0.3)
-        await client.delete_deployment_schedule(deployment.id, schedule)
-        fired = await ended(client, "every time")
+        await twice(client, deployment.id, at(there, "every time"))
+        fired = await ended(client, "every time", 2)
     assert {run.state.name for run in fired} == {"Completed"}
     await check_all_stored(team, [run.id for run in fired])
     keys = {submission.key for run in fired for submission in (await team.ledger(run.id))[0]}
@@ -163,7 +158,7 @@ async def test_a_schedule_makes_a_new_song_each_time(team, gateway):
 async def test_a_retry_of_a_failed_run_pays_nothing_more(team, gateway):
     there = gateway({"fault": "status", "on": "download", "status": 503, "times": None})
     run = await team.run(GENERATE, **at(there))
-    assert (await team.reached(run, seconds=240)).state.name == "Failed"
+    assert (await team.reached(run)).state.name == "Failed"
     [before], _songs = await team.ledger(run)
     async with httpx.AsyncClient() as client:
         (await client.put(f"{there.url}/_simulator/faults", json=[])).raise_for_status()
@@ -177,7 +172,7 @@ async def test_a_retry_of_a_failed_run_pays_nothing_more(team, gateway):
 
 
 async def test_a_cancelled_run_is_collected_by_the_rescue_deployment(team, gateway):
-    there = gateway(speed=4.0)  # some 13 s, since the command that cancels takes a while to start
+    there = gateway(speed=2.0)  # some 26 s, since the command that cancels takes a while to start
     run = await team.run(GENERATE, **at(there))
     await team.accepted(run)
     await prefect_command(team, "flow-run", "cancel", str(run))
@@ -201,7 +196,7 @@ async def test_the_server_goes_down_and_the_databases_drop_everybody(team, gatew
     else:
         assert await team.cut_connections() > 0
     # Its songs are finished while nobody hears of it.
-    async with asyncio.timeout(180):
+    async with asyncio.timeout(PATIENCE):
         for run in runs:
             await stored(team, run)
     await asyncio.sleep(AWAY_SECONDS)
@@ -213,20 +208,17 @@ async def test_the_server_goes_down_and_the_databases_drop_everybody(team, gatew
     assert len(there.bill()) == len(runs)
 
 
-async def ended(client, prompt):
-    """The runs with a prompt that were due, as soon as all of them have ended."""
-    async with asyncio.timeout(240):
+async def ended(client, prompt, number):
+    """The runs with a prompt, as soon as this number of them has ended."""
+    async with asyncio.timeout(PATIENCE):
         while True:
             runs = [
                 run
                 for run in await client.read_flow_runs(limit=200)
                 if run.parameters.get("prompt") == prompt
             ]
-            due = [
-                run for run in runs if run.expected_start_time <= datetime.now(UTC) or run.state.is_final()
-            ]
-            if all(run.state.is_final() for run in due):
-                return due
+            if len(runs) == number and all(run.state.is_final() for run in runs):
+                return runs
             await asyncio.sleep(0.5)
 
 
@@ -239,17 +231,24 @@ async def all_stored(team, runs):
 async def stored(team, run):
     """Until every take of a run is on the store."""
     while not await all_stored(team, [run]):  # noqa: ASYNC110 - other processes store them
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.5)
 
 
-async def every_so_often(client, deployment, parameters):
-    """Add a schedule with parameters of its own, as the UI does; its id."""
-    every = IntervalSchedule(interval=timedelta(seconds=12)).model_dump(mode="json")
-    schedules = [{"schedule": every, "active": True, "parameters": parameters}]
+async def twice(client, deployment, parameters):
+    """Add a schedule that is due twice, with parameters of its own, as the UI does."""
+    begin = datetime.now(UTC) + timedelta(seconds=10)
+    rule = f"DTSTART:{begin:%Y%m%dT%H%M%S}Z\nRRULE:FREQ=SECONDLY;INTERVAL=10;COUNT=2"
+    schedules = [
+        {
+            "schedule": RRuleSchedule(rrule=rule).model_dump(mode="json"),
+            "active": True,
+            "parameters": parameters,
+        }
+    ]
     answer = await client.request(
         "POST", "/deployments/{id}/schedules", path_params={"id": deployment}, json=schedules
     )
-    return UUID(answer.raise_for_status().json()[0]["id"])
+    answer.raise_for_status()
 
 
 async def prefect_command(team, *arguments):

@@ -52,6 +52,13 @@ def test_workers_share_the_songs_and_the_ledger():
     assert SERVICES["setup"]["environment"] == worker["environment"]
 
 
+def test_keys_of_gateways_come_from_a_file_that_git_ignores():
+    """It need not be there, so the compose file names no gateway."""
+    for part in ("setup", "worker"):
+        assert SERVICES[part]["env_file"] == [{"path": "keys.env", "required": False}]
+    assert "/deployments/keys.env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
 def test_no_password_stands_in_the_file():
     for service in SERVICES.values():
         for name, value in (service.get("environment") or {}).items():

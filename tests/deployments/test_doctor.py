@@ -25,7 +25,7 @@ def of(done, part):
 
 
 async def test_a_fresh_machine_is_healthy_and_nothing_is_made(command, tmp_path):
-    done = await command("doctor", "--json")
+    done = await command("doctor", "--json", fresh=True)
     assert done.code == 0, done.out
     assert done.json["healthy"]
     assert states(done) == {

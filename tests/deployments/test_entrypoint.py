@@ -32,7 +32,7 @@ async def _state(folder: Path) -> State:
 def test_it_ends_after_the_sender_of_a_command_that_was_stopped(tmp_path: Path) -> None:
     """`docker stop` in the middle of a POST: the answer is in the ledger when the container ends."""
     slow = FaultScript.of({"fault": "slow_answer", "seconds": 1.5})
-    with SimulatorServer(SimulatorSettings(clip_seconds=1.0, faults=slow)) as server:
+    with SimulatorServer(SimulatorSettings(clip_seconds=0.25, faults=slow)) as server:
         entrypoint = subprocess.Popen(
             [
                 sys.executable,

@@ -69,6 +69,12 @@ def test_a_section_can_be_left_to_the_model():
     assert more["song_section_end"]["type"] == "number"
 
 
+@pytest.fixture(scope="module")
+def deployments():
+    """All of them, made once."""
+    return served()
+
+
 @pytest.mark.prefect
 @pytest.mark.xdist_group("prefect-ui")
 @pytest.mark.usefixtures("prefect_server")
@@ -88,9 +94,9 @@ def test_a_section_can_be_left_to_the_model():
         ("rescue", {"deadline": -1}, "-1 is less than the minimum of 0"),
     ],
 )
-async def test_the_server_refuses_a_wrong_value_with_the_reason(deployment, wrong, said):
+async def test_the_server_refuses_a_wrong_value_with_the_reason(deployment, wrong, said, deployments):
     """Before there is a run: nothing can be spent."""
-    [one] = [one for one in served() if one.name == deployment]
+    [one] = [one for one in deployments if one.name == deployment]
     await one.aapply()
     async with get_client() as client:
         found = await client.read_deployment_by_name(f"{one.flow_name}/{one.name}")

@@ -11,11 +11,19 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
 from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from pydantic import SecretStr
+from support.hummery import HUMMERY
 
-from blocks import CometAPICredentials, OpenAIHKCredentials, SongLibrary
+from blocks import (
+    AceStepCredentials,
+    CometAPICredentials,
+    InstalledGatewayCredentials,
+    OpenAIHKCredentials,
+    SongLibrary,
+)
 from deployments.automations import CRASH_ZOMBIES, NOTIFY, crash_zombies, install
 from deployments.setup import set_up
 from songflow.errors import InputError
+from songflow.gateways import DIALECTS
 from songflow.settings import LibrarySettings
 from tasks.limits import limit_name
 
@@ -35,16 +43,25 @@ def library(tmp_path):
 
 @pytest.fixture(autouse=True)
 def no_keys(monkeypatch):
-    for name in ("COMETAPI_KEY", "OPENAI_HK_KEY", "SONGFLOW_API_KEY"):
+    for name in ("COMETAPI_KEY", "OPENAI_HK_KEY", "SONGFLOW_API_KEY", "ACESTEP_KEY", "ACESTEP_URL"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.usefixtures("prefect_server")
 async def test_a_second_time_there_is_nothing_to_do(library, monkeypatch):
-    monkeypatch.setenv("COMETAPI_KEY", KEY)
+    monkeypatch.setitem(DIALECTS, "hummery", replace(HUMMERY, base_url="https://api.hummery.example"))
+    for name in ("COMETAPI_KEY", "HUMMERY_KEY"):
+        monkeypatch.setenv(name, KEY)
     await steps(library, overwrite=True)
     again = await steps(library)
     assert {step.outcome for step in again.values()} == {"kept", "left out"}
+    assert again["block installed-song-gateway-credentials/hummery"].outcome == "kept"
+    installed = (await InstalledGatewayCredentials.aload("hummery")).get_access().account
+    assert (installed.dialect.name, installed.base_url, installed.secret) == (
+        "hummery",
+        "https://api.hummery.example",
+        KEY,
+    )
     assert (await CometAPICredentials.aload("default")).api_key.get_secret_value() == KEY
     assert (await SongLibrary.aload("default")).get_settings() == library
 
@@ -68,6 +85,21 @@ async def test_what_a_person_has_saved_is_replaced_only_when_asked(library, monk
     assert (changed[part].outcome, changed[place].outcome) == ("changed", "changed")
     now = await CometAPICredentials.aload("default")
     assert (now.api_key.get_secret_value(), now.prices) == (KEY, {"udio32-v1.5": 0.07})
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_a_server_of_ones_own_is_saved_by_its_address_without_a_key(library, monkeypatch):
+    """It is left out until one of its variables is set; its key is taken over later."""
+    part = "block ace-step-credentials/default"
+    left_out = await steps(library)
+    assert left_out[part].note == "ACESTEP_KEY and ACESTEP_URL are not set"
+    monkeypatch.setenv("ACESTEP_URL", "http://studio.example:8001")
+    made = await steps(library)
+    assert (made[part].outcome, made[part].note) == ("made", "with the address in ACESTEP_URL")
+    monkeypatch.setenv("ACESTEP_KEY", KEY)
+    assert (await steps(library, overwrite=True))[part].note == "it has the key in ACESTEP_KEY now"
+    now = await AceStepCredentials.aload("default")
+    assert (now.base_url, now.api_key.get_secret_value()) == ("http://studio.example:8001", KEY)
 
 
 @pytest.mark.usefixtures("prefect_server")
@@ -125,7 +157,7 @@ async def test_the_command_says_what_it_changed_and_never_a_key(prefect_server, 
     assert "work pool 'songflow'" in made
     for place in (done.out, done.err, prefect_server.dump()):
         assert KEY not in place
-    again = await command("setup", PREFECT_API_URL=prefect_server.url, OPENAI_HK_KEY=KEY)
+    again = await command("setup", fresh=True, PREFECT_API_URL=prefect_server.url, OPENAI_HK_KEY=KEY)
     assert "Nothing to change" in again.out
 
 

@@ -32,6 +32,7 @@ STAND_INS: dict[str, Callable[[Reader], str]] = {
     "ID": lambda reader: reader.unknown()[1],
     "COMETAPI_KEY=...": lambda _: f"COMETAPI_KEY={KEY}",
     "OPENAI_HK_KEY=...": lambda _: f"OPENAI_HK_KEY={KEY}",
+    "PIAPI_KEY=...": lambda _: f"PIAPI_KEY={KEY}",
     "SONGFLOW_API_KEY=...": lambda _: f"SONGFLOW_API_KEY={KEY}",
     "https://pi.openai-hk.com": lambda reader: reader.gateway.url,
     "https://songs.example.com": lambda reader: reader.gateway.url,
@@ -76,17 +77,23 @@ NOT_RUN = {
     r"docker compose .*": "needs a container engine; tests/deployments/test_compose.py reads the file",
     r"export SONGFLOW_DB_PASSWORD=.*": "is for the containers",
     r"python -m deployments\.cluster .*": "needs PostgreSQL and Redis; tests/deployments/test_cluster.py starts it",
+    r"songflow listen .*--token-file .*": "is for a team; tests/songflow/listening/test_team.py has its rules",
     r"pip install .*": "would change the environment that the tests run in",
 }
 """Commands that are not run, and why; `check_without_running` checks what it can."""
 
 NO_COMMANDS = {
+    (
+        "add-a-gateway.md",
+        "[project.",
+    ): "a pyproject.toml; tests/cli/test_installed_gateways.py installs the page's code",
     ("architecture.md", "cli ──>"): "a diagram of the layers",
     ("architecture.md", "api  "): "a diagram of the rooms",
     ("architecture.md", "intended ──>"): "a diagram of the states",
     ("sweeps.md", "[0.25, 0.5]"): "ways to write a sweep's values; tests/songflow/sweeps reads each",
     ("waiting.md", "lag x GETs"): "a formula",
     ("waiting.md", "V(i) ="): "a formula",
+    ("waiting.md", "R = sum"): "a formula",
 }
 """Blocks that are not commands, Python or YAML."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -64,21 +63,21 @@ async def test_cancelled_in_its_process(studio, prefect_server):
     assert "Still running at the gateway, still billed (1 unit): the key 'k'" in log
 
 
-async def start_terminated(here, prefect_server, *moment):
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        SCRIPT,
-        here.simulator.url,
-        here.library.folder,
-        *moment,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": prefect_server.url},
-    )
+@pytest.fixture
+def start_terminated(program, prefect_server):
+    """Starts `terminated.py`."""
+
+    async def start(here, *moment, fresh=False):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": prefect_server.url}
+        arguments = (SCRIPT, here.simulator.url, here.library.folder, *moment)
+        return await program(*arguments, env=environment, quiet=True, fresh=fresh)
+
+    return start
 
 
-async def test_terminated_as_a_worker_does_it(studio, prefect_server):
+async def test_terminated_as_a_worker_does_it(studio, prefect_server, start_terminated):
     here = studio(**SLOWER)
-    process = await start_terminated(here, prefect_server)
+    process = await start_terminated(here, fresh=True)
     submission = await accepted(here, "k")
     process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(180):
@@ -93,10 +92,10 @@ async def billed(here, times):
             await asyncio.sleep(0.02)
 
 
-async def test_terminated_while_the_request_is_in_flight(studio, prefect_server):
+async def test_terminated_while_the_request_is_in_flight(studio, prefect_server, start_terminated):
     """The run does not wait for the answer; its sender records it."""
     here = studio({"fault": "slow_answer", "seconds": 8.0}, **SLOWER)
-    process = await start_terminated(here, prefect_server)
+    process = await start_terminated(here)
     await billed(here, 1)
     process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(180):
@@ -106,10 +105,10 @@ async def test_terminated_while_the_request_is_in_flight(studio, prefect_server)
     await check_it_is_told_and_collected(here, prefect_server, "terminated", submission, UNDER_WAY)
 
 
-async def test_a_sweep_is_terminated_while_requests_are_in_flight(studio, prefect_server):
+async def test_a_sweep_is_terminated_while_requests_are_in_flight(studio, prefect_server, start_terminated):
     """Their answers are recorded by the sender, and no further request is sent."""
     here = studio({"fault": "slow_answer", "seconds": 2.0, "times": None}, **SLOWER)
-    process = await start_terminated(here, prefect_server, "a sweep")
+    process = await start_terminated(here, "a sweep")
     await billed(here, 3)
     process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(180):
@@ -126,10 +125,10 @@ async def test_a_sweep_is_terminated_while_requests_are_in_flight(studio, prefec
     assert (await prefect_server.flow_run(left[0].runs.flow_run_id)).state.name == "Crashed"
 
 
-async def test_terminated_while_prefect_makes_a_task_run(studio, prefect_server):
+async def test_terminated_while_prefect_makes_a_task_run(studio, prefect_server, start_terminated):
     """Prefect's crash handler fails then; the run still ends as Crashed, not as Failed, which would be retried."""
     here = studio(**SLOWER)
-    process = await start_terminated(here, prefect_server, "between tasks")
+    process = await start_terminated(here, "between tasks")
     async with asyncio.timeout(180):
         assert await process.wait() != 0
     submission = await accepted(here, "k")
@@ -137,10 +136,10 @@ async def test_terminated_while_prefect_makes_a_task_run(studio, prefect_server)
     await check_it_is_told_and_collected(here, prefect_server, "terminated", submission)
 
 
-async def test_terminated_in_a_callback_of_the_event_loop(studio, prefect_server):
+async def test_terminated_in_a_callback_of_the_event_loop(studio, prefect_server, start_terminated):
     """The loop alone would only log the exception, and the run would continue after SIGTERM."""
     here = studio(**SLOWER)
-    process = await start_terminated(here, prefect_server, "in a callback")
+    process = await start_terminated(here, "in a callback")
     async with asyncio.timeout(180):
         assert await process.wait() != 0
     submission = await accepted(here, "k")
@@ -148,10 +147,10 @@ async def test_terminated_in_a_callback_of_the_event_loop(studio, prefect_server
     await check_it_is_told_and_collected(here, prefect_server, "terminated", submission)
 
 
-async def test_terminated_while_a_song_is_stored(studio, prefect_server):
+async def test_terminated_while_a_song_is_stored(studio, prefect_server, start_terminated):
     """Takes are stored concurrently; a failure of one does not end the run, but a termination does."""
     here = studio()
-    process = await start_terminated(here, prefect_server, "while a song is stored")
+    process = await start_terminated(here, "while a song is stored")
     async with asyncio.timeout(180):
         assert await process.wait() != 0
     submission = await accepted(here, "k")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
-import sys
 
 import pytest
 
@@ -16,22 +14,21 @@ pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
 
 @pytest.fixture
-def command(tmp_path):
+def command(tmp_path, program):
     """Run the command as a user would; returns its exit code, JSON and stderr."""
 
-    async def run(here, *arguments, api_url, **variables):
+    async def run(here, *arguments, api_url, fresh=False, **variables):
         environment = {
             name: value
             for name, value in os.environ.items()
             if not name.startswith(("PREFECT_", "SONGFLOW_"))
         }
         environment |= {"PREFECT_API_URL": api_url, "PREFECT_HOME": str(tmp_path / "home"), **variables}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "cli", "generate", *arguments),
-            *("--library", str(here.folder / "songs"), "--poll-interval", "0.1", "--json"),
+        process = await program(
+            *("-m", "cli", "generate", *arguments),
+            *("--library", here.folder / "songs", "--poll-interval", "0.1", "--json"),
             env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            fresh=fresh,
         )
         out, err = await process.communicate()
         return process.returncode, json.loads(out), err.decode()
@@ -46,6 +43,7 @@ async def test_a_command_becomes_a_flow_run_if_a_server_is_configured(studio, pr
         here,
         *("by command", "--gateway", "openai-hk", "--base-url", here.simulator.url, "--key", "K1"),
         api_url=prefect_server.url,
+        fresh=True,
         OPENAI_HK_KEY=here.secret,
     )
     assert (code, answer["state"], answer["billed"]) == (0, "succeeded", "yes")

@@ -155,6 +155,21 @@ async def test_a_refused_request_is_sent_again_as_often_as_retries_say(studio):
     assert here.billed == 1
 
 
+async def test_a_family_without_a_price_is_made_and_continued_by_the_same_flows(studio):
+    """What only its models take is in the details; the extension is the whole song."""
+    here = studio(clip_seconds=2.0)
+    options = here.options | {"model_type": "acestep-v15-turbo", "budget": 0}
+    details = {"bpm": 90, "duration": 20, "key_scale": "Am", "batch_size": 1, "vocal_language": "en"}
+    made = await generate_song("folk", lyrics="la la", details=details, **options)
+    more = await extend_song(
+        made.songs[0].song_id, details={"continue_at": 2, "duration": 15}, **here.options
+    )
+    first, second = (entry.body for entry in here.simulator.bill())
+    assert (first["audio_duration"], first["bpm"], first["key_scale"]) == (20, 90, "Am")
+    assert (second["src_audio_path"], second["repainting_end"]) == (made.songs[0].song_id, 17)
+    assert (made.price, more.songs[0].duration) == (0.0, pytest.approx(4.0, abs=0.1))
+
+
 async def test_another_family_is_made_and_continued_by_the_same_flows(studio):
     """The model decides: defaults of the first family's groups are not sent, and the new part is joined."""
     here = studio(clip_seconds=2.0, takes=1)
@@ -179,5 +194,16 @@ async def test_another_family_is_made_and_continued_by_the_same_flows(studio):
         **here.options | {"safety": {"step": "apart"}},
     )
     assert (apart.songs[0].whole_path, here.billed) == (None, 3)
+    joined = await extend_song(
+        made.songs[0].song_id,
+        details={"continue_at": 1, "join": "gateway"},
+        **here.options | {"safety": {"key": "joined"}},
+    )
+    assert (joined.songs[0].joined_by, here.simulator.bill()[-1].body) == (
+        "gateway",
+        {"clip_id": joined.songs[0].song_id, "is_infill": False},
+    )
+    (join,), _ = await here.ledger("joined/join.1")
+    assert (join.state, join.runs.flow_run_id is not None) == ("succeeded", True)
     with pytest.raises(InvalidRequest, match="prompt_strength is not a field"):
         await generate_song("punk", sound={"prompt_strength": 0.7}, **options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -191,11 +190,11 @@ asyncio.run(main())
 
 
 @asynccontextmanager
-async def served_run(here, prefect_server, folder):
+async def served_run(here, prefect_server, program, folder):
     """A run of a served flow, in a process whose runner cancels it on Prefect's request."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SERVE),
-        cwd=ROOT,
+    process = await program(
+        *("-c", SERVE),
+        quiet=True,
         env={
             **os.environ,
             "PYTHONPATH": str(ROOT),
@@ -216,10 +215,10 @@ async def served_run(here, prefect_server, folder):
         await process.wait()
 
 
-async def test_the_hook_releases_a_run_that_its_runner_killed(studio, prefect_server, tmp_path):
+async def test_the_hook_releases_a_run_that_its_runner_killed(studio, prefect_server, program, tmp_path):
     """End to end: the run of a served flow is cancelled in Prefect, and the runner's process calls the hook."""
     here = studio({"fault": "unknown_for_ever", "times": None})
-    async with served_run(here, prefect_server, tmp_path) as run:
+    async with served_run(here, prefect_server, program, tmp_path) as run:
         await accepted(here, "k")
         await prefect_server.cancel(run)
         async with asyncio.timeout(180):

@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from datetime import datetime
 
 import pytest
@@ -35,10 +34,11 @@ serve(*(one.served() for one in definitions() if one.name in ("generate", "whole
 
 
 @pytest.fixture
-async def served(prefect_server, tmp_path):
+async def served(prefect_server, tmp_path, program):
     """A process that serves three deployments, with one slot for all."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", SERVE),
+    process = await program(
+        *("-c", SERVE),
+        quiet=True,
         env={
             **os.environ,
             "PREFECT_API_URL": prefect_server.url,
@@ -46,9 +46,6 @@ async def served(prefect_server, tmp_path):
             "PREFECT_RUNNER_POLL_FREQUENCY": "1",
             "SONGFLOW_LIBRARY": str(tmp_path / "nothing"),
         },
-        stdout=(tmp_path / "served.log").open("wb"),
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
     )
     async with get_client() as client, asyncio.timeout(180):
         found = {}

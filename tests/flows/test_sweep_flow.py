@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import signal
-import sys
 import uuid
 
 import pytest
@@ -262,17 +261,17 @@ class TestDeployments:
     """Shards as runs of a deployment that other processes serve."""
 
     @pytest.fixture
-    async def serving(self, prefect_server, tmp_path):
+    async def serving(self, prefect_server, tmp_path, program):
         """Starts processes that serve `sweep-shard`, as workers would."""
         running = []
 
         async def start():
             code = "from flows.sweep import sweep_shard; sweep_shard.serve('here', limit=4)"
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", code),
+            process = await program(
+                *("-c", code),
                 env={**os.environ, "PREFECT_API_URL": prefect_server.url, "PREFECT_HOME": str(tmp_path / "worker"),
                      "PREFECT_RUNNER_POLL_FREQUENCY": "1"},
-                stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, start_new_session=True,
+                quiet=True,
             )  # fmt: skip
             running.append(process)
             async with get_client() as client, asyncio.timeout(180):
@@ -504,17 +503,18 @@ class ShardRuns:
                 await client.delete_flow_run(run.id)
 
 
-async def test_a_command_becomes_a_flow_run_if_a_server_is_configured(studio, prefect_server, tmp_path):
+async def test_a_command_becomes_a_flow_run_if_a_server_is_configured(
+    studio, prefect_server, tmp_path, program
+):
     """The same JSON and exit code as without Prefect."""
     here = studio({"fault": "failure", "times": 1}, pool=2)
     path = tmp_path / "by-command.yaml"
     path.write_text("prompt: a waltz\ngrid:\n  seed: [1, 2, 3]\n")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli", "sweep", "run", str(path), "--library", str(here.folder / "songs")),
+    process = await program(
+        *("-m", "cli", "sweep", "run", path, "--library", here.folder / "songs"),
         *("--gateway", "openai-hk", "--base-url", here.simulator.url, "--poll-interval", "0.1", "--json"),
         env={**os.environ, "PREFECT_API_URL": prefect_server.url, "PREFECT_HOME": str(tmp_path / "home"),
              "OPENAI_HK_KEY": here.secret},
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await process.communicate()
     answer = json.loads(out)

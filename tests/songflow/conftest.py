@@ -17,7 +17,7 @@ from support import databases
 
 from songflow.accounts import Access
 from songflow.families.udio import SongRequest
-from songflow.gateways import DIALECTS, Account, custom_dialect
+from songflow.gateways import DIALECTS, Account, custom_dialect, key_variables
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
@@ -37,9 +37,7 @@ CONFIGURATION = (
     "SONGFLOW_BUDGET",
     "SONGFLOW_BUDGET_PER_DAY",
     "SONGFLOW_UNIT",
-    "SONGFLOW_API_KEY",
-    "COMETAPI_KEY",
-    "OPENAI_HK_KEY",
+    *key_variables(),
 )
 
 
@@ -71,11 +69,11 @@ def posts() -> Callable[[SimulatorServer], int]:
 
 @pytest.fixture
 def simulator() -> Iterator[StartSimulator]:
-    """Starts simulated gateways on real sockets: 1 s songs, finished within a quarter of a second."""
+    """Starts simulated gateways on real sockets: songs of 0.25 s, finished within as long."""
     running: list[SimulatorServer] = []
 
     def start(*faults: dict[str, Any], port: int = 0, **settings: Any) -> SimulatorServer:
-        chosen = {"clip_seconds": 1.0, "speed": 250.0, "sigma": 0.0, **settings}
+        chosen = {"clip_seconds": 0.25, "speed": 250.0, "sigma": 0.0, **settings}
         server = SimulatorServer(SimulatorSettings(faults=FaultScript.of(*faults), **chosen), port=port)
         server.start()
         running.append(server)
@@ -183,9 +181,15 @@ async def session(library_settings: LibrarySettings, sqlite_template: Path) -> A
 def stored(simulator: Any, access: Any, session: Any, song_request: Any) -> Callable[..., Any]:
     """Complete one generation; returns the session and its rows of songs. `faults` are the simulator's."""
 
-    async def make(*faults: dict[str, Any], key: str = "key", library: Any = None, **fields: Any) -> Any:
+    async def make(
+        *faults: dict[str, Any],
+        key: str = "key",
+        library: Any = None,
+        clip_seconds: float = 0.25,
+        **fields: Any,
+    ) -> Any:
         opened = await session(library=library)
-        server = simulator(*faults)
+        server = simulator(*faults, clip_seconds=clip_seconds)
         await generate_in(opened, song_request(**fields), access(server.url), key=key)
         return opened, await opened.library.ledger.songs.of_key(key)
 
@@ -219,7 +223,8 @@ def postgres_url(_migrated_postgres: str) -> str:
     databases.in_own_loop(
         databases.execute(
             _migrated_postgres,
-            "TRUNCATE songs, answers, submissions, generations, budgets, switches, paces, choices RESTART IDENTITY",
+            "TRUNCATE songs, answers, submissions, generations, budgets, switches, paces, choices"
+            " RESTART IDENTITY CASCADE",
         )
     )
     return _migrated_postgres

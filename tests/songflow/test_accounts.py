@@ -140,7 +140,7 @@ def stored(simulator, access, session, song_request):
     """A submission of this account."""
 
     async def make(dialect: str, alias: str, url: str | None = None):
-        opened = await session(embedded_speed=250.0, clip_seconds=1.0)
+        opened = await session(embedded_speed=250.0, clip_seconds=0.25)
         way = access(url or simulator().url, dialect, alias=alias)
         return await submit_once(opened, PaidRequest(song_request(), "key"), way)
 

@@ -1,43 +1,27 @@
 """A further model family at a gateway of another shape: two registry entries are enough for a whole life cycle.
 
-The gateway wraps its orders, answers with its own id, status and error fields, is polled by POST for several ids at
-once, packs the result as JSON inside a string, names songs by a path of its own, and wants the key in another header.
+They are those of `support/hummery.py`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from support.hummery import HUM, HUMMERY
 from support.recordings import mp3_bytes
+from support.small_gateway import small_gateway
 
 from songflow.accounts import Access, that_can_take
 from songflow.catalog.manifest import read_manifest
 from songflow.errors import GenerationFailed, InputError, RequestRefused
-from songflow.families.family import ExtensionResult, Family, Mode, Model, Request
-from songflow.families.field_types import FieldKind
 from songflow.families.registry import FAMILIES, parse_request
-from songflow.gateways import (
-    DIALECTS,
-    Account,
-    Dialect,
-    Ids,
-    Question,
-    ReportContent,
-    ReportStatus,
-    Service,
-    TakeReport,
-    id_or_none,
-    read_word,
-)
-from songflow.gateways.envelope import Envelope, parse_json
+from songflow.gateways import DIALECTS, Account
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.policy import PayingPolicy
 from songflow.ledger.states import State
@@ -48,134 +32,6 @@ from songflow.sweeps.plan import plan_cells
 from songflow.sweeps.spec import parse_sweep
 
 KEY = "key-of-the-hummery-0123456789"
-
-# --- the family ---------------------------------------------------------------------------------------------------
-
-HUM_MODELS = {"hum-1": Model(seconds=2.0, price=0.5)}
-
-
-class HumRequest(Request):
-    """A hummed tune."""
-
-    prompt: str
-    model_type: str = "hum-1"
-    tempo: float = 90.0
-    mode: Mode = Mode.REGULAR
-    source_song_id: str | None = None
-
-    @classmethod
-    def from_body(cls, body: Mapping[str, Any]) -> Self:
-        return cls.parse(body["hum"])
-
-    def body(self) -> dict[str, Any]:
-        return {"hum": {"prompt": self.prompt, "model_type": self.model_type, "tempo": self.tempo}}
-
-    @property
-    def model(self) -> Model:
-        return HUM_MODELS[self.model_type]
-
-    @property
-    def start(self) -> float:
-        return 0.0
-
-    @property
-    def is_random(self) -> bool:
-        return True
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        return (self.prompt,)
-
-
-def _no_extensions(*_: object, **__: object) -> Request:
-    raise AssertionError("this family is not extended here")
-
-
-HUM = Family(
-    name="hum",
-    request=HumRequest,
-    envelope="hum",
-    field_kinds={
-        "prompt": FieldKind.TEXT,
-        "model_type": FieldKind.CHOICE,
-        "tempo": FieldKind.NUMBER,
-        "mode": FieldKind.CHOICE,
-        "source_song_id": FieldKind.TEXT,
-    },
-    compared_fields=("prompt", "tempo"),
-    models=HUM_MODELS,
-    hashed_fields={1: ("prompt", "model_type", "tempo")},
-    places={},
-    start_field="tempo",
-    extension_result=ExtensionResult.NEW_PART,
-    extend=_no_extensions,
-)
-
-# --- the gateway's file -------------------------------------------------------------------------------------------
-
-PHASES = {"COOKING": ReportStatus.RUNNING, "DONE": ReportStatus.SUCCEEDED}
-
-
-def wire_body(body: Mapping[str, Any]) -> dict[str, Any]:
-    hum = body["hum"]
-    if hum["tempo"] > 200:
-        raise ValueError("its tempo is 200 at most")
-    return {"order": {"text": hum["prompt"], "bpm": hum["tempo"]}}
-
-
-def read_ids(value: object) -> Ids:
-    return Ids(id_or_none(value["job"]["ref"])) if isinstance(value, dict) and "job" in value else Ids()
-
-
-def read_envelope(value: object) -> Envelope:
-    if isinstance(value, dict) and value.get("ok") is False:
-        return Envelope("relay", "hummery_error", value["why"], status=value["status"])
-    return Envelope()
-
-
-def read_report(value: object, question: Question) -> ReportContent | None:
-    jobs = value.get("jobs", []) if isinstance(value, dict) else []
-    job = next((one for one in jobs if one["ref"] in question.ids), None)
-    if job is None:
-        return None
-    tunes: Any = parse_json(job["out"] or "[]")
-    takes = tuple(
-        TakeReport(
-            song_id=f"{job['ref']}/{number}",
-            title=tune["name"],
-            duration=tune["seconds"],
-            song_path=question.base_url + tune["file"],
-            finished=True,
-            error=None,
-            payload=tune,
-        )
-        for number, tune in enumerate(tunes)
-    )
-    return ReportContent(takes=takes, word=job["phase"], stated=read_word(job["phase"], PHASES))
-
-
-def fetch_body(ids: Sequence[str]) -> dict[str, Any]:
-    return {"refs": list(ids)}
-
-
-HUMMERY = Dialect(
-    name="hummery",
-    base_url=None,
-    key_variable="HUMMERY_KEY",
-    services={
-        "hum": Service(
-            submit_path="/v2/orders",
-            fetch_path="/v2/state",
-            read_report=read_report,
-            wire_body=wire_body,
-            read_ids=read_ids,
-            read_envelope=read_envelope,
-            fetch_body=fetch_body,
-            headers={"X-Client": "songflow"},
-        )
-    },
-    authorization=lambda key: {"X-Key": key},
-)
 
 
 @pytest.fixture
@@ -220,36 +76,16 @@ def server() -> Iterator[Server]:
     """The made-up gateway."""
     state = Server(mp3_bytes(2.0))
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            state.headers.append(dict(self.headers))
-            answers = {"/v2/orders": state.order, "/v2/state": state.state}
-            self.answer(json.dumps(answers[self.path](body)).encode(), "application/json")
+    def answer(method: str, path: str, body: Any, headers: Mapping[str, str]) -> Any:
+        state.headers.append(headers)
+        if method == "GET":
+            assert path == "/files/hum.mp3?take=1"
+            return state.song
+        return {"/v2/orders": state.order, "/v2/state": state.state}[path](body)
 
-        def do_GET(self) -> None:
-            assert self.path == "/files/hum.mp3?take=1"
-            state.headers.append(dict(self.headers))
-            self.answer(state.song, "audio/mpeg")
-
-        def answer(self, body: bytes, kind: str) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{http.server_address[1]}"
-    thread = Thread(target=http.serve_forever, args=(0.02,))
-    thread.start()
-    yield state
-    http.shutdown()
-    thread.join()
-    http.server_close()
+    with small_gateway(answer) as url:
+        state.url = url
+        yield state
 
 
 def hummery(server: Server) -> Access:

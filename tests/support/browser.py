@@ -5,14 +5,27 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, Route, async_playwright, expect
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 SERVICES_REQUIRED = os.environ.get("SONGFLOW_REQUIRE_SERVICES") == "1"
-# Without a sandbox it runs as root in a container; nothing else may go out to the network.
-_ARGUMENTS = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+# Without a sandbox it runs as root in a container; nothing else may go out to the network. To refuse addresses here
+# rather than request by request leaves Chromium its cache.
+_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-3d-apis",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
+]
+in_its_loop = pytest.mark.asyncio(loop_scope="session")
+"""The mark of tests with a page: they run in the event loop that the browser belongs to."""
+
 _PATIENCE_MS = 60_000.0
 _IMAGES = Path(__file__).parents[2] / "docs" / "images"
 
@@ -30,9 +43,12 @@ def _chromium() -> str:
     return found
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """A browser of this test's own."""
+    """The browser of all tests of this process, since starting one takes 5 s of CPU.
+
+    It belongs to the event loop of the session, in which tests with a page run (see `in_its_loop`).
+    """
     path = _chromium()
     async with async_playwright() as playwright:
         opened = await playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
@@ -40,25 +56,33 @@ async def browser() -> AsyncIterator[Browser]:
         await opened.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
-    """A page that may only reach this machine: what a user's interface needs comes with Prefect."""
-    context = await browser.new_context(viewport={"width": 1100, "height": 800})
+    """A page with storage and a cache of its own, that may only reach this machine.
+
+    What a user's interface needs comes with Prefect.
+    """
+    # Drawing animations takes most of what a page costs while it waits.
+    context = await browser.new_context(viewport={"width": 1100, "height": 800}, reduced_motion="reduce")
     context.set_default_timeout(_PATIENCE_MS)
     expect.set_options(timeout=_PATIENCE_MS)
-
-    async def only_here(route: Route) -> None:
-        if "//127.0.0.1" in route.request.url:
-            await route.continue_()
-        else:
-            await route.abort()
-
-    await context.route("**/*", only_here)
     yield await context.new_page()
     await context.close()
 
 
+@dataclass(frozen=True)
+class Images:
+    """The pictures of the documents, which tests draw where SONGFLOW_SCREENSHOTS=1 asks for them."""
+
+    wanted: bool
+
+    async def take(self, page: Page, name: str, **options: Any) -> None:
+        """A screenshot as the picture of this name, if pictures are wanted."""
+        if self.wanted:
+            await page.screenshot(path=_IMAGES / name, **options)
+
+
 @pytest.fixture
-def images(tmp_path: Path) -> Path:
-    """Where screenshots go: to the documents where SONGFLOW_SCREENSHOTS=1 asks for it, else nowhere that stays."""
-    return _IMAGES if os.environ.get("SONGFLOW_SCREENSHOTS") == "1" else tmp_path
+def images() -> Images:
+    """`images.take(page, name)` draws a picture of the documents."""
+    return Images(os.environ.get("SONGFLOW_SCREENSHOTS") == "1")

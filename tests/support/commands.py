@@ -1,7 +1,8 @@
-"""Processes of the `songflow` command, forked from one that has its modules loaded (see `fork_server.py`)."""
+"""Processes of the `songflow` command and of Prefect, forked from one with their modules loaded (`fork_server.py`)."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import select
@@ -10,15 +11,17 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import pytest
 
 COMMAND = [str(Path(sys.executable).parent / "songflow")]
+ROOT = Path(__file__).parents[2]
 _SERVER = Path(__file__).with_name("fork_server.py")
 _LOCALE = {"LANG": "C.UTF-8"}
 
@@ -79,21 +82,31 @@ class Forked:
 
 
 class ForkServer:
-    """Starts commands from one process with all modules loaded."""
+    """Starts commands from one process with all modules loaded.
 
-    def __init__(self) -> None:
+    Args:
+        interpreter: What the interpreter itself reads of their environment.
+        prefect_home: Where Prefect, which is loaded as well then, keeps its own files (None: it is not).
+    """
+
+    def __init__(self, interpreter: Mapping[str, str] = _LOCALE, *, prefect_home: Path | None = None) -> None:
+        self._interpreter = dict(interpreter)
         self._socket, theirs = socket.socketpair()
         plain = {
             name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "SSL_CERT_FILE"}
         }
+        with_prefect = []
+        if prefect_home is not None:
+            with_prefect = ["prefect"]
+            plain |= {"PREFECT_HOME": str(prefect_home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, _SERVER],
+                [sys.executable, _SERVER, *with_prefect],
                 stdin=theirs,
                 stdout=subprocess.DEVNULL,
                 # A fork takes no threads with it.
-                env={**plain, **_LOCALE, "OPENBLAS_NUM_THREADS": "1"},
-                cwd=Path(__file__).parents[2],
+                env={**plain, **_LOCALE, **interpreter, "OPENBLAS_NUM_THREADS": "1"},
+                cwd=ROOT,
             )
         assert self._socket.recv(1) == b"+", "the fork server did not start"
 
@@ -103,18 +116,25 @@ class ForkServer:
         folder: Path,
         environment: Mapping[str, str],
         *,
+        python: bool = False,
+        quiet: bool = False,
         closed: Sequence[int] = (),
         full: Sequence[int] = (),
+        given: Mapping[int, int] = MappingProxyType({}),
     ) -> Forked:
         """Start `songflow` with these arguments, in a session of its own and with an empty stdin.
 
         Args:
             arguments, folder, environment: Of the process.
+            python: It is not `songflow`, but what `python` runs with these arguments.
+            quiet: Its output goes nowhere, and what is read of it is empty.
             closed: The standard descriptors that it does not have.
             full: Those that are /dev/full.
+            given: Those that are files of the caller's, a terminal perhaps.
         """
         plan: dict[str, Any] = {
             "arguments": arguments,
+            "python": python,
             "folder": str(folder),
             "environment": dict(environment),
             "closed": list(closed),
@@ -124,27 +144,32 @@ class ForkServer:
         out, their_out = os.pipe()
         err, their_err = os.pipe()
         status, their_status = os.pipe()
-        nothing = os.open(os.devnull, os.O_RDONLY)
+        nothing = os.open(os.devnull, os.O_RDWR if quiet else os.O_RDONLY)
+        if quiet:
+            for end in (their_out, their_err):
+                os.dup2(nothing, end)
         theirs = [nothing, their_out, their_err, their_status]
-        socket.send_fds(self._socket, [struct.pack("!q", len(text))], theirs)
+        files = [given.get(number, file) for number, file in enumerate(theirs)]
+        socket.send_fds(self._socket, [struct.pack("!q", len(text))], files)
         for file in theirs:
             os.close(file)
         self._socket.sendall(text)
         (pid,) = struct.unpack("!q", self._socket.recv(8))
         return Forked(pid, os.fdopen(out, "rb"), os.fdopen(err, "rb"), status)
 
+    def can_start(self, environment: Mapping[str, str]) -> bool:
+        """Whether a command in this environment is a fork; else its interpreter would read something different."""
+        read = {
+            name: value
+            for name, value in environment.items()
+            if name == "LANG" or name.startswith(("PYTHON", "LC_"))
+        }
+        return {**_LOCALE, **read} == {**_LOCALE, **self._interpreter}
+
     def close(self) -> None:
         """End the server; commands that still run go on."""
         self._socket.close()
         self._process.wait()
-
-
-def reads_at_start(environment: Mapping[str, str]) -> bool:
-    """Whether the interpreter itself reads something of this environment, so that a fork would differ."""
-    return any(
-        name.startswith(("PYTHON", "LC_")) or (name == "LANG" and value != _LOCALE["LANG"])
-        for name, value in environment.items()
-    )
 
 
 @pytest.fixture(scope="session")
@@ -153,3 +178,73 @@ def fork_server() -> Iterator[ForkServer]:
     server = ForkServer()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def prefect_fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """The test process's fork server that has loaded Prefect and the flows, too."""
+    server = ForkServer(prefect_home=tmp_path_factory.mktemp("fork-server"))
+    yield server
+    server.close()
+
+
+class Program:
+    """A forked program; the part of `asyncio.subprocess.Process` that tests use."""
+
+    def __init__(self, forked: Forked) -> None:
+        self._forked = forked
+        self.pid = forked.pid
+        self.send_signal = forked.send_signal
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code (negative: the signal), None while it runs."""
+        return self._forked.poll()
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    async def wait(self) -> int:
+        """Wait for the end; returns the exit code."""
+        while (code := self._forked.poll()) is None:  # noqa: ASYNC110 - another process gives no event
+            await asyncio.sleep(0.02)
+        return code
+
+    async def communicate(self) -> tuple[bytes, bytes]:
+        """All of its output."""
+        return await asyncio.to_thread(self._forked.communicate)
+
+
+@pytest.fixture
+def program(
+    prefect_fork_server: ForkServer,
+) -> Callable[..., Awaitable[Program | asyncio.subprocess.Process]]:
+    """`await program(*arguments, env=...)` starts what `python` runs with these arguments, in a session of its own.
+
+    Its folder is that of the project by default. `quiet`: nobody reads its output. `fresh`: it is no fork, so that it
+    loads its modules itself.
+    """
+
+    async def start(
+        *arguments: object,
+        env: Mapping[str, str],
+        cwd: Path = ROOT,
+        quiet: bool = False,
+        fresh: bool = False,
+    ) -> Program | asyncio.subprocess.Process:
+        texts = tuple(map(str, arguments))
+        if not fresh:
+            return Program(prefect_fork_server.start(texts, cwd, env, python=True, quiet=quiet))
+        output = asyncio.subprocess.DEVNULL if quiet else asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(
+            *(sys.executable, *texts),
+            cwd=cwd,
+            env=env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+    return start

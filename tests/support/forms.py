@@ -21,6 +21,7 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
+from support.browser import Images
 from support.prefect_server import PrefectServer
 
 ROOT = Path(__file__).parents[2]
@@ -87,13 +88,16 @@ class RunForm:
                 return
         raise AssertionError(f"The option {option!r} could not be clicked.")
 
-    async def picture(self, path: Path) -> None:
-        """Take a screenshot of the whole form, without the empty page around it."""
+    async def picture(self, images: Images, name: str) -> None:
+        """Draw the whole form for the documents, without the empty page around it."""
+        if not images.wanted:
+            await expect(self.page.get_by_role("button", name="Submit")).to_be_visible()
+            return
         await self.page.set_viewport_size({"width": 1100, "height": 3200})
         button = await self.page.get_by_role("button", name="Submit").bounding_box()
         assert button, "the form ends with its button"
         clip = {"x": 250, "y": 0, "width": 850, "height": button["y"] + button["height"] + 24}
-        await self.page.screenshot(path=path, clip=clip)
+        await images.take(self.page, name, clip=clip)
         await self.page.set_viewport_size({"width": 1100, "height": 800})
 
     async def submit(self) -> None:
@@ -112,12 +116,17 @@ class RunForm:
             f"Prefect did not accept the form: {await self.page.locator('body').inner_text()}"
         )
 
+    async def leave(self) -> None:
+        """Close the form once Prefect has accepted it."""
+        await self._taken()
+        await self.page.goto("about:blank")  # the page of the runs asks and draws all the time
+
     async def finished_run(self) -> FlowRun:
         """The run that the form has started, once it has ended.
 
         Earlier runs of the deployment are other tests', and scheduled ones are still waiting for their time.
         """
-        await self._taken()
+        await self.leave()
         chosen = DeploymentFilter(id=DeploymentFilterId(any_=[self.deployment_id]))
         async with asyncio.timeout(_RUN_SECONDS), get_client() as client:
             while True:
@@ -125,7 +134,7 @@ class RunForm:
                     is_ours = run.created is not None and run.created >= self.opened_at
                     if is_ours and run.state is not None and run.state.is_final():
                         return run
-                await asyncio.sleep(0.3)
+                await asyncio.sleep(1.0)
 
 
 async def check_pictures(page: Page) -> None:

@@ -43,7 +43,7 @@ def _row(number: int, given: dict[str, Any]) -> dict[str, Any]:
 Manifest = Callable[..., pd.DataFrame]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def manifest() -> Manifest:
     """A manifest of stored songs, two takes per generation; each argument changes one row."""
 

@@ -225,6 +225,7 @@ def reader(
         monkeypatch.delenv(name)
     for name, value in (
         ("SONGFLOW_PREFECT", "off"),
+        ("SONGFLOW_MEASURE", "off"),
         ("PREFECT_HOME", str(tmp_path / "prefect")),
         ("PREFECT_SERVER_ANALYTICS_ENABLED", "false"),
         ("PYTHONPATH", str(ROOT)),

@@ -57,7 +57,7 @@ class Studios:
     def __call__(self, *faults: dict[str, Any], **settings: Any) -> Studio:
         """A studio whose gateway has these faults; it takes a third of a second for a song of two."""
         folder = self._folder / f"studio{len(self._open)}"
-        quick = {"speed": 200.0, "clip_seconds": 1.0, "state_dir": folder / "gateway"}
+        quick = {"speed": 200.0, "clip_seconds": 0.25, "state_dir": folder / "gateway"}
         server = SimulatorServer(SimulatorSettings(faults=FaultScript.of(*faults), **{**quick, **settings}))
         server.start()
         self._open.append(server)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from songflow.audio.decoding import doubt_of, measure, read_samples
-from songflow.audio.features import measure_song
+from songflow.audio.measures import measure_song
 from songflow.audio.mpeg import find_frames, is_mpeg_audio, states_length
 
 

@@ -82,6 +82,60 @@ def test_an_audiofolder_names_its_files(songs: pd.DataFrame, tmp_path: Path) -> 
         export(songs, tmp_path / "other", "audiofolder")
 
 
+def test_an_audiofolder_has_a_card_and_no_private_columns(songs: pd.DataFrame, tmp_path: Path) -> None:
+    """Nothing of it names the account or this machine, unless that is asked for."""
+    songs["account"] = "env:COMETAPI_KEY"
+    songs["request.model_type"] = "udio130-v1.5"
+    export(songs, tmp_path / "out", "audiofolder", audio="copy")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "3 songs, 1.5 minutes in all, generated from text by udio130-v1.5." in card
+    table = (tmp_path / "out" / "metadata.jsonl").read_text(encoding="utf-8")
+    assert not [word for word in ("COMETAPI", str(tmp_path), '"base_url"') if word in table + card]
+    export(songs, tmp_path / "mine", "audiofolder", audio="copy", private=True)
+    assert "env:COMETAPI_KEY" in (tmp_path / "mine" / "metadata.jsonl").read_text(encoding="utf-8")
+
+
+def test_covers_and_lyrics_are_placed_beside_their_songs(songs: pd.DataFrame, tmp_path: Path) -> None:
+    """Under the song's name; a song without lyrics or cover has none."""
+    cover = tmp_path / "store" / "cover.jpg"
+    cover.write_bytes(b"picture")
+    songs["cover_path"] = pd.Series([str(cover), None, None, None], dtype="string")
+    songs["title"] = pd.Series(["Räin", "a\nb", None, None], dtype="string")
+    songs.loc[2, "song_lyrics"] = None
+    export(songs, tmp_path / "out", "csv", audio="copy", beside=True)
+    found = {
+        name: data for name, data in tree(tmp_path / "out").items() if not name.endswith((".mp3", ".csv"))
+    }
+    assert found == {
+        "audio/Räin.jpg": b"picture",
+        "audio/Räin.lrc": "[ti:Räin]\nla\nla\n".encode(),
+        "audio/Räin.txt": b"la\nla\n",
+        "audio/räin-2.lrc": b"[ti:a b]\nla\nla\n",
+        "audio/räin-2.txt": b"la\nla\n",
+    }
+    with pytest.raises(InputError, match="Covers and lyrics need the songs' files"):
+        export(songs, tmp_path / "other", "csv", beside=True)
+
+
+def test_a_playlist_has_length_title_and_address_of_each_song(songs: pd.DataFrame, tmp_path: Path) -> None:
+    """A title cannot add a line; without exported songs the addresses are unchanged."""
+    songs["title"] = pd.Series(["Räin", "a\n#EXTINF:1,b", None, None], dtype="string")
+    songs.loc[2, "seconds"] = None
+    export(songs, tmp_path / "out", "m3u", audio="link")
+    assert (tmp_path / "out" / "playlist.m3u8").read_text(encoding="utf-8").splitlines() == [
+        "#EXTM3U",
+        "#EXTINF:30,Räin",
+        "audio/Räin.mp3",
+        "#EXTINF:30,a #EXTINF:1,b",
+        "audio/räin-2.mp3",
+        "#EXTINF:-1,k2",
+        "audio/Sun #1.mp3",
+    ]
+    export(songs, tmp_path / "here", "m3u")
+    addresses = (tmp_path / "here" / "playlist.m3u8").read_text(encoding="utf-8").splitlines()[2::2]
+    assert addresses == songs["path"].tolist()[:3]
+
+
 # The names of splits and the patterns by which Hugging Face's `datasets` 2.14 to 5.2 look for them.
 SPLIT_WORDS = (
     "train", "training", "validation", "valid", "dev", "val", "test", "testing", "eval", "evaluation",

@@ -112,7 +112,7 @@ def test_a_condition_on_an_empty_manifest_selects_nothing() -> None:
         ("`seconds > 30", "cannot be read"),
         ("(" * 500 + ")" * 500, "cannot be read"),
         ("9" * 5000 + " > seconds", "cannot be read"),
-        ("tempo > 3", "names 'tempo', which is not a column"),
+        ("melody > 3", "names 'melody', which is not a column"),
         ("`request.tempo` > 3", "cannot be read"),
         ("title.seed > 3", "is not allowed"),
         ("title > 3", "cannot be evaluated"),

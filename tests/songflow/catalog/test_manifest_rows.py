@@ -47,7 +47,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
         {"fault": "unknown_for_ever", "match": "overdue"},
         {"fault": "one_take_fails", "match": "half"},
     )
-    settings = SimulatorSettings(clip_seconds=1.0, speed=250.0, sigma=0.0, faults=faults)
+    settings = SimulatorSettings(clip_seconds=0.25, speed=250.0, sigma=0.0, faults=faults)
     with SimulatorServer(settings) as server:
         return asyncio.run(everything(server.url, tmp_path_factory.mktemp("manifest")))
 
@@ -135,7 +135,7 @@ def test_every_generation_has_a_row(full: pd.DataFrame) -> None:
         ("e-refused", "refused", "no", None, "quota"),
         ("f-unknown", "unknown", "maybe", None, "without sending a response"),
         ("g-overdue", "overdue", "yes", None, "still"),
-        ("h-unsent", "unsent", "no", None, "connect"),
+        ("h-unsent", "unsent", "no", None, "Connection refused"),
         ("i-accepted", "accepted", "yes", None, None),
     ],
 )
@@ -174,8 +174,8 @@ def test_a_row_has_the_properties_of_the_songs_file(full: pd.DataFrame) -> None:
     """Size, length, rate, peak and loudness."""
     row = full.iloc[0]
     assert Path(row["path"]).stat().st_size == row["bytes"]
-    assert row["seconds"] == pytest.approx(1.0)
-    assert row["announced_seconds"] == pytest.approx(1.0)
+    assert row["seconds"] == pytest.approx(0.25)
+    assert row["announced_seconds"] == pytest.approx(0.25)
     assert (row["sample_rate"], row["channels"], row["take"]) == (44_100, 2, 0)
     assert 0 < row["peak"] <= 1.2
     assert -60 < row["rms_db"] < 0
@@ -205,7 +205,7 @@ def test_an_extension_has_parent_root_and_depth(full: pd.DataFrame) -> None:
     assert (child["mode"], child["depth"]) == ("precede", 1)
     assert (child["parent_song_id"], child["root_song_id"]) == (root["song_id"], root["song_id"])
     assert child["request.context_length"] == 130
-    assert child["seconds"] == pytest.approx(2.0)
+    assert child["seconds"] == pytest.approx(0.5)
 
 
 async def test_a_chain_of_extensions_has_one_root(

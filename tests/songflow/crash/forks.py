@@ -38,14 +38,18 @@ import songflow.simulator  # noqa: F401
 from songflow.accounts import Access
 from songflow.downloads import downloader
 from songflow.errors import SongflowError
-from songflow.families.udio import SongRequest
+from songflow.families.registry import parse_request
 from songflow.gateways import DIALECTS, Account
 from songflow.gateways.tls import tls_context
 from songflow.generation import ending, lifecycle, post, rescue, submit
+from songflow.generation.policy import PaidRequest
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.ledger import Ledger, engine, lease, schema, spool, sqlite_file, submissions
+from songflow.ledger.hints import Hint
+from songflow.ledger.judgements import Judgement, JudgementKind
 from songflow.library import audio_store, rebuild
+from songflow.library.measuring import measure_missing
 from songflow.polling import loop
 from songflow.recipes.making import make_whole_song
 from songflow.recipes.plain import PlainCrew, settings_for
@@ -163,7 +167,7 @@ async def step(plan: dict[str, Any]) -> Any:
     chosen = {"poll_interval": 0.05, "deadline": 60.0, "retries": 0, **plan.get("settings", {})}
     settings = SessionSettings(**chosen)
     secret = SecretStr(plan["secret"]) if "secret" in plan else None
-    access = Access(Account(DIALECTS["simulator"], plan["url"], "test", secret))
+    access = Access(Account(DIALECTS[plan.get("gateway", "simulator")], plan["url"], "test", secret))
     key = plan["key"]
 
     async def resolver(_: Any) -> Access:
@@ -172,8 +176,14 @@ async def step(plan: dict[str, Any]) -> Any:
     async with Session(library, settings, resolver) as session:
         match plan.get("command", "generate"):
             case "generate":
-                request = SongRequest(prompt=plan["prompt"])
+                named = {"model_type": plan["model"]} if "model" in plan else {}
+                request = parse_request({"prompt": plan["prompt"], **named})
                 return (await lifecycle.generate_in(session, request, access, key=key)).as_dict()
+            case "hint":
+                request = parse_request({"prompt": plan["prompt"]})
+                sent = (await lifecycle.submit(session, PaidRequest(request, key), access)).submission
+                hint = Hint("a mark", sent.gateway, sent.generation_id or "")
+                return await session.library.ledger.hints.record(hint)
             case "song":
                 recipe = find_recipe(plan["recipe"])
                 session.settings = settings_for(recipe, key, settings)
@@ -196,8 +206,11 @@ async def step(plan: dict[str, Any]) -> Any:
             case "resume":
                 return await session.library.ledger.money.resume()
             case "rate":
-                songs = session.library.ledger.songs
-                return await songs.rate((await songs.of_key(key))[0], 4.0)
+                ledger = session.library.ledger
+                song = (await ledger.songs.of_key(key))[0]
+                return len(await ledger.judgements.record([Judgement(song.id, JudgementKind.RATING, 4.0)]))
+            case "measure":
+                return (await measure_missing(session.library.ledger.measures)).measured
             case "note":
                 songs = session.library.ledger.songs
                 return await songs.add_note((await songs.of_key(key))[0], "a remark")

@@ -32,6 +32,9 @@ def test_gateways_have_the_documented_addresses_and_paths():
             "/api/v1/generate",
             "/api/v1/generate/record-info?taskId={id}",
         ),
+        "piapi": ("https://api.piapi.ai", "/api/v1/task", "/api/v1/task/{id}"),
+        "acedata": ("https://api.acedata.cloud", "/suno/audios", "/suno/tasks"),
+        "ace-step": ("http://127.0.0.1:8001", "/release_task", "/query_result"),
         "simulator": (None, "/udio/submit/music", "/udio/fetch/{id}"),
     }
     assert [one.key_variable for one in DIALECTS.values()] == [
@@ -39,6 +42,9 @@ def test_gateways_have_the_documented_addresses_and_paths():
         "OPENAI_HK_KEY",
         "KIE_KEY",
         "SUNOAPI_KEY",
+        "PIAPI_KEY",
+        "ACEDATA_KEY",
+        "ACESTEP_KEY",
         "SONGFLOW_API_KEY",
     ]
     assert all(one.name == name for name, one in DIALECTS.items())
@@ -207,3 +213,21 @@ def test_no_module_of_the_package_prints():
     for file in Path(songflow.gateways.__file__).parent.glob("*.py"):
         calls = [node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Call)]
         assert "print" not in {call.func.id for call in calls if isinstance(call.func, ast.Name)}
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("http://studio.example:8001/v1/audio?path=%2Ftmp%2Fone.mp3", True),
+        ("http://studio.example:8002/v1/audio", False),
+        ("https://studio.example:8001/v1/audio", False),
+        ("http://other.example:8001/v1/audio", False),
+        ("http://studio.example:8001@other.example/one.mp3", False),
+        ("http://studio.example:8001x/one.mp3", False),
+    ],
+)
+def test_a_key_for_files_goes_to_the_gateways_own_address_only(url: str, sent: bool):
+    """Whatever address a report or a redirect names."""
+    account = Account(DIALECTS["ace-step"], "http://studio.example:8001", key=SecretStr("of-the-studio"))
+    assert dict(account.file_headers(url)) == ({"Authorization": "Bearer of-the-studio"} if sent else {})
+    assert Account(DIALECTS["ace-step"]).file_headers("http://127.0.0.1:8001/one.mp3") == {}

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from songflow.gateways import (
+    DIALECTS,
     SHAPES,
     Accepted,
     Answer,
@@ -26,6 +27,30 @@ from songflow.gateways.redaction import Redactor
 WORDS = ["success", "200", "invalid_request", "quota_not_enough", "fail_to_fetch_task", "do_request_failed"]
 NAMES = ["code", "message", "data", "error", "type", "generation_id", "track_ids", "songs", "status"]
 NAMES += ["fail_reason", "progress", "id", "title", "duration", "finished", "song_path", "tags", "error_id"]
+OWN_NAMES = [
+    "msg",
+    "taskId",
+    "task_id",
+    "timestamp",
+    "response",
+    "sunoData",
+    "audioUrl",
+    "audio_url",
+    "output",
+    "input",
+]
+OWN_NAMES += [
+    "meta",
+    "created_at",
+    "started_at",
+    "finished_at",
+    "success",
+    "state",
+    "request",
+    "metadata",
+    "param",
+]
+SERVICES = [service for dialect in DIALECTS.ours.values() for service in dialect.services.values()]
 
 leaves = (
     st.none()
@@ -40,6 +65,14 @@ values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=3), inner, max_size=6)
+    ),
+    max_leaves=25,
+)
+own_values: st.SearchStrategy[Any] = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from([*NAMES, *OWN_NAMES]), inner, max_size=8)
     ),
     max_leaves=25,
 )
@@ -80,6 +113,17 @@ def test_any_answer_to_a_fetch_is_classified(answer, shape, expected):
         assert result.settled(expected, None) <= settled
         kept = [{**take.payload} for take in result.takes]
         json.dumps(kept, allow_nan=False, ensure_ascii=False).encode()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(SERVICES), own_values)
+def test_no_reader_of_any_gateway_fails_on_an_answer(service, value):
+    """The client would go on, but a song in that answer would be overlooked."""
+    service.read_ids(value)
+    service.read_envelope(value)
+    content = service.read_report(value, Question("/", ("id",)))
+    if content is not None:
+        assert content.report("", None).settled() in (True, False)
 
 
 @settings(max_examples=100, deadline=None)

@@ -11,6 +11,7 @@ import pytest
 from support.canned_gateway import Wire, http
 
 from songflow.gateways import routed
+from songflow.gateways.direct import DirectConnection
 from songflow.gateways.routed import RoutedTransport
 
 KEPT_SECONDS = 30.0
@@ -73,13 +74,13 @@ async def test_a_connection_that_cannot_be_closed_leaves_no_other_one_open(
     client = httpx.AsyncClient(transport=transport)
     for one in (first, second):
         await client.get(one.url)
-    close = httpx.AsyncHTTPTransport.aclose
+    close = DirectConnection.aclose
 
-    async def failing(connection: httpx.AsyncHTTPTransport) -> None:
+    async def failing(connection: DirectConnection) -> None:
         await close(connection)
         raise OSError("the connection was reset")
 
-    monkeypatch.setattr(httpx.AsyncHTTPTransport, "aclose", failing)
+    monkeypatch.setattr(DirectConnection, "aclose", failing)
     with pytest.raises(OSError, match="was reset"):
         await client.aclose()
     await asyncio.wait_for(asyncio.gather(first_ended.wait(), second_ended.wait()), 10)

@@ -54,7 +54,7 @@ async def test_a_generation_stores_its_songs_and_their_rows(simulator, access, s
     assert result.stored == result.songs
     for song in result.songs:
         assert hashlib.sha256(Path(song.path).read_bytes()).hexdigest() == song.sha256
-        assert (song.error, song.duration) == (None, pytest.approx(1.0, abs=0.1))
+        assert (song.error, song.duration) == (None, pytest.approx(0.25, abs=0.02))
     assert heard[-1] == "succeeded"
     plain = result.as_dict()
     assert plain["songs"][0]["song_id"] == result.songs[0].song_id
@@ -98,7 +98,7 @@ async def test_plain_python_makes_songs_without_a_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`songflow.generate` uses the embedded simulator by default."""
-    settings = SessionSettings(embedded_speed=250.0, clip_seconds=1.0)
+    settings = SessionSettings(embedded_speed=250.0, clip_seconds=0.25)
     library = str(tmp_path / "songs")
     result = await songflow.generate(
         "a waltz", library=library, settings=settings, waiting={"poll_interval": 0.02}, seed=3
@@ -216,7 +216,7 @@ async def test_songs_are_not_decoded_if_verify_audio_is_off(
     result = await generate_in(opened, song_request(), access(simulator().url), key="key")
     songs = await opened.library.ledger.songs.of_key("key")
     assert [(song.seconds, song.peak, song.bytes is not None) for song in songs] == [(None, None, True)] * 2
-    assert [song.duration for song in result.songs] == [1.0, 1.0]
+    assert [song.duration for song in result.songs] == [0.25, 0.25]
 
 
 async def test_each_take_has_a_short_unique_name(finished) -> None:
@@ -235,7 +235,7 @@ async def test_a_later_session_collects_from_the_embedded_simulator_at_its_new_a
 ) -> None:
     """Its port changes with every start: dead URLs are refreshed, and nothing is paid twice."""
     embedded = songflow.access_from_environment()
-    settings = {"embedded_speed": 250.0, "clip_seconds": 1.0}
+    settings = {"embedded_speed": 250.0, "clip_seconds": 0.25}
     first = await session(**settings)
     submission = await submit_once(first, PaidRequest(song_request(), "key"), embedded)
     songs = await wait(first, submission, embedded)

@@ -263,7 +263,7 @@ async def test_a_client_that_cannot_be_opened_releases_the_key_at_once(
     access, session, song_request, library_settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing was sent: the lease ends at once, and no money stays reserved."""
-    opened = await session(embedded_speed=250.0, clip_seconds=1.0)
+    opened = await session(embedded_speed=250.0, clip_seconds=0.25)
     embedded = access("http://simulator.invalid", alias="simulator")
     broken = library_settings.folder / "simulator"
     broken.write_text("a file where the simulator's folder should be")

@@ -15,7 +15,7 @@ from songflow.families.udio_parameters import Sound
 from songflow.generation.session_settings import SessionSettings
 from songflow.parameters import KeyedSafety, Safety, Waiting, session_settings
 
-QUICK = SessionSettings(embedded_speed=250.0, clip_seconds=1.0)
+QUICK = SessionSettings(embedded_speed=250.0, clip_seconds=0.25)
 
 
 async def test_the_synchronous_functions_make_extend_and_read_songs(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import soundfile
+from support.room import room_songs
 
 from songflow.accounts import Access
 from songflow.audio.alignment import find_source
@@ -21,7 +22,7 @@ from songflow.generation.session import Session
 from songflow.library.audio_store import AudioStore
 from songflow.library.rebuild import Found, rebuild
 from songflow.library.stitching import stitch
-from songflow.listening.rows import room_songs, stored_path
+from songflow.listening.files import stored_audio
 
 CLIP = 4.0
 AT = 2.5
@@ -85,8 +86,8 @@ async def test_an_extension_is_joined_into_the_whole_song_and_both_files_are_kep
     )
 
     # The listening room plays the whole song.
-    played = [one for one in await room_songs(opened.library.ledger) if one["joined"]]
-    assert [await stored_path(opened.library.ledger, one["id"]) for one in played] == [row["whole_path"]]
+    played = [one for one in await room_songs(opened.library) if one["joined"]]
+    assert [await stored_audio(opened.library.ledger, one["id"]) for one in played] == [row["whole_path"]]
 
     # A second extension continues the first one's clip, and the whole song grows.
     longer = await extended(opened, account, made.songs[0].song_id, "longest", continue_at=3.0)
@@ -176,7 +177,7 @@ async def test_an_extension_needs_a_second_of_its_source_and_its_task(
     simulator: Any, access: Any, session: Any, posts: Any
 ) -> None:
     """Each is asked for before anything is sent; the relay would bill a second behind the end, and refuse no task."""
-    server, opened = simulator(), await session()
+    server, opened = simulator(clip_seconds=1.0), await session()
     account = access(server.url)
     source = await idea(opened, account)
     with pytest.raises(InvalidRequest, match="continue_at is required"):

@@ -58,7 +58,9 @@ class PostgresMachine(LedgerMachine):
 
     def open_ledger(self) -> Ledger:
         self.raw = self.run(asyncpg.connect(self.url))
-        self.run(self.raw.execute("TRUNCATE songs, answers, submissions, generations, budgets, switches"))
+        self.run(
+            self.raw.execute("TRUNCATE songs, answers, submissions, generations, budgets, switches CASCADE")
+        )
         return Ledger(ledger_url(self.url, self.folder))
 
     def fetch(self, table: str) -> list[dict[str, Any]]:

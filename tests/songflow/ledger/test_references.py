@@ -12,9 +12,10 @@ from songflow.ledger.songs import Lineage
 
 @pytest.fixture
 async def known(ledger: Ledger, in_state, take) -> Ledger:
-    """A ledger with three songs and three requests."""
+    """A ledger with some songs and three requests."""
     submission = await in_state(State.RUNNING, "song-waltz")
-    takes = [take("abcd-100"), take("abcd-200", title="Rain"), take("abcd-1"), take("100%_sure")]
+    ids = ("abcd-1", "100%_sure", "/tmp/songs/feed-1.mp3", "C:\\songs\\feed-2.mp3", "ref 1/0")
+    takes = [take("abcd-100"), take("abcd-200", title="Rain"), *map(take, ids)]
     await ledger.songs.ended(submission.id, submission.key, Lineage("regular", None), takes, {"body": ""})
     await in_state(State.UNKNOWN, "song-walls")
     return ledger
@@ -30,6 +31,11 @@ async def known(ledger: Ledger, in_state, take) -> Ledger:
         ("ABCD-2", "ABCD-2"),
         ("abc", "abc"),  # too short to name anything
         ("wxyz", "wxyz"),
+        ("feed-1", "/tmp/songs/feed-1.mp3"),  # of a path, the file name is enough
+        ("feed-2", "C:\\songs\\feed-2.mp3"),
+        ("/tmp/so", "/tmp/songs/feed-1.mp3"),
+        ("songs/", "songs/"),
+        ("ref 1", "ref 1/0"),
     ],
 )
 async def test_one_beginning_is_an_id(known: Ledger, given: str, found: str) -> None:

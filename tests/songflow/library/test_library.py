@@ -80,7 +80,7 @@ async def test_a_song_is_stored_in_the_library(
         path = Path(song.path)
         assert path.parent == opened.library.settings.folder / "audio"
         assert hashlib.sha256(path.read_bytes()).hexdigest() == song.sha256
-        assert song.duration == pytest.approx(1.0)
+        assert song.duration == pytest.approx(0.25)
         assert song.error is None
     assert [path.suffix for path in opened.library.store.parts.iterdir()] == [".lock", ".lock"]
     assert (await requests_seen(server.url))["downloads"]["authorizations"] == 0
@@ -206,7 +206,7 @@ async def test_a_disk_that_fills_up_during_a_download_is_named(
     library = LibrarySettings(tmp_path / "library", audio_url=str(disk / "songs"))
     opened = await session(library=library)
     monkeypatch.setattr(opened.library, "require_space", lambda: None)  # it was there when we looked
-    server = simulator(takes=1)
+    server = simulator(takes=1, clip_seconds=1.0)
     with (
         without_pauses(),
         pytest.raises(NotCollected, match=r"it could not be written to .* \(No space left on device\)"),

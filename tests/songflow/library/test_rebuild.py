@@ -22,6 +22,7 @@ from songflow.errors import InputError
 from songflow.families.udio import SongRequest
 from songflow.generation.lifecycle import generate_in
 from songflow.ledger import SongState, State, schema
+from songflow.ledger.judgements import Judgement, JudgementKind
 from songflow.library.library import Library
 from songflow.library.provenance import MEASURES, PROVENANCE, REQUEST
 from songflow.library.rebuild import Finding, Found, rebuild
@@ -199,7 +200,7 @@ async def test_existing_rows_are_not_changed(made: Any) -> None:
     opened, place, _ = await made()
     library = opened.library
     (song, *_) = await library.ledger.songs.of_key("core")
-    await library.ledger.songs.rate(song, 4.0)
+    await library.ledger.judgements.record([Judgement(song.id, JudgementKind.RATING, 4.0)])
     before = await read_manifest(library.ledger)
     copies = library.settings.folder / "copies"
     shutil.copytree(Path(song.path).parent, copies)

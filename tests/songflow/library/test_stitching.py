@@ -78,7 +78,7 @@ async def test_a_whole_extension_needs_no_joining(
 ) -> None:
     """Even if it was not compared when it was stored."""
     opened = await session()
-    account = access(simulator(takes=1).url)
+    account = access(simulator(takes=1, clip_seconds=2.0).url)
     core = (await generate_in(opened, song_request(), account, key="core")).songs[0]
     planned = await plan_extension(opened, core.song_id, account, place="intro")
     whole = (await generate_in(opened, planned.request, account, key="intro")).songs[0]

@@ -14,7 +14,7 @@ from songflow.generation.session_settings import SessionSettings
 from songflow.notebooks.progress import shown_progress
 
 QUICK = {
-    "settings": SessionSettings(embedded_speed=250.0, clip_seconds=1.0),
+    "settings": SessionSettings(embedded_speed=250.0, clip_seconds=0.25),
     "waiting": {"poll_interval": 0.02},
 }
 
@@ -98,7 +98,7 @@ def test_a_script_in_a_project_with_its_own_flows_and_tasks(tmp_path: Path) -> N
         (tmp_path / name / "__init__.py").write_text("MINE = True\n")
     (tmp_path / "script.py").write_text(
         "import songflow, flows, tasks, cli\n"
-        "quick = songflow.SessionSettings(embedded_speed=250.0, clip_seconds=1.0, poll_interval=0.02)\n"
+        "quick = songflow.SessionSettings(embedded_speed=250.0, clip_seconds=0.25, poll_interval=0.02)\n"
         "made = songflow.generate_sync('a waltz', settings=quick, safety={'key': 'mine'}, progress=True)\n"
         "print(flows.MINE, tasks.MINE, cli.MINE, made._repr_html_().count('<audio'))\n"
         "print(len(songflow.manifest_sync()))\n"

@@ -124,6 +124,9 @@ async def test_a_complete_list_is_confirmed_soon() -> None:
         def delay(self, elapsed: float) -> float:
             return 60.0
 
+        def gap(self, elapsed: float) -> float:
+            return 60.0
+
     both = _report(ReportStatus.SUCCEEDED, "a", "b")
     gateway = Gateway(RUNNING, both)
     assert await gateway.wait(schedule=Rare()) is both
@@ -163,6 +166,9 @@ async def test_the_schedule_is_asked_with_the_generations_age() -> None:
     class Growing:
         def delay(self, elapsed: float) -> float:
             ages.append(elapsed)
+            return 10.0
+
+        def gap(self, elapsed: float) -> float:
             return 10.0
 
     await Gateway(RUNNING, RUNNING, DONE).wait(schedule=Growing(), age=7.0)

@@ -157,6 +157,13 @@ def test_all_faults_are_reported_with_their_lines():
         ),
         ("core: {prompt: a}\nsteps:\n- {name: x, mode: precede, place: outro}", "place"),
         ("core: {prompt: a}\nsteps:\n- {name: x.1, place: outro}", "is 'x.1': a name of small letters"),
+        ("core: {prompt: a}\nfinish: mp3", "line 2: finish must be a mapping"),
+        (
+            "core: {prompt: a}\nfinish: {loudnes: 1}",
+            "finish.loudnes is not known here: did you mean loudness?",
+        ),
+        ("core: {prompt: a}\nfinish: {true_peak: 3}", "finish.true_peak is 3: input should be less than"),
+        ("core: {prompt: a}\nfinish: {start: 2, end: 1}", "finish end must come after start"),
         ("core: {prompt: '${}'}", "uses the variable ''"),
         ("variables: [a]\ncore: {prompt: a}", "line 1: variables must be a mapping"),
         ("variables: {a: [1]}\ncore: {prompt: a}", "variables.a must be a text, a number"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from songflow.audio.measures import Measures
 from songflow.ledger.rows import Song
 from songflow.ledger.states import SongState
 from songflow.recipes.model import Rule, TakeRule
@@ -16,6 +18,9 @@ from songflow.recipes.takes import NoTake, Take, picked
 FIRST, LONGEST, ALL = (TakeRule(rule) for rule in (Rule.FIRST, Rule.LONGEST, Rule.ALL))
 LOUDEST = TakeRule(Rule.BEST, "rms_db")
 QUIETEST = TakeRule(Rule.BEST, "rms_db", lowest=True)
+
+
+SILENT = Measures(-70.0, -120.0, None, 1.0, 0.0, 0, "", None, None)
 
 
 def take(number: int, **facts: Any) -> Take:
@@ -46,6 +51,15 @@ def test_each_rule_selects_its_take(rule: TakeRule, chosen: list[int]):
     ]
     assert numbers(rule, *takes) == chosen
     assert numbers(rule, *reversed(takes)) == chosen
+
+
+def test_measures_of_the_sound_rank_takes_and_a_discarded_one_is_left_out():
+    quiet, loud = (replace(SILENT, loudness_lufs=value) for value in (-20.0, -9.0))
+    takes = [Take(1, take(1).song, quiet), Take(2, take(2).song, loud), Take(3, take(3).song)]
+    rule = TakeRule(Rule.BEST, "loudness_lufs")
+    assert numbers(rule, *takes) == [2]
+    assert takes[1].as_dict()["loudness_lufs"] == -9
+    assert numbers(rule, takes[0], replace(takes[1], discarded=True), takes[2]) == [1]
 
 
 def test_ties_go_to_the_earlier_take_and_takes_without_the_measure_come_last():

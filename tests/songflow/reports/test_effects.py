@@ -108,6 +108,40 @@ def test_the_correlation_ratio_detects_differing_groups(manifest) -> None:
     assert [mean.at for mean in apart.means] == [0, 1]
 
 
+def test_ties_count_in_both_tests(manifest) -> None:
+    """Spearman's and the Kruskal-Wallis test, with the values of scipy 1.17 for these ranks."""
+    rows = [
+        {"key": f"k{n}", "request.prompt": group, "request.prompt_strength": x, "rating": y, "rms_db": level}
+        for n, (group, x, y, level) in enumerate(
+            [
+                ("a", 0.1, 2.0, -2.0),
+                ("a", 0.5, 3.0, -3.0),
+                ("a", 0.5, 1.0, -3.0),
+                ("b", 0.9, 5.0, -1.0),
+                ("b", 0.3, 2.0, -5.0),
+                ("b", 0.7, 4.0, -4.0),
+                ("b", 0.9, 4.0, -4.0),
+                ("c", None, None, -5.0),
+                ("c", None, None, -5.0),
+            ]
+        )
+    ]
+    numbers = effect(manifest(*rows), "prompt_strength", "rating")
+    assert (numbers.strength, numbers.p_value) == (
+        pytest.approx(0.8055555555555557),
+        pytest.approx(0.028749914011500843),
+    )
+    groups = effect(manifest(*rows), "prompt", "rms_db")
+    assert groups.p_value == pytest.approx(0.12181361383661989)
+
+
+def test_two_generations_have_a_correlation_without_a_p_value(manifest) -> None:
+    """Any two points are on a line."""
+    rows = [{"key": f"k{n}", "request.prompt_strength": 0.25 * (1 + n), "rating": 2.0 + n} for n in range(2)]
+    found = effect(manifest(*rows), "prompt_strength", "rating")
+    assert (found.strength, found.direction, found.p_value) == (pytest.approx(1), 1, None)
+
+
 def test_a_measure_without_values_has_no_effect(manifest) -> None:
     """No row has a rating."""
     assert effect(manifest({}, {}), "prompt", "rating") is None

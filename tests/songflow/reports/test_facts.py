@@ -7,7 +7,6 @@ import math
 import pandas as pd
 import pytest
 
-from songflow.audio.features import Measures
 from songflow.errors import InputError
 from songflow.reports.facts import MOST_LEVELS, OUTCOMES, facts_of, varied_fields
 
@@ -17,9 +16,13 @@ def column(facts: pd.DataFrame, name: str) -> list[float | None]:
 
 
 def test_a_songs_measures_are_on_its_row(manifest) -> None:
-    """Measures are joined by the file's sha256; the crest factor is peak minus loudness."""
-    frame = manifest({"rating": 4.0, "seconds": 31.5}, {"song_state": "failed", "path": None, "peak": None})
-    facts = facts_of(frame, {f"{0:064x}": Measures(tempo=98.5, centroid_hz=2000.0)})
+    """Those of a song that is not stored are left out; the crest factor is peak minus loudness."""
+    measured = {"tempo": 98.5, "centroid_hz": 2000.0}
+    frame = manifest(
+        {"rating": 4.0, "seconds": 31.5, **measured},
+        {"song_state": "failed", "path": None, "peak": None, **measured},
+    )
+    facts = facts_of(frame)
     assert column(facts, "rating") == [4, None]
     assert column(facts, "seconds") == [31.5, None]
     assert column(facts, "crest_db") == [pytest.approx(-6.021 + 14, abs=0.001), None]

@@ -14,7 +14,7 @@ from PIL import Image
 
 from songflow.catalog.manifest import COLUMNS
 from songflow.errors import InputError
-from songflow.reports import make_report, write_report
+from songflow.reports import Report, make_report, write_report
 from songflow.reports.best import MOST_BEST, best_cells
 from songflow.reports.page import MOST_FIELDS, MOST_SONGS, effect_rows, player_url
 
@@ -39,11 +39,22 @@ def varied(manifest, count: int = 24, **more) -> pd.DataFrame:
     )
 
 
-def test_a_report_is_reproducible(manifest) -> None:
+# Drawing takes most of the CPU of these tests, so some of them look at the same report, in one process.
+shares_a_report = pytest.mark.xdist_group("report")
+
+
+@pytest.fixture(scope="module")
+def drawn(manifest) -> Report:
+    """The report of `varied` songs."""
+    return make_report(varied(manifest), "Old")
+
+
+@shares_a_report
+def test_a_report_is_reproducible(manifest, drawn: Report) -> None:
     """Pictures for each field, for the pair, and for all; byte for byte, and without changing the frame."""
     frame = varied(manifest)
     before = frame.copy(deep=True)
-    first, second = (make_report(frame, "Twice") for _ in range(2))
+    first, second = drawn, make_report(frame, "Again")
     assert [picture.name for picture in first.pictures] == [
         "effect-prompt",
         "effect-prompt_strength",
@@ -58,10 +69,10 @@ def test_a_report_is_reproducible(manifest) -> None:
         assert len(image.getcolors(1 << 24)) > 20, f"{picture.name} is blank"
 
 
-def test_effects_on_the_rating_come_first_then_the_strongest(manifest) -> None:
+@shares_a_report
+def test_effects_on_the_rating_come_first_then_the_strongest(drawn: Report) -> None:
     """As rows for display, the same for the page and for Prefect; length and cost are last, however strong."""
-    report = make_report(varied(manifest), "Effects")
-    rows = list(effect_rows(report.effects))
+    rows = list(effect_rows(drawn.effects))
     assert [row["outcome"].partition(" (")[0] for row in rows] == [
         *["rating"] * 2,
         *["loudness", "crest factor"],
@@ -72,8 +83,8 @@ def test_effects_on_the_rating_come_first_then_the_strongest(manifest) -> None:
     assert rows[6]["strength"] == "1.00"
     assert float(rows[2]["strength"]) > 0.95
     assert rows[2]["highest"].endswith("at 1")
-    assert [outcome.name for outcome, _ in report.same] == ["failed", "cost"]
-    assert [field.name for field in report.fields] == list(dict.fromkeys(row["field"] for row in rows))
+    assert [outcome.name for outcome, _ in drawn.same] == ["failed", "cost"]
+    assert [field.name for field in drawn.fields] == list(dict.fromkeys(row["field"] for row in rows))
 
 
 def test_the_best_cells_are_the_best_rated_with_stored_takes(manifest, tmp_path: Path) -> None:
@@ -101,8 +112,11 @@ def test_the_best_cells_are_the_best_rated_with_stored_takes(manifest, tmp_path:
     assert "No song is rated yet. Rate some with <code>songflow listen</code>" in unrated
 
 
-def test_the_table_is_no_wider_than_some_fields(manifest, tmp_path: Path) -> None:
-    """The others are in the CSV, and the page says how many."""
+def test_the_table_is_no_wider_than_some_fields(
+    manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are in the CSV, and the page says how many. Its many pictures are not drawn."""
+    monkeypatch.setattr("songflow.reports.report._pictures", lambda *_: [])
     names = [name for name, kind in COLUMNS.items() if name.startswith("request.") and kind == "Float64"]
     rows = [dict.fromkeys(names, 0.1 * (number % 5)) | {"rating": 1.0 * (number % 5)} for number in range(20)]
     report = make_report(manifest(*rows), "Wide")
@@ -136,9 +150,10 @@ def test_the_page_is_self_contained_and_escapes_hostile_text(manifest, tmp_path:
     assert {"request.prompt_strength", "crest_db", "tempo", "cost"} <= set(table.columns)
 
 
-def test_an_old_report_in_the_folder_is_replaced(manifest, tmp_path: Path) -> None:
+@shares_a_report
+def test_an_old_report_in_the_folder_is_replaced(manifest, drawn: Report, tmp_path: Path) -> None:
     """Its pictures are removed; other files stay."""
-    write_report(make_report(varied(manifest), "Old"), tmp_path)
+    write_report(drawn, tmp_path)
     (tmp_path / "plots" / "mine.png").write_bytes(b"mine")
     write_report(make_report(varied(manifest), "New", fields=["prompt"]), tmp_path)
     assert {file.name for file in (tmp_path / "plots").iterdir()} == {

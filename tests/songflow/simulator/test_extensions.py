@@ -72,13 +72,13 @@ def test_extensions_can_be_chained(sim: Any) -> None:
 
 
 def test_a_deleted_source_is_rendered_again(simulate: Any, tmp_path: Any) -> None:
-    sim = simulate(clip_seconds=1.0, takes=1, state_dir=tmp_path)
+    sim = simulate(clip_seconds=0.25, takes=1, state_dir=tmp_path)
     source = sim.songs(seed=-1)[0]
     before = _samples(sim, source)
     for file in (tmp_path / "audio").iterdir():
         file.unlink()
     sim.server.stop()
-    restarted = simulate(clip_seconds=1.0, takes=1, state_dir=tmp_path)
+    restarted = simulate(clip_seconds=0.25, takes=1, state_dir=tmp_path)
     longer = restarted.songs(config=_config("continuation", source))[0]
     assert _likeness(_samples(restarted, longer)[: len(before)], before) > 0.97
 

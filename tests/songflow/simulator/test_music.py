@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 import soundfile as sf
 
 from songflow.simulator.settings import SAMPLE_RATE
+from songflow.simulator.synth import instruments as sound
 from songflow.simulator.synth.codec import read_mp3, write_mp3
 from songflow.simulator.synth.render import render
 from songflow.simulator.synth.style import read_style, style_tags
+from songflow.simulator.synth.types import Part
 from songflow.simulator.synth.words import sung_lyrics, syllables
 
 PROMPTS = [
@@ -88,6 +91,30 @@ def test_bytes_are_fixed_by_seed_and_take_unless_the_seed_is_random(sim: Any, se
 def _samples(data: bytes) -> np.ndarray:
     audio, _ = sf.read(io.BytesIO(data), dtype="float32", always_2d=True)
     return np.asarray(audio)
+
+
+def test_a_part_of_a_sound_has_the_samples_of_the_whole() -> None:
+    """Only what is heard of a sound is made; the clip does not change by it."""
+    wave = sound.table("saw", 220.0, 0.5, 0.75)
+    kinds: list[Callable[[Part], np.ndarray]] = [
+        lambda part: sound.play(wave, 220.0, part, 6.0),
+        lambda part: sound.play_vibrato(wave, 220.0, part),
+        lambda part: sound.plucked(part, 0.1),
+        lambda part: sound.sustained(part, 0.1, 0.2),
+    ]
+    length = 20_000
+    for make in kinds:
+        whole = make(Part.whole(length))
+        assert len(whole) == length
+        for start, stop in (
+            (0, 1),
+            (0, 5000),
+            (3000, 12_000),
+            (4000, 4001),
+            (11_000, length),
+            (length - 1, length),
+        ):
+            assert np.array_equal(make(Part(length, start, stop)), whole[start:stop]), (start, stop)
 
 
 def test_tags_say_that_the_song_is_simulated(sim: Any, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ async def test_extensions_of_one_song_inherit_its_request_and_are_made(
 
 async def test_a_song_of_another_family_is_continued_at_several_seconds(simulator, access, session) -> None:
     """The cells name the generation of their source, as these gateways want it, and each has a key of its own."""
-    server, opened = simulator(pool=0, takes=1), await session()
+    server, opened = simulator(pool=0, takes=1, clip_seconds=1.0), await session()
     way = access(server.url)
     request = parse_request({"prompt": "a tango", "model_type": "chirp-auk"})
     core = await generate_in(opened, request, way, key="core")

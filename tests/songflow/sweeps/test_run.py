@@ -472,21 +472,22 @@ async def test_each_cell_gives_up_an_unreachable_gateway_after_its_retries(
     assert {failure.state for failure in work.tally.failures} == {State.UNSENT}
 
 
-async def test_a_grid_can_compare_the_models_of_two_families(simulator, session, access, run) -> None:
+async def test_a_grid_can_compare_the_models_of_families(simulator, session, access, run) -> None:
     """Each cell has the body of its own family, and a second run pays for none of them again."""
     server, opened = simulator(), await session(budget_run="first")
-    grid = {"model_type": ["udio32-v1.5", "chirp-auk"], "prompt": ["a waltz", "a polka"]}
+    grid = {"model_type": ["udio32-v1.5", "chirp-auk", "acestep-v15-turbo"], "prompt": ["a waltz", "a polka"]}
     sweep = parse_sweep({"grid": grid}, Path())
     given = cells_of(sweep, access(server.url))
     sent_on = unpacked(packed(given), access(server.url))
     assert [(one.key, one.request) for one in sent_on] == [(one.key, one.request) for one in given]
     result = await run(opened, server, given)
-    assert (counts(result), result.posts, result.price) == ({"stored": 4}, 4, 4.0)
+    assert (counts(result), result.posts, result.price) == ({"stored": 6}, 6, 4.0)
     sent = [entry.body for entry in server.bill()]
     assert sum("gen_params" in body for body in sent) == 2
     assert sorted(body["gpt_description_prompt"] for body in sent if "mv" in body) == ["a polka", "a waltz"]
+    assert sorted(body["sample_query"] for body in sent if "model" in body) == ["a polka", "a waltz"]
     again = await run(await session(), server, cells_of(sweep, access(server.url)))
-    assert (counts(again), len(server.bill())) == ({"existing": 4}, 4)
+    assert (counts(again), len(server.bill())) == ({"existing": 6}, 6)
 
 
 def test_a_field_of_one_family_makes_the_cells_of_the_other_invalid(access) -> None:

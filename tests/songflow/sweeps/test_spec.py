@@ -177,6 +177,12 @@ def test_constraints_exclude_cells() -> None:
 
 
 def test_ranges_are_evenly_spaced_including_both_ends() -> None:
+    tempo = {
+        "model": "acestep-v15-turbo",
+        "lyrics": "la",
+        "grid": {"bpm": {"from": 80, "to": 85, "steps": 3}},
+    }
+    assert values(tempo, "bpm") == [80, 82, 85]
     assert values({"grid": {"prompt_strength": {"from": 0, "to": 1, "steps": 4}}}, "prompt_strength") == [
         0,
         0.333333,

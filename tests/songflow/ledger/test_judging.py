@@ -1,4 +1,4 @@
-"""Ratings of takes, on SQLite and PostgreSQL."""
+"""Ratings of takes by id and file, on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from songflow.catalog.manifest import read_manifest
-from songflow.catalog.ratings import rate_song
+from songflow.catalog.judging import judge, judge_row, rate_song, undo, undo_last
+from songflow.catalog.manifest import filter_manifest, read_manifest
 from songflow.errors import InputError
 from songflow.ledger import Ledger, State, StoredFile
+from songflow.ledger.judgements import JudgementKind
 from songflow.ledger.songs import Lineage
 
 REGULAR = Lineage("regular", None)
@@ -103,3 +104,48 @@ async def test_an_id_that_two_songs_share_asks_for_the_file(ledger: Ledger, in_s
     await ledger.songs.ended(submission.id, submission.key, REGULAR, [take("a"), take("a")], {"body": ""})
     with pytest.raises(InputError, match=f"2 songs have the id 'a': take 1 of {submission.key}, take 2"):
         await rate_song(ledger, "a", 3)
+
+
+async def test_decisions_and_notes_are_given_and_undone(ledger: Ledger, rainy) -> None:
+    """With who and when; the manifest shows and filters them."""
+    for decision in ("discard", "keep"):
+        await judge(ledger, ["a", "b"], JudgementKind.DECISION, decision, by="Ann")
+    [song] = await judge(ledger, ["a"], JudgementKind.NOTES, " the best rain \n", by="Bob")
+    assert (song.decision, song.decided_by, song.notes, song.noted_by) == (
+        "keep", "Ann", "the best rain", "Bob"
+    )  # fmt: skip
+    assert song.decided_at is not None
+    frame = await read_manifest(ledger)
+    for where, found in (("decision == 'keep'", 2), ("'rain' in notes", 1), ("decision == 'discard'", 0)):
+        assert len(filter_manifest(frame, where)) == found
+    [song] = await undo_last(ledger, "a", JudgementKind.DECISION)
+    assert (song.decision, song.notes) == ("discard", "the best rain")
+    await undo_last(ledger, "a", JudgementKind.DECISION)
+    with pytest.raises(InputError, match="nothing to undo: 'a' has no decision"):
+        await undo_last(ledger, "a", JudgementKind.DECISION)
+    assert (await judge(ledger, ["a"], JudgementKind.NOTES, ""))[0].noted_by is None
+
+
+async def test_nobody_is_judged_if_one_song_is_unknown(ledger: Ledger, rainy) -> None:
+    """Nor by a value that is none."""
+    with pytest.raises(InputError, match="no song 'nobody'"):
+        await judge(ledger, ["a", "nobody"], JudgementKind.DECISION, "keep")
+    for kind, value in ((JudgementKind.DECISION, "maybe"), (JudgementKind.NOTES, "x" * 10_001)):
+        with pytest.raises(InputError, match="allowed is"):
+            await judge(ledger, ["a"], kind, value)
+    assert await ledger.judgements.of_song(rainy[0].id) == []
+
+
+async def test_a_winner_is_recorded_against_another_song(ledger: Ledger, rainy) -> None:
+    """And undone by its id; no row changes."""
+    first, second = (song.id for song in rainy)
+    won = await judge_row(ledger, first, JudgementKind.WINNER, None, other_row_id=second, by="Ann")
+    assert [(one.song, one.other_song, one.by) for one in await ledger.judgements.of_song(first)] == [
+        (first, second, "Ann")
+    ]
+    await undo(ledger, won.id)
+    with pytest.raises(InputError, match="no such judgement to undo"):
+        await undo(ledger, won.id)
+    for other in (None, first, 99):
+        with pytest.raises(InputError):
+            await judge_row(ledger, first, JudgementKind.WINNER, None, other_row_id=other)

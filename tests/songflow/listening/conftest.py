@@ -1,0 +1,5 @@
+"""Fixtures that these tests share with others."""
+
+from support.manifests import manifest
+
+__all__ = ["manifest"]
