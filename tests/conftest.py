@@ -1,4 +1,4 @@
-"""Settings for all tests: which of them coverage traces, SIGINT for commands, and the table of the crash suite."""
+"""Settings for all tests: which of them coverage traces, signals for commands, and the table of the crash suite."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ import songflow
 # Assertions in the helpers show their values, too.
 pytest.register_assert_rewrite("support")
 
-# A shell that runs the tests in the background leaves SIGINT ignored, which the commands under test inherit.
+# A shell that runs the tests in the background leaves SIGINT ignored, and `nohup` SIGHUP, which the commands under test
+# inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
 
 TESTS = Path(__file__).parent
 # Each of Prefect's clients reads all certificate authorities, which takes 25 ms. No test connects to a public server:
@@ -116,6 +120,30 @@ def _is_traced(item: pytest.Item) -> bool:
         return False
     # The same test on PostgreSQL runs other lines only in the ledger.
     return path.is_relative_to(TRACED / "ledger") or item.get_closest_marker("postgres") is None
+
+
+class Failures:
+    """Names each failed test at once: whoever stops a long run sees what has failed in it."""
+
+    def __init__(self, terminal: Any) -> None:
+        self._terminal = terminal
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            reason = (crash.message if crash else str(report.longrepr).strip()).partition("\n")[0]
+            self._terminal.ensure_newline()
+            self._terminal.write_line(
+                f"FAILED {report.when} ({report.duration:.0f} s) {report.nodeid}: {reason}"
+            )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Only the process that collects the reports of the others has a terminal."""
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    if terminal is not None:
+        config.pluginmanager.register(Failures(terminal), "failures")
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

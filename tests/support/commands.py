@@ -6,13 +6,14 @@ import asyncio
 import json
 import os
 import select
+import selectors
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
@@ -24,6 +25,8 @@ COMMAND = [str(Path(sys.executable).parent / "songflow")]
 ROOT = Path(__file__).parents[2]
 _SERVER = Path(__file__).with_name("fork_server.py")
 _LOCALE = {"LANG": "C.UTF-8"}
+PATIENCE = 280.0
+"""How long (s) a process may take: less than a test may, so that a test that fails says what was printed."""
 
 
 class Forked:
@@ -54,22 +57,28 @@ class Forked:
             os.close(self._status)
         return self.returncode
 
-    def communicate(self, timeout: float | None = None) -> tuple[bytes, bytes]:
+    def communicate(self, timeout: float = PATIENCE) -> tuple[bytes, bytes]:
         """Read both pipes to their end; after `timeout` seconds the process is killed and TimeoutExpired raised."""
-        with ThreadPoolExecutor(2) as threads:
-            reading = [
-                threads.submit(lambda pipe=pipe: b"" if pipe.closed else pipe.read())
-                for pipe in (self.stdout, self.stderr)
-            ]
-            try:
-                out, err = (one.result(timeout) for one in reading)
-            except TimeoutError:
-                self.kill()
-                raise subprocess.TimeoutExpired("songflow", timeout or 0.0) from None
+        end = time.monotonic() + timeout
+        texts = {pipe: bytearray() for pipe in (self.stdout, self.stderr)}
+        with selectors.DefaultSelector() as selector:
+            for pipe in texts:
+                if not pipe.closed:
+                    selector.register(pipe, selectors.EVENT_READ)
+            while selector.get_map():
+                for key, _ in selector.select(max(0.0, end - time.monotonic())):
+                    pipe = key.fileobj
+                    read = pipe.read1(1 << 16)
+                    texts[pipe] += read
+                    if not read:
+                        selector.unregister(pipe)
+                if time.monotonic() > end:
+                    self.kill()
+                    raise subprocess.TimeoutExpired("songflow", timeout, *map(bytes, texts.values()))
         self.stdout.close()
         self.stderr.close()
         self.wait(timeout)
-        return out, err
+        return bytes(texts[self.stdout]), bytes(texts[self.stderr])
 
     def send_signal(self, number: int) -> None:
         """Send a signal unless it has ended."""
@@ -169,7 +178,11 @@ class ForkServer:
     def close(self) -> None:
         """End the server; commands that still run go on."""
         self._socket.close()
-        self._process.wait()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,11 @@ class Forks:
         """End the forking process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:  # a process that a failed test waited for
+            self._process.kill()
+            self._process.wait()
 
     def _ask(self, question: dict[str, Any]) -> Any:
         assert self._process.stdin is not None
