@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from playwright.async_api import expect
-from support.browser import in_its_loop
+from support.browser import click_option, in_its_loop
 from support.pauses import paused_run
 
 from flows.song import make_song
@@ -27,11 +27,11 @@ RECIPE = {
 
 
 async def test_an_invalid_choice_is_refused_and_a_valid_one_is_extended_once(
-    studio, prefect_server, page, images
+    studio, prefect_server, page, images, beside
 ):
     """The form refuses two answers with the reason; the ledger and the bill show that the chosen take was extended."""
     here = studio()
-    making = asyncio.create_task(make_song(RECIPE, safety={"key": "asked"}, **here.options))
+    making = beside(make_song(RECIPE, safety={"key": "asked"}, **here.options))
     run = await paused_run(prefect_server, making, RECIPE["name"])
     _, songs = await here.ledger("asked:core")
 
@@ -62,8 +62,7 @@ async def test_an_invalid_choice_is_refused_and_a_valid_one_is_extended_once(
 
     await form.get_by_role("button", name="Open menu").click()
     await page.get_by_role("menuitem", name="Use Form Input").click()
-    await form.get_by_role("button", name="Select Choice").click()
-    await page.get_by_role("option", name="take 2").click()
+    await click_option(page, form.get_by_role("button", name="Select Choice"), "take 2")
     await form.get_by_text("Which take of core").scroll_into_view_if_needed()
     await images.take(page, "ask.png", clip={"x": 255, "y": 60, "width": 600, "height": 680})
     async with page.expect_response(lambda answer: answer.url.endswith("/resume")) as resumed:

@@ -136,10 +136,10 @@ async def test_the_pages_of_songs_play_them(studio, prefect_server, page, images
     await check_sound(page, 2)
 
 
-async def test_a_paused_run_plays_the_takes_to_choose_from(studio, prefect_server, page, images):
+async def test_a_paused_run_plays_the_takes_to_choose_from(studio, prefect_server, page, images, beside):
     """The form in the V1 UI plays them, to which the one in the V2 UI leads; then the whole song's page does."""
     here = studio(clip_seconds=4.0)
-    making = asyncio.create_task(make_song(RECIPE, safety={"key": "heard"}, **here.options))
+    making = beside(make_song(RECIPE, safety={"key": "heard"}, **here.options))
     run = await paused_run(prefect_server, making, RECIPE["name"])
     await page.goto(f"{prefect_server.ui}/v2/runs/flow-run/{run.id}")
     await page.get_by_role("button", name="Open menu").first.click()

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page, async_playwright, expect
+from playwright.async_api import TimeoutError as PlaywrightTimeout
 
 SERVICES_REQUIRED = os.environ.get("SONGFLOW_REQUIRE_SERVICES") == "1"
 # Without a sandbox it runs as root in a container; nothing else may go out to the network. To refuse addresses here
@@ -27,6 +30,9 @@ in_its_loop = pytest.mark.asyncio(loop_scope="session")
 """The mark of tests with a page: they run in the event loop that the browser belongs to."""
 
 _PATIENCE_MS = 60_000.0
+_OPTION_MS = 10_000.0
+_TRIES = 3
+_END_SECONDS = 60.0
 _IMAGES = Path(__file__).parents[2] / "docs" / "images"
 
 
@@ -68,6 +74,39 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     expect.set_options(timeout=_PATIENCE_MS)
     yield await context.new_page()
     await context.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def beside() -> AsyncIterator[Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]]:
+    """`beside(work())` does this work during the test.
+
+    It ends with the test, whose event loop goes on: a failed test's work would run there for ever.
+    """
+    tasks: list[asyncio.Task[Any]] = []
+
+    def start(work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        tasks.append(asyncio.create_task(work))
+        return tasks[-1]
+
+    yield start
+    if left := [task for task in tasks if task.cancel()]:
+        await asyncio.wait(left, timeout=_END_SECONDS)
+
+
+async def click_option(page: Page, opener: Locator, option: str) -> None:
+    """Open a list and click an option; again if the list closes meanwhile, as it does when its form is drawn again.
+
+    A list that closes stays on the page for the length of its animation, and the next list may have an option of the
+    same name.
+    """
+    wanted = page.get_by_role("option", name=option, exact=True)
+    for _ in range(_TRIES):
+        await opener.click()
+        with suppress(PlaywrightTimeout):
+            await wanted.click(timeout=_OPTION_MS)
+            await expect(wanted).to_have_count(0)
+            return
+    raise AssertionError(f"The option {option!r} could not be clicked.")
 
 
 @dataclass(frozen=True)

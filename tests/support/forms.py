@@ -21,14 +21,13 @@ from playwright.async_api import TimeoutError as PlaywrightTimeout
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import FlowRun
-from support.browser import Images
+from support.browser import Images, click_option
 from support.prefect_server import PrefectServer
 
 ROOT = Path(__file__).parents[2]
 _RUN_SECONDS = 240.0
 _TRIES = 3
 _TAKEN_MS = 15_000.0
-_OPTION_MS = 10_000.0
 
 
 @dataclass(frozen=True)
@@ -64,29 +63,14 @@ class RunForm:
     async def choose(self, title: str, option: str) -> None:
         """Choose one of a parameter's values."""
         opener = self.field(title).get_by_role("button", name=re.compile("^Select")).first
-        await self._click_option(opener, option)
+        await click_option(self.page, opener, option)
 
     async def pick_block(self, title: str, name: str, kind: str | None = None) -> None:
         """Choose a saved block, of one of the parameter's kinds if it has several."""
         field = self.field(title)
         if kind is not None:
             await field.get_by_role("tab", name=kind, exact=True).click()
-        await self._click_option(field.get_by_role("button", name="Select a block"), name)
-
-    async def _click_option(self, opener: Locator, option: str) -> None:
-        """Open a list and click an option; again if the list closes meanwhile, as it does when the form is redrawn.
-
-        A list that closes stays on the page for the length of its animation, and the next list may have an option
-        of the same name.
-        """
-        wanted = self.page.get_by_role("option", name=option, exact=True)
-        for _ in range(_TRIES):
-            await opener.click()
-            with suppress(PlaywrightTimeout):
-                await wanted.click(timeout=_OPTION_MS)
-                await expect(wanted).to_have_count(0)
-                return
-        raise AssertionError(f"The option {option!r} could not be clicked.")
+        await click_option(self.page, field.get_by_role("button", name="Select a block"), name)
 
     async def picture(self, images: Images, name: str) -> None:
         """Draw the whole form for the documents, without the empty page around it."""
