@@ -17,9 +17,7 @@ from prefect.client.schemas.filters import (
     DeploymentFilter,
     DeploymentFilterId,
     FlowRunFilter,
-    FlowRunFilterId,
     FlowRunFilterName,
-    TaskRunFilter,
 )
 from prefect.exceptions import ParameterTypeError
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Running
@@ -59,14 +57,6 @@ async def last_run(name):
     async with get_client() as client:
         runs = await client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(any_=[name])))
     return max(runs, key=lambda run: run.created)
-
-
-async def task_runs(flow_run_id):
-    async with get_client() as client:
-        return await client.read_task_runs(
-            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run_id])),
-            task_run_filter=TaskRunFilter(),
-        )
 
 
 @pytest.mark.parametrize("form", ["text", "data"])
@@ -124,7 +114,7 @@ async def test_a_sweep_runs_in_shards_and_a_new_run_pays_nothing(studio, prefect
     assert here.billed == 7
     run = await last_run("waltz")
     assert run.state.message == "7 cells: 7 stored before; 0 requests for 0 units, 0 songs."
-    names = sorted(one.name for one in await task_runs(run.id))
+    names = await prefect_server.task_runs(run.id, 3)
     assert names == ["shard 1 of 3", "shard 2 of 3", "shard 3 of 3"]
     [page] = await prefect_server.artifacts(run.id, "markdown")
     assert page.count("| succeeded |") == 7

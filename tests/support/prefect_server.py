@@ -27,6 +27,7 @@ from prefect.client.schemas.filters import (
     ArtifactFilter,
     ArtifactFilterFlowRunId,
     FlowRunFilter,
+    FlowRunFilterId,
     FlowRunFilterName,
     LogFilter,
     LogFilterFlowRunId,
@@ -49,17 +50,24 @@ from deployments.processes import Group, free_port
 
 _LOG_SECONDS = 90.0
 
-# What a server does every few seconds and no test waits for; it takes 1 % of a core in each server as long as it runs.
+# What a server does every few seconds and no test waits for takes 1 % of a core in each server as long as it runs; to
+# write each event of a task run by itself takes a quarter of a server's CPU.
 CALM = {
-    f"PREFECT_SERVER_SERVICES_{name}_LOOP_SECONDS": "300"
-    for name in (
-        "CLEANUP_RECONCILER",
-        "FOREMAN",
-        "LATE_RUNS",
-        "PAUSE_EXPIRATIONS",
-        "SCHEDULER",
-        "SCHEDULER_RECENT_DEPLOYMENTS",
-    )
+    **{
+        f"PREFECT_SERVER_SERVICES_{name}_LOOP_SECONDS": "300"
+        for name in (
+            "CLEANUP_RECONCILER",
+            "FOREMAN",
+            "LATE_RUNS",
+            "PAUSE_EXPIRATIONS",
+            "SCHEDULER",
+            "SCHEDULER_RECENT_DEPLOYMENTS",
+        )
+    },
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "1000",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "2",
 }
 
 
@@ -118,6 +126,16 @@ class PrefectServer:
                 found: list[dict[str, Any]] = answer.raise_for_status().json()["events"]
                 if found:
                     return found
+                await asyncio.sleep(0.2)
+
+    async def task_runs(self, flow_run_id: object, number: int) -> list[str]:
+        """Wait for a number of task runs, which the server takes from events; returns their names."""
+        asked = FlowRunFilter(id=FlowRunFilterId(any_=[_uuid(flow_run_id)]))
+        async with get_client() as client, asyncio.timeout(_LOG_SECONDS):
+            while True:
+                found = await client.read_task_runs(flow_run_filter=asked)
+                if len(found) >= number:
+                    return sorted(one.name for one in found)
                 await asyncio.sleep(0.2)
 
     async def flow_runs(self, name: str) -> list[FlowRun]:
@@ -183,6 +201,8 @@ def serving(*, ui: bool = False, database: str | None = None) -> Iterator[Prefec
             "PREFECT_SERVER_UI_ENABLED": str(ui).lower(),
             "PREFECT_SERVER_UI_API_URL": url,
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            # Automations are tested where the user interface is.
+            "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": str(ui).lower(),
             **CALM,
         }
         if database is not None:
