@@ -17,6 +17,7 @@ from songflow.settings import LibrarySettings
 __all__ = ["import_judgements"]
 
 _NAMED = 10
+_AT_ONCE = 1_000
 
 
 def import_judgements(*files: Path, common: Common = Common()) -> None:
@@ -52,9 +53,9 @@ def import_judgements(*files: Path, common: Common = Common()) -> None:
 
 async def _take_in(settings: LibrarySettings, files: list[JudgementFile]) -> list[TakenIn]:
     async with Library(settings) as library:
-        songs = library.ledger.songs
-        taken = []
-        for file in files:
-            taken.append(await take_in(library.ledger, file))
-            await restore_undiscarded(library, [await songs.get(row) for row in taken[-1].decided])
+        taken = [await take_in(library.ledger, file) for file in files]
+        decided = sorted(frozenset().union(*(one.decided for one in taken)))
+        for start in range(0, len(decided), _AT_ONCE):
+            songs = await library.ledger.songs.of_rows(decided[start : start + _AT_ONCE])
+            await restore_undiscarded(library, songs)
         return taken

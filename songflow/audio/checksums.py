@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING
 
 from songflow.audio.id3 import audio_span
 
@@ -22,13 +22,13 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def audio_sha256_of(file: BinaryIO) -> str:
+def audio_sha256_of(file: IO[bytes]) -> str:
     """The SHA-256 (hex) of a file's audio, without the ID3 tags before and after it."""
     return hash_range(file, *audio_span(file)).hexdigest()
 
 
 def hash_range(
-    source: BinaryIO, start: int, end: int, digest: Hash | None = None, copy_to: BinaryIO | None = None
+    source: IO[bytes], start: int, end: int, digest: Hash | None = None, copy_to: IO[bytes] | None = None
 ) -> Hash:
     """Hash the bytes from `start` to `end`, continuing `digest` if given, and copy them to `copy_to` if given."""
     digest = hashlib.sha256() if digest is None else digest

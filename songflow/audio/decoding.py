@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING
 
 from songflow.audio.mpeg import MpegFrames, find_frames, states_length
 
@@ -112,10 +112,9 @@ class AudioReader:
 def _readable(source: Path | IO[bytes]) -> tuple[MpegFrames | None, str | IO[bytes]]:
     """A source as libsndfile can read it to its end, and the frames of an mp3 (of another source: if needed)."""
     if not isinstance(source, Path):
-        file = cast(BinaryIO, source)
-        frames = None if states_length(file) else find_frames(file)
-        file.seek(0)
-        return frames, _mended(file, frames) or source
+        frames = None if states_length(source) else find_frames(source)
+        source.seek(0)
+        return frames, _mended(source, frames) or source
     try:
         with source.open("rb") as opened:
             frames = find_frames(opened)
@@ -124,7 +123,7 @@ def _readable(source: Path | IO[bytes]) -> tuple[MpegFrames | None, str | IO[byt
         return None, str(source)  # libsndfile's error is the one to show
 
 
-def _mended(file: BinaryIO, frames: MpegFrames | None) -> IO[bytes] | None:
+def _mended(file: IO[bytes], frames: MpegFrames | None) -> IO[bytes] | None:
     """The frames behind a header that is right; None for a file that needs none."""
     if frames is None or frames.tidy or not frames.is_layer_3:
         return None

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import IO
 
 __all__ = ["Picture", "Tag", "audio_span", "encode", "read_tag"]
 
@@ -103,7 +103,7 @@ def _syncsafe(number: int) -> bytes:
 # --- locating the audio -----------------------------------------------------------------------------------------
 
 
-def audio_span(file: BinaryIO) -> tuple[int, int]:
+def audio_span(file: IO[bytes]) -> tuple[int, int]:
     """Byte offsets of the audio: after all leading ID3v2 tags, before an ID3v1 tag at the end.
 
     A tag that claims more bytes than the file has does not count as one.
@@ -134,7 +134,7 @@ class _Header:
         return _HEADER + self.size + (_HEADER if self.version == 4 and self.flags & _TAG_FOOTER else 0)
 
 
-def read_tag(file: BinaryIO) -> Tag:
+def read_tag(file: IO[bytes]) -> Tag:
     """Read the tag at the head of a file; an empty one if there is no readable tag. Never raises.
 
     The first of several frames of one kind and description counts; several values of a text are joined.
@@ -154,7 +154,7 @@ def read_tag(file: BinaryIO) -> Tag:
     return Tag(reader.texts, reader.own, reader.comments, reader.lyrics, reader.picture)
 
 
-def _header_at(file: BinaryIO, place: int) -> _Header | None:
+def _header_at(file: IO[bytes], place: int) -> _Header | None:
     file.seek(place)
     head = file.read(_HEADER)
     if len(head) < _HEADER or head[:3] != b"ID3" or 0xFF in head[3:5] or max(head[6:]) > 0x7F:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import IO
 
 from songflow.audio.id3 import audio_span
 
@@ -104,7 +104,7 @@ class MpegFrames:
         return b"".join((_counting_frame(data[first : first + 4], frames), *parts))
 
 
-def is_mpeg_audio(file: BinaryIO, start: int) -> bool:
+def is_mpeg_audio(file: IO[bytes], start: int) -> bool:
     """True if MPEG audio begins at `start`, or after a few bytes that are none."""
     file.seek(start)
     head = file.read(2 * _SEARCHED_BYTES)
@@ -120,7 +120,7 @@ def _has_free_bit_rate(three: bytes) -> bool:
     )
 
 
-def states_length(file: BinaryIO) -> bool:
+def states_length(file: IO[bytes]) -> bool:
     """True if the file's first frame is a header that states a length, read from its head alone."""
     start, _ = audio_span(file)
     file.seek(start)
@@ -128,7 +128,7 @@ def states_length(file: BinaryIO) -> bool:
     return _first_frame(head, 0) == 0 and bool(_stated_frames(head, 0))
 
 
-def find_frames(file: BinaryIO) -> MpegFrames | None:
+def find_frames(file: IO[bytes]) -> MpegFrames | None:
     """The frames of a file; None if it is not MPEG audio (or of a free bit rate).
 
     Raises:

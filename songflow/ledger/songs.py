@@ -305,6 +305,12 @@ class Songs:
             found.setdefault(song.key, []).append(song)
         return found
 
+    async def of_rows(self, row_ids: Sequence[int]) -> list[Song]:
+        """The songs of these rows (1,000 at most), in order."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(_ALL_BUT_PAYLOAD.where(_songs.c.id.in_(row_ids)))
+            return [Song.from_row(dict(row)) for row in rows.mappings()]
+
     async def of_submission(self, submission_id: str) -> list[Song]:
         """Every take of one submission, in order."""
         async with self._database.read() as connection:

@@ -16,16 +16,19 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import IO, Any, Literal, TypeVar, get_args
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from songflow.runtime.failpoints import reached
 from songflow.runtime.records import plain
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 __all__ = ["Spool", "SpoolEntry", "SpoolOutcome", "SpooledIntent", "entry_of"]
 
 SpoolOutcome = Literal["accepted", "refused", "not_sent", "unknown"]
 _OUTCOMES = get_args(SpoolOutcome)
-_Record = TypeVar("_Record")
+_Record = TypeVar("_Record", bound="DataclassInstance")
 # Some dozens of entries with their answers.
 _NEWEST_BYTES = 128 * 1024
 # Hundreds of requests that are under way when the disk fills up.
@@ -276,5 +279,5 @@ def _intent(values: Any) -> SpooledIntent | None:
 
 
 def _record(kind: type[_Record], values: Mapping[str, Any]) -> _Record:
-    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    known = {field.name for field in fields(kind)}
     return kind(**{name: value for name, value in values.items() if name in known})

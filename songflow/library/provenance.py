@@ -16,7 +16,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import IO, Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -257,7 +257,7 @@ def _artist(payload: str) -> str | None:
 # --- reading -----------------------------------------------------------------------------------------------
 
 
-def read_provenance(file: BinaryIO) -> SongMetadata:
+def read_provenance(file: IO[bytes]) -> SongMetadata:
     """Read and validate a song file's metadata.
 
     Raises:

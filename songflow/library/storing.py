@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from songflow.audio.checksums import hash_range
 from songflow.audio.id3 import Picture, Tag, audio_span, encode, read_tag
@@ -165,7 +165,7 @@ def _prepare(part: Path, tag: Callable[[str, Tag], Tag]) -> _Ready:
             return _Ready(tagged, ".mp3", target.tell(), digest.hexdigest(), audio_sha256)
 
 
-def _untagged(part: Path, source: BinaryIO, ending: str, reason: str) -> _Ready:
+def _untagged(part: Path, source: IO[bytes], ending: str, reason: str) -> _Ready:
     start, end = audio_span(source)
     size = source.seek(0, os.SEEK_END)
     whole, audio = (hash_range(source, *span).hexdigest() for span in ((0, size), (start, end)))
@@ -174,7 +174,7 @@ def _untagged(part: Path, source: BinaryIO, ending: str, reason: str) -> _Ready:
     return _Ready(part, ending, size, whole, audio, note)
 
 
-def _ending(source: BinaryIO) -> str:
+def _ending(source: IO[bytes]) -> str:
     """The file ending of a container that is not mp3."""
     source.seek(audio_span(source)[0])
     head = source.read(8)

@@ -11,7 +11,7 @@ from typing import IO
 
 from fastapi import HTTPException, Request, Response
 from fastapi.responses import FileResponse, StreamingResponse
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, func, select
 
 from songflow.ledger import schema
 from songflow.ledger.ledger import Ledger
@@ -34,10 +34,10 @@ async def stored_cover(ledger: Ledger, song: int) -> str | None:
     return await _path(ledger, _songs.c.cover_path, song)
 
 
-async def _path(ledger: Ledger, column: object, song: int) -> str | None:
+async def _path(ledger: Ledger, column: ColumnElement[str | None], song: int) -> str | None:
     async with ledger.database.read() as connection:
         found: str | None = (
-            await connection.execute(select(column).where(_songs.c.id == song))  # type: ignore[call-overload]
+            await connection.execute(select(column).where(_songs.c.id == song))
         ).scalar_one_or_none()
         return found
 

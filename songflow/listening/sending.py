@@ -210,6 +210,6 @@ def _copy(path: str, target: Path) -> None:
     target.unlink(missing_ok=True)
     with as_os_error("the copy failed", path), open_file(path) as source, target.open("wb") as copy:
         if target.parent.name == AUDIO:
-            hash_range(source, *audio_span(source), copy_to=copy)  # type: ignore[arg-type]
+            hash_range(source, *audio_span(source), copy_to=copy)
         else:
             shutil.copyfileobj(source, copy)

@@ -249,16 +249,20 @@ class _Senders:
             reason,
         )
 
-    def forget(self) -> None:
-        for one in self:
-            one.give_up()
-        self.__init__()  # type: ignore[misc]
-
 
 _senders = _Senders()
+
+
+def _begin_anew() -> None:
+    """In a fork: hold no socket of the parent's senders open, and no lock that was perhaps locked."""
+    global _senders
+    for sender in _senders:
+        sender.give_up()
+    _senders = _Senders()
+
+
 if hasattr(os, "register_at_fork"):
-    # A fork would hold the socket of its parent's sender open, and its lock perhaps locked.
-    os.register_at_fork(after_in_child=_senders.forget)
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 def start_sender() -> None:
