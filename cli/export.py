@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from cli.options import Common
 from cli.output import Output
-from songflow.catalog.export import Audio
+from songflow.catalog.export import AUDIO_FOLDER, Audio, refuse_own_folder
 from songflow.catalog.export import export as write
 from songflow.catalog.manifest import filter_manifest, read_manifest
 from songflow.errors import InputError
@@ -56,7 +56,7 @@ def export(
     where
         Only rows that match this condition, such as: decision == 'keep' (see `songs`).
     force
-        Overwrite the files of an earlier export.
+        Overwrite the files of an earlier export; the library's own songs are never overwritten.
     formula_guard
         In CSV, an apostrophe before texts that a spreadsheet would run (=, +, -, @).
     """
@@ -66,6 +66,8 @@ def export(
             "A page has copies of its songs, with covers and lyrics.", next="leave out --audio and --beside."
         )
     frame, waveforms = asyncio.run(_read(common.existing_library(), with_waveforms=format == "page"))
+    if format == "page" or audio != "none":
+        refuse_own_folder(frame, output / AUDIO_FOLDER)  # also if the condition leaves out the songs there
     if where:
         frame = filter_manifest(frame, where)
     if format == "page":

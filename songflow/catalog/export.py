@@ -6,7 +6,7 @@
     nemo                  manifest.jsonl with audio_filepath, duration and text for NVIDIA NeMo
     m3u                   playlist.m3u8 for players
 
-The same library gives the same bytes. Nothing is overwritten unless `force` is set.
+The same library gives the same bytes. Nothing is overwritten unless `force` is set, and a file of the library never.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -29,7 +31,17 @@ from songflow.runtime.remote_files import as_os_error, is_remote, local_path, op
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["FORMATS", "Audio", "Exported", "Format", "export", "refuse_existing"]
+__all__ = [
+    "AUDIO_FOLDER",
+    "FORMATS",
+    "Audio",
+    "Exported",
+    "Format",
+    "export",
+    "refuse_existing",
+    "refuse_own_folder",
+    "replacing",
+]
 
 Format = Literal["csv", "parquet", "jsonl", "audiofolder", "nemo", "m3u"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -80,8 +92,8 @@ def export(
         formula_guard: In CSV, put an apostrophe before texts that a spreadsheet would run.
 
     Raises:
-        InputError: a file exists already (checked before anything is written), cannot be read or written, or the
-            form needs the songs' files.
+        InputError: a file exists already, or the songs would be written among those of the library (both checked
+            before anything is written); a file cannot be read or written; or the form needs the songs' files.
     """
     if (form in _NEEDS_AUDIO or beside) and audio == "none":
         what = f"The form {form} needs" if form in _NEEDS_AUDIO else "Covers and lyrics need"
@@ -89,6 +101,8 @@ def export(
     rows = frame[frame["path"].notna() & frame["trashed_at"].isna()] if form in _OF_SONGS else frame
     if rows.empty:
         raise InputError("There is nothing to export.", next="choose other rows, or make some songs.")
+    if audio != "none":
+        refuse_own_folder(frame, folder / AUDIO_FOLDER)
     names = _names(rows, neutral=form == "audiofolder") if audio != "none" else {}
     texts = _texts(rows, names, form, beside=beside)
     covers = _covers(rows, names) if beside else {}
@@ -157,20 +171,51 @@ def refuse_existing(targets: Sequence[Path], force: bool) -> None:
         )
 
 
-def _place(path: str, target: Path, audio: Audio) -> None:
+def refuse_own_folder(frame: pandas.DataFrame, target: Path) -> None:
+    """Raise InputError if files of a manifest lie in a folder: what is written there could replace one."""
+    if not target.exists():
+        return
+    columns = (frame[name].dropna() for name in ("path", "cover_path", "whole_path"))
+    stored = {local_path(path) for column in columns for path in column if not is_remote(path)}
+    # The folder of a link, and the folder of the file that it leads to.
+    folders = {path.parent.resolve() for path in stored} | {path.resolve().parent for path in stored}
+    if any(folder.exists() and folder.samefile(target) for folder in folders):
+        raise InputError(
+            f"{target} has songs of the library, which an export could replace.",
+            next="choose another --output; nothing was changed.",
+        )
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Provide the path of a file to write, which takes the target's place at the end; until then, that is as it was."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    if is_remote(path):  # cannot be linked
-        with as_os_error("the download failed", path), open_file(path) as remote, target.open("wb") as copy:
-            shutil.copyfileobj(remote, copy)
-        return
-    source = local_path(path)
-    if audio == "copy":
-        shutil.copyfile(source, target)
-        return
+    draft = target.parent / f".{uuid.uuid4().hex}"
     try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}:
-            raise
-        target.symlink_to(source.resolve(strict=True))
+        yield draft
+        draft.replace(target)
+    finally:
+        # Also where both are links to one file: a rename then leaves both.
+        draft.unlink(missing_ok=True)
+
+
+def _place(path: str, target: Path, audio: Audio) -> None:
+    with replacing(target) as draft:
+        if is_remote(path):  # cannot be linked
+            with (
+                as_os_error("the download failed", path),
+                open_file(path) as remote,
+                draft.open("wb") as copy,
+            ):
+                shutil.copyfileobj(remote, copy)
+            return
+        source = local_path(path)
+        if audio == "copy":
+            shutil.copyfile(source, draft)
+            return
+        try:
+            os.link(source, draft)
+        except OSError as error:
+            if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}:
+                raise
+            draft.symlink_to(source.resolve(strict=True))

@@ -24,7 +24,7 @@ from sqlalchemy import select
 from songflow.audio.checksums import hash_range
 from songflow.audio.id3 import audio_span
 from songflow.catalog.columns import FROM_MEASURES, REQUEST_COLUMNS
-from songflow.catalog.export import Exported, refuse_existing
+from songflow.catalog.export import AUDIO_FOLDER, Exported, refuse_existing, refuse_own_folder, replacing
 from songflow.errors import InputError
 from songflow.families.registry import FAMILIES
 from songflow.ledger import schema
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["export_page", "page_of", "songs_to_send", "waveforms_of"]
 
-PAGE, AUDIO, COVERS = "index.html", "audio", "covers"
+PAGE, AUDIO, COVERS = "index.html", AUDIO_FOLDER, "covers"
 _JUDGED = ("rating", "decision", "notes")
 _PLAIN = (
     "title",
@@ -69,7 +69,8 @@ def export_page(
         force: Replace the files of an earlier page.
 
     Raises:
-        InputError: there are no songs, a file exists already, or one cannot be read or written.
+        InputError: there are no songs, a file exists already or cannot be read or written, or the songs would be
+            written among those of the library.
     """
     rows = _rows(frame)
     if not rows:
@@ -79,6 +80,8 @@ def export_page(
     covers = {
         song["cover"]: row["cover_path"] for song, row in zip(songs, rows, strict=True) if song["cover"]
     }
+    for name in (AUDIO, COVERS):
+        refuse_own_folder(frame, folder / name)
     refuse_existing([folder / name for name in (PAGE, *audio, *covers)], force)
     try:
         for name, path in {**audio, **covers}.items():
@@ -206,9 +209,12 @@ def _ending(path: str, otherwise: str) -> str:
 
 def _copy(path: str, target: Path) -> None:
     """Copy a stored file; a song without its tags, which name the account and the gateway's address."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    with as_os_error("the copy failed", path), open_file(path) as source, target.open("wb") as copy:
+    with (
+        replacing(target) as draft,
+        as_os_error("the copy failed", path),
+        open_file(path) as source,
+        draft.open("wb") as copy,
+    ):
         if target.parent.name == AUDIO:
             hash_range(source, *audio_span(source), copy_to=copy)
         else:

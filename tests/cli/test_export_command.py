@@ -21,6 +21,9 @@ def test_songs_are_exported_without_overwriting(shell: Any, gateways: Any, to: A
     assert (again.code, "exists already" in again.json["error"]) == (2, True)
     forced = shell.run(*options, "--force")
     assert (forced.code, forced.out) == (0, "out/metadata.jsonl: 1 rows, 1 songs beside it.\n")
+    own = ("--audio", "copy", "-o", str(shell.library), "--where", "rating == 5", "--force")
+    inside = shell.run("export", *own, "--json")
+    assert (inside.code, "has songs of the library" in inside.json["error"]) == (2, True)
     page = shell.run("export", "--format", "page", "-o", "page", "--where", "rating >= 4", "--json")
     assert (page.code, page.json["rows"], page.json["files"]) == (0, 1, 1)
     assert (shell.folder / "page" / "audio" / "0001.mp3").read_bytes()[:3] != b"ID3"

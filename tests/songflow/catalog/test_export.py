@@ -220,6 +220,38 @@ def test_replacing_a_link_does_not_change_the_song(songs: pd.DataFrame, tmp_path
     assert Path(songs["path"][2]).read_bytes() == b"song 2"
 
 
+@pytest.mark.parametrize("audio", ["copy", "link"])
+def test_a_song_of_the_library_is_never_replaced(songs: pd.DataFrame, tmp_path: Path, audio: Any) -> None:
+    """Not even with --force, by whatever way a song's folder is reached; a table may be written beside the store."""
+    (tmp_path / "songs").mkdir()
+    (tmp_path / "store" / "one").rename(tmp_path / "songs" / "audio")
+    (tmp_path / "store" / "one").symlink_to(tmp_path / "songs" / "audio")
+    (tmp_path / "library").symlink_to(tmp_path / "songs")
+    before = tree(tmp_path)
+    for folder in ("songs", "library"):
+        with pytest.raises(InputError, match="has songs of the library"):
+            export(songs, tmp_path / folder, "csv", audio=audio, force=True)
+    assert tree(tmp_path) == before
+    export(songs, tmp_path / "songs", "csv")
+
+
+def test_a_file_is_replaced_only_by_a_complete_one(
+    songs: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export that is cut off leaves the earlier file."""
+
+    def cut_off(_: Any, target: Path) -> None:
+        target.write_bytes(b"so")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    export(songs, tmp_path / "out", "csv", audio="copy")
+    before = tree(tmp_path / "out")
+    monkeypatch.setattr("shutil.copyfile", cut_off)
+    with pytest.raises(InputError, match="No space left"):
+        export(songs, tmp_path / "out", "csv", audio="copy", force=True)
+    assert tree(tmp_path / "out") == before
+
+
 def test_songs_on_another_disk_get_symbolic_links(
     songs: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

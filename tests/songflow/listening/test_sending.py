@@ -108,6 +108,16 @@ def test_the_same_songs_make_the_same_page(tmp_path: Path, manifest: Any) -> Non
         export_page(frame, tmp_path / "d")
 
 
+def test_a_page_replaces_no_song_of_the_library(tmp_path: Path, manifest: Any) -> None:
+    """Its songs have other names, but its folder may be the store."""
+    frame = manifest(*rows_in(tmp_path))
+    (tmp_path / "studio-of-ann").rename(tmp_path / "audio")
+    frame["path"] = frame["path"].str.replace("studio-of-ann", "audio")
+    with pytest.raises(InputError, match="has songs of the library"):
+        export_page(frame, tmp_path, force=True)
+    assert not (tmp_path / "index.html").exists()
+
+
 def test_a_module_that_a_bundle_does_not_understand_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather than written into a page that then does not run."""
     monkeypatch.setattr("songflow.listening.bundle.asset", lambda name: "export default 1;\n")
