@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,16 +18,30 @@ __all__ = ["serve_app"]
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that calls `ready` once it accepts requests."""
+    """A uvicorn server that calls `ready` once it accepts requests.
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    It enters the application's lifespan itself: uvicorn would print the traceback of an error there, and exit.
+    """
+
+    def __init__(self, config: uvicorn.Config, app: Starlette, ready: Callable[[], None]) -> None:
         super().__init__(config)
+        self._app = app
         self._ready = ready
+        self._entered = AsyncExitStack()
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        async with self._entered:
+            await super().serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._entered.enter_async_context(self._app.router.lifespan_context(self._app))
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        await self._entered.aclose()  # before `serve` raises the signal that ended it once more
 
 
 def serve_app(
@@ -47,6 +62,7 @@ def serve_app(
 
     Raises:
         OSError: the host, the port or the certificate cannot be used.
+        Exception: whatever the application's lifespan raises.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -59,13 +75,13 @@ def serve_app(
             access_log=False,
             server_header=False,
             ws="none",
-            lifespan="on",
+            lifespan="off",
             ssl_certfile=certificate,
             ssl_keyfile=key,
         )
         config.load()  # with the certificate
         scheme = "http" if tls is None else "https"
-        server = _Server(config, lambda: ready(f"{scheme}://{host}:{listener.getsockname()[1]}"))
+        server = _Server(config, app, lambda: ready(f"{scheme}://{host}:{listener.getsockname()[1]}"))
         try:
             asyncio.run(server.serve([listener]))
         except KeyboardInterrupt:

@@ -74,10 +74,14 @@ def test_songs_are_played_compared_and_rated(shell: Any, gateways: Any, to: Any,
 
 
 def test_a_room_that_cannot_be_opened_says_why(shell: Any, gateways: Any) -> None:
-    """No library, an invalid port, a port in use."""
+    """No library, an invalid port, a port in use, a ledger that is none."""
     assert "There is no library" in shell.run("listen", "--json").json["error"]
     assert not shell.library.exists()
     assert shell.run("pause").code == 0
     assert "--port is 70000" in shell.run("listen", "--port", "70000", "--json").json["error"]
     taken = shell.run("listen", "--port", gateways().url.rpartition(":")[2], "--json")
     assert (taken.code, "choose another --port" in taken.json["next"]) == (2, True)
+    (shell.library / "ledger.sqlite").write_bytes(b"junk" * 5_000)
+    looked, listened = shell.run("songs", "--json"), shell.run("listen", "--port", "0", "--json")
+    assert (listened.code, listened.json) == (looked.code, looked.json)
+    assert "Traceback" not in listened.err
