@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from cli.options import Common
 from cli.output import Output
-from songflow.catalog.judging import find_songs, judge, undo_last
+from songflow.catalog.judging import checked_value, find_songs, judge, undo_last
 from songflow.errors import InputError
 from songflow.ledger.judgements import Decision, JudgementKind
 from songflow.ledger.rows import Song
@@ -56,6 +56,8 @@ def rate(
         raise InputError("--undo takes back a rating and gives none.", next=_RATE)
     if rating is None and notes is None and not (clear or undo):
         raise InputError("The rating is missing.", next=_RATE)
+    if notes is not None:
+        checked_value(JudgementKind.NOTES, notes)  # before the rating is recorded
 
     async def rated(library: Library) -> list[Song]:
         ledger = library.ledger

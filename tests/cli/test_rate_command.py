@@ -59,6 +59,8 @@ def test_songs_are_kept_and_discarded_with_notes(shell: Any, gateways: Any, to: 
     assert shell.run("discard", first, "--trash").out.endswith(": discard, in the trash\n")
     assert shell.run("songs", "--where", "trashed_at > '2020'", "--json").json["songs"][0]["song_id"] == first
     assert shell.run("discard", first, "--undo").out.endswith(": keep\n")
+    long = shell.run("rate", first, "4", "--notes", "x" * 10_001, "--json")
+    assert (long.code, "nothing was changed" in long.json["next"]) == (2, True)
     assert shell.run("rate", first, "--notes", "soft").out.endswith(": no rating, with notes\n")
     shown = shell.run("songs", "--where", "'soft' in notes and decision == 'keep'", "--json").json["songs"]
     assert [(row["song_id"], row["notes"]) for row in shown] == [(first, "soft")]
