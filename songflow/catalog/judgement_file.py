@@ -28,6 +28,7 @@ from pydantic import (
 from songflow.catalog.judging import LONGEST_NOTES, checked_value
 from songflow.errors import InputError
 from songflow.ledger.judgements import JudgementKind
+from songflow.ledger.rows import clean_text
 
 __all__ = ["VERSION", "JudgedSong", "JudgementFile", "JudgementRecord", "read_judgement_file"]
 
@@ -47,7 +48,8 @@ def _not_of_the_future(at: datetime) -> datetime:
 
 
 _Hash = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-_Text = Annotated[str, Field(min_length=1, max_length=500)]
+# The ledger has no other texts.
+_Text = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(clean_text)]
 _Name = Annotated[str, Field(min_length=1, max_length=255)]
 
 

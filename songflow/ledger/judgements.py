@@ -98,7 +98,6 @@ class Judgement:
             "kind": self.kind.value,
             "value": _text(self.value),
             "before": _text(self.before),
-            "by": clean_text(self.by),
         }
 
 
@@ -114,7 +113,7 @@ class Judgements:
         Returns:
             Those that were new, as they are recorded.
         """
-        given = {(one.id, one.song): one for one in judgements}
+        given = {(one.id, one.song): _clean(one) for one in judgements}
         async with self._database.write("judged") as connection:
             history = await self._history(connection, {one.song for one in given.values()})
             known = {(one.id, one.song) for one in history}
@@ -232,8 +231,14 @@ def _order(one: Judgement) -> tuple[datetime | None, str]:
     return one.at, one.id
 
 
+def _clean(one: Judgement) -> Judgement:
+    """A judgement as databases take it; the row of its song gets the same."""
+    value = clean_text(one.value) if isinstance(one.value, str) else one.value
+    return replace(one, value=value, by=clean_text(one.by))
+
+
 def _text(value: float | str | None) -> str | None:
-    return None if value is None else clean_text(str(value))
+    return None if value is None else str(value)
 
 
 def _value(kind: JudgementKind, text: str | None) -> float | str | None:

@@ -43,17 +43,20 @@ def file_of(*judgements: dict[str, Any]) -> JudgementFile:
 
 
 async def test_a_file_that_is_taken_in_twice_counts_once(ledger: Ledger, two: str) -> None:
-    """Songs are found by audio, by submission and take, or by gateway and id; what is not here is named."""
+    """Songs are found by audio, by submission and take, or by gateway and id; what is not here is named.
+
+    Characters that PostgreSQL refuses do no harm.
+    """
     by_id = {"gateway": "openai-hk", "song_id": "b"}
     file = file_of(
         {"kind": "rating", "value": 4, "song": {"audio_sha256": AUDIO[0]}},
         {"kind": "decision", "value": "keep", "song": {"submission": two, "take": 1}},
-        {"kind": "notes", "value": "<b>soft</b>", "song": by_id, "by": "Bob"},
+        {"kind": "notes", "value": "<b>soft\x00</b>", "song": by_id, "by": "Bob"},
         {"kind": "winner", "song": by_id, "other_song": {"audio_sha256": AUDIO[0]}},
         {"kind": "rating", "value": 1, "song": {"audio_sha256": "ff" * 32, "title": "Elsewhere"}},
-        {"kind": "winner", "song": by_id, "other_song": {"gateway": "elsewhere", "song_id": "b"}},
+        {"kind": "winner", "song": by_id, "other_song": {"gateway": "elsewhere", "song_id": "b\x00"}},
     )
-    unknown = {"Elsewhere": 1, "b": 1}
+    unknown = {"Elsewhere": 1, "b\ufffd": 1}
     decided = frozenset(song.id for song in await ledger.songs.of_submission(two) if song.take == 1)
     assert len(decided) == 1
     assert await take_in(ledger, file) == TakenIn(4, 0, decided, unknown)
@@ -63,7 +66,7 @@ async def test_a_file_that_is_taken_in_twice_counts_once(ledger: Ledger, two: st
     assert once["rating"].dropna().to_dict() == {0: 4, 2: 4}
     assert once["rated_by"].dropna().to_dict() == {0: "Ann", 2: "Ann"}
     b = once.iloc[1]
-    assert (b.decision, b.notes, b.noted_by, b.decided_by) == ("keep", "<b>soft</b>", "Bob", "Ann")
+    assert (b.decision, b.notes, b.noted_by, b.decided_by) == ("keep", "<b>soft\ufffd</b>", "Bob", "Ann")
 
 
 async def test_an_id_that_several_songs_have_is_not_guessed(ledger: Ledger, two: str, in_state, take) -> None:

@@ -126,6 +126,16 @@ async def test_decisions_and_notes_are_given_and_undone(ledger: Ledger, rainy) -
     assert (await judge(ledger, ["a"], JudgementKind.NOTES, ""))[0].noted_by is None
 
 
+async def test_characters_that_databases_refuse_are_replaced(ledger: Ledger, rainy) -> None:
+    """In the judgement and in the song's row alike."""
+    for value, by in (("a\x00b\udcff", "An\x00n"), ("c\udcff", "An\udcffn")):
+        [song] = await judge(ledger, ["a"], JudgementKind.NOTES, value, by=by)
+        judgement = await ledger.judgements.standing(song.id, JudgementKind.NOTES)
+        assert judgement is not None
+        assert (song.notes, song.noted_by) == (judgement.value, judgement.by)
+    assert (song.notes, song.noted_by) == ("c?", "An?n")
+
+
 async def test_nobody_is_judged_if_one_song_is_unknown(ledger: Ledger, rainy) -> None:
     """Nor by a value that is none."""
     with pytest.raises(InputError, match="no song 'nobody'"):
