@@ -40,7 +40,7 @@ def require_trashable(library: Library, songs: Sequence[Song]) -> None:
 
 
 async def trash(library: Library, song: Song) -> Song:
-    """Move a song's files to the trash; one that is there already stays.
+    """Move a discarded song's files to the trash; one that is there already stays, and one that is not discarded.
 
     Returns:
         The song's row.
@@ -78,7 +78,17 @@ async def _move(library: Library, song: Song, *, to_trash: bool) -> Song:
     library.require_store()
     try:
         async with _alone(library), library.ledger.songs.moving(song):
-            return await _move_alone(library, await library.ledger.songs.get(song.id), to_trash)
+            current = await library.ledger.songs.get(song.id)
+            if to_trash and current.decision != Decision.DISCARD:
+                return current
+            moved = await _move_alone(library, current, to_trash)
+            if not to_trash:
+                return moved
+            # Who decided otherwise during the copy saw a song that was not in the trash, and left it there.
+            current = await library.ledger.songs.get(song.id)
+            if current.decision == Decision.DISCARD:
+                return current
+            return await _move_alone(library, current, to_trash=False)
     except OSError as error:
         raise LibraryError(
             f"{song.path} could not be moved: {error.strerror or error}.",

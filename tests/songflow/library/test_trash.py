@@ -10,12 +10,16 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from songflow.catalog.judging import judge_row
 from songflow.catalog.manifest import read_manifest
 from songflow.errors import InputError, LibraryError
 from songflow.generation.rescue import rescue
 from songflow.ledger import schema
+from songflow.ledger.judgements import Decision, JudgementKind
+from songflow.ledger.rows import Song
+from songflow.library.library import Library
 from songflow.library.rebuild import Found, rebuild
-from songflow.library.trash import restore, trash
+from songflow.library.trash import restore, restore_undiscarded, trash
 from songflow.runtime import failpoints
 from songflow.runtime.remote_files import open_file
 from songflow.settings import LibrarySettings
@@ -61,6 +65,12 @@ def files_of(store: Any) -> list[str]:
     )
 
 
+async def discard(library: Library, song: Song) -> Song:
+    """Decide against a song: only such ones are moved to the trash."""
+    await judge_row(library.ledger, song.id, JudgementKind.DECISION, Decision.DISCARD)
+    return await library.ledger.songs.get(song.id)
+
+
 @pytest.mark.parametrize("where", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres), "bucket"])
 async def test_a_killed_move_loses_nothing_and_is_finished_by_the_next(
     where: str, stored: Any, kill_at: Any, request: pytest.FixtureRequest, library_settings: LibrarySettings
@@ -77,6 +87,7 @@ async def test_a_killed_move_loses_nothing_and_is_finished_by_the_next(
         ),
     }[where]
     opened, (song, other) = await stored(library=library)
+    song = await discard(opened.library, song)
     ledger, store = opened.library.ledger, opened.library.store
     before = files_of(store)
     moving = [
@@ -110,6 +121,7 @@ async def test_a_song_in_the_trash_is_paid_and_present(stored: Any) -> None:
     """For a rescue and for a rebuild; moving it twice is moving it once."""
     opened, (song, _) = await stored()
     library = opened.library
+    song = await discard(library, song)
     trashed = await trash(library, song)
     await trash(library, trashed)
     assert await rescue(opened, None) == []
@@ -122,6 +134,29 @@ async def test_a_song_in_the_trash_is_paid_and_present(stored: Any) -> None:
     assert back == await restore(library, back) == song
 
 
+async def test_a_song_that_is_kept_meanwhile_is_not_left_in_the_trash(
+    stored: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever keeps it during the copy sees it outside of the trash; one that nobody discards is not moved at all."""
+    opened, (song, other) = await stored()
+    library, put = opened.library, opened.library.store.put
+    await discard(library, song)
+
+    async def kept_meanwhile(part: Path, name: str) -> str:
+        monkeypatch.undo()
+        await judge_row(library.ledger, song.id, JudgementKind.DECISION, Decision.KEEP)
+        await restore_undiscarded(library, [await library.ledger.songs.get(song.id)])
+        return str(await put(part, name))
+
+    before = files_of(library.store)
+    monkeypatch.setattr(library.store, "put", kept_meanwhile)
+    row = await trash(library, song)
+    assert (row.path, row.trashed_at, row.decision) == (song.path, None, Decision.KEEP)
+    assert await trash(library, other) == other
+    assert files_of(library.store) == before
+    assert content(row.path) == song.sha256
+
+
 async def test_what_is_not_in_the_store_stays(stored: Any, tmp_path: Path) -> None:
     """A file elsewhere may belong to somebody else; one that is gone is named."""
     opened, (song, _) = await stored()
@@ -130,6 +165,7 @@ async def test_what_is_not_in_the_store_stays(stored: Any, tmp_path: Path) -> No
         await trash(opened.library, elsewhere)
     with pytest.raises(InputError, match="is not stored"):
         await trash(opened.library, replace(song, path=None))
+    song = await discard(opened.library, song)
     Path(song.path).unlink()
     with pytest.raises(LibraryError, match="could not be moved: No such file"):
         await trash(opened.library, song)
@@ -146,6 +182,7 @@ async def test_a_cover_of_two_songs_and_a_song_of_its_own_stay(stored: Any) -> N
             (whole, {"parent_song_id": part.song_id}),
         ):
             await connection.execute(update(songs).where(songs.c.id == row.id).values(values))
+    whole, part = [await discard(opened.library, song) for song in (whole, part)]
     trashed = await trash(opened.library, whole)
     assert trashed.cover_path == whole.cover_path
     assert (await ledger.songs.get(part.id)).whole_path == trashed.path
