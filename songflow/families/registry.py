@@ -168,6 +168,11 @@ def join_request(model_type: str, song_id: str) -> Request | None:
     return None if joined_by is None else FAMILIES[joined_by].request.parse({"source_song_id": song_id})
 
 
+_MISSING_FAMILY = (
+    "update Songflow to the version that made it, or install the package that brings the family."
+)
+
+
 def family_of_model(model_type: str) -> Family:
     """The family of a model; that of an unknown name is the first, whose request names the models that there are."""
     return next(_with_model(FAMILIES.values(), model_type), next(song_families()))
@@ -187,7 +192,7 @@ def family_that_has(model_type: str) -> Family:
         return family
     raise InvalidRequest(
         f"The model {model_type!r} belongs to no model family that this version of Songflow knows.",
-        next="update Songflow to the version that made it.",
+        next=_MISSING_FAMILY,
     )
 
 
@@ -202,13 +207,17 @@ def family_of(body: Mapping[str, Any]) -> Family:
     Raises:
         InvalidRequest: it belongs to no family that this version knows.
     """
-    for family in FAMILIES.values():
-        if family.envelope in body:
-            return family
+    family = _installed_family_of(body)
+    if family is not None:
+        return family
     raise InvalidRequest(
         "The request belongs to no model family that this version of Songflow knows.",
-        next="update Songflow to the version that made it.",
+        next=_MISSING_FAMILY,
     )
+
+
+def _installed_family_of(body: Mapping[str, Any]) -> Family | None:
+    return next((family for family in FAMILIES.values() if family.envelope in body), None)
 
 
 def parse_request(fields: Mapping[str, Any]) -> Request:
@@ -243,18 +252,20 @@ def request_of(body: Mapping[str, Any]) -> Request:
 def fields_of_bodies(bodies: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Every field of the requests that make canonical bodies, as plain values, with `family`, the family's name.
 
-    Unlike `request_of`, it does not validate the bodies, which takes most of the time where many are read.
-
-    Raises:
-        InvalidRequest: a body belongs to no family that this version knows.
+    A body of a family that is not installed has none. Unlike `request_of`, it does not validate the bodies, which takes
+    most of the time where many are read.
     """
-    families: dict[frozenset[str], Family] = {}
+    families: dict[frozenset[str], Family | None] = {}
     for body in bodies:
         envelope = frozenset(body)
         if envelope not in families:
-            families[envelope] = family_of(body)
+            families[envelope] = _installed_family_of(body)
         family = families[envelope]
-        yield {**_defaults(family.request), **family.request.fields_of(body), "family": family.name}
+        yield (
+            {}
+            if family is None
+            else {**_defaults(family.request), **family.request.fields_of(body), "family": family.name}
+        )
 
 
 @cache
@@ -401,8 +412,13 @@ def fields_of_kind(*kinds: FieldKind) -> frozenset[str]:
 
 
 def compared_fields(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a canonical body by which people compare songs; None for one that was not sent."""
-    family = family_of(body)
+    """The fields of a canonical body by which people compare songs; None for one that was not sent.
+
+    A body of a family that is not installed has none.
+    """
+    family = _installed_family_of(body)
+    if family is None:
+        return {}
     fields = family.sent_fields(body)
     return {name: fields.get(name) for name in family.compared_fields}
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import select
 
-from songflow.errors import InvalidRequest
 from songflow.families.registry import fields_of_bodies
 from songflow.ledger import schema
 from songflow.ledger.ledger import Ledger
@@ -88,10 +87,7 @@ def _ancestors(index: Index, parent: str | None) -> list[dict[str, Any]]:
 
 def _fields(body: str) -> dict[str, Any]:
     """All fields of a request that have a value."""
-    try:
-        [fields] = fields_of_bodies([json.loads(body)])
-    except InvalidRequest:
-        return {}
+    [fields] = fields_of_bodies([json.loads(body)])
     return {name: value for name, value in fields.items() if value not in (None, "", [], {})}
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select
 
-from songflow.errors import InvalidRequest
 from songflow.families.field_types import FieldKind
 from songflow.families.registry import FAMILIES, compared_fields, field_kinds, fields_of_bodies
 from songflow.ledger import schema
@@ -129,13 +128,10 @@ def listed(rows: Sequence[Mapping[str, Any]]) -> list[Listed]:
 
 
 def _fields(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """All fields of a body, and those by which songs are compared; none of a family that this version has not."""
+    """All fields of a body, and those by which songs are compared."""
     body = json.loads(text)
-    try:
-        [fields] = fields_of_bodies([body])
-        return fields, compared_fields(body)
-    except InvalidRequest:
-        return {}, {}
+    [fields] = fields_of_bodies([body])
+    return fields, compared_fields(body)
 
 
 def _listed(row: Mapping[str, Any], fields: Mapping[str, Any], compared: Mapping[str, Any]) -> Listed:
