@@ -5,13 +5,14 @@ One library, one room and one page for all of it: a sweep of 24 cells, made by t
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 from support.browser import Images, in_its_loop
 from support.reader import Service
 
@@ -77,6 +78,7 @@ async def test_the_desk(room: Room, page: Page, images: Images) -> None:
     await _typing_is_left_alone(page)
     await _a_sweep_is_a_grid(page, images)
     await _a_blind_choice_is_written_down(room, page)
+    await _a_winner_is_recorded_once(page)
     await _a_double_click_pays_once(room, page)
     await _everybody_can_use_it(page, images)
 
@@ -214,10 +216,11 @@ class _Desk:
     async def queue(self, key: str) -> None:
         await self.press(key)
         shown = self.page.locator(".queue h3")
-        first = await shown.inner_text()
-        await expect(self.playing).to_have_text(first)
-        await self.press("4")
-        await expect(shown).not_to_have_text(first)
+        for stars in "432":
+            song = await shown.inner_text()
+            await expect(self.playing).to_have_text(song)
+            await self.press(stars)
+            await expect(shown).not_to_have_text(song)
 
     async def opens_grid(self, key: str) -> None:
         await self.press(key)
@@ -288,6 +291,37 @@ async def _a_blind_choice_is_written_down(room: Room, page: Page) -> None:
         said = [one for song in chosen for one in await library.ledger.judgements.of_song(song)]
     [winner] = [one for one in said if one.kind is JudgementKind.WINNER]
     assert {winner.song, winner.other_song} == chosen
+    await page.keyboard.press("Escape")
+
+
+async def _a_winner_is_recorded_once(page: Page) -> None:
+    """However often it is chosen while the answer is on its way; a pair that is skipped to meanwhile stays blind."""
+    sent: list[str | None] = []
+    answered = asyncio.Event()
+
+    async def slowly(route: Route) -> None:
+        sent.append(route.request.post_data)
+        await answered.wait()
+        await route.continue_()
+
+    await page.route("**/comparisons", slowly)
+    await page.keyboard.press("v")
+    heard = page.locator(".side.playing h3")
+    await expect(heard).to_have_text("A")
+    await page.keyboard.press("b")
+    async with page.expect_response("**/comparisons"):
+        for key in "wxw":
+            await page.keyboard.press(key)
+        await expect(heard).to_have_text("A")
+        await page.keyboard.press("b")
+        async with page.expect_response("**/pairs/next"):
+            await page.keyboard.press("s")
+        await expect(heard).to_have_text("A")
+        answered.set()
+    await page.keyboard.press("b")
+    await expect(heard).to_have_text("B")
+    assert (len(sent), await page.locator("#panel .parameters").count()) == (1, 0)
+    await page.unroute("**/comparisons")
     await page.keyboard.press("Escape")
 
 

@@ -24,6 +24,7 @@ export const createComparison = ({ panel, player, judge, get, trouble, announce 
   let songs = [];
   let isOpen = false;
   let isBlind = true;
+  let isChoosing = false;
   let heard = 0;
   let next = null;
   let board = null;
@@ -52,8 +53,15 @@ export const createComparison = ({ panel, player, judge, get, trouble, announce 
   };
 
   const choose = async (place) => {
-    if (!isOpen || board.querySelector(".verdict") !== null) return;
-    if (!await judge.prefer(songs[place], songs[1 - place])) return;
+    if (!isOpen || isChoosing || board.querySelector(".verdict") !== null) return;
+    const chosenFrom = songs;
+    isChoosing = true;  // a second click or key would record another winner
+    try {
+      if (!await judge.prefer(songs[place], songs[1 - place])) return;
+    } finally {
+      isChoosing = false;
+    }
+    if (songs !== chosenFrom) return;  // the next pair stays blind
     isBlind = false;
     draw(place);
     hear(heard);

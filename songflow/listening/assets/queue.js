@@ -18,18 +18,18 @@ export const createQueue = ({ panel, player, judge, get, trouble, announce }) =>
     try {
       const found = await load(below);
       const left = `${found.left}${found.more ? "+" : ""}`;
-      song = found.songs[0] ?? null;
-      if (song === null) {
+      const here = found.songs[0] ?? null;
+      if (here === null) {
         panel.open("Not judged yet", element("p", { textContent: "Every song here has a rating or a decision." }), () => { song = null; });
         return;
       }
-      const here = song;
       panel.open("Not judged yet", element("div", { className: "queue" },
         element("p", { className: "facts", textContent: `${left} left` }),
         element("h3", { textContent: nameOf(here) }),
         element("p", { className: "prompt", textContent: here.request.prompt ?? "" }),
         judge.controls(here),
         element("p", { className: "choices" }, button("Skip", () => show(here.id)))), () => { song = null; });
+      song = here;  // after `open`, which closes the view of the song before
       player.play(here);
       announce(`${nameOf(here)}, ${left} left`);
     } catch (error) {
