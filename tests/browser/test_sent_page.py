@@ -70,6 +70,7 @@ async def test_somebody_hears_and_judges(library: LibrarySettings, page: Page, t
     assert (tmp_path / "first.json").read_bytes() == (tmp_path / "second.json").read_bytes()
     await _taken_in_twice(library, tmp_path)
     await _looks(page, tmp_path)
+    await _judgements_on_a_private_page_change(library, page, tmp_path)
     assert (complaints, await page.title() == "run") == ([], False)
 
 
@@ -141,6 +142,26 @@ async def _taken_in_twice(library: LibrarySettings, folder: Path) -> None:
         assert judged[["rating", "decision", "notes", "rated_by"]].to_numpy().tolist() == [
             [4.0, "keep", HOSTILE, "Ann O'Neill"]
         ]
+
+
+async def _judgements_on_a_private_page_change(library: LibrarySettings, page: Page, folder: Path) -> None:
+    """What was taken away is saved, and what was judged and undone is not."""
+    async with Library(library) as opened:
+        export_page(await read_manifest(opened.ledger), folder / "private", judged=True)
+    await page.goto((folder / "private" / "index.html").as_uri())
+    await page.evaluate("localStorage.clear()")
+    await page.reload()
+    song = page.locator("article", has=page.get_by_role("button", name="Keep", pressed=True))
+    await song.get_by_role("button", name="2 of 5").click()
+    await page.locator("#songs").focus()
+    await page.keyboard.press("u")
+    await expect(song.locator(".star[aria-pressed=true]")).to_have_count(4)
+    await expect(page.locator("#kept")).to_have_text("")
+    await song.get_by_role("button", name="Keep").click()
+    await expect(page.locator("#kept")).to_have_text("1 judged, 0 saved.")
+    await (await _save(page)).save_as(folder / "private.json")
+    said = json.loads((folder / "private.json").read_text())["judgements"]
+    assert [(one["kind"], one["value"]) for one in said] == [("decision", None)]
 
 
 async def _looks(page: Page, folder: Path) -> None:

@@ -48,7 +48,7 @@ export const createKept = (page, songs) => {
     return song;
   };
 
-  // The judgements to save. What was taken away before it was ever saved is nobody's business.
+  // The judgements to save. What was judged and taken back before it was ever saved is nobody's business.
   const wanted = () => {
     const groups = new Map();
     for (const one of list) {
@@ -57,7 +57,7 @@ export const createKept = (page, songs) => {
       groups.get(name).push(one);
     }
     const said = new Set([...groups.values()]
-      .filter((all) => all.at(-1).value !== null || all.some((one) => one.saved)).flat());
+      .filter((all) => all.at(-1).value !== before.get(all[0].song)[all[0].kind] || all.some((one) => one.saved)).flat());
     return list.filter((one) => said.has(one));
   };
   const named = ({ audio_sha256, gateway, song_id, take, title }) => Object.fromEntries(
