@@ -1,4 +1,6 @@
-"""Who may use the room: this machine's user, or a team with a token; and only from the room's own page.
+"""Who may use the room: everybody on this machine, or a team with a token; and only from the room's own page.
+
+Without a team nobody is asked for anything: every account of this machine can open the room, and order songs in it.
 
 Other web sites must neither read nor change anything. So the Host header must name this machine, or the name that the
 team uses (which stops DNS rebinding); a request from another origin is refused; and what changes something must be JSON
@@ -88,6 +90,8 @@ class Access:
             return 403, "Requests from other sites are not allowed."
         if self.team is not None and not self._knows_token(request, self.team.token):
             return 401, "The room's token is the password; the user name is yours, for what you say of songs."
+        if self.team is not None and not request.state.person:
+            return 401, "Give your name as user: what you say of songs is recorded under it."
         if request.method in {"GET", "HEAD"}:
             return None
         kind = request.headers.get("content-type", "").partition(";")[0].strip()
@@ -115,7 +119,7 @@ class Access:
 def person_of(request: Request) -> str | None:
     """The name under which a request's judgements are recorded: the team member's, else this machine's user's."""
     given: str | None = getattr(request.state, "person", None)
-    return given or person()
+    return person() if given is None else given
 
 
 def _credentials(header: str) -> tuple[str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import PurePosixPath
 from typing import Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
@@ -26,6 +27,16 @@ from songflow.settings import LibrarySettings
 __all__ = ["listening_app"]
 
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+_SOUNDS = {
+    ".mp3": "audio/mpeg",
+    ".wav": "audio/wav",
+    ".flac": "audio/flac",
+    ".ogg": "audio/ogg",
+    ".m4a": "audio/mp4",
+    ".aac": "audio/aac",
+    ".aiff": "audio/aiff",
+    ".webm": "audio/webm",
+}
 _PICTURES = {".jpg": "image/jpeg", ".png": "image/png", ".webp": "image/webp", ".gif": "image/gif"}
 
 
@@ -40,7 +51,7 @@ def listening_app(
 
     Args:
         settings: The library's.
-        team: Who may use it beside this machine's user, see `songflow.listening.team`.
+        team: Who may use it with a token, see `songflow.listening.team`.
         resolver: Finds the account that made a song, when more is made from it.
         starter: Makes songs as flow runs; without one, they are made in this process.
     """
@@ -160,15 +171,18 @@ def _search(request: Request) -> Search:
 async def _audio(request: Request, number: int) -> Response:
     """A song's file; range requests return a part."""
     path = await stored_audio(request.app.state.library.ledger, number)
-    return await file_answer(request, path, "audio/mpeg")
+    return await file_answer(request, path, _type_of(path, _SOUNDS))
 
 
 async def _download(request: Request, number: int) -> Response:
     path = await stored_audio(request.app.state.library.ledger, number)
-    return await file_answer(request, path, "audio/mpeg", as_download=True)
+    return await file_answer(request, path, _type_of(path, _SOUNDS), as_download=True)
 
 
 async def _cover(request: Request, number: int) -> Response:
     path = await stored_cover(request.app.state.library.ledger, number)
-    kind = _PICTURES.get((path or "")[(path or "").rfind(".") :].lower(), "application/octet-stream")
-    return await file_answer(request, path, kind)
+    return await file_answer(request, path, _type_of(path, _PICTURES))
+
+
+def _type_of(path: str | None, types: Mapping[str, str]) -> str:
+    return types.get(PurePosixPath(path or "").suffix.lower(), "application/octet-stream")

@@ -217,7 +217,7 @@ def _bound(name: str, text: str, *, is_end: bool) -> float:
             whole_day = timedelta(days=1) if is_end and len(text) == len("2026-01-31") else timedelta()
             return (day.replace(tzinfo=day.tzinfo or UTC) + whole_day).timestamp()
         return float(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the day after 9999-12-31 is none
         allowed = "a number, or a day such as 2026-01-31" if name == "made" else "a number"
         raise _refused(f"{name} is {text[:40]!r}", allowed) from None
 

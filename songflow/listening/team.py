@@ -20,7 +20,7 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 def team_of(
     host: str, token: SecretStr | None, *, tls: tuple[Path, Path] | None = None, proxy: str | None = None
 ) -> Team | None:
-    """Who may use a room at a host; None if it is only this machine's user.
+    """Who may use a room at a host; None if it is open to this machine only.
 
     Args:
         host: The address or name of this machine at which the room listens.
@@ -41,18 +41,7 @@ def team_of(
     for file in tls or ():
         if not file.is_file():
             raise InputError(f"There is no file {file}.", next="give --tls-cert and --tls-key in PEM format.")
-    parts = urlsplit(proxy or "https://none")
-    if (
-        parts.scheme != "https"
-        or not parts.hostname
-        or parts.path.strip("/")
-        or parts.query
-        or parts.username
-    ):
-        raise InputError(
-            f"--behind-proxy is {proxy!r}: allowed is an address such as https://songs.example.com.",
-            next="give the address by which the others reach the proxy.",
-        )
+    public = None if proxy is None else _public_host(proxy)
     is_open = proxy is not None or not _is_this_machine(name)
     if is_open and token is None:
         raise InputError(
@@ -66,10 +55,29 @@ def team_of(
         )
     if token is None:
         return None
-    if proxy is not None:
-        origin = f"https://{parts.hostname}{'' if parts.port in {None, 443} else f':{parts.port}'}"
-        return Team(token, parts.hostname, origin, encrypted=tls is not None)
+    if public is not None:
+        host, port = public
+        origin = f"https://{host}{'' if port in {None, 443} else f':{port}'}"
+        return Team(token, host, origin, encrypted=tls is not None)
     return Team(token, name, encrypted=tls is not None)
+
+
+def _public_host(proxy: str) -> tuple[str, int | None]:
+    """Host and port of a proxy's address, which has nothing else."""
+    try:
+        parts = urlsplit(proxy)
+        if (
+            parts.scheme == "https"
+            and parts.hostname
+            and not (parts.path.strip("/") or parts.query or parts.username)
+        ):
+            return parts.hostname, parts.port
+    except ValueError:  # no port, or half of an IPv6 address
+        pass
+    raise InputError(
+        f"--behind-proxy is {proxy!r}: allowed is an address such as https://songs.example.com.",
+        next="give the address by which the others reach the proxy.",
+    )
 
 
 def _is_this_machine(name: str) -> bool:

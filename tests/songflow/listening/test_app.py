@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -74,6 +75,19 @@ async def test_audio_is_served_completely_and_by_range(room: httpx.AsyncClient, 
     assert (part.status_code, part.content) == (206, data[100:200])
     assert part.headers["content-range"] == f"bytes 100-199/{len(data)}"
     assert (await room.get(at, headers={"Range": f"bytes={len(data)}-"})).status_code == 416
+
+
+async def test_a_song_has_the_type_of_its_file(
+    room: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Browsers are told not to guess it."""
+    for ending, kind in ((".wav", "audio/wav"), (".flac", "audio/flac"), (".m4a", "audio/mp4"),
+                         (".ogg", "audio/ogg"), (".whole.mp3", "audio/mpeg")):  # fmt: skip
+        stored = AsyncMock(return_value=str(tmp_path / f"song{ending}"))
+        (tmp_path / f"song{ending}").write_bytes(b"sound")
+        monkeypatch.setattr("songflow.listening.app.stored_audio", stored)
+        for address in ("/songs/1/audio", "/songs/1/download"):
+            assert (await room.get(address)).headers["content-type"] == kind
 
 
 async def test_unknown_and_missing_songs_have_no_audio(room: httpx.AsyncClient, whole: Any) -> None:

@@ -79,7 +79,14 @@ async def test_filters_narrow_each_other(index: Index) -> None:
     ]
     assert len(found(index, "made_from=2026-01-01&made_to=2026-01-01")) == SONGS
     assert found(index, "made_to=2025-12-31") == []
-    for wrong in ("nothing=1", "order=path", "rating_from=x", "seconds=long", "made_from=yesterday"):
+    for wrong in (
+        "nothing=1",
+        "order=path",
+        "rating_from=x",
+        "seconds=long",
+        "made_from=yesterday",
+        "made_to=9999-12-31",
+    ):
         with pytest.raises(InputError, match="allowed is"):
             Search.read(parse_qsl(wrong))
 

@@ -42,6 +42,9 @@ async def test_only_those_who_know_the_token_come_in(room: httpx.AsyncClient) ->
         for path in ("/", "/songs", "/songs/1/audio", "/assets/room.js", "/nothing"):
             refused = await room.get(path, auth=auth or httpx.USE_CLIENT_DEFAULT)
             assert (refused.status_code, "Basic" in refused.headers["www-authenticate"]) == (401, True)
+    for name in ("", " "):  # judgements are recorded under it
+        nameless = await room.get("/songs", auth=(name, TOKEN.get_secret_value()))
+        assert (nameless.status_code, "your name" in nameless.text) == (401, True)
     broken = await room.get("/songs", headers={"Authorization": "Basic no base64"})
     assert broken.status_code == 401
     assert (await room.get("/songs", auth=("Ann", TOKEN.get_secret_value()))).json()["total"] == 2
@@ -92,6 +95,9 @@ def test_a_room_is_never_open_by_accident(tmp_path: Path) -> None:
         ("studio.lan", TOKEN, (tmp_path / "none", files[1]), None, "no file"),
         ("127.0.0.1", TOKEN, None, "http://songs.example.com", "allowed is"),
         ("127.0.0.1", TOKEN, None, f"{PUBLIC}/room", "allowed is"),
+        ("127.0.0.1", TOKEN, None, f"{PUBLIC}:abc", "allowed is"),
+        ("127.0.0.1", TOKEN, None, f"{PUBLIC}:99999", "allowed is"),
+        ("127.0.0.1", TOKEN, None, "https://[x", "allowed is"),
     ):
         with pytest.raises(InputError, match=fault) as caught:
             team_of(host, token, tls=tls, proxy=proxy)
