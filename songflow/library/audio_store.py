@@ -132,23 +132,34 @@ class AudioStore:
 
     @asynccontextmanager
     async def open_local(self, path: str) -> AsyncIterator[Path]:
-        """Provide a stored song as a local file inside a `with` block.
+        """Provide a stored song as a local file inside a `with` block; also one of an earlier store.
 
         Raises:
-            OSError: the store does not have it, or cannot be reached.
+            OSError: its store does not have it, or cannot be reached.
         """
-        if self.is_local:
-            yield Path(path)
+        if not is_remote(path):
+            yield local_path(path)
             return
         # Where the library may only be read, there is no folder for it.
         folder = self.parts if os.access(self.parts, os.W_OK) else Path(tempfile.gettempdir())
         copy = folder / f"look-{uuid.uuid4().hex}"
         try:
             with as_os_error("the download from the store failed", path):
-                await asyncio.to_thread(self._remote.get_file, path, str(copy))
+                await asyncio.to_thread(self._download, path, copy)
             yield copy
         finally:
             copy.unlink(missing_ok=True)
+
+    def _download(self, path: str, copy: Path) -> None:
+        self._file_system_of(path).get_file(path, str(copy))
+
+    def _file_system_of(self, path: str) -> Any:
+        """The file system of a URL: the store's own, or that of an earlier store."""
+        if not self.is_local and self.name_of(path) is not None:
+            return self._remote
+        import fsspec
+
+        return fsspec.core.url_to_fs(path)[0]
 
     def _upload_beside(self, draft: Path, address: str) -> None:
         self._remote.makedirs(self._open()[1], exist_ok=True)
@@ -170,7 +181,7 @@ class AudioStore:
         return name if name != path and ".." not in name.split("/") else None
 
     async def remove(self, path: str) -> None:
-        """Remove a file, if the store has it.
+        """Remove a file, if it is there.
 
         Raises:
             OSError: the store failed.
@@ -179,19 +190,24 @@ class AudioStore:
             await asyncio.to_thread(self._remove, path)
 
     def _remove(self, path: str) -> None:
-        if self.is_local:
-            Path(path).unlink(missing_ok=True)
-        elif self._remote.exists(path):
-            self._remote.rm_file(path)
+        if not is_remote(path):
+            local_path(path).unlink(missing_ok=True)
+        elif (system := self._file_system_of(path)).exists(path):
+            system.rm_file(path)
 
     async def has_file(self, path: str, size: int | None) -> bool:
-        """True if the store still has a song, of this size in bytes (None: of any size)."""
+        """True if a song is still there, of this size in bytes (None: of any size); also in an earlier store."""
         return await asyncio.to_thread(self._has_file, path, size)
+
+    def _size(self, path: str) -> Any:
+        if not is_remote(path):
+            return local_path(path).stat().st_size
+        return self._file_system_of(path).size(path)
 
     def _has_file(self, path: str, size: int | None) -> bool:
         try:
             with as_os_error("its size cannot be read", path):
-                found = Path(path).stat().st_size if self.is_local else self._remote.size(path)
+                found = self._size(path)
         except OSError:
             return False
         return size is None or found == size

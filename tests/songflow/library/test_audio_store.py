@@ -114,6 +114,24 @@ async def test_a_remote_store_uploads_a_song_and_returns_its_url(tmp_path: Path)
     assert not await store.has_file(url + "x", 4)
 
 
+async def test_songs_of_an_earlier_store_are_still_there(tmp_path: Path) -> None:
+    """Whatever the store is now: on this machine, a bucket, or another bucket."""
+    stores = [
+        AudioStore(url, tmp_path) for url in (None, *(f"bucket://{uuid.uuid4().hex}/songs" for _ in range(2)))
+    ]
+    paths = [await store.put(begun(store), "song.mp3") for store in stores]
+    for store in stores:
+        for path in paths:
+            assert await store.has_file(path, 4)
+            async with store.open_local(path) as file:
+                assert file.read_bytes() == b"song"
+    for store, path in zip(stores, reversed(paths), strict=True):
+        await store.remove(path)
+        await store.remove(path)
+        assert not await store.has_file(path, None)
+    assert not await stores[0].has_file("nosuchprotocol://bucket/song.mp3", None)
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
