@@ -57,9 +57,17 @@ async def restore(library: Library, song: Song) -> Song:
     """Move a song's files back from the trash; one that is not there stays.
 
     Raises:
-        LibraryError: the store or the ledger failed; the song is where its row says.
+        LibraryError: the store or the ledger failed, or it is in the trash of an earlier store; the song is where its
+            row says.
     """
-    return song if song.trashed_at is None else await _move(library, song, to_trash=False)
+    if song.trashed_at is None:
+        return song
+    if song.path is not None and library.store.name_of(song.path) is None:
+        raise LibraryError(
+            f"{song.path} is in the trash of another store.",
+            next="set SONGFLOW_AUDIO_URL to that store and keep the song once more; do not delete the file.",
+        )
+    return await _move(library, song, to_trash=False)
 
 
 async def restore_undiscarded(library: Library, songs: Iterable[Song]) -> list[Song]:

@@ -172,6 +172,17 @@ async def test_what_is_not_in_the_store_stays(stored: Any, tmp_path: Path) -> No
     assert (await opened.library.ledger.songs.get(song.id)) == song
 
 
+async def test_a_song_in_the_trash_of_an_earlier_store_is_named(stored: Any, tmp_path: Path) -> None:
+    """It would be kept, and still lie where people delete."""
+    opened, (song, _) = await stored()
+    song = await trash(opened.library, await discard(opened.library, song))
+    moved_on = replace(opened.library.settings, audio_url=str(tmp_path / "elsewhere"))
+    async with Library(moved_on) as library:
+        with pytest.raises(LibraryError, match="is in the trash of another store"):
+            await restore_undiscarded(library, [replace(song, decision=None)])
+    assert await opened.library.ledger.songs.get(song.id) == song
+
+
 async def test_a_cover_of_two_songs_and_a_song_of_its_own_stay(stored: Any) -> None:
     """The other song needs the cover; the new part names the whole song where that is now."""
     opened, (whole, part) = await stored()
