@@ -16,7 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class Step(StrEnum):
-    """What a run does with a cell: only PAY sends a request; OPEN is left to `rescue` or to another process."""
+    """What a run does with a cell: PAY sends a request; OPEN is left to `rescue` or to another process.
+
+    An OPEN cell that turns out to be unsent is sent, too, unless the sweep was stopped.
+    """
 
     PAY = "pay"
     COLLECT = "collect"

@@ -105,23 +105,24 @@ class SweepRun:
             InvalidEnvironment: the environment's proxies or certificates cannot be used; nothing was sent.
         """
         try:
-            await self._work(cells, all_started)
-            await self._make_again(cells)
+            await self._make_again(await self._work(cells, all_started))
         finally:
             if self._credit is not None:
                 self._credit.cancel()
             if all_started is not None:
                 all_started.set()
 
-    async def _work(self, cells: Sequence[Cell], all_started: asyncio.Event | None) -> None:
+    async def _work(self, cells: Sequence[Cell], all_started: asyncio.Event | None) -> Sequence[Cell]:
+        """Run cells; returns them with the keys that the ledger has them under, perhaps another account's."""
         self.tally.cells += len(cells)
-        queue = await self._queue(cells)
+        cells, queue = await self._queue(cells)
         if queue:
             require_network()  # once, instead of an error for each cell
             self._ask_for_credit(queue)
         async with asyncio.TaskGroup() as group:
             for _ in range(min(self._options.concurrency, len(queue))):
                 group.create_task(self._worker(queue, group, all_started))
+        return cells
 
     async def _make_again(self, cells: Sequence[Cell]) -> None:
         """Review the songs, and make cells again that have none to keep, each time under a key of its own."""
@@ -133,8 +134,8 @@ class SweepRun:
             if number > review.again or self.tally.stopped is not None:
                 return
             # The same request with the same seed makes the same songs.
-            cells = [cell.made_again(number) for cell in left if cell.request.is_random]
-            await self._work(cells, None)
+            again = [cell.made_again(number) for cell in left if cell.request.is_random]
+            cells = await self._work(again, None)
 
     def _ask_for_credit(self, queue: Sequence[tuple[Cell, Step]]) -> None:
         """Begin to compare what the account has left with the price of the first group; no cell waits for it."""
@@ -143,8 +144,11 @@ class SweepRun:
             price = sum(access.price_of(cell.request) for cell, step in queue if step is Step.PAY)
             self._credit = asyncio.create_task(warn_if_low(self.session, access, price))
 
-    async def _queue(self, cells: Sequence[Cell]) -> deque[tuple[Cell, Step]]:
-        """The cells to work on: running ones first; those that ended in an earlier run are counted at once."""
+    async def _queue(self, cells: Sequence[Cell]) -> tuple[Sequence[Cell], deque[tuple[Cell, Step]]]:
+        """The cells under their keys in the ledger, and the work: running ones first.
+
+        Those that ended in an earlier run are counted at once.
+        """
         known = self.session.library.ledger.key_summaries
         # Other groups of the sweep may be running: retry a ledger that is briefly away.
         cells, summaries = await persist(lambda: with_summaries(cells, self._accounts, known))
@@ -162,7 +166,7 @@ class SweepRun:
             else:
                 queue.append((cell, step))
         queue.extend(to_pay)
-        return queue
+        return cells, queue
 
     async def _worker(
         self, queue: deque[tuple[Cell, Step]], group: asyncio.TaskGroup, all_started: asyncio.Event | None
@@ -223,7 +227,8 @@ class SweepRun:
             try:
                 # The sweep may have been stopped while this cell waited for its slot, or waits for the key's pace.
                 self._require_wanted(step)
-                taken = await self._submit(cell, lambda: self._require_wanted(step))
+                # Also a cell that was under way may turn out to be unsent, and is then sent anew.
+                taken = await self._submit(cell, lambda: self._require_wanted(Step.PAY))
             except errors.NotBilled as refusal:
                 if isinstance(refusal, errors.RequestRefused) and refusal.kind == RefusalKind.RATE_LIMITED:
                     self._window.refused()

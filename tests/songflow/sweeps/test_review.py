@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from songflow.errors import InvalidDocument
+from songflow.sweeps.cells import cells_of
+from songflow.sweeps.run import RunOptions
 from songflow.sweeps.spec import parse_sweep
+from songflow.sweeps.sweep import run_sweep
+from songflow.sweeps.tally import SweepResult
 
 RULE = {"discard": "loudness_lufs < 0 and seconds < 20", "again": 2}
 
@@ -27,6 +31,25 @@ async def test_cells_without_songs_to_keep_are_made_again_and_never_paid_twice(
     songs = await opened.library.ledger.songs.of_keys(keys)
     assert len(songs) == 7
     assert {song.decision for some in songs.values() for song in some} == {"discard"}
+
+
+async def test_cells_that_another_alias_of_the_key_has_paid_for_are_reviewed_too(
+    simulator, access, session
+) -> None:
+    """The songs are found under the keys that they were paid with."""
+    server, rule = simulator(clip_seconds=1.0), {**RULE, "again": 1}
+    spec = parse_sweep(
+        {"prompt": "a waltz", "lyrics_type": "instrumental", "replicates": 2, "review": rule}, Path()
+    )
+
+    async def sweep(alias: str, **options) -> SweepResult:
+        account = access(server.url, "cometapi", key="one", alias=alias)
+        opened = await session(budget_run=alias)
+        return await run_sweep(opened, "test", cells_of(spec, account), account, RunOptions(**options))
+
+    assert (await sweep("first")).posts == 2
+    assert (await sweep("second", review=spec.review)).posts == 2
+    assert len(server.bill()) == 4
 
 
 async def test_further_songs_stay_within_the_budget(simulator, session, cells, run) -> None:
