@@ -92,7 +92,7 @@ class _Reading:
     status: int
     envelope: Envelope
     ids: Ids
-    data_is_null: bool
+    data_is_empty: bool
 
     @property
     def has_no_channel(self) -> bool:
@@ -177,8 +177,8 @@ _AFTER_SENDING = frozenset(
 )
 
 
-def _null_data(reading: _Reading) -> bool:
-    return reading.data_is_null
+def _no_data(reading: _Reading) -> bool:
+    return reading.data_is_empty
 
 
 def _has_id(reading: _Reading) -> bool:
@@ -193,17 +193,17 @@ def _no_channel(reading: _Reading) -> bool:
 _K = RefusalKind
 RULES: tuple[_Rule, ...] = (
     _Rule(Accepted, "accepted", _2XX, when=_has_id),
-    _Rule(_K.INVALID_REQUEST, "invalid request", _2XX, _RELAY, _INVALID, _null_data),
-    _Rule(_K.NO_CREDIT, "the balance is too low", _2XX, _RELAY, _NO_QUOTA, _null_data),
+    _Rule(_K.INVALID_REQUEST, "invalid request", _2XX, _RELAY, _INVALID, _no_data),
+    _Rule(_K.NO_CREDIT, "the balance is too low", _2XX, _RELAY, _NO_QUOTA, _no_data),
     _Rule(Unknown, "a success without an id that could be read", _2XX),
     _Rule(Unknown, "the gateway timed out on the request", (_TIMEOUT,)),
+    _Rule(Unknown, "a failure after the gateway had sent the request on", _4XX, _RELAY, _AFTER_SENDING),
     _Rule(_K.UPSTREAM, "the gateway's own upstream is busy", (429,), _RELAY, _UPSTREAM, repeatable=True),
     _Rule(_K.UPSTREAM, "the gateway's own upstream refused", _4XX, _RELAY, _UPSTREAM),
     _Rule(_K.CONFIGURATION, "redirected: the base URL or the path is wrong", _3XX),
     _Rule(_K.CONFIGURATION, "no such path or method: the base URL or the path is wrong", (404, 405)),
     _Rule(Unknown, "an error that carries an id", _4XX, when=_has_id),
     _Rule(_K.RATE_LIMITED, "too many requests", (429,), repeatable=True),
-    _Rule(Unknown, "a failure after the gateway had sent the request on", _4XX, _RELAY, _AFTER_SENDING),
     _Rule(_K.CREDENTIALS, "the key is not accepted", (401,), _EITHER),
     _Rule(_K.NO_CREDIT, "the balance is too low", _4XX, _RELAY, _NO_QUOTA),
     _Rule(_K.CREDENTIALS, "the key is not allowed to do this", (403,), _EITHER),
@@ -260,11 +260,16 @@ def _read(answer: Answer, service: Service) -> _Reading:
     except ValueError:
         return _Reading(answer.status, Envelope(), Ids(), False)
     envelope, ids = service.read_envelope(value), service.read_ids(value)
-    data = value.get("data") if isinstance(value, dict) else None
+    is_empty = _is_empty(value.get("data") if isinstance(value, dict) else None)
     status = answer.status
     # A status in the body says more than the answer's own: which of the two is sent is often not documented. It never
     # makes a success of anything, and no refusal of a timeout or of a failure at the gateway, which may be billed.
     replaceable = status in _2XX or (status in _4XX and status != _TIMEOUT)
-    if envelope.status is not None and replaceable and not ids and data is None:
+    if envelope.status is not None and replaceable and not ids and is_empty:
         status = envelope.status
-    return _Reading(status, envelope, ids, data is None)
+    return _Reading(status, envelope, ids, is_empty)
+
+
+def _is_empty(data: object) -> bool:
+    """True for null and what stands for it: "", [], {}, or fields that are all empty, such as `{"taskId": null}`."""
+    return not any(data.values()) if isinstance(data, dict) else data in (None, "", [])

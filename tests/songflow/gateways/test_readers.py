@@ -69,10 +69,18 @@ def test_a_success_without_an_id_that_states_no_refusal_is_unknown(status: int |
     assert isinstance(classify_submit(Answer(200, {}, '{"data":null}'), stated(status)), Unknown)
 
 
-@pytest.mark.parametrize("body", ['{"data":"something"}', '{"data":{}}', '{"data":[]}'])
-def test_a_stated_status_does_not_count_where_the_answer_has_data(body: str) -> None:
+@pytest.mark.parametrize("data", ['"something"', '{"job":1}', "[0]"])
+def test_a_stated_status_does_not_count_where_the_answer_has_data(data: str) -> None:
     """The data may be a job."""
-    assert isinstance(classify_submit(Answer(200, {}, body), stated(402)), Unknown)
+    assert isinstance(classify_submit(Answer(200, {}, f'{{"data":{data}}}'), stated(402)), Unknown)
+
+
+@pytest.mark.parametrize("data", ["null", '""', "{}", "[]", '{"taskId":null}', '{"taskId":"","more":{}}'])
+def test_a_stated_status_counts_where_the_answer_has_no_data(data: str) -> None:
+    """Else each cell of a sweep would be unknown, and the sweep would not stop."""
+    outcome = classify_submit(Answer(200, {}, f'{{"data":{data}}}'), stated(402))
+    assert isinstance(outcome, Refused)
+    assert outcome.kind is RefusalKind.NO_CREDIT
 
 
 def test_a_stated_status_neither_hides_an_id_nor_turns_a_failure_into_a_success() -> None:
