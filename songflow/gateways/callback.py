@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Callback", "Called", "mark_of", "same_text", "signature_of"]
+__all__ = ["Callback", "Called", "NotGenuine", "mark_of", "same_text", "secret_for", "signature_of"]
 
 _OLDEST_SECONDS = 300.0
 
@@ -38,6 +38,15 @@ class Called:
 
     generation_id: str
     mark: str
+
+
+class NotGenuine(Exception):
+    """A callback that is not signed with our secret, or is an old one."""
+
+
+def secret_for(gateway: str, secret: str) -> str:
+    """The secret that a gateway gets to send back: with it nobody can sign another gateway's callbacks."""
+    return hmac.new(secret.encode(), gateway.encode(), hashlib.sha256).hexdigest()
 
 
 def signature_of(secret: str, task_id: str, timestamp: str) -> str:

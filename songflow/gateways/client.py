@@ -15,6 +15,7 @@ from songflow.gateways.account import Account
 from songflow.gateways.answer import KEPT_HEADERS, Answer
 from songflow.gateways.batch import BatchProblem, Wanted, read_batch
 from songflow.gateways.body import raw_header, read_body
+from songflow.gateways.callback import secret_for
 from songflow.gateways.fetch import FetchProblem, FetchProblemKind, classify_fetch
 from songflow.gateways.network import KEPT_CONNECTIONS, open_transport
 from songflow.gateways.redaction import Redactor, keep_out_of_logs
@@ -64,8 +65,9 @@ class Gateway:
         self._polls: dict[tuple[str, str], httpx.Request] = {}  # in the order of their last use
         self._closed = False
         # A gateway may repeat the whole request in its reports, also the secret of callbacks.
-        callback = account.callback
-        self._redact = Redactor(account.secret, None if callback is None else callback.secret)
+        callback, name = account.callback, account.dialect.name
+        told = () if callback is None else (callback.secret, secret_for(name, callback.secret))
+        self._redact = Redactor(account.secret, *told)
         keep_out_of_logs(account.secret)
 
     async def __aenter__(self) -> Self:
@@ -131,6 +133,15 @@ class Gateway:
         service = self.account.dialect.services.get(family)
         return 1 if service is None or service.batch is None else service.batch.most
 
+    def ids_at_once(self, family: str, wanted: Wanted) -> int:
+        """How many ids name a generation in a fetch of several."""
+        return len(self.account.dialect.services[family].ids_of(wanted.generation_id, wanted.track_ids))
+
+    def calls_back(self, family: str) -> bool:
+        """True if the gateway is asked to report the ends of a family's generations."""
+        service = self.account.dialect.services.get(family)
+        return self.account.callback is not None and service is not None and service.with_callback is not None
+
     async def fetch_many(
         self, family: str, wanted: Sequence[Wanted]
     ) -> list[Report | FetchProblem] | BatchProblem:
@@ -185,7 +196,8 @@ class Gateway:
     def _order(self, service: Service, body: Mapping[str, Any]) -> httpx.Request:
         wire, callback = service.wire_body(body), self.account.callback
         if callback is not None and service.with_callback is not None:
-            wire = service.with_callback(wire, callback.address(self.account.dialect.name), callback.secret)
+            name = self.account.dialect.name
+            wire = service.with_callback(wire, callback.address(name), secret_for(name, callback.secret))
         return self._post(service, service.path_for(body), wire)
 
     def _ask(self, service: Service, question: Question) -> httpx.Request:

@@ -33,7 +33,7 @@ class Dialect:
         key_required: False for a gateway that needs no key; one that is set is sent.
         address_variable: The environment variable that holds the address of a gateway that people host themselves.
         read_callback: Finds the generation that has ended in a callback, from its headers (in lower case), its parsed
-            body and the secret; None for one that is not genuine, or tells of no end.
+            body and the secret; None for one that tells of no end. Raises NotGenuine.
         credit: How it tells what an account has left; None where it does not.
     """
 

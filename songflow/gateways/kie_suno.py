@@ -14,7 +14,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from songflow.gateways.callback import Called, holder, is_recent, mark_of, same_text, signature_of
+from songflow.gateways.callback import Called, NotGenuine, holder, is_recent, mark_of, same_text, signature_of
 from songflow.gateways.envelope import Envelope, message_line, parse_json, read_envelope, status_envelope
 from songflow.gateways.lyrics import LYRICS, SUNO_LYRICS, prompt_body, read_text
 from songflow.gateways.relay import Ids, id_or_none
@@ -156,13 +156,17 @@ def read_callback(headers: Mapping[str, str], value: object, secret: str) -> Cal
 
     The page "Webhook Verification": the signature is made with the key of the account's settings, of the task's id and
     the time, and so not of what the callback says. `callbackType` is text, first, complete or error.
+
+    Raises:
+        NotGenuine: the signature is another, or old.
     """
     data = holder(value, "data")
     task_id = id_or_none(data.get("task_id")) or id_or_none(data.get("taskId")) or ""
     timestamp = headers.get("x-webhook-timestamp", "")
     signature = headers.get("x-webhook-signature", "")
-    genuine = same_text(signature, signature_of(secret, task_id, timestamp)) and is_recent(timestamp)
-    if not task_id or not genuine or data.get("callbackType") not in ("complete", "error"):
+    if not same_text(signature, signature_of(secret, task_id, timestamp)) or not is_recent(timestamp):
+        raise NotGenuine
+    if not task_id or data.get("callbackType") not in ("complete", "error"):
         return None
     return Called(task_id, mark_of(task_id, timestamp, signature))
 

@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from songflow.gateways.callback import Called, holder, mark_of, same_text
+from songflow.gateways.callback import Called, NotGenuine, holder, mark_of, same_text, secret_for
 from songflow.gateways.credit import CreditQuery, data_number
 from songflow.gateways.dialect import Dialect
 from songflow.gateways.envelope import Envelope, message_line, read_envelope, status_envelope
@@ -204,12 +204,13 @@ def _read_lyrics(value: object, question: Question) -> ReportContent | None:
     report, given = _read_report(value, question), _task(value).get("output")
     if report is None:
         return None
-    output = given if isinstance(given, dict) else {}
-    lists = (output.get(name) for name in ("lyrics", "data", "songs"))
-    listed = [one for each in lists for one in (_dicts(each) if isinstance(each, list) else ())]
-    texts = [{**one, "text": one.get("text") or one.get("lyrics")} for one in (*listed, output)]
-    found = [one for one in texts if text_or_none(one["text"])] or texts[:1]
-    return replace(report, takes=tuple(read_text(one, report.stated) for one in found if output))
+    output = given if isinstance(given, dict) else {"text": given}
+    lists = (given, *(output.get(name) for name in ("lyrics", "data", "songs")))
+    listed = [one for each in lists if isinstance(each, list) for one in each]
+    candidates = (one if isinstance(one, dict) else {"text": one} for one in (*listed, output))
+    texts = [{**one, "text": one.get("text") or one.get("lyrics")} for one in candidates]
+    found = [one for one in texts if text_or_none(one["text"])] or [output]
+    return replace(report, takes=tuple(read_text(one, report.stated) for one in found if given))
 
 
 def _dicts(listed: object) -> Iterable[dict[str, Any]]:
@@ -257,8 +258,8 @@ def _with_callback(wire: Mapping[str, Any], address: str, secret: str) -> dict[s
 
 def _read_callback(headers: Mapping[str, str], value: object, secret: str) -> Called | None:
     """The task of a callback with our secret in x-webhook-secret that tells of its end (the page "Webhook")."""
-    if not same_text(headers.get("x-webhook-secret", ""), secret):
-        return None
+    if not same_text(headers.get("x-webhook-secret", ""), secret_for("piapi", secret)):
+        raise NotGenuine
     data = holder(value, "data")
     task_id, word = id_or_none(data.get("task_id")), text_or_none(data.get("status"))
     if task_id is None or read_word(word, _WORDS) not in (ReportStatus.SUCCEEDED, ReportStatus.FAILED):

@@ -1,13 +1,14 @@
 """The receiver as an ASGI application: `POST /<gateway>`.
 
 A callback is checked by the gateway's own rule (a signature, a secret) and recorded as a hint. Nothing in it is
-believed: it makes a wait ask the gateway, whose answer counts. So a forged callback is refused, and one that is lost,
-repeated or too early changes nothing. All but a forged one are answered alike, since gateways repeat what is refused.
+believed: it makes a wait ask the gateway, whose answer counts. So one that is forged, lost, repeated or too early
+changes nothing. All are answered alike, since gateways repeat what is refused; a forged one is logged, once a minute.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from songflow.gateways import DIALECTS
+from songflow.gateways.callback import NotGenuine
 from songflow.gateways.envelope import parse_json
 from songflow.ledger.hints import Hint
 from songflow.library.library import Library
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_BODY = 1024 * 1024
 _LONGEST_ID = 255
+_WARN_EVERY_SECONDS = 60.0
 
 
 def webhook_app(settings: LibrarySettings, secret: str) -> FastAPI:
@@ -37,6 +40,17 @@ def webhook_app(settings: LibrarySettings, secret: str) -> FastAPI:
         secret: What callbacks are checked by.
     """
     library = Library(settings)
+    warned: dict[str, float] = {}
+
+    def warn_of(gateway: str) -> None:
+        now = time.monotonic()
+        if now - warned.get(gateway, -_WARN_EVERY_SECONDS) >= _WARN_EVERY_SECONDS:
+            warned[gateway] = now
+            log.warning(
+                "A callback of %s is not signed with SONGFLOW_WEBHOOK_SECRET, or more than five minutes old. If all "
+                "are, compare that with the key in the gateway's settings, and this machine's clock.",
+                gateway,
+            )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -57,6 +71,9 @@ def webhook_app(settings: LibrarySettings, secret: str) -> FastAPI:
             found = dialect.read_callback(dict(request.headers), parse_json(body), secret)
         except ValueError:
             return _answer(400, "no JSON")
+        except NotGenuine:
+            warn_of(gateway)
+            return _answer(200, "received")
         if found is not None and len(found.generation_id) <= _LONGEST_ID:
             hint = Hint(found.mark, gateway, found.generation_id)
             if await library.ledger.hints.record(hint):

@@ -204,6 +204,29 @@ def test_what_may_have_been_billed_is_unknown(status: int, body: dict[str, Any])
     assert isinstance(submitted(body, status), Unknown)
 
 
+@pytest.mark.parametrize(
+    ("output", "texts"),
+    [
+        ({"lyrics": "la la"}, ["la la"]),
+        ({"lyrics": [{"text": "la"}, {"text": "lo"}]}, ["la", "lo"]),
+        ({"lyrics": ["la", "lo"]}, ["la", "lo"]),
+        (["la"], ["la"]),
+        ("la la", ["la la"]),
+    ],
+)
+def test_lyrics_are_found_in_every_form_that_a_result_may_have(output: Any, texts: list[str]) -> None:
+    """None is published, and what was paid for is not thrown away."""
+    service = DIALECTS["piapi"].services["lyrics"]
+    (question,) = service.questions(TASK)
+    body = {
+        "code": 200,
+        "data": {"task_id": TASK, "status": "completed", "output": output, "error": NO_ERROR},
+    }
+    report = classify_fetch(Answer(200, {}, json.dumps(body)), service, question)
+    assert isinstance(report, Report)
+    assert [take.lyrics for take in report.collectable] == texts
+
+
 def test_the_published_finished_task_is_read_whole() -> None:
     """With Udio's own songs, and times in nanoseconds from which the time of a generation is learned."""
     times = {

@@ -59,7 +59,10 @@ async def make(opened: Any, account: Any, model: str) -> Any:
 async def test_a_callback_ends_a_wait_that_would_not_poll_for_an_hour(
     gateway: str, model: str, receiver: str, simulator: Any, access: Any, session: Any
 ) -> None:
-    """The canonical body and its hash have nothing of it, and what the ledger keeps has no secret."""
+    """The canonical body and its hash have nothing of it, and what the ledger keeps has no secret.
+
+    No gateway gets the secret by which another one's callbacks are checked.
+    """
     server, opened = (
         simulator(webhook_key=SECRET, speed=54.0),
         await session(poll_interval=NEVER, deadline=NEVER),
@@ -68,6 +71,7 @@ async def test_a_callback_ends_a_wait_that_would_not_poll_for_an_hour(
     assert all(song.path for song in result.songs)
     (bill,) = server.bill()
     assert f"{receiver}/{gateway}" in str(bill.body)
+    assert SECRET not in str(bill.body)
     generation = await opened.library.ledger.submissions.generation("cat")
     assert receiver not in str(generation)
     async with opened.library.ledger.database.read() as connection:
@@ -90,9 +94,12 @@ async def test_any_other_callback_changes_nothing(
 
 
 async def test_a_callback_is_checked_before_anything_is_written(
-    receiver: str, session: Any, simulator: Any, access: Any
+    receiver: str, session: Any, simulator: Any, access: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Unknown gateways, other texts, old or unsigned callbacks, and generations that nobody waits for."""
+    """Unknown gateways, other texts, old or unsigned callbacks, and generations that nobody waits for.
+
+    A wrong secret would otherwise never be noticed: the log says once a minute that signatures do not fit.
+    """
     opened = await session()
     old = str(int(time.time()) - 3600)
     now = str(int(time.time()))
@@ -119,6 +126,9 @@ async def test_a_callback_is_checked_before_anything_is_written(
             (await client.post("/kie", json=["t"], headers=signed)).status_code,
         ]
     assert answers == [404, 404, 400, 413, 200, 200, 200, 200]
+    assert [record.name for record in caplog.records if "SONGFLOW_WEBHOOK_SECRET" in record.getMessage()] == [
+        "songflow.webhooks.app"
+    ]
     assert await hints(opened) == []
 
 
