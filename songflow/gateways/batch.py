@@ -20,6 +20,8 @@ log = logging.getLogger("songflow.gateways")
 
 # 4xx that say nothing against the request itself: a time limit, too early, too many.
 _PASSING = (408, 425, 429)
+# A body, an address or headers that are too long.
+_TOO_LONG = (413, 414, 431)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class BatchProblem:
     Attributes:
         problem: What went wrong.
         refused: The gateway does not take this request. It may still answer for each generation alone.
-        too_long: The answer was cut off where answers end: fewer ids would make a shorter one.
+        too_long: The request is too long, or the answer was cut off where answers end: fewer ids make both shorter.
     """
 
     problem: FetchProblem
@@ -61,7 +63,7 @@ def read_batch(
     try:
         value = parse_json(answer.body)
     except ValueError:
-        return BatchProblem(problem_of(answer, Envelope()), too_long=answer.truncated)
+        return _no_answer(answer, problem_of(answer, Envelope()))
     try:
         envelope = service.read_envelope(value)
         success = 200 <= answer.status < 300
@@ -69,14 +71,19 @@ def read_batch(
             problem = problem_of(answer, envelope)
             if problem.kind is FetchProblemKind.NOT_FOUND:
                 return [problem] * len(wanted)
-            refused = success or (300 <= answer.status < 500 and answer.status not in _PASSING)
-            return BatchProblem(problem, refused=refused)
+            return BatchProblem(problem, refused=True) if success else _no_answer(answer, problem)
         elements = _by_id(batch.elements(value))
     except Exception:
         # An answer may hold anything: each generation can still be asked for alone.
         log.debug("The answer to several ids could not be read.", exc_info=True)
         return BatchProblem(problem_of(answer, Envelope()), refused=True)
     return [_part(elements, answer, service, one, base_url) for one in wanted]
+
+
+def _no_answer(answer: Answer, problem: FetchProblem) -> BatchProblem:
+    too_long = answer.truncated or answer.status in _TOO_LONG
+    refused = 300 <= answer.status < 500 and answer.status not in _PASSING and not too_long
+    return BatchProblem(problem, refused=refused, too_long=too_long)
 
 
 def _by_id(elements: Iterable[tuple[str, object]]) -> Mapping[str, list[object]]:

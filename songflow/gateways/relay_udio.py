@@ -36,7 +36,7 @@ UDIO = "udio"
 SUBMIT_PATH, FETCH_PATH = "/udio/submit/music", "/udio/fetch/{id}"
 SHAPE: Shape = "B"
 # No document names a limit; the address stays below the 8 KiB that most servers take.
-_MOST_AT_ONCE = 100
+_MOST_AT_ONCE = 200
 _BETWEEN_TAGS = re.compile("[,;\\uff0c\\u3001\\uff1b\\n]")  # also those of Chinese
 
 

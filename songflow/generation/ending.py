@@ -85,7 +85,7 @@ async def poll_until_ended(
             await progress(str(report.status), report.progress, seconds)
 
     try:
-        with polls.waiting(_wanted(submission), schedule, age) as waiter:
+        with polls.waiting(_wanted(submission), schedule, age, deadline) as waiter:
             report = await wait_until_settled(
                 get,
                 schedule,
@@ -112,11 +112,14 @@ async def poll_until_ended(
         found = await _by_another_id(session, await session.gateways.get(access), submission)
         if found is not None:
             return await poll_until_ended(session, found, access, schedule, deadline, progress)
-        await ledger.stop_waiting(submission.id, State.LOST, str(error), answer=_raw(newest))
-        lost = lost_error(submission, str(error))
-        if submission.state is not State.LOST:
-            session.events.emit(events.trouble("lost", submission, lost))
-        raise lost from None
+        if error.last is None or not error.last.collectable:
+            await ledger.stop_waiting(submission.id, State.LOST, str(error), answer=_raw(newest))
+            lost = lost_error(submission, str(error))
+            if submission.state is not State.LOST:
+                session.events.emit(events.trouble("lost", submission, lost))
+            raise lost from None
+        log.warning("%s is gone (%s): storing the takes that were ready before.", submission.any_id, error)
+        report = error.last
     return Ended(report, watch.timing(report))
 
 
@@ -196,6 +199,8 @@ async def list_late_takes(
     known = await session.library.ledger.songs.of_submission(submission.id)
     if not isinstance(answer, Report) or len(answer.takes) <= len(known):
         return known
+    if _failure_of(answer) is not None:  # songs that are stored have not failed, whatever it says of them now
+        return known
     log.info("The gateway lists %d takes of %s now.", len(answer.takes), submission.any_id)
     return await commit_report(session, submission, await request_of_submission(session, submission), answer)
 
@@ -222,7 +227,8 @@ def _announced(take: TakeReport) -> AnnouncedTake:
         tags=tuple(take.tags),
         lyrics=take.lyrics,
         seconds=take.duration,
-        song_url=take.song_path,
+        # Before the end an address may have a part of the song; a rescue asks for that of the whole one.
+        song_url=take.song_path if take.collectable else None,
         image_url=take.image_path,
         # A finished song with an address is worth collecting, whatever error comes with it.
         error=None if take.collectable else take.error,

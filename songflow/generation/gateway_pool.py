@@ -97,11 +97,15 @@ class GatewayPool:
                 return gateway.fetch(family, wanted.generation_id, wanted.track_ids)
 
             polls = JointPolls(
-                access.gateway, fetch, partial(gateway.fetch_many, family), gateway.most_at_once(family)
+                access.gateway,
+                fetch,
+                partial(gateway.fetch_many, family),
+                gateway.most_at_once(family),
+                partial(gateway.ids_at_once, family),
             )
             self._exits.push_async_callback(polls.aclose)
             self._polls[gateway, family] = polls
-            if gateway.account.callback is not None and self._listening is None:
+            if gateway.calls_back(family) and self._listening is None:
                 self._listening = asyncio.create_task(self._listen())
                 self._exits.push_async_callback(_end, self._listening)
         return self._polls[gateway, family]
@@ -116,8 +120,8 @@ class GatewayPool:
                     for (gateway, _), polls in self._polls.items():
                         if gateway.account.dialect.name == hint.gateway:
                             polls.hint(hint.generation_id)
-            except LibraryError as error:  # the ledger is away for a moment: polling goes on
-                log.debug("Hints could not be read: %s", error.message)
+            except Exception:  # the ledger is away for a moment, perhaps: polling goes on
+                log.debug("Hints could not be read.", exc_info=True)
             await asyncio.sleep(_HINTS_EVERY_SECONDS)
 
     async def access_for(self, submission: Submission, given: Access | None) -> Access:

@@ -130,7 +130,9 @@ async def _fresh_url(
         return None
     # Takes may share an id, or have none: the one in this take's place comes first.
     candidates = (*answer.takes[song.take : song.take + 1], *answer.takes)
-    return next((take.song_path for take in candidates if take.song_id == song.song_id), None)
+    return next(
+        (take.song_path for take in candidates if take.song_id == song.song_id and take.collectable), None
+    )
 
 
 async def _store(session: Session, origin: Origin, done: Downloaded, cover: Picture | None) -> Song:

@@ -44,11 +44,15 @@ class Waiter:
     Attributes:
         wanted: The generation that it waits for.
         asked_age: Seconds from the gateway's acceptance to the request of the last answer.
+        ends_at: When the wait ends, by the joint polls' clock.
     """
 
-    def __init__(self, polls: JointPolls, wanted: Wanted, schedule: Schedule, age: float) -> None:
+    def __init__(
+        self, polls: JointPolls, wanted: Wanted, schedule: Schedule, age: float, deadline: float
+    ) -> None:
         self.wanted = wanted
         self.schedule = schedule
+        self.ends_at = polls.clock() + deadline
         self._polls = polls
         self._accepted_at = polls.clock() - age
         self._woken = asyncio.Event()
@@ -118,7 +122,8 @@ class JointPolls:
         name: The gateway's, for messages.
         ask_one: Fetches one generation.
         ask_many: Fetches several, answering in the same order.
-        most: The most generations of one request; 1 if the gateway cannot do it.
+        most: The most ids of one request; 1 if the gateway cannot do it.
+        ids_of: How many ids name a generation in such a request.
         clock: Monotonic seconds.
         luck: Spreads the rounds.
     """
@@ -129,6 +134,7 @@ class JointPolls:
         ask_one: AskOne,
         ask_many: AskMany,
         most: int,
+        ids_of: Callable[[Wanted], int] = lambda _: 1,
         clock: Callable[[], float] = time.monotonic,
         luck: random.Random | None = None,
     ) -> None:
@@ -137,6 +143,7 @@ class JointPolls:
         self._ask_one = ask_one
         self._ask_many = ask_many
         self._most = most
+        self._ids_of = ids_of
         self._waiters: dict[Waiter, None] = {}
         self._asked = asyncio.Event()
         self._driver: asyncio.Task[None] | None = None
@@ -154,9 +161,14 @@ class JointPolls:
         return self._most < 2 or len(self._waiters) < 2
 
     @contextmanager
-    def waiting(self, wanted: Wanted, schedule: Schedule, age: float) -> Iterator[Waiter]:
-        """Take part, from `age` seconds after the gateway accepted the generation until the block ends."""
-        waiter = Waiter(self, wanted, schedule, age)
+    def waiting(
+        self, wanted: Wanted, schedule: Schedule, age: float, deadline: float = math.inf
+    ) -> Iterator[Waiter]:
+        """Take part, from `age` seconds after the gateway accepted the generation until the block ends.
+
+        `deadline` (seconds from now): a pause that the gateway asks for does not keep the wait longer.
+        """
+        waiter = Waiter(self, wanted, schedule, age, deadline)
         self._waiters[waiter] = None
         try:
             yield waiter
@@ -175,6 +187,10 @@ class JointPolls:
         waiter.due = min(waiter.due, self.clock())
         if self.alone and not waiter.is_asked:
             return await self._poll_alone(waiter)
+        if self._not_before > waiter.ends_at:
+            pause = self._not_before - self.clock()
+            message = f"the gateway asks for a pause of {pause:.0f} s, and this wait ends before"
+            return FetchProblem(FetchProblemKind.TRANSIENT, message, pause, None)
         waiter.asking = asyncio.get_running_loop().create_future()
         if waiter.hinted or not self._is_planned:
             self._asked.set()
@@ -253,7 +269,16 @@ class JointPolls:
         if self.alone:
             return [[one] for one in asking]
         chosen = asking + [one for one in free if one.asking is None and not one.is_fresh(now)]
-        return [chosen[first : first + self._most] for first in range(0, len(chosen), self._most)]
+        chunks: list[list[Waiter]] = []
+        left = 0
+        for waiter in chosen:
+            ids = self._ids_of(waiter.wanted)
+            if ids > left:
+                chunks.append([])
+                left = self._most
+            chunks[-1].append(waiter)
+            left -= ids
+        return chunks
 
     async def _ask(self, chunk: Sequence[Waiter]) -> None:
         """One request of a round; whatever happens, each wait that asks gets an answer."""
@@ -293,7 +318,7 @@ class JointPolls:
             self._doubts += 1
             if self._doubts >= _DOUBTS_UNTIL_FEWER:
                 self._doubts = 0
-                self._ask_for_fewer(len(chunk), "its answer leaves some out")
+                self._ask_for_fewer(chunk, "its answer leaves some out")
 
     async def _without_answer(self, chunk: Sequence[Waiter], trouble: BatchProblem) -> None:
         """A request of a round failed: ask for less at once, or alone, or let each wait try again."""
@@ -301,7 +326,7 @@ class JointPolls:
         if trouble.refused:
             self._give_up(trouble.problem.message)
         elif trouble.too_long:
-            self._ask_for_fewer(len(chunk), "its answer is too long")
+            self._ask_for_fewer(chunk, "the request or its answer is too long")
         elif await self._fails_for_one_too(asking):
             self._respect(trouble.problem)
             for waiter in chunk:
@@ -326,8 +351,8 @@ class JointPolls:
             waiter.hand(answer)
         return found
 
-    def _ask_for_fewer(self, asked: int, reason: str) -> None:
-        self._most = min(self._most, asked // 2)
+    def _ask_for_fewer(self, chunk: Sequence[Waiter], reason: str) -> None:
+        self._most = min(self._most, sum(self._ids_of(one.wanted) for one in chunk) // 2)
         if self._most < 2:
             self._give_up(reason)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from songflow.generation.session_settings import SessionSettings
 from songflow.generation.submit import submit_once
 from songflow.generation.takes import store_song, take_uid
 from songflow.ledger import SongState, State, schema
+from songflow.polling import loop
 from songflow.runtime.retry import without_pauses
 from songflow.settings import LibrarySettings
 
@@ -36,6 +38,30 @@ def finished(simulator, access, session, song_request):
         return opened, server, way, await opened.library.ledger.submissions.get(submission.id), songs
 
     return make
+
+
+async def test_a_song_that_was_ready_is_stored_though_the_gateway_then_forgets_its_task(
+    simulator, access, session, song_request, until, play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was paid for, and its address is known: only the other take is not collected."""
+    monkeypatch.setattr(loop, "VISIBILITY_SECONDS", -1.0)
+    server, opened = simulator({"fault": "late_take", "seconds": 3600.0, "listed": True}), await session()
+    reports = []
+
+    async def progress(*report: object) -> None:
+        reports.append(report)
+
+    async def is_ready() -> bool:
+        return ("succeeded", 1.0) in [report[:2] for report in reports]
+
+    making = asyncio.create_task(
+        generate_in(opened, song_request(), access(server.url), key="key", progress=progress)
+    )
+    await until(is_ready)
+    play(server, {"fault": "vanishes", "fetches": 0, "times": None})
+    result = await making
+    assert [song.path is not None for song in result.songs] == [True, False]
+    assert (result.state, len(server.bill())) == ("succeeded", 1)
 
 
 # --- the whole way ----------------------------------------------------------------------------------------

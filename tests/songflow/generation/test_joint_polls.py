@@ -11,9 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from songflow.errors import GenerationLost
+from songflow.errors import GenerationLost, StillRunning
 from songflow.families.registry import parse_request
-from songflow.gateways import Gateway, Wanted
+from songflow.gateways import DIALECTS, BatchProblem, FetchProblem, FetchProblemKind, Gateway, Wanted
+from songflow.gateways.answer import Answer
+from songflow.gateways.batch import read_batch
 from songflow.generation.lifecycle import generate_in, wait
 from songflow.generation.policy import PaidRequest
 from songflow.generation.results import GenerationResult
@@ -200,3 +202,60 @@ def test_a_round_comes_when_the_lag_of_all_is_that_of_their_own_polls(
     """The rate of rounds is sum(1/G^2) / sum(1/G) for waits with gaps G, or that of fixed polling."""
     assert round_time(waits, interval=5.0) == pytest.approx(at)
     assert round_time(waits, interval=1.0) <= at
+
+
+async def test_a_pause_that_the_gateway_asks_for_keeps_no_wait_beyond_its_deadline(
+    simulator: Any, access: Any, session: Any
+) -> None:
+    """Both songs are still paid for, and the next rescue asks again."""
+    busy = {"fault": "status", "status": 429, "retry_after": 600, "times": None}
+    server = simulator({**busy, "on": "batch"}, {**busy, "on": "fetch"})
+    opened = await session(poll_interval=0.05, deadline=0.5)
+    making = make_at_once(opened, access(server.url, "openai-hk", key="any"), "chirp-auk", count=2)
+    async with asyncio.timeout(60):
+        with pytest.raises(StillRunning, match="the gateway asks for a pause"):
+            await making
+
+
+async def test_a_request_names_no_more_ids_than_the_gateway_takes() -> None:
+    """A generation may have several."""
+    asked: list[int] = []
+
+    async def one(_: Wanted) -> FetchProblem:
+        return FetchProblem(FetchProblemKind.NOT_FOUND, "none", None, None)
+
+    async def several(wanted: Sequence[Wanted]) -> list[FetchProblem]:
+        asked.append(len(wanted))
+        return [await one(each) for each in wanted]
+
+    polls = JointPolls("a gateway", one, several, 7, ids_of=lambda _: 3)
+
+    async def get(name: str) -> None:
+        with polls.waiting(Wanted(name), Fixed(0.01), 0.0) as waiter:
+            await waiter.sleep(0.01)
+            await waiter.get()
+            await asyncio.sleep(0.1)
+
+    await asyncio.gather(*(get(str(number)) for number in range(5)))
+    await polls.aclose()
+    assert max(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "refused", "too_long"),
+    [
+        (414, "<html>", False, True),
+        (413, '{"code": "x", "message": "long", "data": null}', False, True),
+        (404, "no such page", True, False),
+        (429, "<html>", False, False),
+        (502, "<html>", False, False),
+    ],
+)
+def test_a_page_in_place_of_several_answers_says_how_to_go_on(
+    status: int, body: str, refused: bool, too_long: bool
+) -> None:
+    """Fewer ids, each alone, or the same again."""
+    service = DIALECTS["openai-hk"].services["suno"]
+    read = read_batch(Answer(status, {}, body), service, [Wanted("a"), Wanted("b")], "http://gateway")
+    assert isinstance(read, BatchProblem)
+    assert (read.refused, read.too_long) == (refused, too_long)

@@ -37,3 +37,17 @@ async def test_a_stored_song_stays_stored_if_late_takes_cannot_be_listed(
     server.stop()
     assert await rescue(opened, access(server.url)) == []
     assert await rescue(opened) == []
+
+
+async def test_a_stored_song_has_not_failed_though_the_gateway_later_says_that_every_take_did(
+    simulator, access, session, song_request, play, monkeypatch
+) -> None:
+    """Nobody is told of a failure."""
+    server, opened = simulator({"fault": "one_take_only"}), await session()
+    way, told = access(server.url), []
+    result = await generate_in(opened, song_request(), way, key="key")
+    monkeypatch.setattr(type(opened.events), "emit", lambda _, event: told.append(event))
+    play(server, {"fault": "all_takes_fail", "times": None})
+    assert await rescue(opened, way) == []
+    assert told == []
+    assert (await opened.library.ledger.songs.of_key("key"))[0].path == result.songs[0].path
