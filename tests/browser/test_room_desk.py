@@ -17,6 +17,7 @@ from support.browser import Images, in_its_loop
 from support.reader import Service
 
 from songflow.accounts import access_from_environment
+from songflow.catalog.judging import judge_row, undo
 from songflow.generation.session import Session
 from songflow.generation.session_settings import SessionSettings
 from songflow.ledger.judgements import JudgementKind
@@ -76,6 +77,8 @@ async def test_the_desk(room: Room, page: Page, images: Images) -> None:
     await expect(page.locator("article .judge").first).to_be_visible()
     await _every_key_does_what_the_dialog_says(page)
     await _typing_is_left_alone(page)
+    await _others_judge_too(room, page)
+    await _a_refused_undo_is_dropped(room, page)
     await _a_sweep_is_a_grid(page, images)
     await _a_blind_choice_is_written_down(room, page)
     await _a_winner_is_recorded_once(page)
@@ -128,6 +131,7 @@ class _Desk:
         await self.press("Space")
         await expect(self.audio).not_to_have_js_property("currentTime", 0)
         await expect(self.page.locator("article.playing")).to_have_count(1)
+        await expect(self.page.locator("#player .what .facts")).to_have_text("a slow waltz for two cellos")
         await expect(self.page.locator(".waveform")).to_have_attribute("aria-valuemax", "1")
 
     async def seeks(self, *_: str) -> None:
@@ -248,6 +252,40 @@ async def _typing_is_left_alone(page: Page) -> None:
     await expect(page.locator("#keys")).to_be_hidden()
     await page.locator("#find").fill("")
     await page.locator("#find").blur()
+
+
+async def _others_judge_too(room: Room, page: Page) -> None:
+    """What somebody else has said since stands here, too, and one's own stars replace it."""
+    await page.keyboard.press("3")
+    lit = page.locator('#player .judge .star[aria-pressed="true"]')
+    await expect(lit).to_have_count(3)
+    song = int(await page.locator("#player .judge").get_attribute("data-judged") or 0)
+    async with Library(room.library) as library:
+        await judge_row(library.ledger, song, JudgementKind.RATING, 5.0)
+    await expect(lit).to_have_count(5)
+    await expect(page.locator(f'#song-{song} .star[aria-pressed="true"]')).to_have_count(5)
+    await page.keyboard.press("3")
+    await expect(lit).to_have_count(3)
+
+
+async def _a_refused_undo_is_dropped(room: Room, page: Page) -> None:
+    """The next one undoes what was judged before; without an answer the same is tried again."""
+    kept = page.locator("#player .judge").get_by_role("button", name="Keep", pressed=True)
+    lit = page.locator('#player .judge .star[aria-pressed="true"]')
+    async with page.expect_response("**/decision") as answered:
+        await page.keyboard.press("k")
+    await expect(kept).to_be_visible()
+    async with Library(room.library) as library:
+        await undo(library.ledger, (await (await answered.value).json())["judgement"])
+    await expect(kept).to_have_count(0)
+    await page.keyboard.press("u")
+    await expect(page.locator("#trouble")).to_contain_text("The undo was not stored")
+    await page.route("**/judgements/undo", lambda route: route.abort())
+    async with page.expect_event("requestfailed"):
+        await page.keyboard.press("u")
+    await page.unroute("**/judgements/undo")
+    await page.keyboard.press("u")
+    await expect(lit).to_have_count(5)
 
 
 async def _a_sweep_is_a_grid(page: Page, images: Images) -> None:

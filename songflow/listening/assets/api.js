@@ -1,4 +1,6 @@
-// Requests to the room's server. Errors have the server's own sentence as their message.
+// Requests to the room's server. Errors have the server's own sentence as their message, and its status.
+import { room } from "./bus.js";
+
 const token = document.querySelector('meta[name="songflow-token"]')?.content ?? "";
 
 const read = async (answer) => {
@@ -6,7 +8,8 @@ const read = async (answer) => {
   const body = await answer.text();
   let detail = body;
   try { detail = JSON.parse(body).detail ?? body; } catch { /* a plain sentence */ }
-  throw new Error(typeof detail === "string" && detail ? detail : `the server answered ${answer.status}`);
+  const reason = typeof detail === "string" && detail ? detail : `the server answered ${answer.status}`;
+  throw Object.assign(new Error(reason), { status: answer.status });
 };
 
 // get("/songs", {start: 0}, {search, signal}): parameters are added to those of a search.
@@ -14,7 +17,10 @@ export const get = async (path, parameters = {}, { search, signal } = {}) => {
   const query = new URLSearchParams(search);
   for (const [name, value] of Object.entries(parameters)) query.append(name, value);
   const text = query.toString();
-  return read(await fetch(text ? `${path}?${text}` : path, { signal }));
+  const asked = performance.now();
+  const answer = await read(await fetch(text ? `${path}?${text}` : path, { signal }));
+  room.emit("answered", { answer, asked });
+  return answer;
 };
 
 // send("PUT", "/songs/1/rating", {rating: 4}): what changes something.

@@ -31,6 +31,10 @@ const neighbour = async (song, step) => {
 let queue = null;
 const judge = createJudge({ send, trouble, announce, judged: (state) => { room.emit("changed", state); queue.judged(state); } });
 room.on("trashed", (state) => judge.take([state]));
+room.on("answered", ({ answer, asked }) => {
+  const songs = [answer, answer.songs, answer.takes, answer.cells?.map((one) => one.songs)].flat(2);
+  judge.arrived(songs.filter((one) => one?.rating !== undefined), asked);
+});
 const making = createMaking({ announce });
 const player = createPlayer(byId("player"), {
   neighbour,

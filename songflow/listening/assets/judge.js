@@ -14,17 +14,26 @@ export const createJudge = ({ send, trouble, announce, judged = () => {}, memory
   const remember = (ids) => {
     try { sessionStorage.setItem(memory, JSON.stringify(ids.slice(-MOST_UNDONE))); } catch { /* undo ends with the page */ }
   };
-  const standing = new Map();  // what was judged since the page was opened, by the song's number
+  const standing = new Map();  // what the newest answer of the server says, by the song's number
+  const judgedAt = new Map();  // when it was last judged here: Infinity while that is under way
   const painters = new WeakMap();
   const mades = remembered();
 
   const stateOf = (song) => standing.get(song.id) ?? { rating: song.rating ?? null, decision: song.decision ?? null, notes: song.notes ?? null };
+  const stand = ({ id, rating, decision, notes }) => {
+    standing.set(id, { rating, decision, notes });
+    for (const shown of document.querySelectorAll(`[data-judged="${id}"]`)) painters.get(shown)?.();
+  };
   const take = (songs) => {
     for (const song of songs) {
-      standing.set(song.id, { rating: song.rating, decision: song.decision, notes: song.notes });
-      for (const shown of document.querySelectorAll(`[data-judged="${song.id}"]`)) painters.get(shown)?.();
+      judgedAt.set(song.id, performance.now());
+      stand(song);
       judged(song);
     }
+  };
+  // Others judge, too. But songs that were asked for before a judgement of one's own was answered may not have it yet.
+  const arrived = (songs, asked) => {
+    for (const song of songs) if (asked > (judgedAt.get(song.id) ?? 0)) stand(song);
   };
   const attempt = async (work, what) => {
     try {
@@ -42,7 +51,9 @@ export const createJudge = ({ send, trouble, announce, judged = () => {}, memory
     announce(said);
   };
   const record = async (song, kind, value, said) => {
+    judgedAt.set(song.id, Infinity);
     const answer = await attempt(() => send("PUT", `/songs/${song.id}/${kind}`, { [kind]: value }), `The ${kind}`);
+    judgedAt.set(song.id, performance.now());
     if (answer === null) return false;
     made(answer, said);
     take([{ ...answer, id: song.id }]);
@@ -65,10 +76,15 @@ export const createJudge = ({ send, trouble, announce, judged = () => {}, memory
   const undo = async () => {
     const id = mades.pop();
     if (id === undefined) { announce("There is nothing to undo."); return; }
-    const answer = await attempt(() => send("POST", "/judgements/undo", { judgement: id }), "The undo");
-    if (answer === null) mades.push(id);
-    else { take(answer.songs); announce("Undone"); }
+    const answer = await attempt(() => send("POST", "/judgements/undo", { judgement: id }).catch((error) => {
+      // Without an answer, or while the library is busy, it can be tried again; what was refused always would be.
+      if (error.status === undefined || error.status === 503) mades.push(id);
+      throw error;
+    }), "The undo");
     remember(mades);
+    if (answer === null) return;
+    take(answer.songs);
+    announce("Undone");
   };
 
   const editNotes = (song) => {
@@ -123,5 +139,5 @@ export const createJudge = ({ send, trouble, announce, judged = () => {}, memory
     return shown;
   };
 
-  return { badge, controls, decide, editNotes, prefer, rate, take, toggleRating, stateOf, undo };
+  return { arrived, badge, controls, decide, editNotes, prefer, rate, take, toggleRating, stateOf, undo };
 };

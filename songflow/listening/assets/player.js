@@ -71,7 +71,8 @@ export const createPlayer = (bar, { neighbour, trouble, changed }) => {
     group = among ?? [];
     bar.hidden = false;
     playing.textContent = name ?? nameOf(song);
-    facts.textContent = name === null ? song.prompt ?? "" : "";
+    // A song of the grid has no request.
+    facts.textContent = name === null ? song.request?.prompt ?? "" : "";
     other.hidden = true;
     wave.setPeaks([]);
     audio.src = fileOf(song, "audio");
