@@ -9,11 +9,11 @@ library's folder may not be written, it lies in a temporary one.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,11 @@ from songflow.listening.search import cards_of
 
 __all__ = ["Index"]
 
+log = logging.getLogger(__name__)
+
 _BATCH = 1000
 _LOOK_SECONDS = 0.5
+_TRY_AGAIN_SECONDS = 1.0
 # Clocks of machines differ, and a transaction becomes visible a moment after its time.
 _OVERLAP = timedelta(seconds=60)
 _songs, _measures = schema.songs, schema.measures
@@ -73,8 +76,12 @@ class Index:
     async def __aexit__(self, *_: object) -> None:
         if self._filling is not None:
             self._filling.cancel()
-            with suppress(asyncio.CancelledError):
+            try:
                 await self._filling
+            except asyncio.CancelledError:
+                pass
+            except sqlite3.Error as error:  # such as of a full disk
+                log.warning("The room's index is incomplete, the next room goes on with it: %s", error)
         async with self._turn:
             self.database.close()
             self._writer.close()
@@ -175,9 +182,12 @@ class Index:
 
     async def _fill(self) -> None:
         while self._low is not None:
-            with suppress(LibraryError):  # the ledger is busy: the next turn tries again
+            pause = 0.0
+            try:
                 await self._fill_once()
-            await asyncio.sleep(0)
+            except LibraryError:  # the ledger is busy or down: the next turn tries again
+                pause = _TRY_AGAIN_SECONDS
+            await asyncio.sleep(pause)
 
     async def _fill_once(self) -> None:
         """Take in the next older songs."""

@@ -38,30 +38,35 @@ _FINGERPRINT = hashlib.sha256(repr((_VERSION, _TABLES)).encode()).hexdigest()
 def connected(path: Path) -> sqlite3.Connection:
     """A connection to an index, made if it is not there."""
     database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-    database.execute("PRAGMA journal_mode=WAL")
-    # A cache: what a crash takes away is made again.
-    database.execute("PRAGMA synchronous=NORMAL")
-    database.execute("PRAGMA mmap_size=268435456")
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        # A cache: what a crash takes away is made again.
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.execute("PRAGMA mmap_size=268435456")
+    except BaseException:
+        database.close()
+        raise
     return database
 
 
 def prepared(path: Path) -> sqlite3.Connection:
     """A connection to an index of this version; another one, or a broken one, is begun anew."""
-    for _ in range(2):
-        database = connected(path)
-        try:
-            known = dict(database.execute("SELECT name, value FROM state")).get("version")
-        except sqlite3.DatabaseError:
-            known = None
-        if known == _FINGERPRINT:
-            return database
-        database.close()
+    if not _is_of_this_version(path):
         path.unlink(missing_ok=True)
         for ending in ("-wal", "-shm"):
             path.with_name(path.name + ending).unlink(missing_ok=True)
         with closing(connected(path)) as database:
             emptied(database)
     return connected(path)
+
+
+def _is_of_this_version(path: Path) -> bool:
+    try:
+        with closing(connected(path)) as database:
+            state = dict(database.execute("SELECT name, value FROM state"))
+    except sqlite3.DatabaseError:
+        return False
+    return bool(state.get("version") == _FINGERPRINT)
 
 
 def emptied(database: sqlite3.Connection) -> None:

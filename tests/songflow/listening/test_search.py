@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 from urllib.parse import parse_qsl
 
 import pytest
 
 from benchmarks.library import fill
 from songflow.catalog.judging import judge_row
-from songflow.errors import InputError
+from songflow.errors import InputError, LibraryError
 from songflow.generation.lifecycle import generate_in
 from songflow.ledger.judgements import JudgementKind
 from songflow.library.library import Library
@@ -113,7 +115,7 @@ async def test_the_next_room_goes_on_with_the_index(library: Library) -> None:
         assert (second.size(), found(second, "rating_from=4.5")) == (SONGS, [6])
     (folder / FILE_NAME).write_bytes(b"no index" * 1000)
     async with Index(library.ledger, folder) as third:
-        assert third.size() == SONGS
+        assert (third.size(), third.path) == (SONGS, folder / FILE_NAME)
 
 
 async def test_an_index_that_cannot_be_beside_the_ledger_is_elsewhere(library: Library) -> None:
@@ -134,6 +136,40 @@ async def test_older_songs_are_taken_in_while_the_room_is_open(
         assert (index.is_complete, found(index, "", 0, 2)) == (False, [59, 60])
         await index.filled()
         assert (index.is_complete, index.size()) == (True, SONGS)
+
+
+async def test_a_ledger_that_is_down_is_asked_again_after_a_while(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at once and again and again; once it answers, the older songs follow."""
+    monkeypatch.setattr("songflow.listening.index._BATCH", 10)
+    monkeypatch.setattr("songflow.listening.index._TRY_AGAIN_SECONDS", 0.2)
+    async with Index(library.ledger, library.settings.folder) as index:
+        read = AsyncMock(side_effect=LibraryError("it is down"))
+        with monkeypatch.context() as down:
+            down.setattr(index, "_read", read)
+            await asyncio.sleep(0.1)
+            assert read.await_count == 1
+        await index.filled()
+        assert index.size() == SONGS
+
+
+async def test_a_full_disk_leaves_a_room_that_can_be_closed(
+    library: Library, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its connections, too; the next room goes on."""
+    monkeypatch.setattr("songflow.listening.index._BATCH", 10)
+    async with Index(library.ledger, library.settings.folder) as index:
+        with monkeypatch.context() as full:
+            full.setattr(index, "_write", Mock(side_effect=sqlite3.OperationalError("disk is full")))
+            with pytest.raises(sqlite3.OperationalError):
+                await index.filled()
+    assert "disk is full" in caplog.text
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        index.size()
+    async with Index(library.ledger, library.settings.folder) as index:
+        await index.filled()
+        assert index.size() == SONGS
 
 
 def test_hostile_names_stay_names() -> None:
