@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 _BATCH = 1000
 _LOOK_SECONDS = 0.5
 _TRY_AGAIN_SECONDS = 1.0
+# Songs that were changed last, which tell whether the ledger has been restored from a backup.
+_COMPARED = 100
+_NEVER = datetime.min.replace(tzinfo=UTC)
 # Clocks of machines differ, and a transaction becomes visible a moment after its time.
 _OVERLAP = timedelta(seconds=60)
 _songs, _measures = schema.songs, schema.measures
@@ -44,11 +47,10 @@ _songs, _measures = schema.songs, schema.measures
 class Index:
     """An open index, for one event loop; an async context manager.
 
-    `number` grows with each change of the songs that it holds. `database` is a connection that reads.
+    Several rooms of a library share its file. `database` is a connection that reads.
     """
 
     def __init__(self, ledger: Ledger, folder: Path) -> None:
-        self.number = 0
         self._ledger = ledger
         self._folder = folder
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -94,6 +96,12 @@ class Index:
         return self._low is None
 
     @property
+    def number(self) -> int:
+        """It grows with each change of the songs in it, whichever room has written it."""
+        (number,) = self.database.execute("SELECT value FROM state WHERE name = 'number'").fetchone()
+        return int(number)
+
+    @property
     def path(self) -> Path:
         """Its file."""
         return self._path
@@ -134,8 +142,9 @@ class Index:
     async def facets(self) -> list[dict[str, Any]]:
         """The choices of the filters, see `songflow.listening.facets`."""
         async with self._counting:
-            if self._facets is None or self._facets[0] != self.number:
-                self._facets = (self.number, await asyncio.to_thread(facets, self._path))
+            number = self.number
+            if self._facets is None or self._facets[0] != number:
+                self._facets = (number, await asyncio.to_thread(facets, self._path))
             return self._facets[1]
 
     async def _take_in_changes(self) -> None:
@@ -167,7 +176,6 @@ class Index:
                 new = [one for one in found if not self._has(one)]
                 if new:
                     await asyncio.to_thread(self._write, new)
-                    self.number += 1
                 below = min(one.song for one in found)
             if len(found) < _BATCH:
                 return
@@ -196,7 +204,6 @@ class Index:
             found = await self._read(_songs.c.id < self._low)
             if found:
                 await asyncio.to_thread(self._write, found)
-                self.number += 1
             self._low = min(one.song for one in found) if len(found) == _BATCH else None
             await self._remember(low=str(self._low or ""))
 
@@ -211,18 +218,29 @@ class Index:
         return int(newest) + 1
 
     async def _belongs(self) -> bool:
-        """Whether the index is of this ledger: of a restored or another one, its newest song would be another."""
-        newest = self.database.execute(
-            "SELECT song, submission_id FROM listing ORDER BY song DESC LIMIT 1"
-        ).fetchone()
+        """Whether the index is of this ledger: of another one its newest song would be another.
+
+        A restored backup has taken back what was changed last, so there the songs that were changed last are older.
+        """
         name = dict(self.database.execute("SELECT name, value FROM state")).get("ledger")
         if name != self._ledger.database.name:
             return False
-        if newest is None:
-            return True
+        noted = self.database.execute(
+            "SELECT song, submission_id, changed FROM listing WHERE song = (SELECT max(song) FROM listing) "
+            "OR song IN (SELECT song FROM listing ORDER BY changed DESC LIMIT ?)",
+            (_COMPARED,),
+        ).fetchall()
+        statement = select(_songs.c.id, _songs.c.submission_id, _songs.c.changed_at).where(
+            _songs.c.id.in_([song for song, *_ in noted])
+        )
         async with self._ledger.database.read() as connection:
-            found = await connection.execute(select(_songs.c.submission_id).where(_songs.c.id == newest[0]))
-            return bool(found.scalar() == newest[1])
+            found = {song: (of, changed) for song, of, changed in await connection.execute(statement)}
+        return all(
+            song in found
+            and found[song][0] == submission
+            and (changed is None or (found[song][1] or _NEVER) >= datetime.fromisoformat(changed))
+            for song, submission, changed in noted
+        )
 
     async def _read(self, condition: ColumnElement[bool]) -> list[Listed]:
         async with self._ledger.database.read() as connection:

@@ -22,7 +22,7 @@ _TABLES = (
     "CREATE TABLE listing (place INTEGER PRIMARY KEY, song INTEGER NOT NULL UNIQUE, changed TEXT, "
     f"{', '.join(_COLUMNS)}, title)",
     "CREATE TABLE cards (place INTEGER PRIMARY KEY, card TEXT NOT NULL)",
-    "CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT)",
+    "CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT)",
     "CREATE VIRTUAL TABLE words USING fts5(text, detail=none, prefix='1 2 3 4 5 6', "
     "tokenize='unicode61 remove_diacritics 2')",
     "CREATE INDEX by_song_id ON listing (song_id)",
@@ -70,13 +70,15 @@ def _is_of_this_version(path: Path) -> bool:
 
 
 def emptied(database: sqlite3.Connection) -> None:
-    """Make the tables, without a song."""
+    """Make the tables, without a song. The number of changes grows on: another room may have seen it."""
     database.execute("BEGIN IMMEDIATE")
-    for table in ("listing", "cards", "state", "words"):
+    for table in ("listing", "cards", "words"):
         database.execute(f"DROP TABLE IF EXISTS {table}")
     for statement in _TABLES:
         database.execute(statement)
+    database.execute("DELETE FROM state WHERE name <> 'number'")
     database.execute("INSERT INTO state VALUES ('version', ?)", (_FINGERPRINT,))
+    _count_change(database)
     database.execute("COMMIT")
 
 
@@ -99,4 +101,11 @@ def write(database: sqlite3.Connection, songs: Sequence[Listed]) -> None:
         "INSERT INTO state VALUES ('newest', ?1) "
         "ON CONFLICT (name) DO UPDATE SET value = max(CAST(value AS INTEGER), ?1)",
         (newest,),
+    )
+    _count_change(database)
+
+
+def _count_change(database: sqlite3.Connection) -> None:
+    database.execute(
+        "INSERT INTO state VALUES ('number', 1) ON CONFLICT (name) DO UPDATE SET value = value + 1"
     )

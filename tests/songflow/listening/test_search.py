@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,41 @@ async def test_the_next_room_goes_on_with_the_index(library: Library) -> None:
     (folder / FILE_NAME).write_bytes(b"no index" * 1000)
     async with Index(library.ledger, folder) as third:
         assert (third.size(), third.path) == (SONGS, folder / FILE_NAME)
+
+
+async def test_two_rooms_of_a_library_see_the_same_changes(
+    library: Library, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They share the file: what one has written is new for the other, too."""
+    monkeypatch.setattr("songflow.listening.index._LOOK_SECONDS", 0.0)
+    async with Index(library.ledger, library.settings.folder) as other:
+        number, facets = other.number, await other.facets()
+        await judge_row(library.ledger, 5, JudgementKind.DECISION, "keep")
+        await index.refresh(5)
+        await other.follow()
+        assert (other.number > number, other.number == index.number) == (True, True)
+        assert await other.facets() == await index.facets() != facets
+
+
+async def test_a_restored_ledger_has_another_index(library: Library) -> None:
+    """What was judged after the backup is gone from the room, too, though the songs are the same."""
+    folder = library.settings.folder
+    with (
+        closing(sqlite3.connect(folder / "ledger.sqlite")) as ledger,
+        closing(sqlite3.connect(folder / "backup.sqlite")) as backup,
+    ):
+        ledger.execute("UPDATE songs SET changed_at = '2026-01-01 00:00:00'")
+        ledger.commit()
+        ledger.backup(backup)
+        for song in (5, 9):
+            await judge_row(library.ledger, song, JudgementKind.RATING, 4.5)
+        async with Index(library.ledger, folder) as index:
+            assert sorted(found(index, "rating_from=4.5")) == [5, 9]
+        backup.backup(ledger)
+    await judge_row(library.ledger, 9, JudgementKind.RATING, 4.5)
+    async with Index(library.ledger, folder) as index:
+        await index.filled()
+        assert (found(index, "rating_from=4.5"), index.size()) == ([9], SONGS)
 
 
 async def test_an_index_that_cannot_be_beside_the_ledger_is_elsewhere(library: Library) -> None:
