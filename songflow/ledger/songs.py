@@ -323,7 +323,7 @@ class Songs:
 
     async def titles_by_prefix(self, prefix: str) -> dict[str, str | None]:
         """The gateway ids that begin with a text, or whose file name does, in order, each with the title of a song."""
-        columns = (_songs.c.song_id, _songs.c.title)
+        prefix, columns = clean_text(prefix) or "", (_songs.c.song_id, _songs.c.title)
         begins = _songs.c.song_id.startswith(prefix, autoescape=True)
         inside = (_songs.c.song_id.contains(f"{sign}{prefix}", autoescape=True) for sign in PATH_SIGNS)
         async with self._database.read() as connection:
@@ -413,6 +413,8 @@ async def _descent(connection: Connection, submission_id: str, parent_song_id: s
 
 async def songs_where(connection: Connection, column: str, wanted: str | int) -> list[Song]:
     """The songs whose column has a value, in the order of their rows."""
+    if isinstance(wanted, str):
+        wanted = clean_text(wanted) or ""  # as it would be stored
     rows = await connection.execute(_WHERE[column], {"wanted": wanted})
     return [Song.from_row(dict(row)) for row in rows.mappings()]
 

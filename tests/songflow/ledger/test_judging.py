@@ -56,7 +56,7 @@ async def test_a_rating_out_of_range_is_refused(ledger: Ledger, rainy, rating: f
     assert (await ledger.songs.get(rainy[0].id)).rating == 3
 
 
-@pytest.mark.parametrize("reference", ["c", "", "/audio/other.mp3", "s3://rain.mp3", "%"])
+@pytest.mark.parametrize("reference", ["c", "", "/audio/other.mp3", "s3://rain.mp3", "%", "\udcff id"])
 async def test_an_unknown_song_cannot_be_rated(ledger: Ledger, rainy, reference: str) -> None:
     """For any kind of reference."""
     with pytest.raises(InputError, match="This library has no song"):
