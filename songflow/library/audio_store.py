@@ -74,8 +74,16 @@ class AudioStore:
         """Open the store, create the local folders and check that they are writable.
 
         Raises:
-            LibraryError: they are not, or the store cannot be opened.
+            LibraryError: they are not, the store cannot be opened, or the ledger could not name its songs.
         """
+        place = self._root if self.is_local else self._url
+        try:
+            place.encode()
+        except UnicodeEncodeError:
+            raise LibraryError(
+                f"The songs' folder {place!r} has a name that is not valid Unicode, which no ledger can store.",
+                next="choose another with --library, SONGFLOW_LIBRARY or SONGFLOW_AUDIO_URL; nothing was sent.",
+            ) from None
         prepare_folder(self.parts)
         self.require_opened()
 

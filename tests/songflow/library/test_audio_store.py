@@ -198,6 +198,13 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path, folder: str)
     assert caught.value.exit_code == 2
 
 
+def test_a_folder_that_no_ledger_can_name_is_refused(tmp_path: Path) -> None:
+    """Before a song is paid for whose place could not be recorded."""
+    with pytest.raises(LibraryError, match="is not valid Unicode"):
+        AudioStore(None, tmp_path / "m\udcffsic").prepare()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_preparing_a_folder_leaves_nothing_in_it(tmp_path: Path) -> None:
     """The file that tests for write access is deleted."""
     prepare_folder(tmp_path / "a" / "b")
