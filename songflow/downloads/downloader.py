@@ -272,6 +272,7 @@ class Downloads:
             discard_part(part)
             raise DownloadProblem("its host sent a range that was not requested")
         if start == 0:
+            discard_part(part)  # after a kill the new note must not stand beside an old file's bytes
             _remember(part, url, response)
         with part.open("r+b" if start else "wb") as file:
             file.seek(start)

@@ -158,7 +158,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Connection]:
-        """Open a transaction that reads one snapshot of the ledger.
+        """Open a transaction that only reads; on SQLite all of its statements read one snapshot.
 
         Raises:
             LibraryError: the database cannot be used now (`write` raises it too).

@@ -70,13 +70,20 @@ class Pace:
         """
         async with self._database.write("pace") as connection:
             rows = await connection.execute(
-                select(_paces.c.pause).where(_paces.c.account == account).with_for_update()
+                select(_paces.c.pause, _paces.c.not_before)
+                .where(_paces.c.account == account)
+                .with_for_update()
             )
-            before = rows.scalar()
+            row = rows.one_or_none()
+            before = None if row is None else row.pause
             doubled = FIRST_PAUSE_SECONDS if before is None else (2 * before if paced else before)
             pause = min(max(doubled, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
             wait = min(pause if asked is None else max(asked, pause), LONGEST_PAUSE_SECONDS)
-            values = {"pause": pause, "not_before": datetime.now(UTC) + timedelta(seconds=wait)}
+            not_before = datetime.now(UTC) + timedelta(seconds=wait)
+            # Slots were handed out already until then: earlier ones between them would make the requests closer.
+            if row is not None and asked is None and paced:
+                not_before = max(not_before, row.not_before)
+            values = {"pause": pause, "not_before": not_before}
             await upsert(connection, _paces, {"account": account, **values}, replace=tuple(values))
 
     async def speed_up(self, account: str) -> None:

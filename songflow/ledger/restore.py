@@ -23,7 +23,7 @@ from songflow.ledger.answers import store_answer
 from songflow.ledger.engine import Connection, Database
 from songflow.ledger.lease import Lease
 from songflow.ledger.money import count_reserved, count_spent, release_held
-from songflow.ledger.queries import one_generation, submissions_of
+from songflow.ledger.queries import lock_name, one_generation, submissions_of
 from songflow.ledger.rows import Song, Submission, clean_text, json_list, lease_columns
 from songflow.ledger.songs import songs_where
 from songflow.ledger.spool import SpooledIntent, SpoolEntry
@@ -112,9 +112,7 @@ class Restore:
         paid: dict[str, SpoolEntry] = {}
         for entry in entries:
             known = paid.get(entry.submission_id)
-            if entry.outcome in _MAY_BE_PAID and (
-                known is None or entry.is_accepted or not known.is_accepted
-            ):
+            if entry.may_be_paid and (known is None or entry.is_accepted or not known.is_accepted):
                 paid[entry.submission_id] = entry
         ids = list(paid)
         async with self._database.read() as connection:
@@ -138,12 +136,18 @@ class Restore:
         if columns is None or entry.intent is None:
             return "the spool does not have its request"
         async with self._database.write("rebuilt") as connection:
+            await lock_name(
+                connection, f"restore {entry.submission_id}"
+            )  # two rescues would count its price twice
             rows = await connection.execute(
                 select(_submissions).where(_submissions.c.id == entry.submission_id)
             )
             row = rows.mappings().one_or_none()
             if row is not None:
-                return await _correct(connection, Submission.from_row(dict(row)), columns)
+                reason = await _correct(connection, Submission.from_row(dict(row)), columns)
+                if reason is None and entry.answer is not None:
+                    await store_answer(connection, entry.submission_id, "submit", entry.answer)
+                return reason
             generation = await one_generation(connection, entry.key)
             if generation is None:
                 await _add_spooled_generation(connection, entry.key, entry.intent)
@@ -162,7 +166,6 @@ class Restore:
         return None
 
 
-_MAY_BE_PAID = frozenset({"accepted", "unknown"})
 _CHUNK = 1000
 _STATES = select(_submissions.c.id, _submissions.c.state)
 

@@ -91,6 +91,11 @@ class SpoolEntry:
         """True if the gateway accepted the request and bills it."""
         return self.outcome == "accepted"
 
+    @property
+    def may_be_paid(self) -> bool:
+        """True if the gateway bills the request, or may do so."""
+        return self.outcome in ("accepted", "unknown")
+
 
 class Spool:
     """Append-only files of JSON lines in one folder, one file per host, and a reserve for a full disk.
@@ -188,14 +193,19 @@ class Spool:
         return [*sorted(self._folder.glob("accepted.*.jsonl")), *sorted(self._folder.glob("reserve.*.jsonl"))]
 
     def newest(self) -> list[SpoolEntry]:
-        """The last entries of every host's file, read without the rest of it."""
+        """The last entries of every host's file, as many as it takes to reach one that is or may be paid for."""
         found: list[SpoolEntry] = []
         for path in self._files():
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 most = _NEWEST_BYTES if path.name.startswith("accepted.") else size
-                file.seek(max(0, size - most))
-                found += _parsed(file.read(most))
+                while True:
+                    file.seek(max(0, size - most))
+                    last = _parsed(file.read(most))
+                    if most >= size or any(entry.may_be_paid for entry in last):
+                        break
+                    most *= 4
+                found += last
         return found
 
     def find(self, submission_id: str) -> SpoolEntry | None:

@@ -12,6 +12,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -138,13 +139,18 @@ def _published() -> set[Place]:
 
 def _songs_below(folder: Path) -> Iterator[Path]:
     """Regular files with a song's ending, in a stable order; hidden folders hold unfinished downloads."""
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=_warn_of):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
             path = Path(place) / name
             # Opening a pipe would block, and a link could lead anywhere.
-            if path.suffix.lower() in _ENDINGS and stat.S_ISREG(path.lstat().st_mode):
-                yield path
+            with suppress(FileNotFoundError):  # somebody moves files meanwhile
+                if path.suffix.lower() in _ENDINGS and stat.S_ISREG(path.lstat().st_mode):
+                    yield path
+
+
+def _warn_of(error: OSError) -> None:
+    log.warning("The folder %s cannot be read (%s): its songs are left out.", error.filename, error.strerror)
 
 
 def _is_joined_here(path: Path) -> bool:
@@ -194,6 +200,10 @@ def _read(path: Path, places: set[Place]) -> _SongFile:
     Raises:
         NoProvenance: it cannot be added to the ledger.
     """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise NoProvenance("its path is not UTF-8, which the ledger cannot store: rename it") from None
     metadata = _read_metadata(path, places)
     provenance = metadata.provenance
     try:

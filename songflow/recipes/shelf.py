@@ -75,7 +75,11 @@ def portable(recipe: str) -> str:
 
 
 def _existing(name: str) -> Path:
-    """True for a name that looks like a file, so that the error says that it cannot be read."""
+    """The file of a recipe, also one that is missing but looks like a file: reading it says so.
+
+    Raises:
+        InputError: there is neither such a file nor such a name.
+    """
     path = Path(name)
     if name.endswith((".yaml", ".yml")) or "/" in name or path.is_file():
         return path

@@ -42,6 +42,15 @@ async def test_a_second_429_doubles_the_pause_and_an_acceptance_halves_it(ledger
     assert await ledger.pace.slot(KEY) is None
 
 
+async def test_a_429_takes_back_no_slot_that_was_handed_out(ledger: Ledger) -> None:
+    """Requests in between would come closer than before it."""
+    for _ in range(3):
+        await ledger.pace.slow_down(KEY, None)
+    taken = [await ledger.pace.slot(KEY) for _ in range(10)]
+    await ledger.pace.slow_down(KEY, None)
+    assert await ledger.pace.slot(KEY) > taken[-1]
+
+
 async def test_no_wait_is_longer_than_the_longest_pause(ledger: Ledger) -> None:
     """Whatever the gateway asks for, and however many wait."""
     await ledger.pace.slow_down(KEY, 1e6)

@@ -298,6 +298,18 @@ def test_the_newest_entries_are_read_without_the_rest(spool: Spool, monkeypatch)
     assert newest == [f"s{number}" for number in range(50)][-len(newest) :]
 
 
+def test_entries_that_cost_nothing_do_not_hide_a_paid_one_before_them(spool: Spool, monkeypatch) -> None:
+    """A ledger that is older than the spool is noticed by the newest entries, and refuses to pay."""
+    monkeypatch.setattr(spool_module, "_NEWEST_BYTES", 2000)
+    for number in range(300):
+        spool.append(_entry(f"paid{number}"))
+    for number in range(60):
+        spool.append(_entry(f"refused{number}", outcome="refused", generation_id=None, track_ids=()))
+    newest = [entry.submission_id for entry in spool.newest()]
+    assert "paid299" in newest
+    assert "paid0" not in newest
+
+
 def test_a_full_disk_is_an_error_and_loses_no_earlier_entry(small_disk: Path) -> None:
     """When there is space again, entries are appended again."""
     spool = Spool(small_disk)

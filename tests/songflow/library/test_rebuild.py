@@ -453,3 +453,21 @@ async def test_a_file_whose_row_was_never_written_is_adopted(made: Any) -> None:
     assert [one.found for one in await rebuild(library, Path(before.path[0]).parent, [place])] == [
         Found.KNOWN
     ] * 2
+
+
+async def test_a_file_whose_name_is_no_text_is_skipped_with_its_reason(made: Any, tmp_path: Path) -> None:
+    """From an old archive, perhaps: the others are restored."""
+    opened, place, _ = await made(alone=True)
+    folder = tmp_path / "old"
+    folder.mkdir()
+    songs = await opened.library.ledger.songs.of_key("core")
+    for number, song in enumerate(songs):
+        (folder / os.fsdecode(b"caf\xe9.mp3" if number else b"plain.mp3")).write_bytes(
+            Path(song.path).read_bytes()
+        )
+    await forget_all(opened.library)
+    found = await rebuild(opened.library, folder, [place])
+    assert sorted((one.found, "UTF-8" in (one.reason or "")) for one in found) == [
+        (Found.ADDED, False),
+        (Found.SKIPPED, True),
+    ]
