@@ -86,6 +86,11 @@ def _heat_panel(
     counts = np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
     sums = np.bincount(flat, weights=values[known], minlength=shape[0] * shape[1]).reshape(shape)
     means = np.ma.masked_invalid(np.divide(sums, counts, out=np.full(shape, np.nan), where=counts > 0))
+    if not means.count():
+        axes.text(0.5, 0.5, "no song has both", ha="center", va="center", transform=axes.transAxes)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        return
     image = axes.imshow(means, cmap=SCALE, aspect="auto")
     figure.colorbar(image, ax=axes, pad=0.02, shrink=0.9).outline.set_visible(False)
     axes.grid(visible=False)

@@ -16,7 +16,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +148,7 @@ class Files:
                 return [self.text(name) for name in self._matching(pattern)]
             case {"csv": str(name), **rest} if not rest.keys() - {"column"}:
                 column = str(rest.get("column", field))
-                return [row[column] for row in self.rows(name, {column: field}) if column in row]
+                return _column_of(name, column, self.rows(name, {column: field}))
             case {"from": _}:
                 return self._steps(field, given)
             case _:
@@ -166,6 +166,8 @@ class Files:
             raise BadValue(
                 f"has {steps} values: {MAX_VALUES} is the most (give fewer `steps`, or sample them)"
             )
+        if field in _WHOLE and steps > ends.high - ends.low + 1:
+            raise BadValue(f"has {steps} steps for {ends.high - ends.low + 1} whole numbers")
         return ends.steps(steps)
 
     def one(self, given: Any) -> Any:
@@ -203,6 +205,8 @@ class Files:
                     raise BadValue(
                         f"{name}:{reader.line_num} has more cells than columns (quote a text with commas)"
                     )
+                if not any(plain_text(cell or "").strip() for cell in row.values()):
+                    continue  # a line of nothing but commas
                 found.append(
                     {
                         (head if columns else field): _typed(field, row[head])
@@ -252,6 +256,18 @@ class Files:
         if not names:
             raise BadValue(f"{pattern} matches no file")
         return names
+
+
+def _column_of(name: str, column: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """A column's values. It may be shorter than others, but has no gap: with another column it would be out of step."""
+    values = [row[column] for row in rows if column in row]
+    gap = next((number for number, row in enumerate(rows[: len(values)], start=1) if column not in row), None)
+    if gap is not None:
+        raise BadValue(
+            f"{name} has no value for {column} in row {gap}, and has some below: fill it, or use the rows as they are "
+            f"with list: {{csv: {name}}}"
+        )
+    return values
 
 
 def _typed(field: str, text: str) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas
 import pytest
 
 from songflow.reports.effects import effect_of, interval
-from songflow.reports.facts import OUTCOMES, facts_of, varied_fields
+from songflow.reports.facts import OUTCOMES, VariedField, facts_of, varied_fields
+from songflow.reports.heat_maps import draw_heat_map
 
 BY_NAME = {outcome.name: outcome for outcome in OUTCOMES}
 
@@ -167,3 +169,12 @@ def test_intervals_contain_the_true_mean_at_their_confidence() -> None:
     luck = np.random.default_rng(3)
     held = sum(low <= 7 <= high for low, high in (interval(luck.normal(7, 2, 6)) for _ in range(1000)))
     assert 930 <= held <= 970
+
+
+def test_fields_that_no_song_has_both_of_make_an_empty_heat_map() -> None:
+    """As in a sweep over two families."""
+    facts = pandas.DataFrame(
+        {"a": [1.0, 2.0, None, None], "b": [None, None, 3.0, 4.0], OUTCOMES[0].name: [1.0, 2.0, 3.0, 4.0]}
+    )
+    across, down = (VariedField(name, name, is_number=True) for name in "ab")
+    assert draw_heat_map(facts, across, down, OUTCOMES[:1]).startswith(b"\x89PNG")

@@ -227,7 +227,7 @@ class TestFiles:
         assert {cell.request.negative_prompt for cell in cells} == {"drums"}
 
     def test_csv_rows_and_columns(self, tmp_path: Path) -> None:
-        """Numbers become numbers, texts stay texts, an empty cell has the default."""
+        """Numbers become numbers, texts stay texts, an empty cell has the default, an empty line is no row."""
         (tmp_path / "rows.csv").write_text(
             '\ufeffprompt,seed,prompt_strength,bypass_prompt_optimization\n"a waltz, slow",1,0.25,true\n123,,,\n'
         )
@@ -237,8 +237,8 @@ class TestFiles:
         assert [cell.request.bypass_prompt_optimization for cell in cells] == [True, False]
         (tmp_path / "numbers.csv").write_text("seed,prompt_strength\n7.0,1e-1\n8.,.5\n007,+0\n,\n")
         numbers = {"list": {"csv": "numbers.csv"}}
-        assert values(numbers, "seed", tmp_path) == [7, 8, 7, -1]
-        assert values(numbers, "prompt_strength", tmp_path) == [0.1, 0.5, 0, 0.5]
+        assert values(numbers, "seed", tmp_path) == [7, 8, 7]
+        assert values(numbers, "prompt_strength", tmp_path) == [0.1, 0.5, 0]
         (tmp_path / "plain.csv").write_text("words,n\nla,1\nlo,2\n")
         assert values({"grid": {"lyrics": {"csv": "plain.csv", "column": "words"}}}, "lyrics", tmp_path) == [
             "la",
@@ -340,3 +340,25 @@ def test_a_text_may_be_the_path_of_a_file(tmp_path: Path) -> None:
     assert parse_sweep("prompt: a.yaml", tmp_path).fixed == {"prompt": "a.yaml"}
     with pytest.raises(InputError, match=r"gone\.yaml cannot be read: No such file"):
         parse_sweep(str(tmp_path / "gone.yaml"), tmp_path)
+
+
+def test_columns_of_a_file_with_gaps_are_refused_and_empty_lines_are_none(tmp_path: Path) -> None:
+    """Two columns with a gap each would be out of step: `folk` would be sung with the words of another row."""
+    (tmp_path / "t.csv").write_text("style,words\njazz,one\nfolk,\n,three\nrock,four\n,\n")
+    column = {name: {"csv": "t.csv", "column": name} for name in ("style", "words")}
+    spec = {"lyrics_type": "user", "zip": {"prompt": column["style"], "lyrics": column["words"]}}
+    with pytest.raises(InvalidDocument, match="no value for style in row 3"):
+        parse_sweep(spec, tmp_path)
+    (tmp_path / "t.csv").write_text("style,words\njazz,one\nfolk,two\n,\n")
+    assert len(cells_of(parse_sweep(spec, tmp_path), access_from_environment())) == 2
+
+
+def test_more_steps_than_whole_numbers_are_refused(tmp_path: Path) -> None:
+    """Some would be made twice."""
+    spec = {
+        "prompt": "x",
+        "model_type": "acestep-v15-turbo",
+        "grid": {"bpm": {"from": 100, "to": 102, "steps": 5}},
+    }
+    with pytest.raises(InvalidDocument, match="5 steps for 3 whole numbers"):
+        parse_sweep(spec, tmp_path)
