@@ -202,7 +202,10 @@ async def _detaching(work: Callable[[], Awaitable[_T]], left: Callable[[], Await
 
 async def _detached(key: str, common: Common) -> SongflowError:
     """Describe what Ctrl-C leaves behind, from the ledger."""
-    async with Session(common.library_settings(), reads_only=True) as session:
+    settings = common.library_settings()
+    if not settings.exists():
+        return RequestNotSent("Interrupted before anything was sent.", key=key, next="run the command again.")
+    async with Session(settings, reads_only=True) as session:
         current = await _unfinished(session, key)
     if current is None or RULES[current.state].billed.value == "no":
         return RequestNotSent("Interrupted before anything was sent.", key=key, next="run the command again.")

@@ -18,7 +18,7 @@ from cli.output import SIMULATED, Output, confirm
 from cli.paid_command import guarded, named
 from songflow.accounts import place_text
 from songflow.documents.text import counted, one_line
-from songflow.errors import InputError
+from songflow.errors import InputError, SongflowError, StillRunning
 from songflow.gateways import bills_nothing
 from songflow.generation import rescue as domain
 from songflow.generation.error_texts import unsettled_error
@@ -120,7 +120,18 @@ def rescue(
     with named(choice.resubmit or choice.write_off or choice.key):
         if choice.resubmit is not None:
             return command.resubmit(choice.resubmit)
-        return asyncio.run(command.run())
+        if choice.list:
+            return asyncio.run(command.run())
+        return guarded(command.run, choice.key, common, "run `songflow rescue` again", left=_detached)
+
+
+async def _detached() -> SongflowError:
+    """Describe what Ctrl-C leaves behind."""
+    return StillRunning(
+        "Detached: what was collected is stored, and everything else goes on at the gateway.",
+        billed="maybe",
+        next="run `songflow rescue` again: it pays for nothing.",
+    )
 
 
 @dataclass(frozen=True)

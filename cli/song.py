@@ -25,7 +25,9 @@ from songflow.documents.text import marks_removed
 from songflow.errors import (
     ChoiceNeeded,
     InputError,
+    LibraryError,
     MissingCredentials,
+    OutcomeUnknown,
     RequestNotSent,
     SongflowError,
     StillRunning,
@@ -36,7 +38,7 @@ from songflow.generation.lifecycle import mint_key
 from songflow.generation.policy import PayingPolicy
 from songflow.generation.session import Session
 from songflow.ledger.rows import Submission
-from songflow.ledger.states import RULES, State
+from songflow.ledger.states import RULES, Billed, State
 from songflow.library.library import Library
 from songflow.parameters import KeyedSafety, session_settings
 from songflow.recipes.answers import given_answers
@@ -257,24 +259,32 @@ class _SongOrder:
 
     async def _left(self, key: str) -> SongflowError:
         """Describe what Ctrl-C leaves behind, from the ledger."""
+        come_back = f"continue with the same command and --key {key}, or collect with `songflow rescue`."
         try:
             steps = (await self._kept(key)).steps
+        except LibraryError as error:
+            return OutcomeUnknown(
+                f"Detached, and the ledger cannot be read now: {error.message}", key=key, next=come_back
+            )
         except InputError:
             steps = ()
-        if not steps:
+        rules = [(piece, RULES[State(piece.state)]) for piece in steps]
+        if all(rule.billed is Billed.NO for _, rule in rules):
             return RequestNotSent(
                 "Interrupted before anything was sent.", key=key, next="run the command again."
             )
-        running = [
-            f"{piece.path} ({piece.generation_id})" for piece in steps if RULES[State(piece.state)].waits
-        ]
+        running = [f"{piece.path} ({piece.generation_id})" for piece, rule in rules if rule.waits]
+        unsure = [piece.path for piece, rule in rules if rule.unsettled and not rule.waits]
         billed = f" ({SIMULATED})" if (await self._prices()).is_simulated else " and is billed"
-        state = f"{', '.join(running)} continues at the gateway{billed}" if running else "nothing is running"
+        states = [
+            *([f"{', '.join(running)} continues at the gateway{billed}"] if running else []),
+            *([f"{', '.join(unsure)} may have been taken by the gateway"] if unsure else []),
+        ]
         return StillRunning(
-            f"Detached: {state}; finished songs stay stored.",
+            f"Detached: {', and '.join(states) or 'nothing is running'}; finished songs stay stored.",
             key=key,
             state=steps[-1].state,
-            next=f"continue with the same command and --key {key}, or collect with `songflow rescue`.",
+            next=come_back,
         )
 
 

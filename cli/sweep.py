@@ -299,9 +299,10 @@ async def _detached(cells: list[Cell], access: Access, settings: LibrarySettings
         "run the same command again: it collects what is running, makes the rest, and pays for no cell twice."
     )
     if not left.running and not left.unsettled:
-        return RequestNotSent(
-            f"Detached. No cell is under way: {left.stored} of {left.cells} are stored.", next=come_back
-        )
+        message = f"Detached. No cell is under way: {left.stored} of {left.cells} are stored."
+        if not left.spent:
+            return RequestNotSent(message, next=come_back)
+        return StillRunning(message, billed="maybe", next=come_back)
     count = left.running + left.unsettled
     billed = f" ({SIMULATED})" if access.is_simulated else f" and {'is' if count == 1 else 'are'} billed"
     return StillRunning(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 ROW = {
@@ -88,6 +90,22 @@ def test_a_generation_past_its_deadline_is_collected_once(
     again = rescue(shell)
     assert (again.code, again.json) == (0, {"rescued": []})
     assert len(server.bill()) == 1
+
+
+def test_ctrl_c_while_it_waits_says_that_songs_may_have_been_paid_for(
+    shell: Any, gateways: Any, to: Any
+) -> None:
+    """And how to come back."""
+    server = gateways({"fault": "unknown_for_ever", "times": None}, takes=1)
+    assert shell.run("generate", "x", "--deadline", "0", *to(server)).code == 5
+    process = shell.start("rescue", "--poll-interval", "0.1", "--deadline", "600", "--json")
+    asked = httpx.get(f"{server.url}/_simulator/requests").json()["fetches"]["seen"]
+    while httpx.get(f"{server.url}/_simulator/requests").json()["fetches"]["seen"] == asked:
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    run = shell.end(process)
+    assert (run.code, run.json["billed"]) == (5, "maybe")
+    assert "songflow rescue" in run.json["next"]
 
 
 def test_rescue_waits_for_a_given_deadline(shell: Any, gateways: Any, to: Any) -> None:
