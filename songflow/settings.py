@@ -382,14 +382,9 @@ def _model(kind: type[_Settings], prefix: str) -> type[BaseModel]:
 
 def _absolute(folder: Path) -> Path:
     try:
-        found = folder.expanduser().resolve()
-        str(found).encode()  # the ledger stores paths as text
-        return found
-    except UnicodeEncodeError:
-        reason = "its path is not UTF-8, and the ledger could not name the songs in it"
+        return folder.expanduser().resolve()
     except (RuntimeError, OSError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-    raise LibraryError(
-        f"The library's folder {str(folder)!a} cannot be used: {reason}.",
-        next="choose another with --library or SONGFLOW_LIBRARY.",
-    )
+        raise LibraryError(
+            f"The library's folder {folder} cannot be used: {getattr(error, 'strerror', None) or error}.",
+            next="choose another with --library or SONGFLOW_LIBRARY.",
+        ) from None

@@ -136,9 +136,8 @@ class Restore:
         if columns is None or entry.intent is None:
             return "the spool does not have its request"
         async with self._database.write("rebuilt") as connection:
-            await lock_name(
-                connection, f"restore {entry.submission_id}"
-            )  # two rescues would count its price twice
+            # Two rescues at once would count its price twice.
+            await lock_name(connection, f"restore {entry.submission_id}")
             rows = await connection.execute(
                 select(_submissions).where(_submissions.c.id == entry.submission_id)
             )

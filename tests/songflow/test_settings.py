@@ -98,12 +98,3 @@ def test_reading_settings_does_not_import_pydantic_settings() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "False\n"
-
-
-def test_a_library_whose_path_is_no_text_is_refused_before_anything_is_paid(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its songs could be stored, but not recorded."""
-    monkeypatch.setenv("SONGFLOW_LIBRARY", f"{tmp_path}/caf\udce9")
-    with pytest.raises(LibraryError, match="not UTF-8"):
-        LibrarySettings.from_environment()
