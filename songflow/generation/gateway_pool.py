@@ -101,7 +101,7 @@ class GatewayPool:
                 fetch,
                 partial(gateway.fetch_many, family),
                 gateway.most_at_once(family),
-                partial(gateway.ids_at_once, family),
+                ids_of=partial(gateway.ids_at_once, family),
             )
             self._exits.push_async_callback(polls.aclose)
             self._polls[gateway, family] = polls

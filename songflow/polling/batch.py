@@ -123,9 +123,9 @@ class JointPolls:
         ask_one: Fetches one generation.
         ask_many: Fetches several, answering in the same order.
         most: The most ids of one request; 1 if the gateway cannot do it.
-        ids_of: How many ids name a generation in such a request.
         clock: Monotonic seconds.
         luck: Spreads the rounds.
+        ids_of: How many ids name a generation in such a request.
     """
 
     def __init__(
@@ -134,9 +134,10 @@ class JointPolls:
         ask_one: AskOne,
         ask_many: AskMany,
         most: int,
-        ids_of: Callable[[Wanted], int] = lambda _: 1,
         clock: Callable[[], float] = time.monotonic,
         luck: random.Random | None = None,
+        *,
+        ids_of: Callable[[Wanted], int] = lambda _: 1,
     ) -> None:
         self.clock = clock
         self._name = name
