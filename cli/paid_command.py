@@ -30,7 +30,7 @@ from songflow.ledger.states import RULES
 from songflow.parameters import session_settings
 from songflow.settings import debugging, gateway_address, gateway_key
 
-__all__ = ["NewSong", "Order", "guarded", "hint_at_unused_keys", "named", "run_paid"]
+__all__ = ["NewSong", "Order", "guarded", "hint_at_unused_keys", "named", "nothing_sent", "run_paid"]
 
 _T = TypeVar("_T")
 _Made = TypeVar("_Made", covariant=True)
@@ -202,13 +202,12 @@ async def _detaching(work: Callable[[], Awaitable[_T]], left: Callable[[], Await
 
 async def _detached(key: str, common: Common) -> SongflowError:
     """Describe what Ctrl-C leaves behind, from the ledger."""
-    settings = common.library_settings()
-    if not settings.exists():
-        return RequestNotSent("Interrupted before anything was sent.", key=key, next="run the command again.")
-    async with Session(settings, reads_only=True) as session:
-        current = await _unfinished(session, key)
+    settings, current = common.library_settings(), None
+    if settings.exists():
+        async with Session(settings, reads_only=True) as session:
+            current = await _unfinished(session, key)
     if current is None or RULES[current.state].billed.value == "no":
-        return RequestNotSent("Interrupted before anything was sent.", key=key, next="run the command again.")
+        return nothing_sent(key)
     billed = f" ({SIMULATED})" if bills_nothing(current.gateway) else " and is billed"
     return StillRunning(
         f"Detached. The generation {current.any_id or ''} (state '{current.state}') continues at the gateway{billed}.",
@@ -218,6 +217,11 @@ async def _detached(key: str, common: Common) -> SongflowError:
         billed=current.billed,
         next=f"run the same command with --key {key}, or `songflow rescue`.",
     )
+
+
+def nothing_sent(key: str) -> RequestNotSent:
+    """The error of a command that was interrupted before it paid."""
+    return RequestNotSent("Interrupted before anything was sent.", key=key, next="run the command again.")
 
 
 async def _unfinished(session: Session, key: str) -> Submission | None:

@@ -15,7 +15,7 @@ from cli.accounts import access_of, resolve
 from cli.flow_calls import shared_parameters
 from cli.options import Common, Gateway, Paying
 from cli.output import SIMULATED, Output
-from cli.paid_command import guarded, hint_at_unused_keys, named
+from cli.paid_command import guarded, hint_at_unused_keys, named, nothing_sent
 from cli.prefect_mode import use_prefect
 from cli.progress import Waiting
 from cli.run_display import run_display
@@ -28,7 +28,6 @@ from songflow.errors import (
     LibraryError,
     MissingCredentials,
     OutcomeUnknown,
-    RequestNotSent,
     SongflowError,
     StillRunning,
 )
@@ -270,9 +269,7 @@ class _SongOrder:
             steps = ()
         rules = [(piece, RULES[State(piece.state)]) for piece in steps]
         if all(rule.billed is Billed.NO for _, rule in rules):
-            return RequestNotSent(
-                "Interrupted before anything was sent.", key=key, next="run the command again."
-            )
+            return nothing_sent(key)
         running = [f"{piece.path} ({piece.generation_id})" for piece, rule in rules if rule.waits]
         unsure = [piece.path for piece, rule in rules if rule.unsettled and not rule.waits]
         billed = f" ({SIMULATED})" if (await self._prices()).is_simulated else " and is billed"

@@ -39,7 +39,7 @@ class BatchProblem:
     Attributes:
         problem: What went wrong.
         refused: The gateway does not take this request. It may still answer for each generation alone.
-        too_long: The request is too long, or the answer was cut off where answers end: fewer ids make both shorter.
+        too_long: The request is too long, or its answer was cut off for its length: fewer ids make both shorter.
     """
 
     problem: FetchProblem

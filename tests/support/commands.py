@@ -90,6 +90,15 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
+def wait_or_kill(process: subprocess.Popen[Any], seconds: float = 20.0) -> None:
+    """Wait for a process that was told to end. What a failed test left may keep it: then it is killed."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 class ForkServer:
     """Starts commands from one process with all modules loaded.
 
@@ -178,11 +187,7 @@ class ForkServer:
     def close(self) -> None:
         """End the server; commands that still run go on."""
         self._socket.close()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        wait_or_kill(self._process)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from support.commands import wait_or_kill
 
 from songflow.ledger import Ledger, State
 from songflow.ledger.engine import ledger_url
@@ -87,11 +88,7 @@ class Forks:
         """End the forking process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:  # a process that a failed test waited for
-            self._process.kill()
-            self._process.wait()
+        wait_or_kill(self._process)
 
     def _ask(self, question: dict[str, Any]) -> Any:
         assert self._process.stdin is not None
