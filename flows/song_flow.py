@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import logging
 import sys
@@ -10,10 +9,12 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from enum import Enum
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from prefect import Flow, State
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.states import Completed
 
 from blocks.library import SongLibrary
@@ -198,8 +199,9 @@ def _refusing(
         if old not in signature.parameters
     ]
 
-    @functools.wraps(fn)
+    @wraps(fn)
     async def refusing(*args: Any, **kwargs: Any) -> Any:
+        _outlive_the_worker()
         given = [one.name for one in former if kwargs.pop(one.name, _Former.ABSENT) is not _Former.ABSENT]
         if given:
             places = "; ".join(f"{name} is now {moved[name]}" for name in given)
@@ -223,6 +225,17 @@ def _refusing(
     whole = signature.replace(parameters=[*signature.parameters.values(), *former])
     refusing.__dict__["__signature__"] = whole  # the type of a function does not declare it
     return cast("Callable[P, R]", refusing)
+
+
+def _outlive_the_worker() -> None:
+    """Log without a terminal once nobody reads what this process writes, because its worker has died.
+
+    Rich, by which Prefect writes to it, ends a process for that; the run would crash beside the songs it waits for.
+    """
+    for logger in (logging.root, *logging.root.manager.loggerDict.values()):
+        for handler in getattr(logger, "handlers", ()):
+            if isinstance(handler, PrefectConsoleHandler):
+                setattr(handler.console, "on_broken_pipe", partial(setattr, handler.console, "quiet", True))  # noqa: B010
 
 
 def _without_absent(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.client.schemas.schedules import RRuleSchedule
 from support.cluster import PATIENCE, running_team
 
@@ -143,6 +145,18 @@ async def test_a_sweep_loses_a_worker_and_a_shard(team, gateway):
     assert {song.state for song in songs} == {SongState.STORED}
 
 
+async def test_the_server_plans_the_runs_of_the_scheduled_deployments(team):
+    """At the time of day that docs/schedules.md says, in summer and in winter."""
+    async with asyncio.timeout(PATIENCE), get_client() as client:
+        daily = await planned(client, "generate-song/daily")
+        weekly = await planned(client, "sweep/weekly")
+        rescues = await planned(client, "rescue-songs/rescue")
+    assert {(one.hour, one.minute) for one in daily} == {(7, 0)}
+    assert daily[1].date() - daily[0].date() == timedelta(days=1)
+    assert {(one.isoweekday(), one.hour, one.minute) for one in weekly} == {(7, 3, 0)}
+    assert rescues[1] - rescues[0] == timedelta(minutes=15)
+
+
 async def test_a_schedule_makes_a_new_song_each_time(team, gateway):
     there = gateway()
     async with get_client() as client:
@@ -220,6 +234,17 @@ async def ended(client, prompt, number):
             if len(runs) == number and all(run.state.is_final() for run in runs):
                 return runs
             await asyncio.sleep(0.5)
+
+
+async def planned(client, deployment):
+    """When the next runs of a deployment are due, in Berlin; waits until the server has planned some."""
+    found = await client.read_deployment_by_name(deployment)
+    chosen = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[found.id]))
+    while True:
+        runs = await client.read_flow_runs(flow_run_filter=chosen, limit=200)
+        if len(due := sorted(run.expected_start_time for run in runs)) > 1:
+            return [one.astimezone(ZoneInfo("Europe/Berlin")) for one in due]
+        await asyncio.sleep(0.5)
 
 
 async def all_stored(team, runs):

@@ -18,7 +18,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 
 from flows.generate import generate_song
 from flows.rescue import rescue_songs
-from songflow.ledger.states import State
+from songflow.ledger.states import SongState, State
 
 pytestmark = [pytest.mark.prefect, pytest.mark.xdist_group("prefect")]
 
@@ -154,3 +154,20 @@ async def test_the_answer_of_a_run_that_is_stopped_in_its_post_is_stored(
     ends = await asyncio.gather(*(runs[one.__name__].stop_in_its_post(one) for one in DEATHS[kind]))
     expected = ({State.SENDING}, True, ["succeeded"], 1)
     assert dict(zip(runs, ends, strict=True)) == dict.fromkeys(runs, expected)
+
+
+async def test_a_run_goes_on_when_nobody_reads_its_output_any_more(studio, prefect_server, program):
+    """As after the death of its worker: what it logs goes to the server, and its songs are stored."""
+    one = Stopped(
+        "a script", "unread", studio({"fault": "slow_answer", "seconds": 2.0}), prefect_server, program
+    )
+    script = Path(__file__).parent / "terminated.py"
+    loud = one.environment | {"PREFECT_LOGGING_LEVEL": "INFO"}
+    process = await program(script, one.here.simulator.url, one.here.library.folder, env=loud)
+    async with asyncio.timeout(240):
+        while not one.here.billed:  # noqa: ASYNC110 - another process gives no event
+            await asyncio.sleep(0.1)
+        process.stop_reading()
+        assert await process.wait() in {0, 120}  # 120: Python could not write the last of it
+    _submissions, songs = await one.here.ledger("k")
+    assert [song.state for song in songs] == [SongState.STORED] * 2

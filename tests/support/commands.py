@@ -229,6 +229,11 @@ class Program:
             await asyncio.sleep(0.02)
         return code
 
+    def stop_reading(self) -> None:
+        """Close our end of its output."""
+        self._forked.stdout.close()
+        self._forked.stderr.close()
+
     async def communicate(self) -> tuple[bytes, bytes]:
         """All of its output."""
         return await asyncio.to_thread(self._forked.communicate)
