@@ -157,6 +157,7 @@ class ForkServer:
             "environment": dict(environment),
             "closed": list(closed),
             "full": list(full),
+            "forks_sender": True,
         }
         text = json.dumps(plan).encode()
         out, their_out = os.pipe()

@@ -26,6 +26,8 @@ import threading
 import time
 from typing import Any
 
+from senders import fork_sender  # beside this script
+
 from cli.app import _COMMANDS
 from songflow.gateways.tls import tls_context
 
@@ -188,6 +190,8 @@ def become(plan: dict[str, Any], files: list[int]) -> None:
     time.tzset()
     if "prefect" in sys.modules:
         set_up_prefect()
+    if plan["forks_sender"]:
+        fork_sender()
 
 
 def set_up_prefect() -> None:

@@ -42,9 +42,14 @@ class Ended:
 
 
 class Forks:
-    """Starts processes through `forks.py`."""
+    """Starts processes through `forks.py`.
+
+    Attributes:
+        forks_senders: Their senders are forks, too; else they start as they do for users.
+    """
 
     def __init__(self) -> None:
+        self.forks_senders = True
         quiet = {name: value for name, value in os.environ.items() if not name.startswith("SONGFLOW")}
         self._process = subprocess.Popen(
             [sys.executable, FORKS],
@@ -62,7 +67,7 @@ class Forks:
 
     def start(self, plans: Sequence[dict[str, Any]]) -> list[int]:
         """Start these at the same moment; returns their process ids."""
-        return self._ask({"start": plans})
+        return self._ask({"start": [{"forks_sender": self.forks_senders, **plan} for plan in plans]})
 
     def wait(self, pids: Sequence[int]) -> list[Ended]:
         """Wait for all of these processes; returns how each ended."""

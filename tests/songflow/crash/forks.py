@@ -30,7 +30,7 @@ from typing import IO, Any
 
 from pydantic import SecretStr
 from sqlalchemy import delete
-from support.senders import fill
+from support.senders import fill, fork_sender
 
 # Imported here so that no fork needs to: what a generation uses, to its end.
 import songflow.ledger.migrate
@@ -260,6 +260,8 @@ def fork(plan: dict[str, Any], gate: tuple[int, int], said: IO[str], complained:
         os.close(gate[1])
         os.dup2(said.fileno(), 1)
         os.dup2(complained.fileno(), 2)
+        if plan["forks_sender"]:
+            fork_sender()
         os.read(gate[0], 1)  # returns when the last writer has closed it
         code = run(plan)
     except BaseException:

@@ -57,6 +57,12 @@ def _until(true: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+@pytest.fixture(autouse=True)
+def _new_interpreters(forks, monkeypatch) -> None:
+    """Here each sender is started as it is for users."""
+    monkeypatch.setattr(forks, "forks_senders", False)
+
+
 @pytest.mark.parametrize(
     ("death", "thread", "any_library"),
     [
