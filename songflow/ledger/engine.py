@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from songflow.errors import LibraryError
 from songflow.ledger import sqlite_file
+from songflow.ledger.compiled import COMPILED
 from songflow.ledger.schema import SCHEMA_VERSION
 from songflow.ledger.sqlite_file import SqliteFile, may_write
 from songflow.runtime.failpoints import reached
@@ -26,6 +28,9 @@ __all__ = ["Connection", "Database", "ledger_url"]
 
 _T = TypeVar("_T")
 
+_OPTIONS_OF_SQLALCHEMY = frozenset(
+    {"async_fallback", "prepared_statement_cache_size", "prepared_statement_name_func"}
+)
 # SQLite's locks do not work across machines on these: two machines could both pay for one request.
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb", "smb2", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre",
@@ -192,18 +197,22 @@ class Database:
         message = reason[0] if reason else type(error).__name__
         if "locked" in message:
             message = f"another process has held its lock for over {sqlite_file.BUSY_TIMEOUT_SECONDS} s"
+        check = "location exists, is writable and has space"
+        if not self.is_sqlite:
+            check = "server runs and lets this user into this database"
         return LibraryError(
             f"The ledger {self.name} cannot be used: {message}.",
-            next="check that the location exists, is writable and has space; nothing more was sent.",
+            next=f"check that the {check}; nothing more was sent.",
         )
 
     async def _check_durability(self) -> None:
         if self.is_sqlite:
             return
+        _refuse_options_of_other_drivers(self.url)
         try:
             async with self.read() as connection:
                 mode = (await connection.execute(text("SHOW synchronous_commit"))).scalar_one()
-        except (TypeError, ValueError) as error:  # the driver reads the URL's options only here
+        except (TypeError, ValueError) as error:  # the driver reads the values of the options only here
             raise self.problem(error) from None
         if mode == "off":
             raise LibraryError(
@@ -252,7 +261,13 @@ class _Server:
         # SQLAlchemy 2.0 does not wrap errors that asyncpg raises while it connects.
         self.errors: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError)
         # Transactions take milliseconds, and by default a server accepts 100 connections in all.
-        self._engine = create_async_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=0)
+        self._engine = create_async_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=5,
+            max_overflow=0,
+            execution_options={"compiled_cache": COMPILED},
+        )
 
     is_new = False
 
@@ -272,6 +287,19 @@ class _Server:
     async def write(self) -> AsyncIterator[Connection]:
         async with self._engine.begin() as connection:
             yield connection
+
+
+def _refuse_options_of_other_drivers(url: URL) -> None:
+    """Hosted databases print URLs for libpq, with options such as `channel_binding`."""
+    import asyncpg
+
+    known = inspect.signature(asyncpg.connect).parameters
+    unknown = sorted(set(url.query) - set(known) - _OPTIONS_OF_SQLALCHEMY)
+    if unknown:
+        raise LibraryError(
+            f"The ledger's URL has options that its driver, asyncpg, does not know: {', '.join(unknown)}.",
+            next="leave them out of SONGFLOW_LEDGER_URL; nothing was sent.",
+        )
 
 
 def _check_file(path: Path, read_only: bool) -> None:

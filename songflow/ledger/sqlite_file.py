@@ -36,6 +36,7 @@ from sqlalchemy import (
     event,
 )
 
+from songflow.ledger.compiled import COMPILED
 from songflow.runtime.file_locks import try_lock
 from songflow.runtime.retry import Attempts, Backoff
 
@@ -94,6 +95,7 @@ class SqliteFile:
             isolation_level="AUTOCOMMIT",  # BEGIN and COMMIT are issued below
             pool_reset_on_return=None,
             max_overflow=-1,  # a reader that waited for a connection would block the loop
+            execution_options={"compiled_cache": COMPILED},
             **options,
         )
         if not read_only:

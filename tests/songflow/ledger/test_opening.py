@@ -65,6 +65,20 @@ async def test_an_invalid_url_is_reported_without_its_password(url: str) -> None
     assert caught.value.next
 
 
+async def test_the_options_of_another_driver_are_named() -> None:
+    """As in the URLs that hosted databases print for libpq."""
+    url = "postgresql://me:sesame@127.0.0.1:1/db?sslmode=require&channel_binding=require&connect_timeout=10"
+    with pytest.raises(LibraryError, match=r"does not know: channel_binding, connect_timeout\.") as caught:
+        await _open(url)
+    assert "leave them out" in str(caught.value)
+
+
+async def test_a_server_that_does_not_answer_is_not_said_to_lack_space() -> None:
+    """The advice is about the server."""
+    with pytest.raises(LibraryError, match="check that the server runs"):
+        await _open("postgresql://me@127.0.0.1:1/db")
+
+
 @pytest.mark.postgres
 @pytest.mark.parametrize("wrong", ["role", "database"])
 async def test_a_refusing_server_is_reported_without_the_password(postgres_url: str, wrong: str) -> None:
