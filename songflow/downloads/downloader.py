@@ -210,7 +210,11 @@ class Downloads:
                 discard_part(part)
             # Error messages quote the response, in which a gateway that is also the host could put its key.
             reason = without_keys(str(error)) or type(error).__name__
-            raise DownloadProblem(f"its host could not be read ({reason})", dead=_is_gone(error)) from None
+            raise DownloadProblem(
+                f"its host could not be read ({reason})",
+                dead=_is_invalid(error),
+                stale=isinstance(error, httpx.ConnectError | socket.gaierror),
+            ) from None
         except OSError as error:
             reason = error.strerror or str(error)
             raise DownloadProblem(
@@ -409,8 +413,8 @@ def discard_part(part: Path) -> None:
     _note(part).unlink(missing_ok=True)
 
 
-def _is_gone(error: Exception) -> bool:
-    """True if nothing listens at the address, or it is invalid."""
-    return isinstance(
-        error, httpx.ConnectError | httpx.InvalidURL | httpx.UnsupportedProtocol | socket.gaierror
-    )
+def _is_invalid(error: Exception) -> bool:
+    """True if the address never works; a host that is not reached may be back, and so may our own network."""
+    if isinstance(error, socket.gaierror):
+        return error.errno != socket.EAI_AGAIN
+    return isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-import songflow.downloads.downloader
 from songflow.audio.id3 import Tag, encode
+from songflow.downloads import downloader
 from songflow.downloads.downloader import DOWNLOAD_BACKOFF, DownloadProblem
 from songflow.errors import MissingCredentials
 from songflow.runtime.retry import without_pauses
@@ -325,7 +327,7 @@ async def test_a_second_dead_url_fails(
     assert len(given) == 1
 
 
-async def test_a_refused_connection_means_a_dead_url(
+async def test_a_refused_connection_asks_for_a_fresh_url(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, asking: Any
 ) -> None:
     """A host that went away is asked for anew, too."""
@@ -413,11 +415,28 @@ async def test_invalid_urls_are_refused(downloads: Any, part: Path, url: str) ->
     assert caught.value.dead
 
 
-@pytest.mark.parametrize(
-    "url", ["http://songs.invalid/x.mp3", f"http://{'a' * 70}.example/x", "http://a..b/x"]
-)
-async def test_an_unknown_host_means_a_dead_url(downloads: Any, part: Path, url: str) -> None:
-    """Unknown, or no host name at all."""
+async def test_a_host_that_is_away_for_a_moment_is_asked_again(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, asking: Any, monkeypatch: Any
+) -> None:
+    """An outage of the network: no address is found, then no connection made, and the gateway has no other address."""
+    alive = await song_host(canned.http(200, mp3()))
+    check = downloader.check_url
+    outages = iter([socket.gaierror(socket.EAI_AGAIN, "later"), httpx.ConnectError("no route")])
+
+    async def checked(url: str, **rules: Any) -> None:
+        for outage in outages:
+            raise outage
+        await check(url, **rules)
+
+    monkeypatch.setattr(downloader, "check_url", checked)
+    ask, given = asking(alive.url + SONG)
+    done = await downloads().fetch(alive.url + SONG, part, 2.0, ask)
+    assert done.part.read_bytes() == mp3()
+    assert given == [alive.url + SONG]
+
+
+@pytest.mark.parametrize("url", [f"http://{'a' * 70}.example/x", "http://a..b/x"])
+async def test_what_is_no_host_name_means_a_dead_url(downloads: Any, part: Path, url: str) -> None:
     with pytest.raises(DownloadProblem, match="its host could not be read") as caught:
         await downloads(allow_private=False).fetch(url, part, 2.0)
     assert caught.value.dead
@@ -527,7 +546,7 @@ async def test_the_size_of_a_song_is_limited(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host cannot fill the disk, and the part of something so large is not kept."""
-    monkeypatch.setattr(songflow.downloads.downloader, "MAX_SONG_BYTES", 1 << 20)
+    monkeypatch.setattr(downloader, "MAX_SONG_BYTES", 1 << 20)
     host = await song_host(canned.http(200, b"x" * ((1 << 20) + 1), ETag='"a"'))
     with pytest.raises(DownloadProblem, match="it is larger than 1 MiB") as caught:
         await downloads().fetch(host.url + SONG, part, 2.0)
@@ -552,7 +571,7 @@ async def test_a_slow_transfer_is_cut_and_resumed(
 
     server = await asyncio.start_server(drip, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}{SONG}"
-    monkeypatch.setattr(songflow.downloads.downloader, "TRANSFER_SECONDS", 0.1)
+    monkeypatch.setattr(downloader, "TRANSFER_SECONDS", 0.1)
     with pytest.raises(DownloadProblem, match="TimeoutError"):
         await downloads().fetch(url, part, 2.0)
     stopped.set()
