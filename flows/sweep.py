@@ -180,7 +180,8 @@ async def sweep(
             access.place_text,
         )
         if shards.shard_deployment is None:
-            result = await _here(session, given, access, options, groups)
+            result, made_again = await _here(session, given, access, options, groups)
+            cells = [*cells, *made_again]
         else:
             # Before the first shard: this refuses parameters that cannot be sent to other machines.
             common = await shard_parameters(
@@ -199,8 +200,11 @@ async def sweep(
 
 async def _here(
     session: Session, given: Sweep, access: Access, options: RunOptions, shards: Sequence[Sequence[Cell]]
-) -> SweepResult:
-    """Run all shards in this process; each starts when the previous one has no more cells to start."""
+) -> tuple[SweepResult, list[Cell]]:
+    """Run all shards in this process; each starts when the previous one has no more cells to start.
+
+    Returns the result, and the cells that a review had made again.
+    """
     start = time.monotonic()
     run = SweepRun(session, access, options)
     at_work = ShardedRun(run, shards)
@@ -209,7 +213,7 @@ async def _here(
             for number in range(1, len(shards) + 1):
                 group.create_task(_one_shard(given.name, number, len(shards)))
                 await at_work.started[number - 1].wait()
-    return await read_result(session, given.name, run.tally, time.monotonic() - start)
+    return await read_result(session, given.name, run.tally, time.monotonic() - start), run.made_again
 
 
 async def _one_shard(name: str, number: int, of: int) -> None:

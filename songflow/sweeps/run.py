@@ -79,12 +79,14 @@ class SweepRun:
         session: The open session.
         accepted: Submits that the gateway has taken.
         tally: Running counts of cell outcomes.
+        made_again: The cells that a review had made again.
     """
 
     def __init__(self, session: Session, access: Access, options: RunOptions) -> None:
         self.session = session
         self.accepted = 0
         self.tally = Tally()
+        self.made_again: list[Cell] = []
         self._accounts = options.policy.accounts(access)
         self._options = options
         self._window = Window(options.concurrency)
@@ -136,6 +138,7 @@ class SweepRun:
             # The same request with the same seed makes the same songs.
             again = [cell.made_again(number) for cell in left if cell.request.is_random]
             cells = await self._work(again, None)
+            self.made_again += cells
 
     def _ask_for_credit(self, queue: Sequence[tuple[Cell, Step]]) -> None:
         """Begin to compare what the account has left with the price of the first group; no cell waits for it."""

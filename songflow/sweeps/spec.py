@@ -130,7 +130,7 @@ def load_sweep(path: Path) -> Sweep:
         InputError: it cannot be read.
         InvalidDocument: with every fault and its line.
     """
-    return _SpecReader(read_file(path), path.parent).sweep()
+    return _SpecReader(read_file(path), path.parent, path.stem).sweep()
 
 
 def parse_sweep(given: str | Mapping[str, Any], folder: Path, name: str = "The sweep") -> Sweep:
@@ -140,11 +140,10 @@ def parse_sweep(given: str | Mapping[str, Any], folder: Path, name: str = "The s
         InputError: the file cannot be read.
         InvalidDocument: with every fault.
     """
-    if isinstance(given, str):
-        document = read_file(Path(given)) if _is_file_name(given) else read_document(given, name)
-    else:
-        document = Document(name, dict(given))
-    return _SpecReader(document, folder).sweep()
+    if not isinstance(given, str):
+        return _SpecReader(Document(name, dict(given)), folder, name).sweep()
+    document, name = _read(given, name)
+    return _SpecReader(document, folder, name).sweep()
 
 
 def name_of(given: str | Mapping[str, Any], name: str) -> str:
@@ -153,15 +152,19 @@ def name_of(given: str | Mapping[str, Any], name: str) -> str:
         own = given.get("name")
     else:
         try:
-            document = read_file(Path(given)) if _is_file_name(given) else read_document(given, name)
+            document, name = _read(given, name)
         except InputError:
             return name
-        own = (
-            document.data.get("name", Path(document.name).stem)
-            if isinstance(document.data, Mapping)
-            else None
-        )
+        own = document.data.get("name") if isinstance(document.data, Mapping) else None
     return own.strip()[:_MAX_NAME] if isinstance(own, str) and own.strip() else name
+
+
+def _read(given: str, name: str) -> tuple[Document, str]:
+    """The document of a text, or of the file that it names, and the name of a sweep that has none of its own."""
+    if _is_file_name(given):
+        path = Path(given)
+        return read_file(path), path.stem
+    return read_document(given, name), name
 
 
 def _is_file_name(given: str) -> bool:
@@ -214,10 +217,11 @@ def _free_name(name: Any, given: Mapping[Any, Any]) -> Any:
 class _SpecReader:
     """Reads one spec; every fault is collected."""
 
-    def __init__(self, document: Document, folder: Path) -> None:
+    def __init__(self, document: Document, folder: Path, name: str) -> None:
         document = with_wire_names(document)
         self._reader = Reader(document, synonyms=tuple(SHORT_NAMES))
         self._document = document
+        self._name = name
         self._files = Files(folder)
         self._places: dict[str, Place] = {}
         self._factors: list[Sequence[Row]] = []
@@ -232,7 +236,7 @@ class _SpecReader:
         for kind in KINDS:
             if kind in data:
                 self._sample((kind,), data[kind])
-        name = self._reader.text(("name",), data.get("name"), Path(self._document.name).stem)
+        name = self._reader.text(("name",), data.get("name"), self._name)
         sweep = Sweep(
             document=self._document,
             name=name.strip()[:_MAX_NAME],

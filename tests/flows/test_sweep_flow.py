@@ -126,6 +126,16 @@ async def test_a_sweep_runs_in_shards_and_a_new_run_pays_nothing(studio, prefect
     assert len(runs) == 1
 
 
+async def test_the_page_shows_the_songs_that_a_review_had_made_again(studio, prefect_server):
+    """They have keys of their own."""
+    here, review = studio(pool=2), {"discard": "seconds < 1000", "again": 1}
+    given = {"name": "reviewed", "prompt": "a waltz", "replicates": 2, "review": review}
+    made = await sweep(given, report=False, **here.options)
+    assert (made.posts, here.billed) == (4, 4)
+    [page] = await prefect_server.artifacts((await last_run("reviewed")).id, "markdown")
+    assert page.count("| succeeded |") == 4
+
+
 async def test_unsuccessful_cells_make_a_failed_run_with_counts(studio, prefect_server):
     here, given = studio({"fault": "failure", "times": 1}, pool=2), spec(3, name="counted")
     state = await sweep(given, **here.options, return_state=True)

@@ -11,7 +11,7 @@ import pytest
 from songflow.accounts import Access, access_from_environment
 from songflow.errors import InputError, InvalidDocument
 from songflow.sweeps.cells import cells_of
-from songflow.sweeps.spec import load_sweep, parse_sweep
+from songflow.sweeps.spec import load_sweep, name_of, parse_sweep
 
 BAD = """\
 promt: a waltz
@@ -327,6 +327,22 @@ class TestSamples:
             "sys.exit(bool({'scipy', 'numpy', 'pandas', 'prefect'} & sys.modules.keys()))"
         )
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_sweep_without_a_name_has_that_of_its_form_or_file(tmp_path: Path) -> None:
+    """Whole, whatever is in it."""
+    (tmp_path / "a.v1.yaml").write_text("prompt: a waltz\n")
+    text = "prompt: a waltz"
+    assert load_sweep(tmp_path / "a.v1.yaml").name == "a.v1"
+    assert parse_sweep(str(tmp_path / "a.v1.yaml"), tmp_path, "form").name == "a.v1"
+    for name in ("Autumn no. 5", "either/or"):
+        assert (
+            parse_sweep(text, tmp_path, name).name
+            == parse_sweep({"prompt": "a"}, tmp_path, name).name
+            == name
+        )
+        assert name_of(text, name) == name_of({"prompt": "a"}, name) == name
+    assert parse_sweep(text + "\nname: its own", tmp_path, "form").name == "its own"
 
 
 def test_a_text_may_be_the_path_of_a_file(tmp_path: Path) -> None:
