@@ -15,7 +15,6 @@ import sqlalchemy
 from sqlalchemy import URL, CursorResult, Dialect, Executable, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from songflow.errors import LibraryError
 from songflow.ledger import sqlite_file
@@ -256,7 +255,9 @@ class _Server:
     """A PostgreSQL server: concurrent transactions, whose commits the server groups."""
 
     def __init__(self, url: URL) -> None:
-        import asyncpg  # not loaded for SQLite
+        # Not loaded for SQLite.
+        import asyncpg
+        from sqlalchemy.ext.asyncio import create_async_engine
 
         # SQLAlchemy 2.0 does not wrap errors that asyncpg raises while it connects.
         self.errors: tuple[type[Exception], ...] = (asyncpg.PostgresError, asyncpg.InterfaceError)

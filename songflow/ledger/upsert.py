@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import Table, TextClause, bindparam, text
-from sqlalchemy.dialects import postgresql, sqlite
 
 from songflow.ledger.engine import Connection
 
@@ -35,7 +35,7 @@ async def upsert(
 @cache
 def _statement(database: str, table: Table, columns: tuple[str, ...], replace: tuple[str, ...]) -> TextClause:
     """The statement as text: SQLAlchemy does not cache one with ON CONFLICT, and would compile it at each call."""
-    dialects = sqlite if database == "sqlite" else postgresql
+    dialects = import_module(f"sqlalchemy.dialects.{database}")  # PostgreSQL's is not loaded for SQLite
     statement = dialects.insert(table)
     key = [column.name for column in table.primary_key]
     if replace:

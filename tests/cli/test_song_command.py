@@ -69,6 +69,7 @@ def test_a_plan_imports_no_prefect(shell, recipe):
         "import sys\nfrom cli.main import run\n"
         f"run(['song', {recipe()!r}, '--set', 'prompt=x', '--plan'])\n"
         "heavy = {'prefect', 'pandas', 'alembic', 'matplotlib', 'scipy'} & set(sys.modules)\n"
+        "heavy |= {'sqlalchemy.orm', 'sqlalchemy.dialects.postgresql'} & set(sys.modules)\n"
         "sys.exit(f'imported: {heavy}' if heavy else 0)"
     )
 

@@ -242,7 +242,8 @@ async def planned(client, deployment):
     chosen = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[found.id]))
     while True:
         runs = await client.read_flow_runs(flow_run_filter=chosen, limit=200)
-        if len(due := sorted(run.expected_start_time for run in runs)) > 1:
+        due = sorted(run.expected_start_time for run in runs if run.auto_scheduled)
+        if len(due) > 1:
             return [one.astimezone(ZoneInfo("Europe/Berlin")) for one in due]
         await asyncio.sleep(0.5)
 

@@ -27,6 +27,7 @@ import time
 from typing import Any
 
 from senders import fork_sender  # beside this script
+from warmth import make_a_song
 
 from cli.app import _COMMANDS
 from songflow.gateways.tls import tls_context
@@ -92,6 +93,7 @@ def load(*, with_prefect: bool) -> None:
             importlib.import_module(name)
     assert ("prefect" in sys.modules) == with_prefect
     tls_context()
+    make_a_song()
     # Collecting what all forks share would copy it in each of them, at its end above all.
     gc.collect()
     gc.freeze()

@@ -234,8 +234,10 @@ class Place:
         """The state of the last submission once nobody sends it any more."""
         while rows := self.look().submissions:
             last = rows[-1]
-            if last.state is not State.SENDING or last.lease.owner.is_gone():
+            if last.state is not State.SENDING:
                 return last.state
+            if last.lease.owner.is_gone():
+                return self.look().submissions[-1].state  # it may have committed meanwhile
             time.sleep(0.02)
         return None
 

@@ -12,6 +12,7 @@ new interpreter does. Lines of JSON come on stdin and go out on stdout:
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import json
 import logging
@@ -30,7 +31,9 @@ from typing import IO, Any
 
 from pydantic import SecretStr
 from sqlalchemy import delete
+from sqlalchemy.ext import asyncio as asyncio_engines
 from support.senders import fill, fork_sender
+from support.warmth import make_a_song
 
 # Imported here so that no fork needs to: what a generation uses, to its end.
 import songflow.ledger.migrate
@@ -141,8 +144,10 @@ def prepare(plan: dict[str, Any]) -> None:
     elif "clock" in plan:
         turn_clock(plan["clock"])
     if "connections" in plan:
-        make = engine.create_async_engine
-        engine.create_async_engine = lambda url, **how: make(url, **{**how, "pool_size": plan["connections"]})
+        make = asyncio_engines.create_async_engine
+        asyncio_engines.create_async_engine = lambda url, **how: make(
+            url, **{**how, "pool_size": plan["connections"]}
+        )
     if "patience" in plan:
         retry.LEDGER_BACKOFF = replace(retry.LEDGER_BACKOFF, within=plan["patience"])
     sqlite_file.BUSY_TIMEOUT_SECONDS = plan.get("busy", sqlite_file.BUSY_TIMEOUT_SECONDS)
@@ -278,6 +283,9 @@ def main() -> None:
     for name in LOADED_LATE:
         importlib.import_module(name)
     tls_context()
+    make_a_song()
+    gc.collect()
+    gc.freeze()
     for line in sys.stdin:
         asked = json.loads(line)
         if "start" in asked:
