@@ -75,6 +75,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
     if tracer is None or only_distributes:
         return (yield)
     tracer.stop()
+    _end_idle_tracers()
     for name in LIBRARIES:
         importlib.import_module(name)
     tracer.start()
@@ -86,6 +87,16 @@ def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
         return (yield)
     finally:
         tracer.start()
+
+
+def _end_idle_tracers() -> None:
+    """End the tracers below the one that counts.
+
+    In a process of pytest-xdist pytest-cov starts one for a process that distributes, and then the one whose data it
+    keeps. Whenever that one stops, the other goes on: no test would be without tracing.
+    """
+    while (idle := coverage.Coverage.current()) is not None:
+        idle.stop()
 
 
 def pytest_collection_finish() -> None:
