@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+
+from sqlalchemy import URL
 
 from cli.options import Common
 from cli.output import Output
@@ -31,9 +34,13 @@ def backup(target: Path, /, *, common: Common = Common()) -> None:
     settings = common.existing_library()
     url = ledger_url(settings.ledger_url, settings.folder)
     if url.get_backend_name() != "sqlite":
+        place = URL.create(
+            "postgresql", url.username, None, url.host, url.port, url.database
+        ).render_as_string()
         raise InputError(
             "This ledger is in PostgreSQL, which makes consistent copies itself.",
-            next=f"run `pg_dump --format=custom --file={target} {url.database}`, and restore it with `pg_restore`; "
+            next=f"run `pg_dump --format=custom --file={shlex.quote(str(target))} {shlex.quote(place)}`, and "
+            "restore it with `pg_restore`; "
             "then run `songflow rescue` on every machine that sends: it takes in what was paid for since.",
         )
     ledger = Path(url.database or "")

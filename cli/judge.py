@@ -63,7 +63,7 @@ def rate(
         ledger = library.ledger
         songs: list[Song] = []
         if undo:
-            return await undo_last(ledger, song, JudgementKind.RATING, folder=Path.cwd())
+            return await undo_last(ledger, [song], JudgementKind.RATING, folder=Path.cwd())
         if rating is not None or clear:
             songs = await judge(ledger, [song], JudgementKind.RATING, rating, by=person(), folder=Path.cwd())
         if notes is not None:
@@ -124,7 +124,7 @@ def _decide(
             for one in references:
                 require_trashable(library, await find_songs(ledger, one, folder=folder))
         if undo:
-            songs = [song for one in references for song in await undo_last(ledger, one, kind, folder=folder)]
+            songs = await undo_last(ledger, references, kind, folder=folder)
         else:
             songs = await judge(ledger, references, kind, decision, by=person(), folder=folder)
         if to_trash:

@@ -16,7 +16,7 @@ from cli.streams import fill_closed, tolerant, write_problem
 
 __all__ = ["main", "run"]
 
-_INTERRUPTED = 3
+_INTERRUPTED, _OPEN = 3, 5
 # The exit codes of these tell what is paid for and stored, whoever reads their answer.
 _PAYING = (["demo"], ["generate"], ["lyrics"], ["song"], ["extend"], ["rescue"])
 _LOOKING = frozenset({"--list", "--plan", "--help", "-h"})
@@ -57,12 +57,13 @@ def _pays(arguments: list[str]) -> bool:
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
     as_json = _wants_json(arguments)
+    if (earlier := sys.modules.get("cli.paid_command")) is not None:  # of a command in the same process
+        earlier.may_be_paid = None  # type: ignore[attr-defined]
     try:
         from cli.app import dispatch
 
         return dispatch(arguments, as_json=as_json)
     except KeyboardInterrupt:
-        # Commands that pay handle it themselves from the moment a request could leave.
         return _interrupted(as_json)
 
 
@@ -76,9 +77,18 @@ def _options(arguments: list[str]) -> list[str]:
 
 
 def _interrupted(as_json: bool) -> int:
+    """Commands that pay handle it themselves while they work; here they print, or have not begun."""
+    come_back = getattr(sys.modules.get("cli.paid_command"), "may_be_paid", None)
+    error, billed, next, code = "Interrupted; nothing was sent.", "no", "run the command again.", _INTERRUPTED
+    if come_back is not None:
+        error, billed, next, code = (
+            "Interrupted; the ledger has what was paid for.",
+            "maybe",
+            come_back,
+            _OPEN,
+        )
     if as_json:
-        facts = {"error": "Interrupted; nothing was sent.", "billed": "no"}
-        absent = dict.fromkeys(("key", "generation_id", "state"))
-        sys.stdout.write(json.dumps({**facts, **absent, "next": "run the command again."}) + "\n")
-    sys.stderr.write("songflow: Interrupted; nothing was sent.\n")
-    return _INTERRUPTED
+        facts = {"error": error, "billed": billed, **dict.fromkeys(("key", "generation_id", "state"))}
+        sys.stdout.write(json.dumps({**facts, "next": next}) + "\n")
+    sys.stderr.write(f"songflow: {error}{'' if come_back is None else f' Next: {come_back}.'}\n")
+    return code

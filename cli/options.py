@@ -8,11 +8,12 @@ from __future__ import annotations
 import errno
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import Group, Parameter
+from cyclopts import Group, Parameter, Token
 
 from songflow import parameters
 from songflow.documents.text import decoded, marks_removed, plain_text, read_text
@@ -49,6 +50,13 @@ def cleaned(text: str | None) -> str | None:
     return None if text is None else marks_removed(text)
 
 
+def _folder(_: object, tokens: Sequence[Token]) -> Path:
+    """A folder from the command line; an empty text would be the current one, with another ledger and budget."""
+    if not tokens[0].value.strip():
+        raise ValueError("--library is empty: give a folder, or leave it out.")
+    return Path(tokens[0].value)
+
+
 @Parameter(name="*", group=_COMMON)
 @dataclass(frozen=True)
 class Common:
@@ -64,7 +72,7 @@ class Common:
         No log lines and no progress on stderr, only errors.
     """
 
-    library: Path | None = None
+    library: Annotated[Path | None, Parameter(converter=_folder)] = None
     json: Annotated[bool, Parameter(negative="")] = False
     quiet: Annotated[bool, Parameter(negative="")] = False
 

@@ -90,15 +90,22 @@ class Output:
 
     def text(self, text: str) -> None:
         """A text of several lines, as it is but for characters that control a terminal."""
-        for line in text.splitlines():
-            self.out.print(plain(line))
+        lines = [plain(line) for line in text.splitlines()]
+        if self.width is None:
+            self.raw("".join(f"{line.plain}\n" for line in lines))
+        else:
+            for line in lines:
+                self.out.print(line)
+
+    def raw(self, text: str) -> None:
+        """A text as it is, which the next program reads: in UTF-8, independent of the terminal."""
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode("utf-8", "backslashreplace"))
+        sys.stdout.buffer.flush()
 
     def object(self, value: Mapping[str, Any]) -> None:
         """Print the one JSON object in UTF-8, independent of the terminal; a lone surrogate stays escaped."""
-        sys.stdout.flush()
-        line = json.dumps(value, ensure_ascii=False, default=str) + "\n"
-        sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace"))
-        sys.stdout.buffer.flush()
+        self.raw(json.dumps(value, ensure_ascii=False, default=str) + "\n")
 
     def result(
         self, result: GenerationResult, unit: str, more: Mapping[str, Any] = MappingProxyType({})

@@ -104,6 +104,10 @@ def run_paid(
     )
 
 
+may_be_paid: str | None = None
+"""How to continue the paying command that this process runs, from the moment a request could leave."""
+
+
 def guarded(
     work: Callable[[], Awaitable[_T]],
     key: str | None,
@@ -118,6 +122,8 @@ def guarded(
     Raises:
         SongflowError: with everything that is needed to continue.
     """
+    global may_be_paid
+    may_be_paid = come_back
     with named(key):
         try:
             return asyncio.run(_detaching(work, left or (lambda: _detached(key or "", common))))

@@ -58,8 +58,7 @@ class Choice:
     write_off
         Give up this request key (or the one that begins so): stop looking for its outcome, and release its reservation.
     resubmit
-        Pay again for this request key, whose outcome is unknown, lost or failed: the only way to pay twice.
-        Asks first.
+        Pay again for this request key, whose generation is unknown, lost, overdue or failed. Asks first.
     yes
         With --resubmit: do not ask.
     """

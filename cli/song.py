@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -141,6 +141,7 @@ class _SongOrder:
     gateway: Gateway
     waiting: options.Waiting
     common: Common
+    _found: Recipe | None = field(default=None, init=False)
 
     async def planned(self) -> tuple[Plan, bool]:
         """The steps of the recipe and their price, less what its key has already paid for; True for a simulator."""
@@ -177,7 +178,11 @@ class _SongOrder:
             except ChoiceNeeded as needed:
                 if output.as_json or sys.stdin is None or not sys.stdin.isatty():
                     return self._failed(output, needed, key)
-                self.choices[needed.step] = _asked(output, needed, self.common.library_settings().unit)
+                try:
+                    self.choices[needed.step] = _asked(output, needed, self.common.library_settings().unit)
+                except KeyboardInterrupt:  # the takes are paid for and stored; the answer can come later
+                    output.say("")
+                    return self._failed(output, needed, key)
             except SongflowError as error:
                 return self._failed(output, error, key)
             else:
@@ -224,9 +229,11 @@ class _SongOrder:
         return whole
 
     def _read(self, access: Access) -> Recipe:
-        recipe = find_recipe(self.recipe, self.variables, access.prices)
-        given_answers(recipe, self.choices)
-        return recipe
+        """The recipe, whose file is read once: it may be a pipe, and nobody changes it under a running command."""
+        if self._found is None:
+            self._found = find_recipe(self.recipe, self.variables, access.prices)
+        given_answers(self._found, self.choices)
+        return self._found
 
     async def _prices(self) -> Access:
         """An account to compute prices with: a plan needs no key."""
@@ -265,8 +272,12 @@ class _SongOrder:
             return OutcomeUnknown(
                 f"Detached, and the ledger cannot be read now: {error.message}", key=key, next=come_back
             )
-        except InputError:
-            steps = ()
+        except InputError as error:
+            if not self.common.library_settings().exists():
+                return nothing_sent(key)
+            return OutcomeUnknown(
+                f"Detached, and what is left cannot be told: {error.message}", key=key, next=come_back
+            )
         rules = [(piece, RULES[State(piece.state)]) for piece in steps]
         if all(rule.billed is Billed.NO for _, rule in rules):
             return nothing_sent(key)

@@ -12,7 +12,7 @@ from cli.output import Output
 from songflow.errors import InputError
 from songflow.ledger.money import Balance
 from songflow.library.library import Library
-from songflow.settings import LibrarySettings
+from songflow.settings import LibrarySettings, number
 
 __all__ = ["cost", "pause", "resume", "show_cost"]
 
@@ -92,10 +92,10 @@ async def cost(settings: LibrarySettings) -> dict[str, Any]:
 def show_cost(output: Output, found: dict[str, Any]) -> None:
     """For people."""
     for name, amounts in (("In all", found), (f"Today ({found['today']['day']} UTC)", found["today"])):
-        cap = "no budget" if amounts["budget"] is None else f"budget {amounts['budget']:g}"
+        cap = "no budget" if amounts["budget"] is None else f"budget {number(amounts['budget'])}"
         output.line(
-            f"{name}: {amounts['spent']:g} {found['unit']} spent, {amounts['reserved']:g} reserved, "
-            f"{amounts['refunded']:g} refunded; {cap}."
+            f"{name}: {number(amounts['spent'])} {found['unit']} spent, {number(amounts['reserved'])} reserved, "
+            f"{number(amounts['refunded'])} refunded; {cap}."
         )
     stopped = found["reason"]
     output.line(f"{stopped[:1].upper()}{stopped[1:]}." if stopped else "Spending is allowed.")

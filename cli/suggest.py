@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -70,7 +69,7 @@ def suggest(
         found = {"cells": rows, "rated": rated, "made": len(seen), "spec": text}
         speaker.object(found | {"output": None if output is None else str(output.resolve())})
     elif output is None:
-        sys.stdout.write(text)  # as it is: the next program reads it
+        speaker.raw(text)
     else:
         speaker.line(f"Wrote {output}; see `songflow sweep plan {output}`.")
 

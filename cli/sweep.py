@@ -231,7 +231,7 @@ def run(
         None,
         common,
         "run the same command again",
-        left=lambda: _detached(cells, access, common.library_settings()),
+        left=lambda: _detached(sweep, cells, access, common.library_settings()),
     )
     if output.as_json:
         output.object(result.as_dict())
@@ -292,9 +292,11 @@ async def _expected(
     return 0.0
 
 
-async def _detached(cells: list[Cell], access: Access, settings: LibrarySettings) -> SongflowError:
+async def _detached(
+    sweep: Sweep, cells: list[Cell], access: Access, settings: LibrarySettings
+) -> SongflowError:
     """Describe what Ctrl-C leaves behind, from the ledger."""
-    left = await _status(cells, access, settings)
+    left = await _status(sweep, cells, access, settings)
     come_back = (
         "run the same command again: it collects what is running, makes the rest, and pays for no cell twice."
     )
@@ -339,28 +341,31 @@ def status(
         output.object(
             {
                 "name": sweep.name,
-                **asyncio.run(_status(cells, access, settings)).as_dict(),
+                **asyncio.run(_status(sweep, cells, access, settings)).as_dict(),
                 "unit": settings.unit,
             }
         )
     elif once or not output.out.is_terminal:
-        show_status(output, sweep.name, asyncio.run(_status(cells, access, settings)), settings.unit)
+        show_status(output, sweep.name, asyncio.run(_status(sweep, cells, access, settings)), settings.unit)
     else:
         with suppress(KeyboardInterrupt):  # the usual end of watching
-            asyncio.run(_live(output, sweep.name, cells, access, settings))
+            asyncio.run(_live(output, sweep, cells, access, settings))
 
 
-async def _status(cells: list[Cell], access: Access, settings: LibrarySettings) -> SweepStatus:
-    return await _with_key_summaries(settings, lambda ledger: status_of(cells, ledger, [access]))
+async def _status(sweep: Sweep, cells: list[Cell], access: Access, settings: LibrarySettings) -> SweepStatus:
+    again = 0 if sweep.review is None else sweep.review.again
+    return await _with_key_summaries(settings, lambda ledger: status_of(cells, ledger, [access], again=again))
 
 
 async def _live(
-    output: Output, name: str, cells: list[Cell], access: Access, settings: LibrarySettings
+    output: Output, sweep: Sweep, cells: list[Cell], access: Access, settings: LibrarySettings
 ) -> None:
     with Live(console=output.out, auto_refresh=False) as live:
         while True:
-            found = await _status(cells, access, settings)
-            live.update(plain_lines(status_lines(name, found, settings.unit, output.out.width)), refresh=True)
+            found = await _status(sweep, cells, access, settings)
+            live.update(
+                plain_lines(status_lines(sweep.name, found, settings.unit, output.out.width)), refresh=True
+            )
             if not found.running and not found.left:
                 return
             await asyncio.sleep(_LOOK_AGAIN_SECONDS)

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from songflow.catalog.export_tables import TABLES, table_bytes
 from songflow.catalog.export_texts import dataset_card, lyrics_files
+from songflow.documents.text import counted
 from songflow.errors import InputError
 from songflow.runtime.remote_files import as_os_error, is_remote, local_path, open_file
 
@@ -109,6 +110,7 @@ def export(
     table = folder / TABLES[form]
     files = (*names.values(), *covers.values(), *texts)
     refuse_existing([table, *(folder / name for name in files)], force)
+    _require_there([*names, *covers])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, name in (*names.items(), *covers.items()):
@@ -125,6 +127,17 @@ def export(
             next="choose another --output, or check that the files exist.",
         ) from None
     return Exported(table, len(rows), len(names))
+
+
+def _require_there(paths: Sequence[str]) -> None:
+    """Raise InputError for files of this machine that are gone, before anything is written."""
+    gone = [path for path in paths if not is_remote(path) and not local_path(path).exists()]
+    if gone:
+        shown = ", ".join(gone[:3]) + (f" and {len(gone) - 3} more" if len(gone) > 3 else "")
+        raise InputError(
+            f"{counted(len(gone), 'file')} of the library cannot be found: {shown}.",
+            next="bring them back; or discard those songs, and export with --where 'decision != \"discard\"'.",
+        )
 
 
 def _texts(rows: pandas.DataFrame, names: Mapping[str, str], form: Format, *, beside: bool) -> dict[str, str]:

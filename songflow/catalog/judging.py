@@ -147,23 +147,28 @@ async def undo(ledger: Ledger, judgement_id: str) -> list[Song]:
 
 
 async def undo_last(
-    ledger: Ledger, reference: str, kind: JudgementKind, *, folder: Path | None = None
+    ledger: Ledger, references: Sequence[str], kind: JudgementKind, *, folder: Path | None = None
 ) -> list[Song]:
-    """Undo the judgement of a kind that stands on a song, on each of its copies. Returns the songs' rows.
+    """Undo the judgement of a kind that stands on each song, on all of its copies. Returns the songs' rows.
 
     Raises:
-        InputError: the reference matches no song or several, or no judgement of this kind stands.
+        InputError: a reference matches no song or several, or no judgement of this kind stands; none is undone.
     """
-    songs = await find_songs(ledger, reference, folder=folder)
-    standing = [await ledger.judgements.standing(song.id, kind) for song in songs]
-    ids = dict.fromkeys(one.id for one in standing if one is not None)
-    if not ids:
-        raise InputError(
-            f"There is nothing to undo: {reference!r} has no {_CALLED[kind]}.", next="nothing was changed."
-        )
+    ids: dict[str, None] = {}
+    rows: dict[int, None] = {}
+    for reference in references:
+        songs = await find_songs(ledger, reference, folder=folder)
+        standing = [await ledger.judgements.standing(song.id, kind) for song in songs]
+        if not any(standing):
+            raise InputError(
+                f"There is nothing to undo: {reference!r} has no {_CALLED[kind]}.",
+                next="nothing was changed.",
+            )
+        ids |= dict.fromkeys(one.id for one in standing if one is not None)
+        rows |= dict.fromkeys(song.id for song in songs)
     for id in ids:
         await ledger.judgements.undo(id)
-    return [await ledger.songs.get(song.id) for song in songs]
+    return [await ledger.songs.get(row) for row in rows]
 
 
 _CALLED = {

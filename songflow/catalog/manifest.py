@@ -39,8 +39,8 @@ def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFram
     """Select rows by an expression over the columns, such as `seconds > 30 and state == "failed"`.
 
     Fields of the request may be named without `request.`, and as on the command line (`model`). The expression is data,
-    not code: only columns, values, comparisons, `and`, `or`, `not`, `in` and plain arithmetic are allowed. Missing
-    values compare as false. Times without a zone are in UTC; `in` finds a part of a text, and one of the `tags`.
+    not code: only columns, values, comparisons, `and`, `or`, `not`, `in` and plain arithmetic are allowed. A missing
+    value differs from every other. Times without a zone are in UTC; `in` finds a part of a text, and one of the `tags`.
 
     Raises:
         InputError: it cannot be read, names an unknown column, or is not a condition.
@@ -55,11 +55,9 @@ def filter_manifest(frame: pandas.DataFrame, expression: str) -> pandas.DataFram
             columns[name] = columns[whole]
     try:
         tree, named = prepared(read_expression(expression, columns, called="column"), frame, columns)
-        plain = ast.unparse(tree)
+        holds = named.eval(ast.unparse(tree), engine="python")
     except (BadExpression, RecursionError) as error:
         raise _bad_condition(expression, str(error)) from None
-    try:
-        holds = named.eval(plain, engine="python")
     except Exception as error:  # pandas' parser and dtypes raise various exceptions
         raise _bad_condition(expression, f"cannot be evaluated ({error})") from None
     if not isinstance(holds, pandas.Series) or not pandas.api.types.is_bool_dtype(holds.dtype):

@@ -1,5 +1,6 @@
-"""What a condition over the manifest's columns means where pandas would read it otherwise: times and parts of texts.
+"""What a condition on the manifest means where pandas reads it otherwise: missing values, times, parts of texts.
 
+rating > 3, not rating > 3      a missing value fulfils no comparison but != and `not in`
 intended_at > '2024-01-01'      a time without a zone is in UTC
 'mandopop' in tags              one of the tags
 'rain' in title                 a part of any other text
@@ -59,10 +60,12 @@ class _Reader(ast.NodeTransformer):
         operands = [node.left, *node.comparators]
         if any(isinstance(one, ast.Name) and self._is_time(one.id) for one in operands):
             return self._of_times(node.ops, [self._time(one) for one in operands])
-        return self.generic_visit(node)
+        tree = self.generic_visit(node)
+        holds: Any = self.frame.eval(ast.unparse(tree), engine="python")
+        return self._decided(holds, node.ops) if hasattr(holds, "fillna") else tree
 
     def _of_times(self, ops: list[ast.cmpop], values: list[Any]) -> ast.expr:
-        """A new column of the frame: the comparison, missing where a time is missing."""
+        """A new column of the frame: the comparison."""
         import pandas
 
         holds = pandas.Series(True, index=self.frame.index, dtype="boolean")
@@ -71,7 +74,7 @@ class _Reader(ast.NodeTransformer):
         for value in values:
             if isinstance(value, pandas.Series):
                 holds = holds.mask(value.isna())
-        return self._column(holds)
+        return self._decided(holds, ops)
 
     def _time(self, node: ast.expr) -> Any:
         """A time column, a time, or a list of times."""
@@ -92,7 +95,12 @@ class _Reader(ast.NodeTransformer):
             holds = column.str.contains(tag, regex=True)
         else:
             holds = column.str.contains(part, regex=False)
-        return self._column(~holds if excluded else holds)
+        return self._decided(~holds if excluded else holds, [ast.NotIn() if excluded else ast.In()])
+
+    def _decided(self, holds: pandas.Series[Any], ops: list[ast.cmpop]) -> ast.expr:
+        """A new column of the frame: a comparison in which a missing value differs from every other."""
+        differs = all(isinstance(op, ast.NotEq | ast.NotIn) for op in ops)
+        return self._column(holds.astype("boolean").fillna(differs))
 
     def _column(self, holds: pandas.Series[Any]) -> ast.expr:
         name = f"holds_{len(self.frame.columns)}"

@@ -155,9 +155,10 @@ class _Dumper(yaml.SafeDumper):
 
 def _text_node(dumper: _Dumper, text: str) -> yaml.Node:
     style = "'" if "\n" not in text and difference(text) is not None else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style=style)
 
 
+_Dumper.add_multi_representer(str, _text_node)
 _Dumper.add_representer(str, _text_node)
 
 

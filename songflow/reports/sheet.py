@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,10 @@ def png(figure: Figure) -> bytes:
 
     # `savefig` draws twice, and its PNG would be decoded again.
     canvas: Any = FigureCanvasAgg(figure)  # its methods have no types
-    canvas.draw()
+    with warnings.catch_warnings():
+        # A label in a writing that the font does not have has boxes; a line for each of them says no more.
+        warnings.filterwarnings("ignore", message=".*[Gg]lyph.*")
+        canvas.draw()
     picture = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert("RGB")
     file = io.BytesIO()
     # A palette image is a third of the size with no visible difference.

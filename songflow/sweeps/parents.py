@@ -49,7 +49,11 @@ async def key_stems(sweep: Sweep, settings: LibrarySettings) -> set[str]:
     async with Session(settings, reads_only=True) as session:
         whole = await with_whole_ids(sweep, session.library.ledger)
         cells = cells_of(whole, access_from_environment("simulator"), await parents_in(session, whole))
-    return {key_stem(cell.request) for cell in cells}
+    return {
+        key_stem(request)
+        for cell in cells
+        for request in (cell.request, *([cell.before[0]] if cell.before else []))
+    }
 
 
 async def with_whole_ids(sweep: Sweep, ledger: Ledger) -> Sweep:

@@ -15,8 +15,9 @@ from songflow.errors import InputError
 from songflow.families.registry import parse_request
 from songflow.sweeps.cells import Cell, cell_key
 
-__all__ = ["MAX_SHARD_CELLS", "packed", "shards_of", "unpacked"]
+__all__ = ["DEFAULT_SHARD_SIZE", "MAX_SHARD_CELLS", "packed", "shards_of", "unpacked"]
 
+DEFAULT_SHARD_SIZE = 250
 MAX_SHARD_CELLS = 1000
 # Prefect accepts half a megabyte of parameters.
 _MAX_BYTES = 300_000

@@ -26,7 +26,7 @@ class SweepStatus:
     """Counts of cells, and the rate at which they are stored.
 
     Attributes:
-        cells: All cells of the sweep.
+        cells: All cells of the sweep, and those that its review had made again.
         stored: Cells with at least one stored song.
         running: Cells that are paid for, and neither failed nor stored yet.
         failed: Cells that failed at the gateway.
@@ -55,18 +55,29 @@ class SweepStatus:
 
 
 async def status_of(
-    cells: Sequence[Cell], ledger: KeySummaries | None, accounts: Sequence[Access] = ()
+    cells: Sequence[Cell],
+    ledger: KeySummaries | None,
+    accounts: Sequence[Access] = (),
+    *,
+    again: int = 0,
 ) -> SweepStatus:
     """The status of a sweep's cells; `ledger` is None if there is no library yet.
 
     Args:
         accounts: Those that may pay: cells that they have paid for under another name count, too.
+        again: How often the sweep's review may have had a cell made again; those that it had count as cells.
     """
     now = datetime.now(UTC)
     summaries: Mapping[str, KeySummary] = {}
     if ledger is not None:
         cells, known = await with_summaries(cells, accounts, ledger)
         summaries = {cell.key: known[cell.key] for cell in cells if cell.key in known}
+        latest: Sequence[Cell] = cells
+        for number in range(1, again + 1):
+            latest = [cell.made_again(number) for cell in latest if cell.key in summaries]
+            summaries = {**summaries, **await ledger.of_keys([cell.key for cell in latest])}
+            latest = [cell for cell in latest if cell.key in summaries]
+            cells = [*cells, *latest]
     groups = Counter(_group(summary) for summary in summaries.values())
     left = groups["left"] + len(cells) - len(summaries)
     per_second = _rate(summaries.values(), now)

@@ -111,10 +111,12 @@ def suggest(sweep: Sweep, seen: Iterable[Seen], count: int, *, seed: int = 0) ->
     study = _study(history, knobs, seed)
     known = {_same(one.chosen) for one in history}
     rows: list[Row] = []
+    valid = 0
     for _ in range(count * _ASKS_FOR_EACH):
         trial = study.ask(_distributions(knobs))
         row = {name: value for knob in knobs for name, value in knob.row(trial.params[knob.name]).items()}
         request = _request(sweep, row)
+        valid += request is not None
         chosen = None if request is None else _read(sweep, knobs, request)
         if request is None or chosen is None or _same(chosen) in known or not _allowed(sweep, request, row):
             study.tell(trial, state=_optuna().trial.TrialState.FAIL)
@@ -123,6 +125,11 @@ def suggest(sweep: Sweep, seen: Iterable[Seen], count: int, *, seed: int = 0) ->
         rows.append(row)
         if len(rows) == count:
             break
+    if not valid:
+        raise InputError(
+            "No cell of the sweep is a valid request without what an extension inherits from its song.",
+            next="write its prompt into the spec, and see `songflow sweep plan`.",
+        )
     return rows
 
 
@@ -135,6 +142,8 @@ def next_spec(sweep: Sweep, rows: Sequence[Row]) -> str:
     }
     if sweep.replicates > 1:
         data["replicates"] = sweep.replicates
+    if (review := sweep.document.data.get("review")) is not None:
+        data["review"] = review
     return write_document(data)
 
 

@@ -267,6 +267,27 @@ def test_ctrl_c_in_a_command_that_pays_nothing(
     )
 
 
+def test_ctrl_c_after_a_paying_command_has_worked(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it prints: what it made is in the ledger."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.output.Output, "object", interrupted)
+    code, out, err = call("generate", "x", "--key", "mine", "--json")
+    assert (code, json.loads(out)["billed"]) == (5, "maybe")
+    assert "run the same command with --key mine" in err
+    monkeypatch.setattr(cli.app, "app", interrupted)
+    assert call("songs")[0] == 3, "the next command has paid for nothing"
+
+
+def test_an_empty_library_is_refused(call: Call) -> None:
+    """`--library "$UNSET"` would be the current folder, with another ledger and budget."""
+    code, out, _ = call("generate", "x", "--library", "", "--json")
+    assert (code, json.loads(out)["billed"]) == (2, "no")
+    assert "--library" in json.loads(out)["error"]
+
+
 def test_the_command_exits_with_its_code(capsys: pytest.CaptureFixture[str]) -> None:
     """From its arguments, or from the process's own."""
     with pytest.raises(SystemExit) as caught:

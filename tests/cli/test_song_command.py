@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -212,6 +214,37 @@ def test_ctrl_c_detaches_and_the_key_continues(shell, recipe, gateways, to):
     assert "continues at the gateway and is billed" in left.json["error"]
     assert shell.run(*command).code == 0
     assert len(server.bill()) == 2
+
+
+def test_ctrl_c_at_the_question_keeps_what_was_paid_for(shell, recipe, gateways, to):
+    """The key continues; nothing says that nothing was sent."""
+    server = gateways()
+    options = [option for option in to(server) if option != "--json"]
+    command = ("song", recipe("ask"), "--set", "prompt=a waltz", *options)
+    ours, theirs = pty.openpty()
+    process = shell.forks.start(command, shell.folder, shell.environment(), given={0: theirs})
+    shell.running.append(process)
+    os.close(theirs)
+    run = shell.interrupt(process, "which take should the song continue from?")
+    os.close(ours)
+    key = re.search(r"^key: (\S+)$", run.err, re.MULTILINE)[1]
+    assert (run.code, "nothing was sent" in run.err) == (5, False), run.err
+    assert f"--key {key} --choose core=1" in " ".join(run.err.split())
+    made = shell.run(*command, "--key", key, "--choose", "core=1")
+    assert (made.code, len(server.bill())) == (0, 2)
+
+
+def test_ctrl_c_does_not_need_the_recipe_again(shell, recipe, gateways, to):
+    """It may have changed meanwhile, or have come through a pipe."""
+    server, path = gateways(speed=20.0), shell.folder / recipe()
+    command = ("song", str(path), "--set", "prompt=a waltz", "--key", "K", *to(server))
+    process = shell.start(*command)
+    while not server.bill():
+        time.sleep(0.02)
+    path.write_text("half of a")
+    left = shell.interrupt(process, "Accepted as generation")
+    assert (left.code, left.json["key"]) == (5, "K")
+    assert "continues at the gateway" in left.json["error"]
 
 
 def test_a_failed_step_names_the_stored_songs(shell, recipe, gateways, to):

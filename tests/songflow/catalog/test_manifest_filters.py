@@ -65,22 +65,29 @@ def frame() -> pd.DataFrame:
         ("intended_at in ['2024-01-01', '20240301']", "ac"),
         ("intended_at not in ('2024-01-01',)", "bcd"),
         ("settled_at > intended_at and settled_at < '2025'", "ab"),
-        ("not settled_at > '2024-01-15'", "a"),
-        ("settled_at != '2024-01-01T00:01'", "b"),
+        ("not settled_at > '2024-01-15'", "acd"),
+        ("settled_at != '2024-01-01T00:01'", "bcd"),
         ("(settled_at > '2024') & (seconds < 31)", "a"),
         ("'mandopop' in tags", "a"),
         ("'pop' in tags", "b"),
         ("'rock' in tags or 'female vocalist' in tags", "ac"),
         ("'Pop (90s)' in tags and seconds > 100", "c"),
-        ("'pop' not in tags", "ac"),
-        ("not 'pop' in tags", "ac"),
+        ("'pop' not in tags", "acd"),
+        ("not 'pop' in tags", "acd"),
+        ("title != 'Rain'", "bcd"),
+        ("title not in ('Rain', 'ten (10)')", "bd"),
+        ("seconds != 30", "bcd"),
+        ("not seconds > 31", "ad"),
+        ("rating != 4 and not rating > 3", "abcd"),
+        ("rating < 4 or rating == 4 or rating > 4", ""),
+        ("decision != 'discard'", "abcd"),
         ("'(' in title or 'ai' in title", "ac"),
         ("'fail' in state", "d"),
         ("'pop' in `request.prompt`", "bc"),
     ],
 )
 def test_a_condition_selects_rows(frame: pd.DataFrame, condition: str, keys: str) -> None:
-    """Missing values compare as false; dtypes stay."""
+    """A missing value differs from every other; dtypes stay."""
     kept = filter_manifest(frame, condition)
     assert "".join(kept["key"]) == keys
     assert {name: str(dtype) for name, dtype in kept.dtypes.items()} == dict(COLUMNS)

@@ -118,12 +118,22 @@ async def test_decisions_and_notes_are_given_and_undone(ledger: Ledger, rainy) -
     frame = await read_manifest(ledger)
     for where, found in (("decision == 'keep'", 2), ("'rain' in notes", 1), ("decision == 'discard'", 0)):
         assert len(filter_manifest(frame, where)) == found
-    [song] = await undo_last(ledger, "a", JudgementKind.DECISION)
+    [song] = await undo_last(ledger, ["a"], JudgementKind.DECISION)
     assert (song.decision, song.notes) == ("discard", "the best rain")
-    await undo_last(ledger, "a", JudgementKind.DECISION)
+    await undo_last(ledger, ["a"], JudgementKind.DECISION)
     with pytest.raises(InputError, match="nothing to undo: 'a' has no decision"):
-        await undo_last(ledger, "a", JudgementKind.DECISION)
+        await undo_last(ledger, ["a"], JudgementKind.DECISION)
     assert (await judge(ledger, ["a"], JudgementKind.NOTES, ""))[0].noted_by is None
+
+
+async def test_an_undo_of_several_songs_is_done_for_all_or_none(ledger: Ledger, rainy) -> None:
+    """A song that is named twice counts once."""
+    await judge(ledger, ["a"], JudgementKind.DECISION, "keep")
+    await judge(ledger, ["a"], JudgementKind.DECISION, "discard")
+    with pytest.raises(InputError, match="nothing to undo: 'b' has no decision"):
+        await undo_last(ledger, ["a", "b"], JudgementKind.DECISION)
+    [song] = await undo_last(ledger, ["a", "a"], JudgementKind.DECISION)
+    assert song.decision == "keep"
 
 
 async def test_characters_that_databases_refuse_are_replaced(ledger: Ledger, rainy) -> None:

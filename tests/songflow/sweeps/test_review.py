@@ -10,6 +10,7 @@ from songflow.errors import InvalidDocument
 from songflow.sweeps.cells import cells_of
 from songflow.sweeps.run import RunOptions
 from songflow.sweeps.spec import parse_sweep
+from songflow.sweeps.status import status_of
 from songflow.sweeps.sweep import run_sweep
 from songflow.sweeps.tally import SweepResult
 
@@ -31,6 +32,17 @@ async def test_cells_without_songs_to_keep_are_made_again_and_never_paid_twice(
     songs = await opened.library.ledger.songs.of_keys(keys)
     assert len(songs) == 7
     assert {song.decision for some in songs.values() for song in some} == {"discard"}
+
+
+async def test_the_status_counts_what_was_made_again(simulator, session, cells, run) -> None:
+    """Each time is another cell, which is billed, too."""
+    server, review = simulator(clip_seconds=1.0), parse_sweep({"prompt": "x", "review": RULE}, Path()).review
+    opened, given = await session(budget_run="r"), cells(server, replicates=2)
+    await run(opened, server, given, review=review)
+    ledger = opened.library.ledger.key_summaries
+    status = await status_of(given, ledger, again=2)
+    assert (status.cells, status.stored, status.spent, status.left) == (6, 6, 6.0, 0)
+    assert (await status_of(given, ledger)).cells == 2
 
 
 async def test_cells_that_another_alias_of_the_key_has_paid_for_are_reviewed_too(

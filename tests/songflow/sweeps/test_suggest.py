@@ -171,3 +171,21 @@ def test_without_optuna_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(InputError, match="Optuna, which is not installed") as caught:
         suggest(sweep(), [], 3)
     assert "songflow[search]" in (caught.value.next or "")
+
+
+def test_the_written_spec_keeps_texts_of_files_and_the_review(tmp_path: Path) -> None:
+    """A text that was cleaned is a plain text in the new spec."""
+    (tmp_path / "words.txt").write_text("\ufeffla la  \n\n")
+    text = "prompt: a waltz\nlyrics: {file: words.txt}\ngrid: {prompt_strength: [0.1, 0.9]}\n"
+    review = "review: {discard: 'seconds < 1', again: 1}\n"
+    odd = parse_sweep(text + review, tmp_path)
+    written = parse_sweep(next_spec(odd, suggest(odd, [], 2)), tmp_path)
+    assert written.fixed["lyrics"] == odd.fixed["lyrics"]
+    assert written.review == odd.review
+
+
+def test_an_extension_whose_song_is_not_known_is_no_finished_sweep() -> None:
+    """Its prompt would be the song's."""
+    odd = sweep("source_song_id: s-1\nplace: outro\ngrid: {prompt_strength: [0.1, 0.9]}\n")
+    with pytest.raises(InputError, match="valid request without what an extension inherits"):
+        suggest(odd, [], 1)
