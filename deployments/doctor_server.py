@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
 
 import prefect
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.objects import WorkerStatus
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType, WorkerStatus
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from blocks import SongLibrary
@@ -24,6 +33,12 @@ __all__ = ["check_server"]
 
 _SETUP = "run `songflow setup`."
 _DEPLOY = "run `make deploy`, or serve them: `python -m deployments.serve`."
+_PLAN = (
+    "see the server's log; Prefect 3.9.1 plans none from a `cron` on Python 3.11 and 3.12, and `make deploy` "
+    "replaces ours by an `rrule`."
+)
+# The server's scheduler comes by every minute.
+_PLANNED_WITHIN = timedelta(minutes=5)
 _TELLS = "Songflow: show trouble in Prefect"
 
 
@@ -113,31 +128,59 @@ async def _libraries(client: PrefectClient) -> Check:
 
 async def _work(client: PrefectClient) -> list[Check]:
     """Check the deployments, and that workers of the pool or a serving process execute their runs."""
-    missing, pooled = [], False
+    missing, deployed = [], {}
     for definition in definitions():
         found = await _deployment(client, definition)
         if found is None:
             missing.append(definition.full_name)
         else:
-            pooled = pooled or found == WORK_POOL
+            deployed[definition.full_name] = found
     checks = [
         bad("deployments", f"not there: {', '.join(missing)}.", _DEPLOY)
         if missing
         else good("deployments", f"all {len(definitions())} are there.")
     ]
-    if pooled or missing:
+    scheduled = {name: one for name, one in deployed.items() if _is_scheduled(one)}
+    if scheduled:
+        checks.append(await _schedules(client, scheduled))
+    if missing or any(one.work_pool_name == WORK_POOL for one in deployed.values()):
         checks += await _pool(client)
     else:
         checks.append(good("workers", "none needed: the deployments are served by a process of their own."))
     return checks
 
 
-async def _deployment(client: PrefectClient, definition: Definition) -> str | None:
-    """Name of a deployment's work pool ("" if it is served); None if the deployment does not exist."""
+async def _deployment(client: PrefectClient, definition: Definition) -> DeploymentResponse | None:
     try:
-        return (await client.read_deployment_by_name(definition.full_name)).work_pool_name or ""
+        return await client.read_deployment_by_name(definition.full_name)
     except ObjectNotFound:
         return None
+
+
+def _is_scheduled(deployment: DeploymentResponse) -> bool:
+    return not deployment.paused and any(one.active for one in deployment.schedules)
+
+
+async def _schedules(client: PrefectClient, scheduled: Mapping[str, DeploymentResponse]) -> Check:
+    """Check that the server has planned runs; its scheduler logs why it has not, and nobody else says so."""
+    unplanned = []
+    for name, deployment in scheduled.items():
+        runs = await client.read_flow_runs(
+            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
+            flow_run_filter=FlowRunFilter(
+                state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED]))
+            ),
+            limit=1,
+        )
+        if not runs and _age(deployment) > _PLANNED_WITHIN:
+            unplanned.append(name)
+    if unplanned:
+        return bad("schedules", f"the server plans no runs of {', '.join(unplanned)}.", _PLAN)
+    return good("schedules", f"runs are planned for {len(scheduled)} deployments.")
+
+
+def _age(deployment: DeploymentResponse) -> timedelta:
+    return datetime.now(UTC) - (deployment.updated or deployment.created or datetime.now(UTC))
 
 
 async def _pool(client: PrefectClient) -> list[Check]:

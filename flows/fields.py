@@ -108,8 +108,8 @@ Account = Annotated[
     parameters.EnvironmentAccount | None,
     described(
         "Gateway without a block",
-        "Instead of credentials: a gateway whose key is in the environment of the worker. Defaults: the "
-        "built-in simulator.",
+        "Instead of credentials: a gateway whose key is in the environment of the worker. Defaults: that of "
+        "the deployment, if it has one, else the built-in simulator.",
     ),
 ]
 Wait = Annotated[

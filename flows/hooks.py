@@ -46,8 +46,12 @@ async def let_go(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> 
                 songs = await ledger.songs.of_submission(submission.id)
                 missing = any(song.state is SongState.ANNOUNCED for song in songs)
                 _log_uncollected(log, submission, missing, settings.unit)
-    except SongflowError as error:
-        log.error("The ledger cannot be read for what this run has paid for: %s", error)
+    except Exception as error:  # a block that is gone or no longer fits, or a server that does not answer
+        reason = error if isinstance(error, SongflowError) else type(error).__name__
+        log.error(
+            "What this run has paid for cannot be read from its library (%s): run `songflow rescue` there.",
+            reason,
+        )
     finally:
         await send_logs()
 

@@ -12,9 +12,12 @@ import asyncio
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
+import httpx
 from prefect import State
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
@@ -30,6 +33,7 @@ from flows.kept import refuse_large
 from songflow.errors import InputError, Unsettled
 from songflow.parameters import EnvironmentAccount, Waiting
 from songflow.runtime.concurrency import one_error
+from songflow.runtime.retry import Backoff, retry
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.shards import packed
 from songflow.sweeps.tally import SweepResult
@@ -40,6 +44,9 @@ log = logging.getLogger(f"songflow.{__name__}")
 
 ATTEMPTS = 5
 POLL_SECONDS = 2.0
+_BEGINS_SECONDS = 120.0
+_OUTAGE = Backoff(first=1.0, longest=15.0, within=900.0)
+_T = TypeVar("_T")
 
 # A parent sees only the message of a run's final state: results stay on their machine, and a state with a name of our
 # own would be invisible to automations.
@@ -122,20 +129,22 @@ class Shards:
         if earlier is not None:
             log.info("%s was started by an earlier attempt of this run (flow run %s).", name, earlier.id)
         for attempt in range(done + 1, done + 1 + ATTEMPTS):
-            run = earlier or await arun_deployment(
-                self._deployment,
-                parameters=parameters,
-                flow_run_name=name,
-                idempotency_key=self._key(shard, attempt),
-                timeout=0,
-            )
+            run = earlier or await self._started(name, parameters, self._key(shard, attempt))
             earlier = None
-            if await self._is_done(name, await _ended(run)):
+            if await self._is_done(name, await _ended(name, run)):
                 return
             if self.stopped is not None:
                 log.warning("%s is not started again: %s", name, self.stopped)
                 return
         self._stop(f"{name} has crashed or failed {ATTEMPTS} times: see its runs", Unsettled.exit_code)
+
+    async def _started(self, name: str, parameters: dict[str, Any], key: str) -> FlowRun:
+        run: FlowRun = await _outlasting(
+            lambda: arun_deployment(
+                self._deployment, parameters=parameters, flow_run_name=name, idempotency_key=key, timeout=0
+            )
+        )
+        return run
 
     def _key(self, shard: str, attempt: int) -> str:
         return f"{self._root}:{shard}:{attempt}"
@@ -143,13 +152,11 @@ class Shards:
     async def _earlier(self, shard: str) -> tuple[int, FlowRun | None]:
         """The number of earlier attempts that ended, and the one that is active or was cancelled by a person."""
         attempt = 1
-        async with get_client() as client:
-            while True:
-                key = FlowRunFilterIdempotencyKey(any_=[self._key(shard, attempt)])
-                found = await client.read_flow_runs(flow_run_filter=FlowRunFilter(idempotency_key=key))
-                if not found or not _is_final(found[0]) or await _was_cancelled(found[0]):
-                    return attempt - 1, found[0] if found else None
-                attempt += 1
+        while True:
+            found = await _outlasting(partial(_with_key, self._key(shard, attempt)))
+            if not found or not _is_final(found[0]) or await _was_cancelled(found[0]):
+                return attempt - 1, found[0] if found else None
+            attempt += 1
 
     async def _is_done(self, name: str, run: FlowRun) -> bool:
         """Record how a run ended; False if another attempt may succeed."""
@@ -192,9 +199,9 @@ async def _was_cancelled(run: FlowRun) -> bool:
     """
     if run.state is not None and run.state.is_completed():
         return False
-    async with get_client() as client:
-        states = await client.read_flow_run_states(run.id)
-    for state in sorted(states, key=lambda one: one.timestamp, reverse=True):
+    for state in sorted(
+        await _outlasting(partial(_states_of, run)), key=lambda one: one.timestamp, reverse=True
+    ):
         if state.is_cancelling() or state.is_cancelled():
             return True
         if state.is_running():
@@ -202,13 +209,49 @@ async def _was_cancelled(run: FlowRun) -> bool:
     return False
 
 
-async def _ended(run: FlowRun) -> FlowRun:
-    """Wait for a run to end."""
-    async with get_client() as client:
-        while not _is_final(run):
-            await asyncio.sleep(POLL_SECONDS)
-            run = await client.read_flow_run(run.id)
+async def _ended(name: str, run: FlowRun) -> FlowRun:
+    """Wait for a run to end; say so once if it does not begin."""
+    late: float | None = time.monotonic() + _BEGINS_SECONDS
+    while not _is_final(run):
+        await asyncio.sleep(POLL_SECONDS)
+        run = await _outlasting(partial(_read, run))
+        if late is not None and time.monotonic() > late:
+            late = None
+            if not run.run_count:
+                log.warning(
+                    "%s has not begun yet (flow run %s): is a worker online, and has the work pool room for it? "
+                    "The sweep itself takes one place.",
+                    name,
+                    run.id,
+                )
     return run
+
+
+async def _read(run: FlowRun) -> FlowRun:
+    async with get_client() as client:
+        return await client.read_flow_run(run.id)
+
+
+async def _states_of(run: FlowRun) -> list[State[Any]]:
+    async with get_client() as client:
+        return await client.read_flow_run_states(run.id)
+
+
+async def _with_key(key: str) -> list[FlowRun]:
+    async with get_client() as client:
+        chosen = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
+        return await client.read_flow_runs(flow_run_filter=chosen)
+
+
+async def _outlasting(ask: Callable[[], Awaitable[_T]]) -> _T:
+    """Ask Prefect's server, through an outage of some minutes; what is asked may be repeated."""
+    return await retry(ask, on=Exception, when=_is_outage, backoff=_OUTAGE)
+
+
+def _is_outage(error: Exception) -> bool:
+    if isinstance(error, httpx.HTTPStatusError):  # Prefect's error, too
+        return error.response.status_code >= 500
+    return isinstance(error, httpx.TransportError)
 
 
 async def shard_parameters(

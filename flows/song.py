@@ -2,11 +2,13 @@
 
 # Without `from __future__ import annotations`: Prefect would evaluate them where `fields` is something else.
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from prefect import runtime
 from prefect.artifacts import acreate_markdown_artifact
+from prefect.exceptions import Pause
 from prefect.logging import get_run_logger
 from pydantic import Field
 
@@ -79,7 +81,7 @@ Asking = Annotated[
 def _run_name() -> str:
     parameters = runtime.flow_run.parameters
     recipe = parameters.get("recipe")
-    name = recipe if isinstance(recipe, str) else (recipe or {}).get("name") or "a recipe"
+    name = str(recipe if isinstance(recipe, str) else (recipe or {}).get("name") or "a recipe")
     about = parameters.get("prompt") or (parameters.get("variables") or {}).get("prompt") or ""
     return short(f"{'a recipe' if chr(10) in name else name}: {about}" if about else name)
 
@@ -125,10 +127,18 @@ async def make_song(
     accounts = policy.accounts(access)
     get_run_logger().info("Making %s. Key: %s.", read.name, base)
     async with open_session(library_of(library), settings) as session:
+        crew.show = lambda: _show(session, read, base)
         try:
-            return await make_whole_song(session, read, accounts, crew, key=base, choices=choices or {})
-        finally:
-            await _show(session, read, base)
+            whole = await make_whole_song(session, read, accounts, crew, key=base, choices=choices or {})
+        except Pause:
+            # The run is suspended, and its page was written before: a heartbeat after that event would have the
+            # automation for zombies wait for the next one, and crash the run.
+            raise
+        except BaseException:
+            await crew.show()
+            raise
+        await crew.show()
+        return whole
 
 
 class _TaskCrew:
@@ -146,6 +156,7 @@ class _TaskCrew:
         self._settings = settings
         self._policy = policy
         self._questions = Questions(library_of(library).unit, settings.poll_interval) if asks else None
+        self.show: Callable[[], Awaitable[None]]
 
     async def make(self, order: Order) -> None:
         """Make one generation."""
@@ -162,6 +173,7 @@ class _TaskCrew:
         """Suspend or pause the run until somebody answers, or stop it if it should not ask."""
         if self._questions is None:
             raise nobody_here(question)
+        await self.show()
         return await self._questions.ask(question)
 
 

@@ -37,7 +37,7 @@ from songflow.sweeps.run import (
     RunOptions,
     SweepRun,
 )
-from songflow.sweeps.shards import MAX_SHARD_CELLS, shards_of, unpacked
+from songflow.sweeps.shards import DEFAULT_SHARD_SIZE, MAX_SHARD_CELLS, shards_of, unpacked
 from songflow.sweeps.spec import Sweep, name_of, parse_sweep
 from songflow.sweeps.status import tally_of
 from songflow.sweeps.sweep import after_work_started, read_result
@@ -53,7 +53,6 @@ __all__ = ["sweep", "sweep_shard"]
 
 log = logging.getLogger(f"songflow.{__name__}")
 
-DEFAULT_SHARD_SIZE = 250
 # For a gateway to have capacity again, a flow run can wait longer than a person at a command line.
 _REPEAT_WITHIN_SECONDS = 600.0
 
@@ -115,7 +114,8 @@ class ShardOptions(ParameterGroup):
 Sharding = Annotated[
     ShardOptions | None,
     fields.described(
-        "Shards", "How the sweep is divided among runs and machines. Defaults: all in this run."
+        "Shards",
+        "How the sweep is divided among runs and machines. Defaults: as the deployment says, else all in this run.",
     ),
 ]
 

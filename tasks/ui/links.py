@@ -20,6 +20,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
 
+from songflow.sweeps.shards import DEFAULT_SHARD_SIZE
 from tasks.ui.pages import shown
 
 __all__ = ["EXTEND", "NO_LINKS", "SWEEP", "FormLinks", "form_links", "page_in_v1", "run_in_v1"]
@@ -37,6 +38,7 @@ _LONGEST = 6000
 _BLOCKS = ("credentials", "library")
 # A key or a seed would make the same song.
 _OWN = ("safety", "seed")
+_GROUPS = ("account", "waiting", "safety", "shards", "sound", "placement", "details")
 
 
 def page_in_v1(key: str) -> str:
@@ -85,6 +87,8 @@ class FormLinks:
         safety = _set_members(given.pop("safety", None), leave_out=("key",))
         if failed:
             safety["retry_errors"] = True
+        # A run without shards stays so: the deployment's own would refuse a review.
+        given.setdefault("shards", {"shard_size": DEFAULT_SHARD_SIZE})
         return self._form(label, SWEEP, {**given, "safety": safety} if safety else given)
 
     def _form(
@@ -95,7 +99,8 @@ class FormLinks:
             return None
         # Parameters in a link replace those of the deployment.
         blocks = {name: value for name, value in self.blocks.items() if name in only}
-        values = _with_references({**(found.parameters or {}), **parameters, **blocks})
+        groups = {name: _set_members(parameters[name]) for name in _GROUPS if parameters.get(name)}
+        values = _with_references({**(found.parameters or {}), **parameters, **groups, **blocks})
         if values is None:
             return None
         query = quote(json.dumps(values, separators=(",", ":"), default=str), safe="")

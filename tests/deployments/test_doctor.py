@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import timedelta
 
 import fastapi
 import prefect
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.schedules import Schedule
+from prefect.states import Scheduled
 
+from deployments import doctor_server
 from deployments.doctor import unmet
+from flows.attention import attention
 from songflow.library.library import Library
 from songflow.settings import LibrarySettings
 
@@ -91,6 +97,24 @@ async def test_a_server_without_our_parts_names_the_command_for_each(prefect_ser
     assert "make deploy" in of(done, "deployments")["mend"]
     assert "prefect worker start" in of(done, "workers")["mend"]
     assert found["credentials song-simulator-credentials/default"] == "ok"
+
+
+async def test_a_schedule_from_which_no_runs_are_planned_is_named(prefect_server, monkeypatch):
+    """As Prefect 3.9.1 plans none from a cron on Python 3.11; here the schedule's only date is over."""
+    over = Schedule(rrule="DTSTART:20200101T070000\nRRULE:FREQ=DAILY;COUNT=1", timezone="Europe/Berlin")
+    made = await attention.ato_deployment("over", schedules=[over])
+    async with get_client() as client:
+        deployment = await client.read_deployment(await made.aapply())
+        scheduled = {"attention/over": deployment}
+        assert (await doctor_server._schedules(client, scheduled)).state == "ok"  # it may come yet
+        monkeypatch.setattr(doctor_server, "_PLANNED_WITHIN", timedelta(0))
+        found = await doctor_server._schedules(client, scheduled)
+        assert (found.state, found.said) == ("bad", "the server plans no runs of attention/over.")
+        await client.create_flow_run_from_deployment(
+            deployment.id, parameters={"event": "a test"}, state=Scheduled()
+        )
+        assert (await doctor_server._schedules(client, scheduled)).state == "ok"
+        await client.delete_deployment(deployment.id)
 
 
 async def test_the_live_test_states_its_price_and_asks_first(command, studio):

@@ -7,6 +7,7 @@ import os
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -154,6 +155,10 @@ async def test_the_hook_logs_nothing_about_collected_songs_and_creates_no_librar
     await let_go(generate_song, nowhere, run.state)
     assert not (tmp_path / "none").exists()
     assert "billed (" not in await prefect_server.logs(run.id)
+    for odd in ({"$ref": {"block_document_id": str(uuid4())}}, {"covers": True}):
+        await let_go(generate_song, run.model_copy(update={"parameters": {"library": odd}}), run.state)
+    log = await prefect_server.logs(run.id)
+    assert log.count("cannot be read from its library") == 2
 
 
 async def test_a_ledger_url_that_prefect_has_masked_is_read_from_the_environment(monkeypatch):

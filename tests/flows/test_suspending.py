@@ -101,6 +101,8 @@ async def test_a_served_run_is_suspended_while_it_waits(studio, prefect_server, 
     }
     run_id = await prefect_server.start("make-song/whole-song", {"recipe": RECIPE, **blocks})
     first = await reached(prefect_server, run_id, "Suspended")
+    # Its page is there: a heartbeat after that event, while it is made, would let the run count as a zombie.
+    assert "## How it was made" in "".join(await prefect_server.artifacts(run_id, "markdown"))
 
     # The only slot is free.
     other = await prefect_server.start("generate-song/generate", {"prompt": "meanwhile", **blocks})

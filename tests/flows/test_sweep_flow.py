@@ -10,6 +10,7 @@ import os
 import signal
 import uuid
 
+import httpx
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -23,7 +24,9 @@ from prefect.exceptions import ParameterTypeError
 from prefect.states import Cancelled, Cancelling, Completed, Crashed, Failed, Running
 
 from blocks import SimulatorCredentials, SongLibrary
+from flows import shards
 from flows.generate import generate_song
+from flows.rescue import rescue_songs
 from flows.shards import Shards
 from flows.sweep import sweep, sweep_shard
 from songflow.errors import GenerationFailed, InputError, InvalidDocument, LibraryError, NotCollected
@@ -134,6 +137,39 @@ async def test_the_page_shows_the_songs_that_a_review_had_made_again(studio, pre
     assert (made.posts, here.billed) == (4, 4)
     [page] = await prefect_server.artifacts((await last_run("reviewed")).id, "markdown")
     assert page.count("| succeeded |") == 4
+
+
+async def test_watching_a_shard_outlasts_prefects_server(monkeypatch):
+    """For some minutes; an answer that is no outage is none to wait for."""
+    gone = httpx.HTTPStatusError("", request=None, response=httpx.Response(502))
+    outages = [httpx.ConnectError("refused"), httpx.ReadTimeout("slow"), gone]
+
+    async def ask():
+        if outages:
+            raise outages.pop()
+        return "an answer"
+
+    with without_pauses():
+        assert await shards._outlasting(ask) == "an answer"
+        outages.append(httpx.HTTPStatusError("", request=None, response=httpx.Response(404)))
+        with pytest.raises(httpx.HTTPStatusError):
+            await shards._outlasting(ask)
+
+
+async def test_a_shard_that_does_not_begin_is_named(prefect_server, monkeypatch, caplog):
+    """The sweep itself may hold the only place of a work pool."""
+    monkeypatch.setattr(shards, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(shards, "_BEGINS_SECONDS", 0.2)
+    deployment = await (await rescue_songs.ato_deployment("without-a-worker")).aapply()
+    async with get_client() as client:
+        run = await client.create_flow_run_from_deployment(deployment)
+        waiting = asyncio.create_task(shards._ended("shard 1 of 1", run))
+        async with asyncio.timeout(60):
+            while "has not begun yet" not in caplog.text:  # noqa: ASYNC110 - a log gives no event
+                await asyncio.sleep(0.05)
+        await client.set_flow_run_state(run.id, Cancelled(), force=True)
+        assert (await waiting).state.name == "Cancelled"
+        await client.delete_deployment(deployment)
 
 
 async def test_unsuccessful_cells_make_a_failed_run_with_counts(studio, prefect_server):

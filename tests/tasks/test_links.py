@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from songflow.sweeps.shards import DEFAULT_SHARD_SIZE
 from tasks.ui.links import EXTEND, NO_LINKS, SWEEP, FormLinks
 
 HERE = {
@@ -63,7 +64,7 @@ def test_a_sweep_is_made_again_with_its_own_safety(
     """With its fallbacks, under whose accounts cells may have been paid; only failures are paid for again."""
     found = parameters(links(spec="name: 'a'\n", safety=safety).again("again", failed=failed))
     assert found == {
-        "shards": {"shard_deployment": "sweep-shard/shard"},
+        "shards": {"shard_size": DEFAULT_SHARD_SIZE},
         "spec": "name: 'a'\n",
         "library": LIBRARY,
         "credentials": ACCOUNT,
@@ -105,3 +106,21 @@ def test_a_saved_block_of_the_deployment_is_a_reference_in_a_link() -> None:
 def test_where_nothing_can_be_linked_there_is_no_link(none: str | None) -> None:
     """Without the deployment, with an unsaved block, for a song without an id, or if the address were too long."""
     assert none is None
+
+
+def test_a_sweep_without_shards_stays_without() -> None:
+    """Those of the deployment would refuse its review."""
+    for given in ({}, {"shards": {"shard_size": 9}}):
+        made = parameters(links(spec="prompt: x", **given).again("again", failed=False))
+        assert made["shards"] == {"shard_size": DEFAULT_SHARD_SIZE, **given.get("shards", {})}  # type: ignore[index]
+
+
+def test_a_group_in_a_link_has_no_null() -> None:
+    """A form refuses it, and a run that was started from Python has some."""
+    here = FormLinks(
+        HERE | {"generate-song/generate": HERE[EXTEND]},
+        {},
+        {"account": {"gateway": "x", "shape": None}},
+        "generate-song",
+    )  # type: ignore[arg-type]
+    assert parameters(here.more()) == {"account": {"gateway": "x"}}
