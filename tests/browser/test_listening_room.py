@@ -63,6 +63,7 @@ async def test_songs_are_played_compared_and_rated(room: str, page: Page, images
     await expect(audio).not_to_have_js_property("currentTime", 0)
     await page.get_by_role("button", name="Other take").click()
     await expect(page.locator("#playing")).to_contain_text("(take 2)")
+    await expect(audio).not_to_have_js_property("currentTime", 0)  # it goes on where the first take was
     await audio.evaluate("(player) => player.pause()")
     await audio.evaluate("(player) => { player.currentTime = 7 }")
     await expect(audio).to_have_js_property("currentTime", 7)
