@@ -72,7 +72,6 @@ GATEWAY = {"extensions.md": {"whole_extensions": False}}
 """Settings of a page's simulated gateway: here it returns only the new part, so that there is something to stitch."""
 
 NOT_RUN = {
-    r"make test": "runs this very test",
     r"python -m pytest .*": "runs tests",
     r"docker compose .*": "needs a container engine; tests/deployments/test_compose.py reads the file",
     r"export SONGFLOW_DB_PASSWORD=.*": "is for the containers",
