@@ -7,7 +7,7 @@ UV     := $(shell command -v uv)
 # Install with uv where it is on the PATH, which takes seconds, and with pip where it is not or cannot reach the index.
 install = $(if $(UV),$(UV) pip install --quiet --python $(BIN)/python $(1) || )$(PIP) install $(1)
 # More processes than cores, since many tests wait for processes of their own. Tests that share a server form a group.
-PARALLEL ?= -n 5 --dist loadgroup --no-loadscope-reorder
+PARALLEL ?= -n 4 --dist loadgroup --no-loadscope-reorder
 PYTEST   := $(BIN)/python -m pytest $(PARALLEL)
 
 .PHONY: help demo test test-prefect-3.8 check types layers deploy bench lock clean

@@ -71,8 +71,10 @@ LONGEST_ID = 60
 def pytest_collection(session: pytest.Session) -> Generator[None, Any, Any]:
     """Trace the modules of `songflow` while they are imported, and nothing else that is loaded for the tests."""
     tracer = coverage.Coverage.current()
-    only_distributes = session.config.pluginmanager.hasplugin("dsession")
-    if tracer is None or only_distributes:
+    if session.config.pluginmanager.hasplugin("dsession"):  # it only distributes the tests
+        _end_idle_tracers()
+        return (yield)
+    if tracer is None:
         return (yield)
     tracer.stop()
     _end_idle_tracers()

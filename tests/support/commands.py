@@ -25,6 +25,8 @@ COMMAND = [str(Path(sys.executable).parent / "songflow")]
 ROOT = Path(__file__).parents[2]
 _SERVER = Path(__file__).with_name("fork_server.py")
 _LOCALE = {"LANG": "C.UTF-8"}
+_SENDING = {(name,) for name in ("generate", "extend", "song", "sweep", "lyrics", "rescue", "demo", "listen")}
+"""The commands that may send a request, and need a sender then."""
 PATIENCE = 280.0
 """How long (s) a process may take: less than a test may, so that a test that fails says what was printed."""
 
@@ -157,7 +159,7 @@ class ForkServer:
             "environment": dict(environment),
             "closed": list(closed),
             "full": list(full),
-            "forks_sender": True,
+            "forks_sender": python or arguments[:1] in _SENDING,
         }
         text = json.dumps(plan).encode()
         out, their_out = os.pipe()
