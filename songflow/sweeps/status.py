@@ -75,6 +75,8 @@ async def status_of(
         latest: Sequence[Cell] = cells
         for number in range(1, again + 1):
             latest = [cell.made_again(number) for cell in latest if cell.key in summaries]
+            if not latest:
+                break
             summaries = {**summaries, **await ledger.of_keys([cell.key for cell in latest])}
             latest = [cell for cell in latest if cell.key in summaries]
             cells = [*cells, *latest]

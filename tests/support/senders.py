@@ -83,10 +83,9 @@ def _wait_to_send(bell: socket.socket) -> NoReturn:
         os.setsid()
         null = os.open(os.devnull, os.O_RDWR)
         opened = {0, 1, 2, *(int(one.name) for one in Path("/proc/self/fd").iterdir())}
+        # Replaced and not closed: an object of the asker's that closes its file later would close one of ours.
         for number in opened - {null, bell.fileno()}:
-            os.dup2(
-                null, number
-            )  # not closed: an object of the asker's that closes it later may not close ours
+            os.dup2(null, number)
         for number in (signal.SIGINT, signal.SIGCHLD, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
         text, files, _, _ = socket.recv_fds(bell, 1 << 18, 1)

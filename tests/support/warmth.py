@@ -13,7 +13,7 @@ from songflow.simulator import SimulatorServer, SimulatorSettings
 
 
 def make_a_song() -> None:
-    """Make a song here: everything is loaded, and the SQL of the ledger's statements made (50 ms of each fork).
+    """Make a song here: everything is loaded, and the SQL of the ledger's statements made (35 ms of CPU in each fork).
 
     No thread is left, since a fork takes none with it.
     """
