@@ -29,13 +29,13 @@ from songflow.downloads.address_policy import AddressRefused, check_peer, check_
 from songflow.downloads.checking import Checked, PageFound, check_file
 from songflow.errors import SongflowError
 from songflow.gateways.encoding import Ending, decode_body, names_encoding
-from songflow.gateways.network import Network, open_client
+from songflow.gateways.network import Network
 from songflow.gateways.redaction import without_keys
 from songflow.runtime.failpoints import reached
 from songflow.runtime.file_locks import try_lock
 from songflow.runtime.retry import Backoff, retry
 
-__all__ = ["DownloadProblem", "Downloaded", "Downloads", "discard_part", "download_client", "locked"]
+__all__ = ["DownloadProblem", "Downloaded", "Downloads", "discard_part", "locked"]
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,8 @@ TRANSFER_SECONDS = 600.0
 DOWNLOAD_BACKOFF = Backoff(first=0.5, attempts=5)
 """Long enough for a storage host to recover, short enough not to delay a flow."""
 
-_READ_TIMEOUT_SECONDS = 30.0
+_HEADERS = {"Accept": "*/*", "Accept-Encoding": "identity", "User-Agent": "songflow"}
+_TIMEOUTS = {"connect": 10.0, "read": 30.0, "write": 30.0}  # seconds
 # The URL no longer works: the gateway may have a new one.
 _DEAD_STATUSES = frozenset({401, 403, 404, 410})
 # These pass by themselves; any other 4xx or 3xx is an address that has run out in a host's own words.
@@ -89,18 +90,6 @@ class Downloaded:
     note: str | None = None
 
 
-def download_client() -> httpx.AsyncClient:
-    """An HTTP client for song hosts: it knows no gateway's key, and leaves redirects to `Downloads`.
-
-    Raises:
-        NetworkProblem: the environment does not let a client be opened.
-    """
-    return open_client(
-        headers={"Accept-Encoding": "identity", "User-Agent": "songflow"},
-        timeout=httpx.Timeout(_READ_TIMEOUT_SECONDS, connect=10.0),
-    )
-
-
 @asynccontextmanager
 async def locked(part: Path, poll_seconds: float = 0.1) -> AsyncIterator[None]:
     """Lock a part file against other processes; the lock ends with the process in any case."""
@@ -114,10 +103,10 @@ async def locked(part: Path, poll_seconds: float = 0.1) -> AsyncIterator[None]:
 
 
 class Downloads:
-    """Downloads songs with one shared client.
+    """Downloads songs with one shared transport, without what a client adds: cookies, redirects, sign-in.
 
     Args:
-        client: From `download_client`.
+        transport: From `open_transport`; it knows no gateway's key.
         allow_private: Whether private addresses are allowed (only if the gateway's is private).
         resolved: Networks where a name may resolve though they are not public.
         verify_audio: Decode each song to its end.
@@ -128,7 +117,7 @@ class Downloads:
 
     def __init__(
         self,
-        client: httpx.AsyncClient,
+        transport: httpx.AsyncBaseTransport,
         *,
         allow_private: bool,
         resolved: Sequence[Network] = (),
@@ -136,7 +125,7 @@ class Downloads:
         backoff: Backoff = DOWNLOAD_BACKOFF,
         own_headers: OwnHeaders | None = None,
     ) -> None:
-        self._client = client
+        self._transport = transport
         self._allow_private = allow_private
         self._resolved = tuple(resolved)
         self._verify_audio = verify_audio
@@ -248,14 +237,24 @@ class Downloads:
         target = url
         for _hop in range(MAX_REDIRECTS + 1):
             await check_url(target, allow_private=self._allow_private, resolved=self._resolved)
-            sent = {**(headers or {}), **(self._own_headers(target) if self._own_headers else {})}
-            async with self._client.stream("GET", target, headers=sent) as response:
+            own = self._own_headers(target) if self._own_headers else {}
+            request = httpx.Request(
+                "GET",
+                target,
+                headers={**_HEADERS, **(headers or {}), **own},
+                extensions={"timeout": _TIMEOUTS},
+            )
+            response = await self._transport.handle_async_request(request)
+            response.request = request
+            try:
                 check_peer(response, allow_private=self._allow_private, resolved=self._resolved)
                 if not response.has_redirect_location:
                     yield response
                     return
                 # A gateway that is also the host could pass its key to another host.
                 target = str(response.url.join(without_keys(response.headers["location"])))
+            finally:
+                await response.aclose()
         raise DownloadProblem(f"it was redirected more than {MAX_REDIRECTS} times", dead=True)
 
     async def _receive(
@@ -275,12 +274,12 @@ class Downloads:
         if (sent is None and start) or (sent is not None and sent.start != start):
             discard_part(part)
             raise DownloadProblem("its host sent a range that was not requested")
-        if start == 0:
-            discard_part(part)  # after a kill the new note must not stand beside an old file's bytes
-            _remember(part, url, response)
         with part.open("r+b" if start else "wb") as file:
-            file.seek(start)
-            file.truncate()
+            if start:
+                file.seek(start)
+                file.truncate()
+            else:  # between an old file's bytes and the new ones: its note must stand beside neither
+                _remember(part, url, response)
             size = await _copy(response, file, start)
             await asyncio.to_thread(_sync, file)
         if size is None:
@@ -346,11 +345,11 @@ class _ResumePoint:
 def _resume_point(url: str, part: Path) -> _ResumePoint | None:
     """The point to resume from, if the part and its JSON file belong to this URL."""
     try:
-        note = json.loads(_note(part).read_bytes())
         size = part.stat().st_size
+        note = json.loads(_note(part).read_bytes()) if size else None
     except (OSError, ValueError):
         return None
-    if size == 0 or not isinstance(note, dict) or note.get("url") != url or not note.get("validator"):
+    if not isinstance(note, dict) or note.get("url") != url or not note.get("validator"):
         return None
     return _ResumePoint(size, str(note["validator"]))
 
@@ -362,14 +361,15 @@ def _remember(part: Path, url: str, response: httpx.Response) -> None:
     encoded = names_encoding(response.headers.get("content-encoding", ""))
     if encoded or (validator and without_keys(validator) != validator):
         validator = None
-    _note(part).write_text(json.dumps({"url": url, "validator": validator}))
+    _note(part).write_bytes(json.dumps({"url": url, "validator": validator}).encode())
 
 
 async def _copy(response: httpx.Response, file: IO[bytes], start: int) -> int | None:
     """Copy the body as it comes; return the file's size, or None if it is larger than `MAX_SONG_BYTES`."""
     size = start
     # Without buffering: buffered bytes would be lost if the connection breaks.
-    async for chunk in response.aiter_raw():
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for chunk in response.stream:
         size += len(chunk)
         if size > MAX_SONG_BYTES:
             return None

@@ -10,9 +10,10 @@ import httpx
 
 from songflow.accounts import EMBEDDED_URL, Resolver, resolve_from_environment
 from songflow.downloads.address_policy import AddressPolicy, policy_for
-from songflow.downloads.downloader import Downloads, download_client
+from songflow.downloads.downloader import Downloads
 from songflow.events import Listener
 from songflow.gateways import Account
+from songflow.gateways.network import open_transport
 from songflow.generation.event_sink import EventSink
 from songflow.generation.gateway_pool import GatewayPool
 from songflow.generation.leases import LeaseKeeper
@@ -75,7 +76,7 @@ class Session:
         self.events = EventSink(listener, library, ledger.money)
         measures = not reads_only and measures_on_arrival()
         self.measuring = MeasuringPool(ledger.measures) if measures else None
-        self._client: httpx.AsyncClient | None = None
+        self._transport: httpx.AsyncBaseTransport | None = None
 
     async def __aenter__(self) -> Self:
         await self._exits.__aenter__()
@@ -105,15 +106,15 @@ class Session:
         Raises:
             InvalidEnvironment: the environment's proxies or certificates cannot be used.
         """
-        if self._client is None:
+        if self._transport is None:
             require_network()
-            self._client = download_client()
-            self._exits.push_async_callback(self._client.aclose)
+            self._transport = open_transport()
+            self._exits.push_async_callback(self._transport.aclose)
         policy = AddressPolicy(allow_private=True)
         if base_url != EMBEDDED_URL:
             policy = await policy_for(urlsplit(base_url).hostname or "", resolver_networks())
         return Downloads(
-            self._client,
+            self._transport,
             allow_private=policy.allow_private,
             resolved=policy.resolved,
             verify_audio=self.library.settings.verify_audio,

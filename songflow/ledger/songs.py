@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,7 @@ from songflow.ledger.rows import (
     json_list,
 )
 from songflow.ledger.states import SongState, State, sources_of
+from songflow.runtime.records import plain
 
 __all__ = ["AnnouncedTake", "Lineage", "Origin", "Songs", "payload_text", "songs_where"]
 
@@ -178,8 +179,8 @@ class Songs:
             "song stored",
             song,
             {
-                **asdict(file),
-                **asdict(found),
+                **plain(file),
+                **plain(found),
                 "note": joined_notes(found.note, file.note),
                 "state": SongState.STORED,
                 "error": None,
@@ -209,7 +210,7 @@ class Songs:
         async with self._database.write("song stored") as connection:
             if whole is not None:
                 song, file = whole
-                row = {**asdict(file), **asdict(found), "note": joined_notes(found.note, file.note)}
+                row = {**plain(file), **plain(found), "note": joined_notes(found.note, file.note)}
                 await connection.execute(
                     _SET_SONG, {"which": song.id, **row, "state": SongState.STORED, "error": None}
                 )
@@ -219,7 +220,7 @@ class Songs:
                 _SET_SONG,
                 {
                     "which": part.id,
-                    **asdict(found),
+                    **plain(found),
                     "note": joined_notes(*notes, found.note),
                     "whole_path": path,
                     "joined_by": by,

@@ -108,11 +108,15 @@ class AudioStore:
         Raises:
             OSError: the store failed; the part file is unchanged.
         """
+        return await asyncio.to_thread(self.put_sync, part, name)
+
+    def put_sync(self, part: Path, name: str) -> str:
+        """The same, for a thread that may wait for the store."""
         if self.is_local:
             target = Path(self._root) / name
-            await asyncio.to_thread(move_into_place, part, target)
+            move_into_place(part, target)
             return str(target)
-        return await self._sent(self._upload, part, name)
+        return self._sent(self._upload, part, name)
 
     async def put_beside(self, draft: Path, name: str) -> str:
         """Move a file that belongs to a song into the store, before the song itself; return its path or URL."""
@@ -120,12 +124,12 @@ class AudioStore:
             target = Path(self._root) / name
             await asyncio.to_thread(_move_beside, draft, target)
             return str(target)
-        return await self._sent(self._upload_beside, draft, name)
+        return await asyncio.to_thread(self._sent, self._upload_beside, draft, name)
 
-    async def _sent(self, upload: Callable[[Path, str], None], file: Path, name: str) -> str:
+    def _sent(self, upload: Callable[[Path, str], None], file: Path, name: str) -> str:
         address = f"{self._open()[1]}/{name}"
         with as_os_error("the upload failed", address):
-            await asyncio.to_thread(upload, file, address)
+            upload(file, address)
         return str(self._remote.unstrip_protocol(address))
 
     def _upload(self, part: Path, address: str) -> None:

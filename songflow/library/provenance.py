@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Annotated, Any, Literal
 
@@ -29,6 +29,7 @@ from songflow.gateways import DIALECTS
 from songflow.gateways.redaction import without_keys
 from songflow.ledger.rows import SourceFound, clean_text
 from songflow.ledger.songs import Origin
+from songflow.runtime.records import plain
 
 __all__ = [
     "MEASURES",
@@ -196,7 +197,7 @@ def provenance_of(
             **{name: getattr(song, name) for name in _OF_SONG}, stored_at=stored_at
         ),
         audio=AudioRecord.model_construct(sha256=audio_sha256, **measured),
-        source=SourceRecord.model_construct(**asdict(source or SourceFound())),
+        source=SourceRecord.model_construct(**plain(source or SourceFound())),
     )
 
 

@@ -28,6 +28,7 @@ from songflow.downloads.covers import ENDINGS
 from songflow.downloads.downloader import Downloaded, discard_part
 from songflow.ledger.rows import JOINED_HERE, Song, SourceFound, StoredFile
 from songflow.ledger.songs import Origin
+from songflow.library.audio_store import AudioStore
 from songflow.library.file_names import file_name
 from songflow.library.library import Library
 from songflow.library.provenance import MEASURES, provenance_of, tag_of
@@ -95,15 +96,11 @@ async def tag_and_store(
         )
         return tag_of(provenance, origin, cover, found)
 
-    ready = await asyncio.to_thread(_prepare, done.part, tag)
-    try:
-        stem = name or stem_of(library, song, uid)
-        cover_path = await _store_cover(library, cover, done.part, stem) if cover is not None else None
-        whole_path = await store_whole(library, whole, stem) if whole is not None else None
-        path = await library.store.put(ready.file, f"{stem}{ready.ending}")
-    finally:
-        if ready.file != done.part:
-            ready.file.unlink(missing_ok=True)
+    stem = name or stem_of(library, song, uid)
+    # First what lies beside the song: with the song's own file, nothing of it is missing.
+    cover_path = await _store_cover(library, cover, done.part, stem) if cover is not None else None
+    whole_path = await store_whole(library, whole, stem) if whole is not None else None
+    ready, path = await asyncio.to_thread(_put, library.store, done.part, stem, tag)
     discard_part(done.part)
     return StoredFile(
         path=path,
@@ -143,6 +140,17 @@ class _Ready:
     sha256: str
     audio_sha256: str
     note: str | None = None
+
+
+def _put(store: AudioStore, part: Path, stem: str, tag: Callable[[str, Tag], Tag]) -> tuple[_Ready, str]:
+    """Prepare a part's file and move it into the store; returns its address there, too."""
+    ready = _prepare(part, tag)
+    try:
+        return ready, store.put_sync(ready.file, f"{stem}{ready.ending}")
+    except BaseException:
+        if ready.file != part:
+            ready.file.unlink(missing_ok=True)
+        raise
 
 
 def _prepare(part: Path, tag: Callable[[str, Tag], Tag]) -> _Ready:

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import pytest
 from support.recordings import mp3
 
-from songflow.downloads.downloader import DOWNLOAD_BACKOFF, Downloads, download_client
+from songflow.downloads.downloader import DOWNLOAD_BACKOFF, Downloads
+from songflow.gateways.network import open_transport
 
 __all__ = ["asking", "canned", "downloads", "mp3", "part", "song_host"]
 
@@ -118,12 +119,13 @@ class GiveDownloads(Protocol):
 
 @pytest.fixture
 async def downloads() -> AsyncIterator[GiveDownloads]:
-    """Downloads with a client of their own."""
-    async with download_client() as client:
+    """Downloads with a transport of their own."""
+    async with open_transport() as transport:
 
         def give(**settings: Any) -> Downloads:
             return Downloads(
-                client, **{"allow_private": True, "backoff": replace(DOWNLOAD_BACKOFF, first=0.0), **settings}
+                transport,
+                **{"allow_private": True, "backoff": replace(DOWNLOAD_BACKOFF, first=0.0), **settings},
             )
 
         yield give

@@ -15,7 +15,8 @@ import pytest
 import songflow.downloads.covers
 from songflow.audio.id3 import Picture
 from songflow.downloads.covers import MAX_COVER_BYTES, fetching_cover, sniff
-from songflow.downloads.downloader import Downloads, download_client
+from songflow.downloads.downloader import Downloads
+from songflow.gateways.network import open_transport
 
 JPEG = b"\xff\xd8\xff\xe0" + bytes(40)
 
@@ -57,10 +58,10 @@ def http(body: bytes, status: int = 200, **headers: str) -> bytes:
 @pytest.fixture
 async def cover_from() -> AsyncIterator[Callable[..., Any]]:
     """Fetches a cover."""
-    async with download_client() as client:
+    async with open_transport() as transport:
 
         async def fetch(url: str | None, *, allow_private: bool = True) -> Picture | None:
-            downloads = Downloads(client, allow_private=allow_private)
+            downloads = Downloads(transport, allow_private=allow_private)
             async with fetching_cover(downloads, url) as cover:
                 return await cover
 
@@ -159,8 +160,8 @@ async def test_without_a_url_no_cover_is_requested(cover_from: Any) -> None:
 async def test_the_cover_is_cancelled_if_its_song_fails(host: Any) -> None:
     """The task ends with the block."""
     url, _ = await host(http(JPEG), wait=30.0)
-    async with download_client() as client:
-        fetching = functools.partial(fetching_cover, Downloads(client, allow_private=True), url)
+    async with open_transport() as transport:
+        fetching = functools.partial(fetching_cover, Downloads(transport, allow_private=True), url)
         with pytest.raises(RuntimeError):
             async with fetching() as cover:
                 raise RuntimeError

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from support.canned_gateway import BODY, TAKEN
 
 from songflow.downloads.address_policy import uses_proxy
-from songflow.downloads.downloader import download_client
+from songflow.downloads.downloader import Downloads
 from songflow.errors import InvalidEnvironment
 from songflow.gateways import Accepted, network
-from songflow.gateways.network import Proxies, check_network, open_client
+from songflow.gateways.network import Proxies, check_network, open_client, open_transport
 from songflow.gateways.tls import NetworkProblem
 from songflow.settings import network_error, require_network
 
@@ -39,7 +39,7 @@ def test_a_proxy_that_cannot_be_used_is_named_without_its_password(monkeypatch, 
     assert "pa55word" not in f"{caught.value} {caught.value.mend}"
     assert variable in caught.value.mend
     with pytest.raises(NetworkProblem):
-        download_client()
+        open_client()
     with pytest.raises(InvalidEnvironment, match=f"^{variable} .*Next: .*nothing was sent"):
         require_network()
     monkeypatch.setenv("NO_PROXY", "*")
@@ -149,9 +149,12 @@ async def test_every_client_reaches_this_machine_past_a_dead_proxy(monkeypatch, 
     server = await serve(tools.answers(tools.http(200, TAKEN)))
     async with tools.gateway(server.url) as gateway:
         assert isinstance(await gateway.submit("udio", BODY), Accepted)
-    for opened in (download_client(), open_client()):
-        async with opened as client:
-            assert (await client.get(server.url)).status_code == 200
+    async with open_transport() as transport:
+        downloads = Downloads(transport, allow_private=True)
+        async with downloads.get(server.url) as response:
+            assert response.status_code == 200
+    async with open_client() as client:
+        assert (await client.get(server.url)).status_code == 200
     assert len(server.requests) == 3
 
 
@@ -160,7 +163,7 @@ async def test_other_hosts_are_reached_through_their_proxy(monkeypatch, serve, t
     proxy = await serve(tools.answers(tools.http(200, "proxied")))
     direct = await serve(tools.answers(tools.http(200, "direct")))
     monkeypatch.setenv("http_proxy", proxy.url.replace("//", "//user:pa55word@"))
-    async with download_client() as client:
+    async with open_client() as client:
         assert (await client.get("http://songs.test/x.mp3")).text == "proxied"
         assert (await client.get(direct.url)).text == "direct"
     assert proxy.requests[0].target == "http://songs.test/x.mp3"

@@ -32,7 +32,7 @@ POINTS: dict[str, tuple[Any, str]] = {
     "before the ledger has the id": (Submissions, "accepted"),
     "before waiting": (lifecycle, "wait"),
     "before downloading": (lifecycle, "collect"),
-    "before the part becomes a song": (AudioStore, "put"),
+    "before the part becomes a song": (AudioStore, "put_sync"),
     "before the song's row": (Songs, "stored"),
 }
 
@@ -42,9 +42,9 @@ def interrupt(at: str, number: int) -> None:
     home, name = POINTS[at]
     step = getattr(home, name)
 
-    async def stop_first(*args: Any, **named: Any) -> Any:
+    def stop_first(*args: Any, **named: Any) -> Any:
         os.kill(os.getpid(), number)
-        return await step(*args, **named)
+        return step(*args, **named)
 
     setattr(home, name, stop_first)
 

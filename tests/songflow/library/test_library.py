@@ -143,18 +143,18 @@ async def test_a_song_that_the_store_refused_is_collected_later_without_another_
     server = simulator(takes=1)
     opened = await session()
     audio = opened.library.settings.folder / "audio"
-    real_put = opened.library.store.put
+    real_put = opened.library.store.put_sync
 
-    async def refuse(part: Path, name: str) -> str:
+    def refuse(part: Path, name: str) -> str:
         raise OSError(28, "No space left on device", str(audio / name))
 
-    monkeypatch.setattr(opened.library.store, "put", refuse)
+    monkeypatch.setattr(opened.library.store, "put_sync", refuse)
     with pytest.raises(NotCollected, match="No space left on device") as caught:
         await generate_in(opened, song_request(), access(server.url), key="k")
     assert (caught.value.exit_code, caught.value.billed) == (5, "yes")
     parts = [path for path in opened.library.store.parts.iterdir() if path.suffix == ".part"]
     assert len(parts) == 1
-    monkeypatch.setattr(opened.library.store, "put", real_put)
+    monkeypatch.setattr(opened.library.store, "put_sync", real_put)
     result = await generate_in(opened, song_request(), access(server.url), key="k")
     assert sha256_of(Path(result.songs[0].path)) == result.songs[0].sha256
     assert (await requests_seen(server.url))["downloads"]["answered"] == {"200": 1, "416": 1}
