@@ -21,7 +21,13 @@ from songflow.ledger import schema
 from songflow.ledger.engine import Connection
 from songflow.ledger.lease import Lease
 from songflow.ledger.money import reserve, stop_reason
-from songflow.ledger.queries import leading_submission, one_generation, one_submission, submissions_of
+from songflow.ledger.queries import (
+    is_one_of,
+    leading_submission,
+    one_generation,
+    one_submission,
+    submissions_of,
+)
 from songflow.ledger.rows import Generation, Intent, Submission, lease_columns
 from songflow.ledger.states import RULES, SongState, State
 from songflow.ledger.upsert import upsert
@@ -266,7 +272,8 @@ def _twins(hash_version: int, simulated: bool, has_kin: bool) -> Select[Any]:
             *strangers,
             _submissions.c.written_off_at.is_(None),
             same_kind,
-            _submissions.c.state.in_(unsettled) | ((_submissions.c.state == State.SUCCEEDED) & uncollected),
+            is_one_of(_submissions.c.state, unsettled)
+            | ((_submissions.c.state == State.SUCCEEDED) & uncollected),
         )
         .order_by(_submissions.c.intended_at)
     )

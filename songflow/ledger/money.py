@@ -24,6 +24,7 @@ from songflow.ledger.upsert import upsert
 from songflow.settings import amount, number
 
 __all__ = [
+    "COUNTED",
     "LIBRARY_SCOPE",
     "Balance",
     "Money",
@@ -54,14 +55,13 @@ _RESERVE = (
     )
     .values(reserved=_budgets.c.reserved + bindparam("price"))
 )
-# Locked: every transaction locks the submission before the counters, so that there are no deadlocks.
-_COUNTED = (
-    select(
-        *(_submissions.c[name] for name in ("id", "price", "held", "refunded", "budget_day", "budget_run"))
-    )
-    .where(_submissions.c.id == _wanted)
-    .with_for_update()
+COUNTED = tuple(
+    _submissions.c[name] for name in ("id", "price", "held", "refunded", "budget_day", "budget_run")
 )
+"""The columns of a submission that its counters are changed by."""
+
+# Locked: every transaction locks the submission before the counters, so that there are no deadlocks.
+_COUNTED_ROW = select(*COUNTED).where(_submissions.c.id == _wanted).with_for_update()
 _SET = update(_submissions).where(_submissions.c.id == _wanted)
 
 
@@ -153,7 +153,7 @@ async def settle_money(connection: Connection, row: RowMapping, to: State, *, re
 
 async def release_held(connection: Connection, submission_id: str) -> None:
     """Release a submission's reservation: nothing is billed, or it was written off."""
-    rows = await connection.execute(_COUNTED, {"wanted": submission_id})
+    rows = await connection.execute(_COUNTED_ROW, {"wanted": submission_id})
     await _release(connection, rows.mappings().one())
 
 

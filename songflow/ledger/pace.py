@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from songflow.ledger import schema
 from songflow.ledger.engine import Database
@@ -21,6 +21,7 @@ from songflow.ledger.upsert import upsert
 __all__ = ["LONGEST_PAUSE_SECONDS", "Pace"]
 
 _paces = schema.paces
+_PAUSE = select(_paces.c.pause).where(_paces.c.account == bindparam("wanted"))
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 300.0
@@ -40,7 +41,7 @@ class Pace:
         slot would delay all others.
         """
         async with self._database.read() as connection:
-            known = await connection.execute(select(_paces.c.pause).where(_paces.c.account == account))
+            known = await connection.execute(_PAUSE, {"wanted": account})
             if known.scalar() is None:
                 return None
         async with self._database.write("pace") as connection:

@@ -7,10 +7,20 @@ longer to build one and to look up its compiled form than SQLite takes to run it
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, BindParameter, ColumnElement, RowMapping, Table, bindparam, func, select
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    RowMapping,
+    Table,
+    bindparam,
+    func,
+    or_,
+    select,
+)
 
 from songflow.families.registry import models_without_songs
 from songflow.ledger import schema
@@ -19,6 +29,7 @@ from songflow.ledger.rows import Generation, Submission
 from songflow.ledger.states import RULES
 
 __all__ = [
+    "is_one_of",
     "leading_submission",
     "lock_name",
     "makes_songs",
@@ -36,6 +47,14 @@ _SUBMISSIONS_OF = select(_submissions).where(_submissions.c.key == _wanted).orde
 _LOCK_NAME = select(func.pg_advisory_xact_lock(bindparam("number", type_=BigInteger)))
 _ONE_GENERATION = select(_generations).where(_generations.c.key == _wanted)
 _ONE_GENERATION_LOCKED = _ONE_GENERATION.with_for_update()
+
+
+def is_one_of(column: ColumnElement[Any], values: Iterable[Any]) -> ColumnElement[bool]:
+    """Whether a column has one of a few values that a statement always has.
+
+    SQLAlchemy writes the list of an `IN` into the statement at each execution, which takes as long as the execution.
+    """
+    return or_(*(column == value for value in values))
 
 
 def makes_songs(submissions: Table) -> ColumnElement[bool]:

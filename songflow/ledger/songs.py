@@ -15,8 +15,8 @@ from songflow.documents.text import PATH_SIGNS, joined_notes, short_name
 from songflow.ledger import schema
 from songflow.ledger.answers import store_answer
 from songflow.ledger.engine import Connection, Database
-from songflow.ledger.money import settle_money
-from songflow.ledger.queries import lock_name, one_submission
+from songflow.ledger.money import COUNTED, settle_money
+from songflow.ledger.queries import is_one_of, lock_name, one_submission
 from songflow.ledger.rows import (
     Generation,
     Song,
@@ -55,8 +55,8 @@ _ORIGIN = (
 _LOCK_SUBMISSION = select(_submissions.c.id).where(_submissions.c.id == bindparam("wanted")).with_for_update()
 _END = {
     state: update(_submissions)
-    .where(_submissions.c.id == bindparam("which"), _submissions.c.state.in_(sources_of(state)))
-    .returning(*_submissions.c)
+    .where(_submissions.c.id == bindparam("which"), is_one_of(_submissions.c.state, sources_of(state)))
+    .returning(*COUNTED)
     for state in (State.SUCCEEDED, State.FAILED)
 }
 _NEW_SONGS = insert(_songs)

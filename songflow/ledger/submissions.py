@@ -26,8 +26,9 @@ from songflow.ledger.engine import Connection, Database
 from songflow.ledger.ids import same_id_reason, with_ids
 from songflow.ledger.intents import Claim, Twin, intend
 from songflow.ledger.lease import Lease
-from songflow.ledger.money import release_held, settle_money
+from songflow.ledger.money import COUNTED, release_held, settle_money
 from songflow.ledger.queries import (
+    is_one_of,
     lock_name,
     makes_songs,
     one_generation,
@@ -55,6 +56,8 @@ _submissions, _songs = schema.submissions, schema.songs
 # Parameters named like columns are the values to set.
 _SET = update(_submissions).where(_submissions.c.id == bindparam("which"))
 _SET_UNDER_FENCE = _SET.where(_submissions.c.fence == bindparam("expected_fence"))
+_SET_WHILE_SENDING = _SET_UNDER_FENCE.where(_submissions.c.state == State.SENDING)
+_SET_UNLESS_SENDING = _SET_UNDER_FENCE.where(_submissions.c.state != State.SENDING)
 _MAY_RUN = sources_of(State.RUNNING) | {State.RUNNING}
 
 
@@ -99,7 +102,7 @@ class Submissions:
         """Note that only the sender works on a POST any more: its lease goes on, and a person is told."""
         async with self._database.write("release") as connection:
             await connection.execute(
-                _SET_UNDER_FENCE.where(_submissions.c.state == State.SENDING),
+                _SET_WHILE_SENDING,
                 {"which": submission_id, "expected_fence": fence, "error": LEFT_TO_SENDER},
             )
 
@@ -259,7 +262,7 @@ class Submissions:
         """End the lease (only by its holder); that of a POST under way is its sender's and goes on."""
         async with self._database.write("release") as connection:
             await connection.execute(
-                _SET_UNDER_FENCE.where(_submissions.c.state != State.SENDING),
+                _SET_UNLESS_SENDING,
                 {"which": submission_id, "expected_fence": fence, "lease_expires_at": datetime.now(UTC)},
             )
 
@@ -440,7 +443,7 @@ async def _apply(
     answer_to: str = SUBMIT,
     refund: bool = False,
 ) -> RowMapping | None:
-    """Change a state, and the counters of money with it; returns the row, or None if it was not in such a state."""
+    """Change a state, and the counters of money with it; returns what `_move_to` returns, or None if not moved."""
     chosen = {"which": submission_id, **({} if fence is None else {"expected_fence": fence})}
     rows = await connection.execute(
         _move_to(to, fence is not None, origin), {**chosen, "state": to, **values}
@@ -461,7 +464,7 @@ async def _doubt(
     now = datetime.now(UTC)
     values = {"error": same_id_reason(owner), "settled_at": now, "lease_expires_at": now}
     await connection.execute(
-        _SET.where(_submissions.c.state.in_(sources_of(State.ACCEPTED))),
+        _SET.where(is_one_of(_submissions.c.state, sources_of(State.ACCEPTED))),
         {"which": current.id, "state": State.UNKNOWN, **values},
     )
     if answer is not None:
@@ -470,10 +473,13 @@ async def _doubt(
 
 @cache
 def _move_to(state: State, fenced: bool, origin: State | None) -> ReturningUpdate[Any]:
-    """The compare-and-set of a state change, from all allowed states or from one only."""
+    """The compare-and-set of a state change, from all allowed states or from one only.
+
+    It returns the whole row of an acceptance, and of other changes what is counted.
+    """
     sources = sources_of(state) if origin is None else {origin}
-    move = (_SET_UNDER_FENCE if fenced else _SET).where(_submissions.c.state.in_(sources))
-    return move.returning(*_submissions.c)
+    move = (_SET_UNDER_FENCE if fenced else _SET).where(is_one_of(_submissions.c.state, sources))
+    return move.returning(*(_submissions.c if state is State.ACCEPTED else COUNTED))
 
 
 def _has_announced() -> ColumnElement[bool]:
