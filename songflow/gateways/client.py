@@ -281,7 +281,7 @@ class _Exchange:
         self._stream: httpcore.AsyncNetworkStream | None = None
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Called by httpcore; its "started" event comes when the connection, TLS included, is open."""
+        """Called by the transport; its "started" event comes when the connection, TLS included, is open."""
         if event == "connection.connect_tcp.complete":
             self._stream = info["return_value"]
         if event != "http11.send_request_headers.started" or info["request"].method == b"CONNECT":
@@ -307,7 +307,7 @@ class _Exchange:
     async def hang_up(self) -> None:
         """Close a connection that never carried the request.
 
-        httpcore leaves its socket open when a TLS handshake is cancelled, by a caller or the total timeout.
+        httpcore, which proxies are used by, leaves its socket open when a TLS handshake is cancelled.
         """
         if self._stream is not None and not self.left:
             with contextlib.suppress(Exception):

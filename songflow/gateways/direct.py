@@ -1,29 +1,45 @@
-"""A transport of httpx over one connection of httpcore, for requests that go to their host directly.
+"""A transport of httpx for one connection without a proxy: asyncio's streams, with h11 for the protocol.
 
-httpx's own transport puts a pool in front of each connection, which looks through its requests and connections at both
-ends of every request.
+httpx's client and its own transport put a pool, a connection of httpcore and anyio, which also serves Trio, in front of
+each connection: a request takes a third of the CPU without them.
 """
 
 from __future__ import annotations
 
+import asyncio
+import os
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from time import monotonic
+from typing import Any, TypeVar
 
-import httpcore
+import h11
 import httpx
-
-from songflow.gateways.streams import AsyncioBackend
 
 __all__ = ["DirectConnection"]
 
-_BACKEND = AsyncioBackend()
+# Between attempts at the addresses of a host, as RFC 8305 recommends.
+_HAPPY_EYEBALLS_SECONDS = 0.25
+_BUFFER_BYTES = 64 * 1024
+_MAX_HEAD_BYTES = 100 * 1024
+_PORTS = {"http": 80, "https": 443}
+_NAMES = {"client_addr": "sockname", "server_addr": "peername"}
+
+_T = TypeVar("_T")
+_Errors = Mapping[type[Exception], type[httpx.TransportError]]
+
+# TimeoutError is an OSError, so it comes first.
+_CONNECTING: _Errors = {TimeoutError: httpx.ConnectTimeout, OSError: httpx.ConnectError}
+_READING: _Errors = {TimeoutError: httpx.ReadTimeout, OSError: httpx.ReadError}
+_WRITING: _Errors = {TimeoutError: httpx.WriteTimeout, OSError: httpx.WriteError}
 
 
 class DirectConnection(httpx.AsyncBaseTransport):
     """One connection to one host: opened by the first request, and again by the next one after it was closed.
 
-    Only one request at a time may use it.
+    Only one request at a time may use it. Of the extensions of a request it knows `timeout`, `sni_hostname` and, of
+    httpcore's events for `trace`, the one before the first byte.
 
     Args:
         verify: The TLS context.
@@ -33,74 +49,241 @@ class DirectConnection(httpx.AsyncBaseTransport):
     def __init__(self, *, verify: ssl.SSLContext, keepalive_expiry: float) -> None:
         self._verify = verify
         self._keepalive_expiry = keepalive_expiry
-        self._connection: httpcore.AsyncHTTPConnection | None = None
+        self._line: _Line | None = None
+        self._expires_at = 0.0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send a request; `aclose` of the answer's stream makes the connection ready for the next one."""
-        url = httpcore.URL(
-            scheme=request.url.raw_scheme,
-            host=request.url.raw_host,
-            port=request.url.port,
-            target=request.url.raw_path,
-        )
-        order = httpcore.Request(
-            request.method,
-            url,
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
-        )
-        with _errors_of_httpx():
-            connection = await self._usable(url.origin)
-            answer = await connection.handle_async_request(order)
+        """Send a request; `aclose` of the answer's stream makes the connection ready for the next one.
+
+        Raises:
+            httpx.TransportError: no answer has come; the connection is closed.
+        """
+        limits = request.extensions.get("timeout", {})
+        line = await self._usable(request, limits.get("connect"))
+        try:
+            content = line.words_of(request, await request.aread())
+            trace = request.extensions.get("trace")
+            if trace is not None:
+                await trace("http11.send_request_headers.started", {"request": request})
+            # A host may answer and close before it has read everything.
+            with suppress(httpx.WriteError):
+                await line.write(content, limits.get("write"))
+            head = await line.head(limits.get("read"))
+        except BaseException:
+            await self.aclose()
+            raise
         return httpx.Response(
-            answer.status, headers=answer.headers, stream=_Stream(answer), extensions=answer.extensions
+            head.status_code,
+            headers=head.headers.raw_items(),
+            stream=_Body(self, line, limits.get("read")),
+            extensions={
+                "http_version": b"HTTP/" + head.http_version,
+                "reason_phrase": head.reason,
+                "network_stream": line,
+            },
         )
 
-    async def _usable(self, origin: httpcore.Origin) -> httpcore.AsyncHTTPConnection:
-        """The open connection, or a new one if the host or its keep-alive time has closed it."""
-        found = self._connection
-        if found is not None and (found.is_closed() or found.has_expired()):
-            await found.aclose()
-            found = None
-        if found is None:
-            found = self._connection = httpcore.AsyncHTTPConnection(
-                origin,
-                ssl_context=self._verify,
-                keepalive_expiry=self._keepalive_expiry,
-                network_backend=_BACKEND,
-            )
-        return found
+    async def _usable(self, request: httpx.Request, seconds: float | None) -> _Line:
+        """The open line; a new one if its host has closed it or spoken out of turn, or if it was idle for too long."""
+        if self._line is not None and (monotonic() > self._expires_at or self._line.is_readable):
+            await self.aclose()
+        if self._line is None:
+            name = request.extensions.get("sni_hostname")
+            self._line = await _open_line(request.url, self._verify, name, seconds)
+        return self._line
+
+    async def rest(self, line: _Line) -> None:
+        """Keep the line for the next request if its last answer was read to the end, and close it otherwise."""
+        if line is self._line and line.is_done():
+            self._expires_at = monotonic() + self._keepalive_expiry
+        else:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            await self._connection.aclose()
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
 
 
-class _Stream(httpx.AsyncByteStream):
+class _Body(httpx.AsyncByteStream):
     """The body of an answer."""
 
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
+    def __init__(self, connection: DirectConnection, line: _Line, seconds: float | None) -> None:
+        self._connection = connection
+        self._line = line
+        self._seconds = seconds
+        self._closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _errors_of_httpx():
-            async for chunk in self._answer.aiter_stream():
-                yield chunk
+        while True:
+            event = await self._line.event(self._seconds)
+            if isinstance(event, h11.Data):
+                yield bytes(event.data)
+            else:
+                return
 
     async def aclose(self) -> None:
-        with _errors_of_httpx():
-            await self._answer.aclose()
+        if not self._closed:
+            self._closed = True
+            await self._connection.rest(self._line)
+
+
+class _Protocol(asyncio.StreamReaderProtocol):
+    """Feeds a reader, and counts the bytes that arrive."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        super().__init__(reader)
+        self.reader = reader
+        self.arrived = 0
+
+    def data_received(self, data: bytes) -> None:
+        self.arrived += len(data)
+        super().data_received(data)
+
+
+class _Line:
+    """An open connection, and what was said over it so far."""
+
+    def __init__(self, protocol: _Protocol, writer: asyncio.StreamWriter) -> None:
+        self._protocol = protocol
+        self._writer = writer
+        self._read = 0  # bytes
+        self._talk = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
+
+    def words_of(self, request: httpx.Request, body: bytes) -> bytes:
+        """A whole request as bytes.
+
+        Raises:
+            httpx.LocalProtocolError: it has a header that HTTP does not allow.
+        """
+        with _protocol_errors():
+            head = h11.Request(
+                method=request.method, target=request.url.raw_path, headers=request.headers.raw
+            )
+            parts = [
+                self._talk.send(head),
+                self._talk.send(h11.Data(body)),
+                self._talk.send(h11.EndOfMessage()),
+            ]
+        return b"".join(part for part in parts if part)
+
+    async def write(self, content: bytes, seconds: float | None) -> None:
+        """Write bytes, and wait until most of them have left."""
+        self._writer.write(content)
+        if self._writer.transport.get_write_buffer_size():
+            await _within(seconds, self._writer.drain(), _WRITING)
+
+    async def head(self, seconds: float | None) -> h11.Response | h11.InformationalResponse:
+        """The status and headers of the answer; of the words before it, only a change of protocol counts as one."""
+        while True:
+            event = await self.event(seconds)
+            if isinstance(event, h11.Response):
+                return event
+            if isinstance(event, h11.InformationalResponse) and event.status_code == 101:
+                return event
+
+    async def event(self, seconds: float | None) -> h11.Event | None:
+        """What the host says next; None after a change of protocol.
+
+        Raises:
+            httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError: nothing that can be understood.
+        """
+        while True:
+            with _protocol_errors():
+                event = self._talk.next_event()
+            if not isinstance(event, type):
+                return event
+            if event is h11.PAUSED:
+                return None
+            data = await _within(seconds, self._protocol.reader.read(_BUFFER_BYTES), _READING)
+            if not data and self._talk.their_state is h11.SEND_RESPONSE:
+                raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
+            self._read += len(data)
+            self._talk.receive_data(data)
+
+    def is_done(self) -> bool:
+        """True if both have said everything, and the line is ready for the next request."""
+        done = self._talk.our_state is h11.DONE and self._talk.their_state is h11.DONE
+        if done:
+            self._talk.start_next_cycle()
+        return done
+
+    @property
+    def is_readable(self) -> bool:
+        """True of an idle line that cannot be used again: its host has closed it, or speaks out of turn."""
+        return self._protocol.reader.at_eof() or self._protocol.arrived > self._read
+
+    def get_extra_info(self, info: str) -> Any:
+        """A fact of the connection, by httpcore's name: `server_addr`, `ssl_object`, `is_readable`."""
+        return (
+            self.is_readable if info == "is_readable" else self._writer.get_extra_info(_NAMES.get(info, info))
+        )
+
+    def close(self) -> None:
+        """Close the line at once, without TLS's own good-bye."""
+        self._writer.transport.abort()
+
+    async def start_tls(self, verify: ssl.SSLContext, name: str, seconds: float | None) -> None:
+        """Continue with TLS; after an error, the line is closed."""
+        verify.set_alpn_protocols(["http/1.1"])
+        try:
+            await _within(seconds, self._writer.start_tls(verify, server_hostname=name), _CONNECTING)
+        except BaseException:
+            self.close()
+            raise
+
+
+async def _open_line(
+    url: httpx.URL, verify: ssl.SSLContext, name: str | None, seconds: float | None
+) -> _Line:
+    """Connect to the host of a URL.
+
+    Args:
+        name: The name that the host's certificate has, if it is not that of the URL.
+        seconds: How long each of TCP and TLS may take.
+
+    Raises:
+        httpx.ConnectError, httpx.ConnectTimeout: no address of the host can be reached.
+    """
+    loop = asyncio.get_running_loop()
+    protocol = _Protocol(asyncio.StreamReader(_BUFFER_BYTES, loop))
+    host, port = url.raw_host.decode("ascii"), url.port or _PORTS[url.scheme]
+    opening = loop.create_connection(
+        lambda: protocol, host, port, happy_eyeballs_delay=_HAPPY_EYEBALLS_SECONDS
+    )
+    transport, _ = await _within(seconds, opening, _CONNECTING)
+    line = _Line(protocol, asyncio.StreamWriter(transport, protocol, protocol.reader, loop))
+    if url.scheme == "https":
+        await line.start_tls(verify, name or host, seconds)
+    return line
 
 
 @contextmanager
-def _errors_of_httpx() -> Iterator[None]:
-    """Raise httpcore's errors as those of httpx, which have the same names."""
+def _protocol_errors() -> Iterator[None]:
+    """Raise h11's errors as those of httpx, which have the same names."""
     try:
         yield
+    except h11.LocalProtocolError as error:
+        raise httpx.LocalProtocolError(str(error)) from error
+    except h11.RemoteProtocolError as error:
+        raise httpx.RemoteProtocolError(str(error)) from error
+
+
+async def _within(seconds: float | None, action: Awaitable[_T], errors: _Errors) -> _T:
+    """Await an action for at most some seconds, and raise its errors as those of httpx."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await action
     except Exception as error:
-        kind = getattr(httpx, type(error).__name__, None)
-        if kind is None or type(error).__module__.partition(".")[0] != "httpcore":
-            raise
-        raise kind(str(error)) from error
+        for kind, ours in errors.items():
+            if isinstance(error, kind):
+                raise ours(_text(error)) from error
+        raise
+
+
+def _text(error: Exception) -> str:
+    """The system's words for an error ("Connection refused"); asyncio puts its own in their place."""
+    # TLS and the resolver have numbers of their own: those of the resolver are negative.
+    number = 0 if isinstance(error, ssl.SSLError) else getattr(error, "errno", None) or 0
+    return os.strerror(number) if number > 0 else str(error)

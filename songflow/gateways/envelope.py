@@ -42,9 +42,7 @@ def parse_json(text: str) -> object:
     """
     text = text.strip("\ufeff \t\r\n")
     try:
-        value: object = json.loads(
-            text, parse_constant=lambda _: None, parse_float=_finite, parse_int=_sane_integer
-        )
+        value: object = _DECODER.decode(text)
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
     # Both checks cost more than parsing; real answers have fewer than 200 brackets and no such escapes.
@@ -94,6 +92,9 @@ def _finite(text: str) -> float | None:
 def _sane_integer(text: str) -> int | None:
     # int() raises beyond 4,300 digits, which would make the whole answer unreadable.
     return int(text) if len(text) <= _MAX_DIGITS else None
+
+
+_DECODER = json.JSONDecoder(parse_constant=lambda _: None, parse_float=_finite, parse_int=_sane_integer)
 
 
 def _is_deeper(value: object, levels: int) -> bool:

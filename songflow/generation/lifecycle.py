@@ -109,13 +109,18 @@ async def submit_to_first(
 
 
 async def wait(
-    session: Session, submission: Submission, access: Access | None = None, progress: Progress | None = None
+    session: Session,
+    submission: Submission,
+    access: Access | None = None,
+    progress: Progress | None = None,
+    request: Request | None = None,
 ) -> list[Song]:
     """Wait until a submission's generation has ended, and commit its takes before the first download.
 
     Args:
         access: The account that took it (None: found by its stored alias).
         progress: Called after each poll.
+        request: What was asked for (None: read from the ledger).
 
     Returns:
         A row per take, in the gateway's order; at once if the ledger already knows the end.
@@ -132,7 +137,7 @@ async def wait(
             return await session.library.ledger.songs.of_submission(submission.id)
     access = await session.gateways.access_for(submission, access)
     with paid_from_here(submission):
-        request = await request_of_submission(session, submission)
+        request = request or await request_of_submission(session, submission)
         deadline = session.polling.deadline(request.model)
         async with session.leases.acquire_lease(submission, deadline):
             schedule = await session.polling.schedule(access, request)

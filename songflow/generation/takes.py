@@ -136,11 +136,11 @@ async def _fresh_url(
 
 
 async def _store(session: Session, origin: Origin, done: Downloaded, cover: Picture | None) -> Song:
-    library, song = session.library, origin.song
-    if makes(origin.generation.request.model_type) is Product.WHOLE_SONG:
+    library, song, request = session.library, origin.song, origin.generation.request
+    if makes(request.model_type) is Product.WHOLE_SONG:
         return await _store_whole(session, origin, done, cover)
-    part = await _joined(session, origin, done) if is_new_part(origin.generation.request) else None
-    source = part.found if part else await check_source(library, song, origin.generation.request, done)
+    part = await _joined(session, origin, done) if is_new_part(request) else None
+    source = part.found if part else await check_source(library, song, request, done)
     whole = part.draft if part else None
     file = await tag_and_store(
         library, origin, done, uid=take_uid(song), cover=cover, source=source, whole=whole

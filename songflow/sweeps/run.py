@@ -206,7 +206,7 @@ class SweepRun:
         slot = hold.enter_context(ExitStack())
         slot.callback(self._leave)
         await hold.enter_async_context(self.session.leases.reuse_lease(taken.submission))
-        songs = await wait(self.session, taken.submission, taken.access)
+        songs = await wait(self.session, taken.submission, taken.access, request=cell.request)
         slot.close()
         return taken, songs
 

@@ -30,7 +30,7 @@ from songflow.errors import (
     SongflowError,
     StillRunning,
 )
-from songflow.gateways import DIALECTS, Account
+from songflow.gateways import DIALECTS, Account, Gateway
 from songflow.generation.lifecycle import generate_in
 from songflow.generation.rescue import rescue
 from songflow.library.provenance import PROVENANCE
@@ -288,6 +288,7 @@ async def test_ledger_files_logs_and_exceptions_do_not_contain_the_key(
     leaks: Any,
     all_logs: list[str],
     no_pauses: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Successes and every failure kind: the ledger, the spool, notes, songs, log records, pickled exceptions."""
     opened = await session(library=any_library, poll_interval=0.05, deadline=0.2, retries=0)
@@ -324,6 +325,10 @@ async def test_ledger_files_logs_and_exceptions_do_not_contain_the_key(
         **{name: trouble.end for name, trouble in TROUBLES.items()},
         "not reached": RequestNotSent,
     }
+    # httpcore, which requests through a proxy go by, logs headers.
+    monkeypatch.setenv("http_proxy", echo(TROUBLES["failure"]).url)
+    async with Gateway(access_to("http://gateway.test").account) as proxied:
+        look("report through a proxy", repr(await proxied.fetch("udio", "gen-1")).encode())
     opened.gateways._resolver = resolve
     rescued = await rescue(opened)
     assert {one.key for one in rescued} >= {
@@ -339,9 +344,9 @@ async def test_ledger_files_logs_and_exceptions_do_not_contain_the_key(
     for line in all_logs:
         look(f"log record {line[:40]}", line.encode("utf-8", "backslashreplace"))
     assert {line.partition(":")[0].partition(".")[0] for line in all_logs} >= {
-        "httpx",
         "httpcore",
         "songflow",
+        "sqlalchemy",
     }
     # Songs with their stories were among the files, and what their tags say was looked at as readers see it.
     tags = [(path.name, _tag_of(path)) for path in any_library.folder.rglob("*.mp3")]

@@ -35,7 +35,7 @@ async def _until_readable(answer: httpx.Response) -> None:
     """Wait until the host's next word, or its end, has arrived on an idle connection."""
     stream = answer.extensions["network_stream"]
     async with asyncio.timeout(10):
-        while not stream.get_extra_info("is_readable"):  # noqa: ASYNC110 - httpcore asks in the same way
+        while not stream.get_extra_info("is_readable"):  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
 
 
