@@ -68,11 +68,11 @@ class HeldWaits:
         self.begun = 0
         self.go_on = asyncio.Event()
 
-    async def wait(self, *arguments: Any) -> Any:
+    async def wait(self, *arguments: Any, **options: Any) -> Any:
         """Wait for a generation, later."""
         self.begun += 1
         await self.go_on.wait()
-        return await wait(*arguments)
+        return await wait(*arguments, **options)
 
 
 @pytest.fixture
