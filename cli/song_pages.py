@@ -9,7 +9,7 @@ from cli.output import SIMULATED, Output, cost_text
 from songflow.recipes.plan import Plan
 from songflow.recipes.results import Piece, WholeSong
 from songflow.recipes.shelf import described_recipe, shipped_names
-from songflow.settings import amount
+from songflow.settings import amount, number_text
 
 __all__ = ["show_plan", "show_shelf", "show_song", "told_take"]
 
@@ -39,7 +39,7 @@ def show_plan(output: Output, plan: Plan, unit: str, *, simulated: bool = False)
             f"{step.step}: {source}, {step.model_type}, {_range(step.posts_min, step.posts_max)} x "
             f"{amount(step.price_each, unit)}, then {step.take}"
         )
-    budget = "no budget" if plan.budget is None else f"budget {plan.budget:g}"
+    budget = "no budget" if plan.budget is None else f"budget {number_text(plan.budget)}"
     billed = f" ({SIMULATED})" if simulated else ""
     before = f", {plan.existing} of them paid for already" if plan.existing else ""
     output.line(
@@ -90,4 +90,4 @@ def _show_piece(output: Output, piece: Piece) -> None:
 
 
 def _range(least: float, most: float) -> str:
-    return f"{least:g}" if least == most else f"{least:g} to {most:g}"
+    return number_text(least) if least == most else f"{number_text(least)} to {number_text(most)}"

@@ -12,7 +12,7 @@ from cli.output import Output
 from songflow.errors import InputError
 from songflow.ledger.money import Balance
 from songflow.library.library import Library
-from songflow.settings import LibrarySettings, number
+from songflow.settings import LibrarySettings, number_text
 
 __all__ = ["cost", "pause", "resume", "show_cost"]
 
@@ -92,10 +92,10 @@ async def cost(settings: LibrarySettings) -> dict[str, Any]:
 def show_cost(output: Output, found: dict[str, Any]) -> None:
     """For people."""
     for name, amounts in (("In all", found), (f"Today ({found['today']['day']} UTC)", found["today"])):
-        cap = "no budget" if amounts["budget"] is None else f"budget {number(amounts['budget'])}"
+        cap = "no budget" if amounts["budget"] is None else f"budget {number_text(amounts['budget'])}"
         output.line(
-            f"{name}: {number(amounts['spent'])} {found['unit']} spent, {number(amounts['reserved'])} reserved, "
-            f"{number(amounts['refunded'])} refunded; {cap}."
+            f"{name}: {number_text(amounts['spent'])} {found['unit']} spent, "
+            f"{number_text(amounts['reserved'])} reserved, {number_text(amounts['refunded'])} refunded; {cap}."
         )
     stopped = found["reason"]
     output.line(f"{stopped[:1].upper()}{stopped[1:]}." if stopped else "Spending is allowed.")

@@ -16,7 +16,7 @@ from cli.output import SIMULATED, Output
 from cli.progress import duration, fitting_line
 from cli.tables import cut, squeezed, table_of
 from songflow.documents.text import one_line
-from songflow.settings import amount
+from songflow.settings import amount, number_text
 from songflow.sweeps.plan import Plan
 from songflow.sweeps.status import SweepStatus
 from songflow.sweeps.tally import SweepResult, Tally
@@ -63,7 +63,7 @@ def show_plan(
             for field in first[0].cell.fields
         },
         "next": [str(one.step) for one in first],
-        "price": [f"{one.price:g}" for one in first],
+        "price": [number_text(one.price) for one in first],
     }
     fitting = squeezed(columns, None if wide else output.width, ("cell", "next", "price"))
     output.table(table_of(fitting))

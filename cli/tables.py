@@ -15,6 +15,7 @@ from rich.text import Text
 
 from cli.lines import nearby, printable
 from songflow.documents.text import one_line, short_name
+from songflow.settings import number_text
 
 if TYPE_CHECKING:
     import pandas
@@ -204,7 +205,7 @@ def _seconds(value: float | None) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:g}"
+    return "" if value is None else number_text(value)
 
 
 def _plain(row: Mapping[Any, Any]) -> Row:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from songflow.errors import SongflowError
-from songflow.settings import amount, number
+from songflow.settings import amount, number_text
 
 if TYPE_CHECKING:
     from songflow.gateways import Credit
@@ -145,7 +145,7 @@ def nearly_spent(balance: Balance, cap: float, unit: str) -> Notice | None:
             "spent": balance.spent,
             "reserved": balance.reserved,
             "unit": unit,
-            "said": f"{whose} is nearly spent: {number(taken)} of {amount(cap, unit)}.",
+            "said": f"{whose} is nearly spent: {number_text(taken)} of {amount(cap, unit)}.",
             "next": "raise it, or let it stop the next requests.",
         },
     )

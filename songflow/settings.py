@@ -172,14 +172,14 @@ class PrefectSettings:
         return _read(cls, "PREFECT_", InvalidEnvironment)
 
 
-def number(value: float) -> str:
+def number_text(value: float) -> str:
     """A number for people, without binary rounding errors."""
     return f"{round(value, 6) + 0.0:.12g}"
 
 
 def amount(price: float, unit: str = "units") -> str:
     """A price with its unit: "1 unit", "2 units", "0.07 EUR"."""
-    return f"{number(price)} {'unit' if price == 1 and unit == 'units' else unit}"
+    return f"{number_text(price)} {'unit' if price == 1 and unit == 'units' else unit}"
 
 
 def price_list() -> dict[str, float]:

@@ -21,7 +21,7 @@ from songflow.ledger.engine import Connection, Database
 from songflow.ledger.rows import Caps, clean_text
 from songflow.ledger.states import State
 from songflow.ledger.upsert import upsert
-from songflow.settings import amount, number
+from songflow.settings import amount, number_text
 
 __all__ = [
     "COUNTED",
@@ -58,7 +58,7 @@ _RESERVE = (
 COUNTED = tuple(
     _submissions.c[name] for name in ("id", "price", "held", "refunded", "budget_day", "budget_run")
 )
-"""The columns of a submission that its counters are changed by."""
+"""The columns of a submission that a change of its counters needs."""
 
 # Locked: every transaction locks the submission before the counters, so that there are no deadlocks.
 _COUNTED_ROW = select(*COUNTED).where(_submissions.c.id == _wanted).with_for_update()
@@ -188,8 +188,8 @@ async def _over(connection: Connection, scope: str, price: float, cap: float) ->
     row = (await connection.execute(select(_budgets).where(_budgets.c.scope == scope))).mappings().one()
     kind = {"library": "The library's budget", "day": "Today's budget", "run": "This run's budget"}
     return (
-        f"{kind[scope.partition(':')[0]]} of {amount(cap)} is used up: {number(row['spent'])} are spent, "
-        f"{number(row['reserved'])} reserved, and this costs {number(price)}"
+        f"{kind[scope.partition(':')[0]]} of {amount(cap)} is used up: {number_text(row['spent'])} are spent, "
+        f"{number_text(row['reserved'])} reserved, and this costs {number_text(price)}"
     )
 
 

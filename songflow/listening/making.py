@@ -23,7 +23,7 @@ from songflow.generation.lifecycle import generate_in
 from songflow.generation.results import GenerationResult
 from songflow.generation.session import Session
 from songflow.listening.orders import Order, Planned, form_of, plan_order
-from songflow.settings import LibrarySettings
+from songflow.settings import LibrarySettings, number_text
 
 __all__ = ["Made", "Starter", "Workshop", "router"]
 
@@ -116,7 +116,7 @@ class Workshop:
             planned = await self.plan(order)
             if planned.price != price:
                 raise InputError(
-                    f"It costs {planned.price:g} now, and {price:g} was confirmed.",
+                    f"It costs {number_text(planned.price)} now, and {number_text(price)} was confirmed.",
                     next="look at the price and confirm it again; nothing was sent.",
                 )
             made = Made(key, order, price)

@@ -19,7 +19,7 @@ from songflow.ledger.states import Billed, State
 from songflow.recipes.model import TAKES_EXPECTED, Recipe, Rule, Step
 from songflow.recipes.results import WholeSong
 from songflow.recipes.sizes import Link, widths
-from songflow.settings import LibrarySettings, amount, number
+from songflow.settings import LibrarySettings, amount, number_text
 
 __all__ = ["Paid", "Plan", "PlannedStep", "plan_recipe", "refuse_over_budget"]
 
@@ -152,7 +152,7 @@ async def refuse_over_budget(
         raise _refused(
             key,
             f"the recipe costs up to {amount(plan.price_max, settings.unit)}, and the budget is "
-            f"{number(plan.budget)}",
+            f"{number_text(plan.budget)}",
         )
     stopped = await ledger.money.stop_reason() if ledger else None
     if stopped is not None:
@@ -168,7 +168,7 @@ async def refuse_over_budget(
             raise _refused(
                 key,
                 f"the recipe still costs up to {amount(due, settings.unit)}, and of the {name} budget of "
-                f"{number(cap)} are {number(max(0.0, cap - taken))} left",
+                f"{number_text(cap)} are {number_text(max(0.0, cap - taken))} left",
             )
 
 

@@ -14,6 +14,7 @@ from songflow.ledger.states import Billed
 from songflow.notebooks.html import result_html
 from songflow.recipes.branches import Branch, again_key
 from songflow.recipes.model import Recipe
+from songflow.settings import number_text
 
 __all__ = ["Piece", "WholeSong", "read_whole_song", "takes_of"]
 
@@ -82,7 +83,9 @@ class WholeSong:
     def _repr_html_(self) -> str:
         """For notebooks: the whole songs with players, their last parameters, and what all steps cost."""
         facts = {"recipe": self.recipe, "key": self.key, "generations": str(len(self.steps))}
-        return result_html({**facts, "price of all": f"{self.price:g}", "state": self.state}, self.songs)
+        return result_html(
+            {**facts, "price of all": number_text(self.price), "state": self.state}, self.songs
+        )
 
 
 async def takes_of(ledger: Ledger, key: str) -> list[tuple[str, Submission, list[Song]]]:

@@ -13,7 +13,7 @@ from songflow.generation.session import Session
 from songflow.ledger.key_summaries import KeySummary
 from songflow.ledger.rows import Song
 from songflow.runtime.retry import persist
-from songflow.settings import PageSettings
+from songflow.settings import PageSettings, number_text
 from songflow.sweeps.cells import Cell
 from songflow.sweeps.tally import SweepResult, Tally
 from tasks.ui.links import NO_LINKS, SWEEP, form_links, page_in_v1
@@ -131,7 +131,7 @@ def _row(
         *(escape(cell.fields[name], 80) if name in cell.fields else "" for name in names),
         str(summary.state) if summary else "not started",
         take_links(songs, settings),
-        f"{summary.spent:g}" if summary else "0",
+        number_text(summary.spent) if summary else "0",
         escape(worded((summary.error if summary else "") or "")),
         escape(cell.key),
     )

@@ -7,7 +7,7 @@ import pytest
 from songflow.accounts import DEFAULT_PRICES, access_from_environment
 from songflow.errors import InvalidEnvironment
 from songflow.families.udio import SongRequest
-from songflow.settings import amount
+from songflow.settings import amount, number_text
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,11 @@ def test_a_faulty_list_is_refused(monkeypatch: pytest.MonkeyPatch, text: str, wo
     with pytest.raises(InvalidEnvironment, match="SONGFLOW_PRICES") as error:
         access_from_environment()
     assert words in error.value.message
+
+
+def test_sums_keep_their_digits() -> None:
+    """Large ones, and those that binary fractions are slightly off for."""
+    assert [number_text(1234567.5), number_text(0.1 + 0.2), number_text(30.0)] == ["1234567.5", "0.3", "30"]
 
 
 def test_a_unit_is_named() -> None:
