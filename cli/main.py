@@ -18,7 +18,8 @@ from cli.streams import fill_closed, tolerant, write_problem
 __all__ = ["main", "run"]
 
 _INTERRUPTED, _OPEN = 3, 5
-# Python's 700 would go through what the imports have made again and again: a fortieth of a sweep's CPU.
+# With Python's own threshold, collections would look through the imported objects again and again: a fortieth of a
+# sweep's CPU.
 _OBJECTS_BETWEEN_COLLECTIONS = 50_000
 # The exit codes of these tell what is paid for and stored, whoever reads their answer.
 _PAYING = (["demo"], ["generate"], ["lyrics"], ["song"], ["extend"], ["rescue"])

@@ -103,7 +103,7 @@ async def locked(part: Path, poll_seconds: float = 0.1) -> AsyncIterator[None]:
 
 
 class Downloads:
-    """Downloads songs with one shared transport, without what a client adds: cookies, redirects, sign-in.
+    """Downloads songs with one shared transport, and follows redirects itself.
 
     Args:
         transport: From `open_transport`; it knows no gateway's key.
@@ -227,7 +227,7 @@ class Downloads:
 
     @asynccontextmanager
     async def get(self, url: str, headers: Mapping[str, str] | None = None) -> AsyncIterator[httpx.Response]:
-        """Send one GET and follow its redirects to allowed addresses; the caller reads the body.
+        """Send one GET and follow its redirects, with their cookies, to allowed addresses; the caller reads the body.
 
         Raises:
             AddressRefused: the URL or a redirect has a forbidden address.
@@ -235,6 +235,7 @@ class Downloads:
             httpx.HTTPError, httpx.InvalidURL, OSError: its host cannot be read.
         """
         target = url
+        cookies: httpx.Cookies | None = None
         for _hop in range(MAX_REDIRECTS + 1):
             await check_url(target, allow_private=self._allow_private, resolved=self._resolved)
             own = self._own_headers(target) if self._own_headers else {}
@@ -244,6 +245,8 @@ class Downloads:
                 headers={**_HEADERS, **(headers or {}), **own},
                 extensions={"timeout": _TIMEOUTS},
             )
+            if cookies is not None:
+                cookies.set_cookie_header(request)
             response = await self._transport.handle_async_request(request)
             response.request = request
             try:
@@ -251,6 +254,8 @@ class Downloads:
                 if not response.has_redirect_location:
                     yield response
                     return
+                cookies = httpx.Cookies(cookies)
+                cookies.extract_cookies(response)
                 # A gateway that is also the host could pass its key to another host.
                 target = str(response.url.join(without_keys(response.headers["location"])))
             finally:
@@ -278,7 +283,7 @@ class Downloads:
             if start:
                 file.seek(start)
                 file.truncate()
-            else:  # between an old file's bytes and the new ones: its note must stand beside neither
+            else:  # the part is empty now: no note can stand beside another file's bytes
                 _remember(part, url, response)
             size = await _copy(response, file, start)
             await asyncio.to_thread(_sync, file)
@@ -351,15 +356,19 @@ def _resume_point(url: str, part: Path) -> _ResumePoint | None:
         return None
     if not isinstance(note, dict) or note.get("url") != url or not note.get("validator"):
         return None
-    return _ResumePoint(size, str(note["validator"]))
+    validator = str(note["validator"])
+    return _ResumePoint(size, validator) if validator.isascii() else None
 
 
 def _remember(part: Path, url: str, response: httpx.Response) -> None:
-    """Store the response's validator; none if it is encoded, weakly tagged, or the validator contains a key."""
+    """Store the response's validator.
+
+    There is none if the response is encoded or weakly tagged, or if the validator contains a key or is not ASCII.
+    """
     tag = response.headers.get("etag", "")
     validator = tag if tag and not tag.startswith("W/") else response.headers.get("last-modified")
     encoded = names_encoding(response.headers.get("content-encoding", ""))
-    if encoded or (validator and without_keys(validator) != validator):
+    if encoded or (validator and (not validator.isascii() or without_keys(validator) != validator)):
         validator = None
     _note(part).write_bytes(json.dumps({"url": url, "validator": validator}).encode())
 

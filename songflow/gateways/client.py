@@ -307,7 +307,7 @@ class _Exchange:
     async def hang_up(self) -> None:
         """Close a connection that never carried the request.
 
-        httpcore, which proxies are used by, leaves its socket open when a TLS handshake is cancelled.
+        httpcore, which requests through a proxy use, leaves its socket open when a TLS handshake is cancelled.
         """
         if self._stream is not None and not self.left:
             with contextlib.suppress(Exception):

@@ -10,7 +10,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -58,16 +58,13 @@ class DirectConnection(httpx.AsyncBaseTransport):
         Raises:
             httpx.TransportError: no answer has come; the connection is closed.
         """
-        limits = request.extensions.get("timeout", {})
+        limits, trace = request.extensions.get("timeout", {}), request.extensions.get("trace")
         line = await self._usable(request, limits.get("connect"))
         try:
             content = line.words_of(request, await request.aread())
-            trace = request.extensions.get("trace")
             if trace is not None:
                 await trace("http11.send_request_headers.started", {"request": request})
-            # A host may answer and close before it has read everything.
-            with suppress(httpx.WriteError):
-                await line.write(content, limits.get("write"))
+            await line.write(content, limits.get("write"))
             head = await line.head(limits.get("read"))
         except BaseException:
             await self.aclose()
@@ -149,6 +146,7 @@ class _Line:
         self._protocol = protocol
         self._writer = writer
         self._read = 0  # bytes
+        self._is_broken = False
         self._talk = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
 
     def words_of(self, request: httpx.Request, body: bytes) -> bytes:
@@ -169,10 +167,16 @@ class _Line:
         return b"".join(part for part in parts if part)
 
     async def write(self, content: bytes, seconds: float | None) -> None:
-        """Write bytes, and wait until most of them have left."""
+        """Write bytes, and wait until most of them have left.
+
+        A host may answer and close before it has read everything: its answer says why, and the line ends with it.
+        """
         self._writer.write(content)
         if self._writer.transport.get_write_buffer_size():
-            await _within(seconds, self._writer.drain(), _WRITING)
+            try:
+                await _within(seconds, self._writer.drain(), _WRITING)
+            except httpx.WriteError:
+                self._is_broken = True
 
     async def head(self, seconds: float | None) -> h11.Response | h11.InformationalResponse:
         """The status and headers of the answer; of the words before it, only a change of protocol counts as one."""
@@ -203,16 +207,19 @@ class _Line:
             self._talk.receive_data(data)
 
     def is_done(self) -> bool:
-        """True if both have said everything, and the line is ready for the next request."""
-        done = self._talk.our_state is h11.DONE and self._talk.their_state is h11.DONE
-        if done:
-            self._talk.start_next_cycle()
-        return done
+        """True if both have said everything and no more, and the line is ready for the next request."""
+        talk = self._talk
+        is_said = talk.our_state is h11.DONE and talk.their_state is h11.DONE and not talk.trailing_data[0]
+        if self._is_broken or not is_said:
+            return False
+        talk.start_next_cycle()
+        return True
 
     @property
     def is_readable(self) -> bool:
         """True of an idle line that cannot be used again: its host has closed it, or speaks out of turn."""
-        return self._protocol.reader.at_eof() or self._protocol.arrived > self._read
+        is_closed = self._protocol.reader.at_eof() or self._writer.transport.is_closing()
+        return is_closed or self._protocol.arrived > self._read
 
     def get_extra_info(self, info: str) -> Any:
         """A fact of the connection, by httpcore's name: `server_addr`, `ssl_object`, `is_readable`."""

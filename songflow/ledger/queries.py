@@ -17,6 +17,7 @@ from sqlalchemy import (
     RowMapping,
     Table,
     bindparam,
+    false,
     func,
     or_,
     select,
@@ -50,11 +51,11 @@ _ONE_GENERATION_LOCKED = _ONE_GENERATION.with_for_update()
 
 
 def is_one_of(column: ColumnElement[Any], values: Iterable[Any]) -> ColumnElement[bool]:
-    """Whether a column has one of a few values that a statement always has.
+    """Whether a column has one of a few values that are fixed when the statement is built.
 
     SQLAlchemy writes the list of an `IN` into the statement at each execution, which takes as long as the execution.
     """
-    return or_(*(column == value for value in values))
+    return or_(false(), *(column == value for value in values))
 
 
 def makes_songs(submissions: Table) -> ColumnElement[bool]:

@@ -443,7 +443,7 @@ async def _apply(
     answer_to: str = SUBMIT,
     refund: bool = False,
 ) -> RowMapping | None:
-    """Change a state, and the counters of money with it; returns what `_move_to` returns, or None if not moved."""
+    """Change a state, and the counters of money with it; returns the columns that `_move_to` asks for, or None."""
     chosen = {"which": submission_id, **({} if fence is None else {"expected_fence": fence})}
     rows = await connection.execute(
         _move_to(to, fence is not None, origin), {**chosen, "state": to, **values}
@@ -475,7 +475,7 @@ async def _doubt(
 def _move_to(state: State, fenced: bool, origin: State | None) -> ReturningUpdate[Any]:
     """The compare-and-set of a state change, from all allowed states or from one only.
 
-    It returns the whole row of an acceptance, and of other changes what is counted.
+    An acceptance returns the whole row, any other change the columns that the counters need.
     """
     sources = sources_of(state) if origin is None else {origin}
     move = (_SET_UNDER_FENCE if fenced else _SET).where(is_one_of(_submissions.c.state, sources))

@@ -111,7 +111,7 @@ class AudioStore:
         return await asyncio.to_thread(self.put_sync, part, name)
 
     def put_sync(self, part: Path, name: str) -> str:
-        """The same, for a thread that may wait for the store."""
+        """`put` for a thread: it returns when the file is in the store."""
         if self.is_local:
             target = Path(self._root) / name
             move_into_place(part, target)

@@ -32,6 +32,7 @@ from songflow.library.audio_store import AudioStore
 from songflow.library.file_names import file_name
 from songflow.library.library import Library
 from songflow.library.provenance import MEASURES, provenance_of, tag_of
+from songflow.runtime.concurrency import shielded
 
 __all__ = [
     "OTHER_ENDINGS",
@@ -97,10 +98,11 @@ async def tag_and_store(
         return tag_of(provenance, origin, cover, found)
 
     stem = name or stem_of(library, song, uid)
-    # First what lies beside the song: with the song's own file, nothing of it is missing.
+    # The files beside the song first: once the song is in the store, nothing is missing.
     cover_path = await _store_cover(library, cover, done.part, stem) if cover is not None else None
     whole_path = await store_whole(library, whole, stem) if whole is not None else None
-    ready, path = await asyncio.to_thread(_put, library.store, done.part, stem, tag)
+    # A cancellation waits for the thread: it must not go on when the part is no longer locked.
+    ready, path = await shielded(asyncio.to_thread(_put, library.store, done.part, stem, tag))
     discard_part(done.part)
     return StoredFile(
         path=path,

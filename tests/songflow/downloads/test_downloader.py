@@ -114,8 +114,9 @@ async def test_a_changed_file_is_downloaded_again(
         {},
         {"ETag": 'W/"weak"'},
         {"ETag": '"a"', "Content_Encoding": "br"},
+        {"ETag": '"é"'},
     ],
-    ids=["none", "weak", "encoded"],
+    ids=["none", "weak", "encoded", "not to be sent"],
 )
 async def test_without_a_validator_a_transfer_restarts(
     song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any, headers: dict[str, str]
@@ -346,6 +347,21 @@ async def test_redirects_are_followed_to_another_host(
     done = await downloads().fetch(front.url + SONG, part, 2.0)
     assert done.part.read_bytes() == mp3()
     assert [asked.path for asked in storage.asked] == ["/a.mp3", "/b%2520.mp3"]
+
+
+async def test_a_redirect_brings_its_cookie_back_to_its_own_host_only(
+    song_host: Any, canned: Any, downloads: Any, part: Path, mp3: Any
+) -> None:
+    """Some hosts let only those in who were sent on by them."""
+    storage = await song_host(canned.http(200, mp3()))
+    elsewhere = storage.url.replace("127.0.0.1", "localhost")
+    front = await song_host(
+        canned.http(302, Location="/let-in.mp3", Set_Cookie="seen=yes; Path=/"),
+        canned.http(302, Location=f"{elsewhere}/a.mp3"),
+    )
+    await downloads().fetch(front.url + SONG, part, 2.0)
+    assert [asked.headers.get("cookie") for asked in front.asked] == [None, "seen=yes"]
+    assert storage.asked[0].headers.get("cookie") is None
 
 
 async def test_a_resumed_transfer_keeps_its_range_through_a_redirect(

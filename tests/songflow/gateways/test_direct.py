@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -61,6 +63,37 @@ async def test_a_connection_whose_host_speaks_out_of_turn_or_closes_is_not_used_
         answer = await client.get(server.url)
         received.set()
         assert (answer.status_code, answer.text) == (200, "here")
+        await _until_readable(answer)
+    assert server.connections == 2
+
+
+async def test_an_answer_with_more_behind_it_ends_its_connection(serve: Any, connect: Any) -> None:
+    """In one packet, what nobody asked for looks like a part of the answer."""
+
+    async def play(wire: Wire) -> None:
+        await wire.request()
+        await wire.say(http(200, "here") + http(200, "not asked for"))
+        await wire.server.over.wait()
+
+    server, client = await serve(play), connect()
+    assert [(await client.get(server.url)).text for _ in range(2)] == ["here", "here"]
+    assert server.connections == 2
+
+
+async def test_an_idle_connection_that_its_host_has_reset_is_not_used_again(serve: Any, connect: Any) -> None:
+    """As balancers do after a minute."""
+
+    async def play(wire: Wire) -> None:
+        await wire.request()
+        await wire.say(http(200, "here"))
+        at_once = struct.pack("ii", 1, 0)  # RST in place of FIN
+        wire.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        wire.reset()
+
+    server, client = await serve(play), connect()
+    for _ in range(2):
+        answer = await client.get(server.url)
+        assert answer.text == "here"
         await _until_readable(answer)
     assert server.connections == 2
 
