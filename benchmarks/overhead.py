@@ -25,7 +25,7 @@ from benchmarks.report import Finding, Outcome, Scale
 
 GENERATION_SECONDS = 5.0
 POLL_SECONDS = 0.5
-_MOST_CPU, _MOST_TIME = 2.0, 1.15
+_MOST_CPU, _MOST_CPU_OF_FLOW_RUN, _MOST_TIME = 1.64, 1.84, 1.15
 _COLUMNS = ("CPU s", "CPU ms per cell", "wall s", "peak MiB")
 
 
@@ -80,7 +80,9 @@ def _compare(scale: Scale, *, check: bool) -> Outcome:
             Finding(f"time relative to the bare script, {checks}", ours.wall / bare.wall, _MOST_TIME),
             Finding(f"peak memory relative to the bare script, {checks}", ours.peak_mib / bare.peak_mib),
             Finding(
-                f"CPU as a flow run relative to the bare script, {checks}", flow.cpu / beside.cpu, _MOST_CPU
+                f"CPU as a flow run relative to the bare script, {checks}",
+                flow.cpu / beside.cpu,
+                _MOST_CPU_OF_FLOW_RUN,
             ),
             Finding(
                 f"time as a flow run relative to the bare script, {checks}",

@@ -91,7 +91,7 @@ class DirectConnection(httpx.AsyncBaseTransport):
 
     async def rest(self, line: _Line) -> None:
         """Keep the line for the next request if its last answer was read to the end, and close it otherwise."""
-        if line is self._line and line.is_done():
+        if line is self._line and line.start_again():
             self._expires_at = monotonic() + self._keepalive_expiry
         else:
             await self.aclose()
@@ -206,8 +206,8 @@ class _Line:
             self._read += len(data)
             self._talk.receive_data(data)
 
-    def is_done(self) -> bool:
-        """True if both have said everything and no more, and the line is ready for the next request."""
+    def start_again(self) -> bool:
+        """Make the line ready for the next request; False unless both have said everything, and no more than that."""
         talk = self._talk
         is_said = talk.our_state is h11.DONE and talk.their_state is h11.DONE and not talk.trailing_data[0]
         if self._is_broken or not is_said:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from songflow.audio.id3 import MAX_TAG_BYTES, Picture, Tag, audio_span, encode, 
 from songflow.downloads.downloader import Downloaded
 from songflow.ledger.rows import Song, SourceFound
 from songflow.ledger.songs import Origin
+from songflow.library.audio_store import AudioStore
 from songflow.library.provenance import PAYLOAD, PROVENANCE, REQUEST, SongMetadata, read_provenance
 from songflow.library.storing import tag_and_store
 from songflow.settings import LibrarySettings
@@ -72,6 +75,31 @@ def kept(stored: Any, tmp_path: Path) -> Callable[..., Any]:
         )
 
     return make
+
+
+async def test_a_cancelled_store_waits_until_the_song_is_in_its_place(
+    kept: Callable[..., Any], audio: Callable[..., bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What locks the part must not let it go while a thread still works with it."""
+    begun, go_on = threading.Event(), threading.Event()
+    put_sync = AudioStore.put_sync
+
+    def slowly(store: AudioStore, part: Path, name: str) -> str:
+        if name == "late.mp3":
+            begun.set()
+            go_on.wait(10)
+        return put_sync(store, part, name)
+
+    monkeypatch.setattr(AudioStore, "put_sync", slowly)
+    storing = asyncio.ensure_future(kept(audio(), name="late"))
+    await asyncio.to_thread(begun.wait, 10)
+    storing.cancel()
+    await asyncio.sleep(0.05)
+    assert not storing.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await storing
+    assert [path.name for path in tmp_path.rglob("late*")] == ["late.mp3"]
 
 
 # --- provenance --------------------------------------------------------------------------------------------------
