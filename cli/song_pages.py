@@ -9,7 +9,7 @@ from cli.output import SIMULATED, Output, cost_text
 from songflow.recipes.plan import Plan
 from songflow.recipes.results import Piece, WholeSong
 from songflow.recipes.shelf import described_recipe, shipped_names
-from songflow.settings import amount, number_text
+from songflow.settings import amount, number_text, range_text
 
 __all__ = ["show_plan", "show_shelf", "show_song", "told_take"]
 
@@ -36,15 +36,15 @@ def show_plan(output: Output, plan: Plan, unit: str, *, simulated: bool = False)
         place = "a place of the model's choice" if step.at is None else f"{step.at:g}"
         source = f"{step.mode} of {step.source} at {place}" if step.source else "the core"
         output.line(
-            f"{step.step}: {source}, {step.model_type}, {_range(step.posts_min, step.posts_max)} x "
+            f"{step.step}: {source}, {step.model_type}, {range_text(step.posts_min, step.posts_max)} x "
             f"{amount(step.price_each, unit)}, then {step.take}"
         )
     budget = "no budget" if plan.budget is None else f"budget {number_text(plan.budget)}"
     billed = f" ({SIMULATED})" if simulated else ""
     before = f", {plan.existing} of them paid for already" if plan.existing else ""
     output.line(
-        f"{plan.recipe}: {_range(plan.posts_min, plan.posts_max)} generations{before}, "
-        f"{_range(plan.price_min, plan.price_max)} {unit} ({budget}), about {plan.seconds:.0f} s{billed}."
+        f"{plan.recipe}: {range_text(plan.posts_min, plan.posts_max)} generations{before}, "
+        f"{range_text(plan.price_min, plan.price_max)} {unit} ({budget}), about {plan.seconds:.0f} s{billed}."
     )
     if plan.asks:
         output.line(f"A person chooses at {', '.join(plan.asks)}.")
@@ -87,7 +87,3 @@ def _show_piece(output: Output, piece: Piece) -> None:
         output.line(f"{mark} {piece.path} {number}: {song.title or song.song_id} ({length}){note}")
     if not piece.songs:
         output.line(f"- {piece.path}: {piece.state}")
-
-
-def _range(least: float, most: float) -> str:
-    return number_text(least) if least == most else f"{number_text(least)} to {number_text(most)}"

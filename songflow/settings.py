@@ -41,6 +41,7 @@ __all__ = [
     "network_error",
     "person",
     "price_list",
+    "range_text",
     "require_network",
     "resolver_networks",
     "room_token",
@@ -175,6 +176,11 @@ class PrefectSettings:
 def number_text(value: float) -> str:
     """A number for people, without binary rounding errors."""
     return f"{round(value, 6) + 0.0:.12g}"
+
+
+def range_text(least: float, most: float) -> str:
+    """A range for people: "2", or "2 to 4"."""
+    return number_text(least) if least == most else f"{number_text(least)} to {number_text(most)}"
 
 
 def amount(price: float, unit: str = "units") -> str:

@@ -49,7 +49,7 @@ class DirectConnection(httpx.AsyncBaseTransport):
     def __init__(self, *, verify: ssl.SSLContext, keepalive_expiry: float) -> None:
         self._verify = verify
         self._keepalive_expiry = keepalive_expiry
-        self._line: _Line | None = None
+        self._stream: _NetworkStream | None = None
         self._expires_at = 0.0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -59,62 +59,62 @@ class DirectConnection(httpx.AsyncBaseTransport):
             httpx.TransportError: no answer has come; the connection is closed.
         """
         limits, trace = request.extensions.get("timeout", {}), request.extensions.get("trace")
-        line = await self._usable(request, limits.get("connect"))
+        stream = await self._usable(request, limits.get("connect"))
         try:
-            content = line.words_of(request, await request.aread())
+            content = stream.encoded(request, await request.aread())
             if trace is not None:
                 await trace("http11.send_request_headers.started", {"request": request})
-            await line.write(content, limits.get("write"))
-            head = await line.head(limits.get("read"))
+            await stream.write(content, limits.get("write"))
+            head = await stream.head(limits.get("read"))
         except BaseException:
             await self.aclose()
             raise
         return httpx.Response(
             head.status_code,
             headers=head.headers.raw_items(),
-            stream=_Body(self, line, limits.get("read")),
+            stream=_Body(self, stream, limits.get("read")),
             extensions={
                 "http_version": b"HTTP/" + head.http_version,
                 "reason_phrase": head.reason,
-                "network_stream": line,
+                "network_stream": stream,
             },
         )
 
-    async def _usable(self, request: httpx.Request, seconds: float | None) -> _Line:
-        """The open line; a new one if its host has closed it or spoken out of turn, or if it was idle for too long."""
-        if self._line is not None and (monotonic() > self._expires_at or self._line.is_readable):
+    async def _usable(self, request: httpx.Request, seconds: float | None) -> _NetworkStream:
+        """The open connection; a new one if the host has closed it or sent something unasked, or if it has expired."""
+        if self._stream is not None and (monotonic() > self._expires_at or self._stream.is_readable):
             await self.aclose()
-        if self._line is None:
+        if self._stream is None:
             name = request.extensions.get("sni_hostname")
-            self._line = await _open_line(request.url, self._verify, name, seconds)
-        return self._line
+            self._stream = await _connect(request.url, self._verify, name, seconds)
+        return self._stream
 
-    async def rest(self, line: _Line) -> None:
-        """Keep the line for the next request if its last answer was read to the end, and close it otherwise."""
-        if line is self._line and line.start_again():
+    async def answered(self, stream: _NetworkStream) -> None:
+        """Keep the connection for the next request if the answer was read to its end, and close it otherwise."""
+        if stream is self._stream and stream.start_next_cycle():
             self._expires_at = monotonic() + self._keepalive_expiry
         else:
             await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connection."""
-        line, self._line = self._line, None
-        if line is not None:
-            line.close()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
 
 
 class _Body(httpx.AsyncByteStream):
     """The body of an answer."""
 
-    def __init__(self, connection: DirectConnection, line: _Line, seconds: float | None) -> None:
+    def __init__(self, connection: DirectConnection, stream: _NetworkStream, seconds: float | None) -> None:
         self._connection = connection
-        self._line = line
+        self._stream = stream
         self._seconds = seconds
         self._closed = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
-            event = await self._line.event(self._seconds)
+            event = await self._stream.event(self._seconds)
             if isinstance(event, h11.Data):
                 yield bytes(event.data)
             else:
@@ -123,7 +123,7 @@ class _Body(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         if not self._closed:
             self._closed = True
-            await self._connection.rest(self._line)
+            await self._connection.answered(self._stream)
 
 
 class _Protocol(asyncio.StreamReaderProtocol):
@@ -139,17 +139,17 @@ class _Protocol(asyncio.StreamReaderProtocol):
         super().data_received(data)
 
 
-class _Line:
-    """An open connection, and what was said over it so far."""
+class _NetworkStream:
+    """An open connection, and its state in HTTP/1.1."""
 
     def __init__(self, protocol: _Protocol, writer: asyncio.StreamWriter) -> None:
         self._protocol = protocol
         self._writer = writer
         self._read = 0  # bytes
         self._is_broken = False
-        self._talk = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
+        self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
 
-    def words_of(self, request: httpx.Request, body: bytes) -> bytes:
+    def encoded(self, request: httpx.Request, body: bytes) -> bytes:
         """A whole request as bytes.
 
         Raises:
@@ -160,16 +160,16 @@ class _Line:
                 method=request.method, target=request.url.raw_path, headers=request.headers.raw
             )
             parts = [
-                self._talk.send(head),
-                self._talk.send(h11.Data(body)),
-                self._talk.send(h11.EndOfMessage()),
+                self._h11.send(head),
+                self._h11.send(h11.Data(body)),
+                self._h11.send(h11.EndOfMessage()),
             ]
         return b"".join(part for part in parts if part)
 
     async def write(self, content: bytes, seconds: float | None) -> None:
         """Write bytes, and wait until most of them have left.
 
-        A host may answer and close before it has read everything: its answer says why, and the line ends with it.
+        A host may answer and close before it has read everything: its answer is read, and nothing is sent after it.
         """
         self._writer.write(content)
         if self._writer.transport.get_write_buffer_size():
@@ -179,7 +179,7 @@ class _Line:
                 self._is_broken = True
 
     async def head(self, seconds: float | None) -> h11.Response | h11.InformationalResponse:
-        """The status and headers of the answer; of the words before it, only a change of protocol counts as one."""
+        """The status and headers of the answer; interim answers before it are skipped, except a change of protocol."""
         while True:
             event = await self.event(seconds)
             if isinstance(event, h11.Response):
@@ -188,36 +188,36 @@ class _Line:
                 return event
 
     async def event(self, seconds: float | None) -> h11.Event | None:
-        """What the host says next; None after a change of protocol.
+        """The next event of the answer; None after a change of protocol.
 
         Raises:
-            httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError: nothing that can be understood.
+            httpx.ReadError, httpx.ReadTimeout, httpx.RemoteProtocolError: the answer is cut off, late or no HTTP.
         """
         while True:
             with _protocol_errors():
-                event = self._talk.next_event()
+                event = self._h11.next_event()
             if not isinstance(event, type):
                 return event
             if event is h11.PAUSED:
                 return None
             data = await _within(seconds, self._protocol.reader.read(_BUFFER_BYTES), _READING)
-            if not data and self._talk.their_state is h11.SEND_RESPONSE:
+            if not data and self._h11.their_state is h11.SEND_RESPONSE:
                 raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
             self._read += len(data)
-            self._talk.receive_data(data)
+            self._h11.receive_data(data)
 
-    def start_again(self) -> bool:
-        """Make the line ready for the next request; False unless both have said everything, and no more than that."""
-        talk = self._talk
-        is_said = talk.our_state is h11.DONE and talk.their_state is h11.DONE and not talk.trailing_data[0]
-        if self._is_broken or not is_said:
+    def start_next_cycle(self) -> bool:
+        """Be ready for the next request; False unless request and answer are complete and nothing follows them."""
+        state = self._h11
+        is_over = state.our_state is h11.DONE and state.their_state is h11.DONE
+        if self._is_broken or not is_over or state.trailing_data[0]:
             return False
-        talk.start_next_cycle()
+        state.start_next_cycle()
         return True
 
     @property
     def is_readable(self) -> bool:
-        """True of an idle line that cannot be used again: its host has closed it, or speaks out of turn."""
+        """True of an idle connection that cannot be used again: the host has closed it, or sent something unasked."""
         is_closed = self._protocol.reader.at_eof() or self._writer.transport.is_closing()
         return is_closed or self._protocol.arrived > self._read
 
@@ -228,11 +228,11 @@ class _Line:
         )
 
     def close(self) -> None:
-        """Close the line at once, without TLS's own good-bye."""
+        """Close the connection at once, without TLS's close_notify."""
         self._writer.transport.abort()
 
     async def start_tls(self, verify: ssl.SSLContext, name: str, seconds: float | None) -> None:
-        """Continue with TLS; after an error, the line is closed."""
+        """Continue with TLS; after an error, the connection is closed."""
         verify.set_alpn_protocols(["http/1.1"])
         try:
             await _within(seconds, self._writer.start_tls(verify, server_hostname=name), _CONNECTING)
@@ -241,9 +241,9 @@ class _Line:
             raise
 
 
-async def _open_line(
+async def _connect(
     url: httpx.URL, verify: ssl.SSLContext, name: str | None, seconds: float | None
-) -> _Line:
+) -> _NetworkStream:
     """Connect to the host of a URL.
 
     Args:
@@ -260,10 +260,10 @@ async def _open_line(
         lambda: protocol, host, port, happy_eyeballs_delay=_HAPPY_EYEBALLS_SECONDS
     )
     transport, _ = await _within(seconds, opening, _CONNECTING)
-    line = _Line(protocol, asyncio.StreamWriter(transport, protocol, protocol.reader, loop))
+    stream = _NetworkStream(protocol, asyncio.StreamWriter(transport, protocol, protocol.reader, loop))
     if url.scheme == "https":
-        await line.start_tls(verify, name or host, seconds)
-    return line
+        await stream.start_tls(verify, name or host, seconds)
+    return stream
 
 
 @contextmanager

@@ -36,7 +36,7 @@ from songflow.recipes.finishing import read_finish
 from songflow.recipes.model import CORE, NAME, Recipe, Rule, Step, TakeRule
 from songflow.recipes.sizes import Link, circles, in_order, price_range
 from songflow.recipes.variables import Values, substituted
-from songflow.settings import amount, number_text
+from songflow.settings import amount, range_text
 
 __all__ = ["plain_document", "read_recipe", "recipe_of_text"]
 
@@ -340,8 +340,7 @@ def _budget(
     budget = reader.number(("budget",), given, 0, 1e12)
     least, most = price_range(_links(drafts), _models(drafts), prices)
     if budget is not None and most > budget + 1e-6:
-        range_text = number_text(most) if least == most else f"{number_text(least)} to {number_text(most)}"
-        reader.fault(("budget",), f"is {amount(budget)}, and the recipe costs {range_text}")
+        reader.fault(("budget",), f"is {amount(budget)}, and the recipe costs {range_text(least, most)}")
     return budget
 
 
